@@ -1,0 +1,121 @@
+# Sail Volumes: the one Makefile.  GNU make, Debian 12.
+#
+#	make			build the programs, each at PROG/PROG
+#	make deps		install the Debian packages that all of this needs
+#	make check [T=name]	deps, build, all tests (or those whose name has T)
+#	make lint		style, length, banned calls, manual pages, scripts
+#	make install		DESTDIR= PREFIX=
+#	make quickstart		a running example under ./run; quickstart-down ends it
+#
+# SAN=1 builds with the address and undefined behaviour sanitizers into a
+# folder of its own.
+
+PREFIX ?=	/usr/local
+BINDIR ?=	$(PREFIX)/bin
+SBINDIR ?=	$(PREFIX)/sbin
+LIBEXECDIR ?=	$(PREFIX)/libexec
+MANDIR ?=	$(PREFIX)/share/man
+SYSCONFDIR ?=	/etc
+
+CC =		gcc
+YACC =		bison
+AR =		ar
+
+PROGS =		sailvold sailvol-fetch sailvolctl sailapid
+AREAS =		imsg lib $(PROGS)
+
+ifeq ($(SAN),1)
+OBJ =		obj-san
+SANFLAGS =	-fsanitize=address,undefined -fno-sanitize-recover=all
+else
+OBJ =		obj
+endif
+
+WARN =		-Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual \
+		-Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
+		-Wsign-compare -Wvla -Wformat=2 -Wundef -Wwrite-strings
+PKGS =		fuse3 libevent libcurl libcrypto sqlite3 libseccomp jansson \
+		libmicrohttpd libbsd-overlay
+PKG_CFLAGS :=	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS +=	-D_GNU_SOURCE -DFUSE_USE_VERSION=312 -I. $(PKG_CFLAGS) \
+		-DSAIL_LIBEXECDIR='"$(LIBEXECDIR)"' \
+		-DSAIL_SYSCONFDIR='"$(SYSCONFDIR)"'
+CFLAGS ?=	-O2 -g
+CFLAGS +=	-std=c11 -fstack-protector-strong -fno-strict-aliasing \
+		-ffunction-sections -pthread $(WARN) $(SANFLAGS)
+LDFLAGS +=	-Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(SANFLAGS)
+
+# What each program is allowed to link: what is not named here, it has not.
+LIBS_sailvold =		fuse3 libevent sqlite3 libseccomp libcrypto jansson libbsd
+LIBS_sailvol-fetch =	libcurl libevent libseccomp libcrypto libbsd
+LIBS_sailvolctl =	libevent libseccomp libcrypto jansson libbsd
+LIBS_sailapid =		libmicrohttpd libevent sqlite3 libseccomp libcrypto jansson libbsd
+LIBS_unit =		$(PKGS) cmocka
+
+all: $(foreach p,$(PROGS),$(p)/$(p))
+
+# ---- archives: all of a folder but the main file of a program -------------
+define area
+SRCS_$(1) :=	$$(filter-out $(1)/$(1).c,$$(wildcard $(1)/*.c))
+YACC_$(1) :=	$$(wildcard $(1)/*.y)
+OBJS_$(1) :=	$$(SRCS_$(1):%.c=$(OBJ)/%.o) $$(YACC_$(1):%.y=$(OBJ)/%.o)
+$(OBJ)/$(1).a: $$(OBJS_$(1))
+	@rm -f $$@
+	$(AR) rcs $$@ $$(OBJS_$(1))
+endef
+$(foreach a,$(AREAS),$(eval $(call area,$(a))))
+
+define prog
+$(1)/$(1): $(OBJ)/$(1)/$(1).o $(OBJ)/$(1).a $(OBJ)/lib.a $(OBJ)/imsg.a $(OBJ)/.variant
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $(OBJ)/$(1)/$(1).o $(OBJ)/$(1).a \
+	    $(OBJ)/lib.a $(OBJ)/imsg.a $$$$(pkg-config --libs $(LIBS_$(1)))
+endef
+# A program without a main file yet is not built.
+$(foreach p,$(PROGS),$(if $(wildcard $(p)/$(p).c),$(eval $(call prog,$(p))),$(eval $(p)/$(p):;)))
+
+# The programs are relinked when the variant (SAN=) changes.
+$(OBJ)/.variant: FORCE
+	@mkdir -p $(OBJ)
+	@[ "$$(cat .variant 2>/dev/null)" = "$(OBJ)" ] || { echo $(OBJ) >.variant; touch $@; }
+	@[ -e $@ ] || touch $@
+FORCE:
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+.PRECIOUS: $(OBJ)/%.c
+$(OBJ)/%.c: %.y
+	@mkdir -p $(@D)
+	$(YACC) -o $@ $<
+$(OBJ)/%.o: $(OBJ)/%.c
+	$(CC) $(CPPFLAGS) -I$(dir $*) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- unit tests: regress/unit/AREA/test_*.c, linked with the area's archive
+UNIT_SRCS :=	$(wildcard regress/unit/*/test_*.c)
+UNIT_TESTS :=	$(UNIT_SRCS:%.c=$(OBJ)/%)
+unit: $(UNIT_TESTS)
+.SECONDEXPANSION:
+$(UNIT_TESTS): $(OBJ)/regress/unit/%: $(OBJ)/regress/unit/%.o \
+    $(OBJ)/$$(firstword $$(subst /, ,$$*)).a $(OBJ)/lib.a $(OBJ)/imsg.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(LIBS_unit))
+
+deps:
+	@sh regress/deps.sh
+
+check: deps
+	@$(MAKE) --no-print-directory check-nodeps
+
+# Without installing: what a developer types in between.
+check-nodeps: all unit
+	@/usr/bin/python3 regress/run.py --obj $(OBJ) $(if $(T),-t '$(T)')
+
+lint:
+	@sh regress/lint.sh
+
+clean:
+	rm -rf obj obj-san .variant $(foreach p,$(PROGS),$(p)/$(p))
+
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d)
+
+.PHONY: all unit deps check check-nodeps lint clean FORCE
