@@ -1,0 +1,96 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * node: the immutable pieces of metadata, each named by the SHA-256 of its
+ * encoding: directory leaves and index nodes, chunk nodes, attribute nodes.
+ * Pure encoding and decoding; a decoder refuses all that is not the one
+ * encoding of its value.
+ */
+#ifndef LIB_NODE_H
+#define LIB_NODE_H
+
+#include "lib/entry.h"
+
+enum node_kind {
+	NODE_LEAF = 1,	      /* entries of a directory */
+	NODE_INDEX = 2,	      /* children: leaves, or indices one level below */
+	NODE_CHUNK_LEAF = 3,  /* up to 1,024 slots */
+	NODE_CHUNK_INDEX = 4, /* up to 1,024 children */
+	NODE_XATTRS = 5,
+	NODE_COMMIT = 6 /* commit.h; not a node of a tree */
+};
+
+#define NODE_VERSION 1
+#define NODE_HASH_SHA256 1
+#define NODE_MAX_BYTES (256 * 1024)    /* of any node's encoding */
+#define NODE_LEAF_MIN 64	       /* entries between two cuts */
+#define NODE_LEAF_MAX 1024	       /* entries of a node */
+#define NODE_LEAF_BYTES (128 * 1024)   /* of the entries of a node */
+#define NODE_LEVEL_MAX 8
+
+/*
+ * Where nodes come from and go to.  get: a counted blob (the caller unrefs) or
+ * NULL and errno (ENOENT: not here).  The store checks that bytes hash to
+ * their name where they enter it.  put: takes a copy; 0 or -1 and errno.
+ */
+struct node_store {
+	struct blob *(*get)(void *ctx, const struct hash *);
+	int (*put)(void *ctx, const struct hash *, const uint8_t *, size_t);
+	void *ctx;
+};
+/* Hashes, puts, tells the name. */
+int node_put(const struct node_store *, const uint8_t *, size_t,
+    struct hash *);
+
+/* Checks the header of any node; NULL, or what is wrong. */
+const char *node_header(const uint8_t *, size_t, uint8_t *kind);
+
+/* A leaf as it is read, entry by entry. */
+struct node_leaf {
+	struct rbuf r;
+	uint32_t count, next;
+	const uint8_t *last;
+	size_t last_len;
+};
+int node_leaf_open(struct node_leaf *, const uint8_t *, size_t);
+/* 1 and views of the next, 0 after the last (all was consumed), -1 EBADMSG. */
+int node_leaf_next(struct node_leaf *, const uint8_t **name, size_t *len,
+    struct entry *);
+
+/* A child of an index node. */
+struct node_child {
+	const uint8_t *last; /* the last name below it */
+	size_t last_len;
+	struct hash hash;
+	uint64_t entries;      /* names of this directory below it */
+	uint64_t files, bytes; /* sums */
+};
+struct node_index {
+	struct rbuf r;
+	uint8_t level; /* 1: children are leaves */
+	uint32_t count, next;
+	const uint8_t *last;
+	size_t last_len;
+};
+int node_index_open(struct node_index *, const uint8_t *, size_t);
+int node_index_next(struct node_index *, struct node_child *);
+
+/*
+ * Decodes a node of any kind to its end: NULL when it is canonical, else what
+ * is wrong, a constant string.  For what comes from the network or from disk.
+ */
+const char *node_check(const uint8_t *, size_t, uint8_t *kind);
+/* Calls f with the hash of each node that this one names (children, roots of
+   directories, chunk trees, xattr nodes); stops at its first -1. */
+int node_references(const uint8_t *, size_t,
+    int (*f)(void *, const struct hash *, uint8_t kind), void *);
+
+/* Builders: begin, add in order, finish into w. */
+void node_leaf_begin(struct wbuf *);
+void node_leaf_add(struct wbuf *, const uint8_t *name, size_t,
+    const struct entry *);
+void node_leaf_end(struct wbuf *, uint32_t count);
+void node_index_begin(struct wbuf *, uint8_t level);
+void node_index_add(struct wbuf *, const struct node_child *);
+void node_index_end(struct wbuf *, uint32_t count);
+
+#endif
