@@ -56,7 +56,7 @@ all: $(foreach p,$(PROGS),$(p)/$(p))
 
 # ---- archives: all of a folder but the main file of a program -------------
 define area
-SRCS_$(1) :=	$$(filter-out $(1)/$(1).c,$$(wildcard $(1)/*.c))
+SRCS_$(1) :=	$$(filter-out $(foreach p,$(PROGS),$(p)/$(p).c),$$(wildcard $(1)/*.c))
 YACC_$(1) :=	$$(wildcard $(1)/*.y)
 OBJS_$(1) :=	$$(SRCS_$(1):%.c=$(OBJ)/%.o) $$(YACC_$(1):%.y=$(OBJ)/%.o)
 $(OBJ)/$(1).a: $$(OBJS_$(1))
