@@ -37,7 +37,7 @@ WARN =		-Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual \
 PKGS =		fuse3 libevent libcurl libcrypto sqlite3 libseccomp jansson \
 		libmicrohttpd libbsd-overlay
 PKG_CFLAGS :=	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-CPPFLAGS +=	-D_GNU_SOURCE -DFUSE_USE_VERSION=312 -I. $(PKG_CFLAGS) \
+CPPFLAGS +=	-D_GNU_SOURCE -DFUSE_USE_VERSION=312 -DLIBBSD_OPENBSD_VIS -I. $(PKG_CFLAGS) \
 		-DSAIL_LIBEXECDIR='"$(LIBEXECDIR)"' \
 		-DSAIL_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?=	-O2 -g
