@@ -5,8 +5,8 @@
  * ibuf_add_n*), then bytes.  The number of a message (imsg's peerid) is chosen
  * by who asks, and the answer repeats it.
  */
-#ifndef FETCH_IMSG_H
-#define FETCH_IMSG_H
+#ifndef LIB_FETCH_IMSG_H
+#define LIB_FETCH_IMSG_H
 
 #include "lib/hash.h"
 #include "lib/monotime.h"
