@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "imsg/imsg.h"
+#include "lib/memfd.h"
 
 struct chan;
 
@@ -44,8 +45,10 @@ struct msg_rule {
 struct chan_ops {
 	const struct msg_rule *rules;
 	size_t nrules;
-	/* The peer closed or died; the channel is freed after the call. */
+	/* The peer closed or died, and all that it had sent was handled; the
+	   channel is freed after the call. */
 	void (*on_close)(struct chan *, void *arg);
+	/* Called once; then the channel ends as if the peer had closed it. */
 	void (*on_violation)(struct chan *, const char *why, void *arg);
 };
 
@@ -53,11 +56,12 @@ struct chan_ops {
  * Owns fd (a stream socket, made non-blocking) from now on.  from: role of the
  * process at the other end; instance: which one of that role (a mount's
  * number, a fetcher's).  max_body: bytes of the largest body either way.
- * Reading starts at once; messages are handled from the event loop only.
- * NULL and errno: fd stays with the caller.
+ * Reading starts at once; messages are handled from the event loop only (of
+ * the current base: event_init(3)).  NULL and errno: fd stays with the caller.
  */
 struct chan *chan_new(int fd, uint8_t from, uint32_t instance, size_t max_body,
     const struct chan_ops *, void *arg);
+/* Also from its own handlers; no on_close. */
 void chan_free(struct chan *);
 
 uint8_t chan_role(const struct chan *);
@@ -65,7 +69,7 @@ uint32_t chan_instance(const struct chan *);
 void *chan_arg(const struct chan *);
 
 /*
- * Queue a message.  data/len or ibuf is its body (the ibuf is taken, also on
+ * Queue a message, and write what the socket takes.  data/len or ibuf is its body (the ibuf is taken, also on
  * failure; NULL: empty).  fd: passed along and owned from a success on, -1:
  * none; on failure it stays with the caller.  0, or -1 and errno.
  */
@@ -79,24 +83,9 @@ uint32_t chan_queued(const struct chan *);
 /* Stop or go on reading: back-pressure towards the sender. */
 void chan_pause(struct chan *);
 void chan_resume(struct chan *);
+/* Handles all that has arrived, without waiting; may end the channel. */
+void chan_drain(struct chan *);
 /* Writes what is queued, waiting for at most ms milliseconds; before exit. */
 int chan_flush(struct chan *, int ms);
-
-/*
- * A bulk payload as a sealed memfd (F_SEAL_SHRINK, GROW, WRITE).  memfd_new
- * returns the descriptor, offset 0.  memfd_map checks that fd is a regular
- * file of at most max bytes that nobody can shrink or write any more (sealed;
- * else it is copied), and gives its bytes; end with memfd_unmap.  fd stays with
- * the caller and may be closed at once.  -1 and errno: EBADMSG not such a file,
- * EFBIG too large.
- */
-int memfd_new(const char *name, const void *data, size_t len);
-struct memfd_view {
-	const uint8_t *data; /* not NULL, also when len is 0 */
-	size_t len;
-	int mapped;
-};
-int memfd_map(int fd, size_t max, struct memfd_view *);
-void memfd_unmap(struct memfd_view *);
 
 #endif
