@@ -17,7 +17,7 @@ struct timens;
 struct wbuf {
 	uint8_t *data;
 	size_t len, cap, max;
-	int error; /* 0, ENOMEM or EFBIG */
+	int error; /* 0, ENOMEM, EFBIG; EINVAL: has no encoding */
 };
 
 void wbuf_init(struct wbuf *, size_t max);

@@ -34,6 +34,8 @@ void hash_hmac(struct hash *, const void *key, size_t keylen, const void *,
     size_t);
 /* CRC-32C (Castagnoli), for the journal; crc: 0, or that of what came before. */
 uint32_t crc32c(uint32_t crc, const void *, size_t);
+/* The same without the processor's instruction. */
+uint32_t crc32c_table(uint32_t crc, const void *, size_t);
 /* 1 when equal; time does not depend on the content. */
 int hash_equal_ct(const struct hash *, const struct hash *);
 
