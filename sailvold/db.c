@@ -1,0 +1,176 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * db: opening of manifest's database, its schema, transactions, and the table
+ * of prepared statements.  In manifest.
+ */
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "sailvold/db.h"
+#include "sailvold/db_sql.h"
+
+struct db {
+	sqlite3 *sql;
+	sqlite3_stmt *stmts[DB_STATEMENT_COUNT];
+};
+
+static const char *const statement_text[] = {
+#define X(name, text) text,
+	DB_STATEMENTS(X)
+#undef X
+};
+
+/* Once a process; "delete" of a page is never left to the file system. */
+static const char *const settings =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
+    "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+    "PRAGMA journal_size_limit = 67108864; PRAGMA mmap_size = 0;";
+
+static int
+schema_number(struct db *db, int *number)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = -1;
+
+	if (sqlite3_prepare_v2(db->sql, "PRAGMA user_version", -1, &st, NULL)
+	    == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW) {
+		*number = sqlite3_column_int(st, 0);
+		rc = 0;
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int
+schema_make(struct db *db)
+{
+	char *text;
+	int rc;
+
+	text = sqlite3_mprintf("BEGIN EXCLUSIVE; %s PRAGMA user_version = %d;"
+	    " COMMIT;", DB_SCHEMA, DB_SCHEMA_NUMBER);
+	if (text == NULL)
+		return -1;
+	rc = sqlite3_exec(db->sql, text, NULL, NULL, NULL);
+	sqlite3_free(text);
+	return rc == SQLITE_OK ? 0 : -1;
+}
+
+struct db *
+db_open(const char *path)
+{
+	struct db *db;
+	int number;
+
+	if ((db = calloc(1, sizeof(*db))) == NULL)
+		return NULL;
+	if (sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE |
+	    SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+		goto fail;
+	sqlite3_busy_timeout(db->sql, 5000);
+	if (sqlite3_exec(db->sql, settings, NULL, NULL, NULL) != SQLITE_OK ||
+	    schema_number(db, &number) == -1)
+		goto fail;
+	if (number == 0) {
+		if (schema_make(db) == -1)
+			goto fail;
+	} else if (number != DB_SCHEMA_NUMBER) {
+		log_warnx("database %s: schema %d, this program knows %d", path,
+		    number, DB_SCHEMA_NUMBER);
+		db_close(db);
+		errno = EPROTONOSUPPORT;
+		return NULL;
+	}
+	return db;
+fail:
+	log_warnx("database %s: %s", path,
+	    db->sql != NULL ? sqlite3_errmsg(db->sql) : "out of memory");
+	db_close(db);
+	errno = EIO;
+	return NULL;
+}
+
+void
+db_close(struct db *db)
+{
+	size_t i;
+
+	if (db == NULL)
+		return;
+	for (i = 0; i < DB_STATEMENT_COUNT; i++)
+		sqlite3_finalize(db->stmts[i]);
+	sqlite3_close(db->sql);
+	free(db);
+}
+
+struct sqlite3_stmt *
+db_stmt(struct db *db, enum db_statement which)
+{
+	sqlite3_stmt **st = &db->stmts[which];
+
+	if (*st == NULL) {
+		if (sqlite3_prepare_v3(db->sql, statement_text[which], -1,
+		    SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) {
+			log_warnx("database: %s: %s", statement_text[which],
+			    sqlite3_errmsg(db->sql));
+			errno = EIO;
+			return NULL;
+		}
+		return *st;
+	}
+	sqlite3_reset(*st);
+	sqlite3_clear_bindings(*st);
+	return *st;
+}
+
+int
+db_step(struct db *db, struct sqlite3_stmt *st)
+{
+	int rc;
+
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		return 1;
+	if (rc != SQLITE_DONE)
+		log_warnx("database: %s: %s", sqlite3_sql(st),
+		    sqlite3_errmsg(db->sql));
+	sqlite3_reset(st);
+	if (rc == SQLITE_DONE)
+		return 0;
+	errno = rc == SQLITE_FULL ? ENOSPC : rc == SQLITE_NOMEM ? ENOMEM : EIO;
+	return -1;
+}
+
+int
+db_exec_stmt(struct db *db, struct sqlite3_stmt *st)
+{
+	if (st == NULL)
+		return -1;
+	return db_step(db, st) == -1 ? -1 : 0;
+}
+
+int
+db_begin(struct db *db)
+{
+	return db_exec_stmt(db, db_stmt(db, DB_BEGIN));
+}
+
+int
+db_commit(struct db *db)
+{
+	return db_exec_stmt(db, db_stmt(db, DB_COMMIT));
+}
+
+void
+db_rollback(struct db *db)
+{
+	int saved = errno;
+
+	if (!sqlite3_get_autocommit(db->sql))
+		db_exec_stmt(db, db_stmt(db, DB_ROLLBACK));
+	errno = saved;
+}

@@ -1,0 +1,164 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * db: the SQLite database of manifest: nodes, commits, and of each mount its
+ * overlay (objects, names, what was seen), jobs and stashes.  One prepared
+ * statement and one function for each question.  In manifest alone.
+ *
+ * Functions return 0, or -1 with errno (ENOENT: no such row; EIO: SQLite said
+ * no, which was logged) unless something else is said.
+ */
+#ifndef SAILVOLD_DB_H
+#define SAILVOLD_DB_H
+
+#include "lib/delta.h"
+#include "lib/entry.h"
+#include "lib/node.h"
+
+struct db;
+
+/* path: inside the chroot, or ":memory:".  NULL after a log line: also when the
+   schema is one that this program does not know. */
+struct db *db_open(const char *path);
+void db_close(struct db *);
+int db_begin(struct db *);
+int db_commit(struct db *);
+void db_rollback(struct db *);
+
+/* ---- nodes and commits (db_node.c) --------------------------------------- */
+
+/* A counted blob, or NULL: ENOENT, EIO. */
+struct blob *db_node_get(struct db *, const struct hash *);
+int db_node_put(struct db *, const struct hash *, const uint8_t *, size_t);
+/* The database as a store of nodes. */
+void db_node_store(struct db *, struct node_store *);
+/* Forgets the nodes that were not used longest, until max bytes are left. */
+int db_node_trim(struct db *, uint64_t max_bytes);
+struct blob *db_commit_get(struct db *, const struct hash *);
+int db_commit_put(struct db *, const struct hash *, const uint8_t *, size_t);
+
+/* ---- mounts (db_mount.c) ------------------------------------------------- */
+
+struct mount_row {
+	int64_t row;
+	uint8_t id[16];	  /* of (volume, subpath, mount point) */
+	char *path;	  /* mount point; owned, as all strings here */
+	char *volume_id, *volume, *org, *subpath;
+	struct hash base; /* commit; zero: none yet */
+	uint64_t base_number;
+	uint64_t epoch, applied, next;
+	int has_last;
+	struct hash last; /* newest own commit since the base */
+	uint64_t last_number;
+	uint8_t lease[16]; /* mount id of its leases, random */
+	uint32_t flags;
+};
+int db_mount_find(struct db *, const uint8_t id[16], struct mount_row *);
+int db_mount_insert(struct db *, struct mount_row *); /* sets row */
+int db_mount_update(struct db *, const struct mount_row *);
+/* With all that belongs to it, but its stashes. */
+int db_mount_delete(struct db *, int64_t row);
+int db_mount_foreach(struct db *, int (*f)(void *, const struct mount_row *),
+    void *);
+void mount_row_free(struct mount_row *); /* what it points to */
+
+/* ---- the overlay (db_overlay.c) ------------------------------------------ */
+
+#define OBJ_LOCAL 0x01	   /* content is the overlay file */
+#define OBJ_SOCKET 0x02	   /* entry says fifo, it is a socket */
+#define OBJ_UNSETTLED 0x04 /* size and times: fstat of the overlay file */
+#define OBJ_SUSPECT 0x08   /* a writer was there when it was published */
+#define OBJ_DROPPED 0x10   /* no name, no handle: waits for holds to end */
+
+struct obj {
+	uint64_t ovl;
+	uint32_t flags; /* OBJ_* */
+	uint32_t links;
+	/* Of a LOCAL file its chunks say nothing (one hole of its size). */
+	struct entry *entry; /* owned, by entry_dup */
+	int has_origin;
+	struct hash origin_commit;
+	uint8_t *origin_path; /* owned */
+	size_t origin_path_len;
+	/* Journal offsets of the last changes not yet published; 0: none. */
+	uint64_t changed_content, changed_attr;
+	/* LOCAL and published or hashed before: flat chunk list, and what the
+	   file looked like then; owned, or NULL. */
+	uint8_t *chunks;
+	size_t chunks_len;
+	struct timens hashed_ctime, hash_began;
+	uint64_t hashed_size;
+};
+void obj_free(struct obj *); /* what it points to */
+int db_obj_get(struct db *, int64_t mount, uint64_t ovl, struct obj *);
+int db_obj_put(struct db *, int64_t mount, const struct obj *);
+int db_obj_delete(struct db *, int64_t mount, uint64_t ovl);
+/* Numbers of objects: with unpublished changes or OBJ_SUSPECT; without a name;
+   with a local file.  The caller frees *ovls. */
+int db_obj_list_dirty(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
+int db_obj_list_nameless(struct db *, int64_t mount, uint64_t **ovls,
+    size_t *n);
+int db_obj_list_local(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
+/* Unpublished: names and objects, for status: rows, not paths. */
+int db_dirty_count(struct db *, int64_t mount, uint64_t *names,
+    uint64_t *objects);
+
+struct name_row {
+	uint64_t dir, ovl; /* ovl 0: whiteout */
+	uint64_t changed;  /* journal offset; 0: published */
+	const uint8_t *name;
+	size_t len;
+};
+int db_name_get(struct db *, int64_t mount, uint64_t dir, const void *name,
+    size_t, struct name_row *); /* name_row.name: the caller's */
+int db_name_put(struct db *, int64_t mount, uint64_t dir, const void *name,
+    size_t, uint64_t ovl, uint64_t changed);
+int db_name_delete(struct db *, int64_t mount, uint64_t dir, const void *name,
+    size_t);
+int db_name_delete_dir(struct db *, int64_t mount, uint64_t dir);
+/*
+ * Rows in one piece of memory that the caller frees: of a directory from
+ * `from' on (after: greater than it), at most max; of an object; changed.
+ */
+int db_names_of_dir(struct db *, int64_t mount, uint64_t dir, const void *from,
+    size_t, int after, size_t max, struct name_row **, size_t *n);
+int db_names_of_obj(struct db *, int64_t mount, uint64_t ovl,
+    struct name_row **, size_t *n);
+int db_names_changed(struct db *, int64_t mount, struct name_row **,
+    size_t *n);
+
+/* What was seen at a path, where it is not what the base has there. */
+struct seen_row {
+	const uint8_t *path;
+	size_t len;
+	struct seen seen;
+	/* A directory: its names are those of this one, less other rows below. */
+	int has_tree;
+	struct hash tree_commit;
+	const uint8_t *tree_path;
+	size_t tree_path_len;
+};
+/* *mem: what the views point to; the caller frees it. */
+int db_seen_get(struct db *, int64_t mount, const void *path, size_t,
+    struct seen_row *, void **mem);
+int db_seen_put(struct db *, int64_t mount, const struct seen_row *);
+int db_seen_delete(struct db *, int64_t mount, const void *path, size_t);
+int db_seen_delete_below(struct db *, int64_t mount, const void *path, size_t);
+int db_seen_clear(struct db *, int64_t mount);
+/* All rows strictly below path ("" : all but the root's), by memcmp. */
+int db_seen_below(struct db *, int64_t mount, const void *path, size_t,
+    struct seen_row **, size_t *n);
+
+/* ---- jobs and stashes: db_job.c, db_stash.c, and their own headers -------- */
+
+/* ---- for the db_*.c files themselves ------------------------------------- */
+
+struct sqlite3_stmt;
+enum db_statement;
+/* The prepared statement, reset and without bindings. NULL and EIO. */
+struct sqlite3_stmt *db_stmt(struct db *, enum db_statement);
+/* sqlite3_step: 1 a row, 0 done, -1 and EIO (logged); done and -1 reset it. */
+int db_step(struct db *, struct sqlite3_stmt *);
+/* Steps a statement without rows. */
+int db_exec_stmt(struct db *, struct sqlite3_stmt *);
+
+#endif
