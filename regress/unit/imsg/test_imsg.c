@@ -1,156 +1,11 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 
 /*
- * Claim: messages and their descriptors arrive whole, in order and with
- * their own message however the stream is cut, hostile input ends a channel
- * cleanly, and no descriptor is lost or left open.
+ * Claim: messages arrive whole and in order however the stream is cut,
+ * hostile input and dead peers end a channel cleanly, and nothing leaks.
  */
 
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <sys/mman.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-#include "imsg/imsg.h"
-
-#define REFUSED(err, expr)                      \
-	do {                                    \
-		errno = 0;                      \
-		assert_int_equal((expr), -1);   \
-		assert_int_equal(errno, (err)); \
-	} while (0)
-
-struct pair {
-	int sv[2];
-	struct imsgbuf a; /* sends */
-	struct imsgbuf b; /* receives */
-	int open_before;
-};
-
-static int
-count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static void
-pair_flags(struct pair *p, int flags)
-{
-	p->open_before = count_fds();
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags,
-			     0, p->sv),
-	    0);
-	assert_int_equal(imsgbuf_init(&p->a, p->sv[0]), 0);
-	assert_int_equal(imsgbuf_init(&p->b, p->sv[1]), 0);
-	imsgbuf_allow_fdpass(&p->a);
-	imsgbuf_allow_fdpass(&p->b);
-}
-
-static void
-pair_open(struct pair *p)
-{
-	pair_flags(p, SOCK_NONBLOCK);
-}
-
-static void
-pair_close(struct pair *p)
-{
-	imsgbuf_clear(&p->a);
-	imsgbuf_clear(&p->b);
-	imsgbuf_clear(&p->b);
-	if (p->sv[0] != -1)
-		close(p->sv[0]);
-	close(p->sv[1]);
-	assert_int_equal(count_fds(), p->open_before);
-}
-
-/* A file that can be told from others. */
-static int
-fd_with(uint32_t mark)
-{
-	int fd = memfd_create("imsg", MFD_CLOEXEC);
-
-	assert_int_not_equal(fd, -1);
-	assert_int_equal(write(fd, &mark, sizeof(mark)), sizeof(mark));
-	return fd;
-}
-
-/* It is that one, has close-on-exec, and is closed here. */
-static void
-assert_fd(int fd, uint32_t mark)
-{
-	uint32_t got = ~mark;
-
-	assert_int_not_equal(fd, -1);
-	assert_int_equal(pread(fd, &got, sizeof(got), 0), sizeof(got));
-	assert_int_equal(got, mark);
-	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	close(fd);
-}
-
-static void
-raw_header(unsigned char *p, uint32_t type, uint32_t len)
-{
-	uint32_t hdr[4] = { type, len, 0, 1 };
-
-	memcpy(p, hdr, sizeof(hdr));
-}
-
-/* Send bytes and n descriptors in one control message, as anybody could. */
-static void
-raw_send(int s, const void *data, size_t len, const int *fds, size_t n)
-{
-	struct iovec iov = { (void *)(uintptr_t)data, len };
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(64 * sizeof(int))];
-	} control;
-	struct msghdr msg;
-	struct cmsghdr *cmsg;
-
-	memset(&msg, 0, sizeof(msg));
-	memset(&control, 0, sizeof(control));
-	msg.msg_iov = &iov;
-	msg.msg_iovlen = 1;
-	if (n > 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
-	}
-	assert_int_equal(sendmsg(s, &msg, MSG_NOSIGNAL), (ssize_t)len);
-}
-
-static void
-compose(struct pair *p, uint32_t type, int fd, const void *data, size_t len)
-{
-	assert_int_equal(imsg_compose(&p->a, type, type + 1000, 0, fd, data,
-			     len),
-	    1);
-}
+#include "regress/unit/imsg/pair.h"
 
 static void
 all_functions(void **state)
@@ -320,48 +175,6 @@ limits_and_misuse(void **state)
 	pair_close(&p);
 }
 
-/* Descriptors on a channel, or to a channel, that does not pass them. */
-static void
-fdpass_not_allowed(void **state)
-{
-	struct pair p;
-	struct imsgbuf c;
-	struct imsg m;
-	struct ibuf *b;
-	int fd;
-
-	(void)state;
-	pair_open(&p);
-	assert_int_equal(imsgbuf_init(&c, p.sv[0]), 0);
-	fd = fd_with(1);
-	REFUSED(EINVAL, imsg_compose(&c, 1, 0, 0, fd, "x", 1));
-	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
-	assert_non_null(b = ibuf_open(0));
-	assert_int_equal(ibuf_fd_set(b, dup(fd)), 0);
-	REFUSED(EINVAL, imsg_compose_ibuf(&c, 1, 0, 0, b));
-	assert_non_null(b = imsg_create(&c, 1, 0, 0, 0));
-	assert_int_equal(ibuf_fd_set(b, dup(fd)), 0);
-	imsg_close(&c, b);
-	REFUSED(EINVAL, imsgbuf_write(&c));
-	imsgbuf_clear(&c);
-
-	assert_int_equal(imsgbuf_init(&c, p.sv[1]), 0);
-	compose(&p, 1, -1, "x", 1);
-	compose(&p, 2, fd, "x", 1);
-	assert_int_equal(imsgbuf_flush(&p.a), 0);
-	assert_int_equal(imsgbuf_read(&c), 1);
-	while (imsgbuf_get(&c, &m) == 0)
-		assert_int_equal(imsgbuf_read(&c), 1);
-	assert_int_equal(imsg_get_type(&m), 1);
-	imsg_free(&m);
-	while (imsgbuf_get(&c, &m) == 0)
-		assert_int_equal(imsgbuf_read(&c), 1);
-	REFUSED(EBADMSG, imsgbuf_get(&c, &m));
-	REFUSED(EBADMSG, imsgbuf_read(&c));
-	imsgbuf_clear(&c);
-	pair_close(&p);
-}
-
 /* The stream byte by byte: sent so, and read with a get after each. */
 static void
 byte_by_byte(void **state)
@@ -407,137 +220,6 @@ byte_by_byte(void **state)
 	}
 	assert_int_equal(got, 3);
 	assert_int_equal(sum, 20 + 39 + 55);
-	pair_close(&p);
-}
-
-/*
- * A full read buffer: what comes before the message with the descriptor
- * leaves room for 0 to 40 bytes of it, which cuts its header at each byte,
- * and its payload.
- */
-static void
-every_read_boundary(void **state)
-{
-	static char fill[MAX_IMSGSIZE];
-	struct pair p;
-	struct imsg m;
-	size_t cut, len, left;
-	uint32_t type;
-	int size = 400000, variant;
-
-	(void)state;
-	for (cut = 0; cut <= 40; cut++)
-		for (variant = 0; variant < 3; variant++) {
-			pair_open(&p);
-			assert_int_equal(setsockopt(p.sv[0], SOL_SOCKET,
-					     SO_SNDBUF, &size, sizeof(size)),
-			    0);
-			type = 0;
-			/* The reader takes 65536 bytes at once. */
-			for (left = 65536 - cut; left > 0; left -= len) {
-				len = left > 20000 ? 16000 : left;
-				if (len > MAX_IMSGSIZE)
-					len = 10000;
-				compose(&p, type++, -1, fill, len - 16);
-			}
-			compose(&p, type, fd_with(type), "payload", 7);
-			type++;
-			if (variant > 0) {
-				compose(&p, type, fd_with(type), NULL, 0);
-				type++;
-			}
-			if (variant > 1)
-				compose(&p, type++, -1, "x", 1);
-			compose(&p, type, fd_with(type), "y", 1);
-			assert_int_equal(imsgbuf_write(&p.a), 0);
-			assert_int_equal(imsgbuf_queuelen(&p.a), 0);
-			len = type + 1;
-			for (type = 0; type < len;) {
-				assert_int_equal(imsgbuf_read(&p.b), 1);
-				while (imsgbuf_get(&p.b, &m) == 1) {
-					int fd = imsg_get_fd(&m);
-
-					assert_int_equal(m.hdr.type, type);
-					if (fd != -1)
-						assert_fd(fd, type);
-					else
-						assert_true(m.buf->wpos == 1 ||
-						    m.buf->wpos > 1000);
-					imsg_free(&m);
-					type++;
-				}
-			}
-			REFUSED(EAGAIN, recv(p.sv[1], fill, 1, 0));
-			pair_close(&p);
-		}
-}
-
-/* Every order of messages with and without, read at once or in pieces. */
-static void
-every_order(void **state)
-{
-	struct pair p;
-	struct imsg m;
-	uint32_t bits, i;
-	int step, fd;
-
-	(void)state;
-	for (bits = 0; bits < 64; bits++)
-		for (step = 0; step < 2; step++) {
-			pair_open(&p);
-			for (i = 0; i < 6; i++)
-				compose(&p, i,
-				    bits & (1U << i) ? fd_with(i) : -1,
-				    "abcdefg", i);
-			assert_int_equal(imsgbuf_flush(&p.a), 0);
-			/* All into the buffer first, or one at a time. */
-			for (i = 0; step == 0 && i < 12; i++)
-				assert_int_equal(imsgbuf_read(&p.b), 1);
-			for (i = 0; i < 6; i++) {
-				while (imsgbuf_get(&p.b, &m) == 0)
-					assert_int_equal(imsgbuf_read(&p.b), 1);
-				assert_int_equal(imsg_get_type(&m), i);
-				assert_int_equal(imsg_get_id(&m), i + 1000);
-				assert_int_equal(imsg_get_len(&m), i);
-				fd = imsg_get_fd(&m);
-				if (bits & (1U << i))
-					assert_fd(fd, i);
-				else
-					assert_int_equal(fd, -1);
-				imsg_free(&m);
-			}
-			assert_int_equal(imsgbuf_get(&p.b, &m), 0);
-			pair_close(&p);
-		}
-}
-
-/* A reader that never takes anything is not filled without bound. */
-static void
-reader_is_bounded(void **state)
-{
-	struct pair p;
-	struct imsg m;
-	int i, fds, got = 0;
-
-	(void)state;
-	pair_open(&p);
-	for (i = 0; i < 100; i++)
-		compose(&p, (uint32_t)i, fd_with((uint32_t)i), "x", 1);
-	fds = count_fds();
-	assert_int_equal(imsgbuf_flush(&p.a), 0);
-	assert_int_equal(count_fds(), fds - 100);
-	fds = count_fds();
-	for (i = 0; i < 300; i++)
-		assert_int_equal(imsgbuf_read(&p.b), 1);
-	assert_true(count_fds() <= fds + 17);
-	while (got < 100) {
-		while (imsgbuf_get(&p.b, &m) == 1) {
-			assert_int_equal(imsg_get_type(&m), got);
-			assert_fd(imsg_get_fd(&m), (uint32_t)got++);
-			imsg_free(&m);
-		}
-		assert_int_equal(imsgbuf_read(&p.b), 1);
-	}
 	pair_close(&p);
 }
 
@@ -602,186 +284,6 @@ hostile_lengths(void **state)
 		assert_int_equal(imsgbuf_read(&p.b), 1);
 	}
 	REFUSED(ERANGE, imsgbuf_get(&p.b, &m));
-	pair_close(&p);
-}
-
-static void
-next_message(struct pair *p, struct imsg *m, uint32_t type)
-{
-	while (imsgbuf_get(&p->b, m) == 0)
-		assert_int_equal(imsgbuf_read(&p->b), 1);
-	assert_non_null(m->buf);
-	assert_int_equal(imsg_get_type(m), type);
-}
-
-/* What belongs to no message is closed, and harms none. */
-static void
-too_many_descriptors(void **state)
-{
-	unsigned char wire[64];
-	struct pair p;
-	struct imsg m;
-	int fds[50], other, i;
-
-	(void)state;
-	pair_open(&p);
-	for (i = 0; i < 50; i++)
-		fds[i] = fd_with((uint32_t)i);
-	other = fd_with(100);
-
-	/* With a message that is not marked; in a header; in a payload. */
-	raw_header(wire, 1, 20);
-	memset(wire + 16, 0, 4);
-	raw_send(p.sv[0], wire, 20, fds, 1);
-	raw_send(p.sv[0], wire, 8, fds, 1);
-	raw_send(p.sv[0], wire + 8, 8, fds, 1);
-	raw_send(p.sv[0], wire + 16, 1, fds, 1);
-	raw_send(p.sv[0], wire + 17, 3, fds, 1);
-	for (i = 0; i < 2; i++) {
-		next_message(&p, &m, 1);
-		assert_int_equal(imsg_get_fd(&m), -1);
-		imsg_free(&m);
-	}
-
-	/* Two, and many, in one control message: the first is it. */
-	raw_header(wire, 2, 16 | IMSG_FD_MARK);
-	raw_send(p.sv[0], wire, 16, fds + 2, 2);
-	raw_send(p.sv[0], wire, 16, fds + 7, 43);
-	next_message(&p, &m, 2);
-	assert_fd(imsg_get_fd(&m), 2);
-	imsg_free(&m);
-	next_message(&p, &m, 2);
-	assert_fd(imsg_get_fd(&m), 7);
-	imsg_free(&m);
-
-	/* One more with the second half of a marked header. */
-	raw_send(p.sv[0], wire, 5, &other, 1);
-	raw_send(p.sv[0], wire + 5, 11, fds, 1);
-	next_message(&p, &m, 2);
-	assert_fd(imsg_get_fd(&m), 100);
-	imsg_free(&m);
-
-	/* Left behind by an unmarked message, it is not the next one's. */
-	raw_header(wire, 1, 16);
-	raw_send(p.sv[0], wire, 9, fds, 1);
-	assert_int_equal(imsgbuf_read(&p.b), 1);
-	raw_send(p.sv[0], wire + 9, 7, NULL, 0);
-	raw_header(wire, 2, 16 | IMSG_FD_MARK);
-	raw_send(p.sv[0], wire, 16, NULL, 0);
-	next_message(&p, &m, 1);
-	imsg_free(&m);
-	REFUSED(EBADMSG, imsgbuf_get(&p.b, &m));
-
-	for (i = 0; i < 50; i++)
-		close(fds[i]);
-	close(other);
-	pair_close(&p);
-}
-
-/* Credentials in the control buffer leave room for the descriptor. */
-static void
-passcred(void **state)
-{
-	struct pair p;
-	struct imsg m;
-	int on = 1;
-
-	(void)state;
-	pair_open(&p);
-	assert_int_equal(setsockopt(p.sv[1], SOL_SOCKET, SO_PASSCRED, &on,
-			     sizeof(on)),
-	    0);
-	compose(&p, 1, fd_with(1), "x", 1);
-	assert_int_equal(imsgbuf_flush(&p.a), 0);
-	next_message(&p, &m, 1);
-	assert_fd(imsg_get_fd(&m), 1);
-	imsg_free(&m);
-	pair_close(&p);
-}
-
-static rlim_t
-set_limit(rlim_t cur)
-{
-	struct rlimit rl;
-	rlim_t old;
-
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
-	old = rl.rlim_cur;
-	rl.rlim_cur = cur;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
-	return old;
-}
-
-/*
- * No descriptor is free: nothing is read, nothing is lost, and all arrives
- * once there is one.  With a spare one in hand, one arrives at once.
- */
-static void
-emfile_loses_nothing(void **state)
-{
-	struct pair p;
-	struct imsg m;
-	int fill[64], n, i, with_spare, fd, r;
-	rlim_t old;
-
-	(void)state;
-	for (with_spare = 0; with_spare < 2; with_spare++) {
-		pair_open(&p);
-		for (i = 0; i < 4; i++)
-			compose(&p, (uint32_t)i, fd_with((uint32_t)i), "x", 1);
-		if (with_spare)
-			assert_int_equal(imsgbuf_read(&p.b), 1);
-		assert_int_equal(imsgbuf_flush(&p.a), 0);
-		old = set_limit(64);
-		for (n = 0; n < 64 && (fd = dup(p.sv[0])) != -1; n++)
-			fill[n] = fd;
-		assert_int_equal(errno, EMFILE);
-		assert_true(n > 1);
-		if (!with_spare) {
-			REFUSED(EMFILE, imsgbuf_read(&p.b));
-			REFUSED(EMFILE, imsgbuf_read(&p.b));
-			close(fill[--n]);
-		}
-		for (i = 0; i < 4; i++) {
-			assert_int_equal(imsgbuf_read(&p.b), 1);
-			REFUSED(EMFILE, imsgbuf_read(&p.b));
-			r = imsgbuf_get(&p.b, &m);
-			assert_int_equal(r, 1);
-			assert_fd(imsg_get_fd(&m), (uint32_t)i);
-			imsg_free(&m);
-		}
-		set_limit(old);
-		while (n > 0)
-			close(fill[--n]);
-		pair_close(&p);
-	}
-}
-
-/* A descriptor that is lost all the same ends the channel with a word. */
-static void
-lost_descriptor_is_noticed(void **state)
-{
-	struct pair p;
-	struct imsg m;
-	rlim_t old;
-
-	(void)state;
-	pair_open(&p);
-	compose(&p, 1, -1, "x", 1);
-	assert_int_equal(imsgbuf_flush(&p.a), 0);
-	assert_int_equal(imsgbuf_read(&p.b), 1);
-	compose(&p, 2, fd_with(2), "x", 1);
-	assert_int_equal(imsgbuf_flush(&p.a), 0);
-	old = set_limit(1);
-	errno = 0;
-	assert_int_equal(imsgbuf_read(&p.b), -1);
-	assert_int_equal(errno, ECONNABORTED);
-	set_limit(old);
-	assert_int_equal(imsgbuf_get(&p.b, &m), 1);
-	assert_int_equal(imsg_get_type(&m), 1);
-	imsg_free(&m);
-	REFUSED(ECONNABORTED, imsgbuf_get(&p.b, &m));
-	REFUSED(ECONNABORTED, imsgbuf_read(&p.b));
 	pair_close(&p);
 }
 
@@ -886,6 +388,7 @@ on_alarm(int sig)
 static void
 blocking(void **state)
 {
+	static const struct itimerval tick = { { 0, 3000 }, { 0, 3000 } };
 	static char data[10000];
 	struct sigaction sa;
 	struct pair p;
@@ -905,6 +408,8 @@ blocking(void **state)
 		usleep(20000);
 		kill(getppid(), SIGALRM);
 		usleep(20000);
+		/* The reader sleeps; the writer waits, and is interrupted. */
+		setitimer(ITIMER_REAL, &tick, NULL);
 		for (i = 0; i < 200; i++)
 			if (imsg_compose(&p.a, i, 0, 0, i % 7 ? -1 : dup(2),
 				data, sizeof(data)) != 1)
@@ -917,6 +422,8 @@ blocking(void **state)
 	p.sv[0] = -1;
 	for (i = 0; i < 200; i++) {
 		next_message(&p, &m, i);
+		if (i == 0)
+			usleep(30000);
 		assert_int_equal(imsg_get_len(&m), sizeof(data));
 		assert_int_equal(ibuf_fd_avail(m.buf), i % 7 == 0);
 		imsg_free(&m);
@@ -929,18 +436,6 @@ blocking(void **state)
 		assert_int_equal(status, 0);
 	}
 	pair_close(&p);
-}
-
-static unsigned int
-seeded(void)
-{
-	const char *env = getenv("SEED");
-	unsigned int seed = env != NULL ? (unsigned int)strtoul(env, NULL, 10)
-					: (unsigned int)time(NULL);
-
-	printf("SEED=%u\n", seed);
-	srandom(seed);
-	return seed;
 }
 
 /* A random stream of good messages, with reads and writes in any order. */
@@ -1049,16 +544,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_functions),
 		cmocka_unit_test(limits_and_misuse),
-		cmocka_unit_test(fdpass_not_allowed),
 		cmocka_unit_test(byte_by_byte),
-		cmocka_unit_test(every_read_boundary),
-		cmocka_unit_test(every_order),
-		cmocka_unit_test(reader_is_bounded),
 		cmocka_unit_test(hostile_lengths),
-		cmocka_unit_test(too_many_descriptors),
-		cmocka_unit_test(passcred),
-		cmocka_unit_test(emfile_loses_nothing),
-		cmocka_unit_test(lost_descriptor_is_noticed),
 		cmocka_unit_test(peer_death),
 		cmocka_unit_test(full_socket),
 		cmocka_unit_test(blocking),
