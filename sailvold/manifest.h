@@ -1,0 +1,204 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * manifest: what the files of the manifest role share: its mounts, its
+ * requests to the server, questions to fuse, and waiting for the journal.  In
+ * manifest alone.
+ */
+#ifndef SAILVOLD_MANIFEST_H
+#define SAILVOLD_MANIFEST_H
+
+#include <sys/queue.h>
+
+#include "lib/fetch_imsg.h"
+#include "sailvold/db.h"
+#include "sailvold/sailvold_imsg.h"
+
+extern struct db *manifest_db;
+
+struct journal_read;
+struct job;
+TAILQ_HEAD(job_queue, job);
+
+/* A mount that is served, from PARENT_MANIFEST_MOUNT to PARENT_MANIFEST_GONE. */
+struct mount {
+	TAILQ_ENTRY(mount) link;
+	uint32_t instance;
+	uint32_t flags;	      /* MOUNT_* */
+	struct mount_row row; /* as in the database */
+	int has_commit;	      /* -c: the base that was asked for */
+	struct chan *fuse;    /* NULL while it is down */
+	struct chan *notify;
+	int started; /* START was sent to this fuse */
+	struct journal_read *journal;
+	TAILQ_HEAD(, applied_wait) waits;
+	struct job_queue jobs; /* job.c: in order, the first one runs */
+};
+struct mount *mount_by_instance(uint32_t instance);
+struct mount *mount_by_path(const char *path); /* the mount point itself */
+void mount_foreach(void (*f)(struct mount *, void *), void *arg);
+
+/* ---- the journal (journal_read.c) ----------------------------------------- */
+
+/*
+ * Calls f once the journal is applied and durable up to offset (at once, when
+ * it is); reads on as far as needed instead of waiting for the timer.
+ */
+typedef void (*applied_cb)(struct mount *, void *arg);
+int applied_wait(struct mount *, uint64_t offset, applied_cb f, void *arg);
+
+/* ---- fuse is asked (ask.c) ------------------------------------------------- */
+
+/*
+ * Answers come once each, in any order; when fuse dies before, the question is
+ * put again to the next one, so that an answer always comes while the mount is
+ * there; when it goes, error is ENODEV.
+ */
+typedef void (*ask_offset_cb)(struct mount *, void *arg, int error,
+    uint64_t offset);
+int ask_sync(struct mount *, ask_offset_cb, void *arg);
+/* Parks all changes until switch_send(). */
+int ask_reload(struct mount *, ask_offset_cb, void *arg);
+/* fd: the callee's, read-only, or -1 with error. */
+typedef void (*ask_open_cb)(struct mount *, void *arg, int error, int fd,
+    int writers);
+int ask_open(struct mount *, uint64_t ovl, ask_open_cb, void *arg);
+typedef void (*ask_switch_cb)(struct mount *, void *arg, int error,
+    uint32_t open_writers, int tell_fd);
+/* diff_fd: memfd of differences, taken; -1 ends a failed reload. */
+int ask_switch(struct mount *, int diff_fd, ask_switch_cb, void *arg);
+typedef void (*ask_done_cb)(struct mount *, void *arg, int error);
+int ask_cache_put(struct mount *, uint64_t ovl, const struct hash *content,
+    uint64_t size, const uint8_t *list, size_t list_len, ask_done_cb,
+    void *arg);
+/* Starts notify if need be; tell_fd is taken. */
+int ask_tell(struct mount *, int tell_fd, ask_done_cb, void *arg);
+/* These overlay files may go: nothing holds them any more. */
+void tell_unlink(struct mount *, const uint64_t *ovls, size_t n);
+/* 1 when no job item and no stash item needs that overlay file (hold.c). */
+int ovl_is_held(struct mount *, uint64_t ovl);
+
+/* ---- the server is asked (server.c) ---------------------------------------- */
+
+struct server_answer {
+	uint16_t status; /* 0: no answer; what says why */
+	uint8_t type;	 /* 0 none 1 JSON 2 binary */
+	int64_t skew_ms;
+	char *what;	  /* status 0 */
+	const uint8_t *data; /* of the body */
+	size_t len;
+};
+typedef void (*server_cb)(void *arg, const struct server_answer *);
+/*
+ * method: 1 GET 2 PUT 3 POST 4 DELETE.  body_fd: taken (memfd) or -1.  retry:
+ * the request may be repeated.  When sailvol-fetch dies the question is put
+ * again if retry is set, else answered with status 0.  Returns the number for
+ * server_cancel, or 0 and errno.
+ */
+uint32_t server_request(uint8_t method, const char *target,
+    const char *content_type, int body_fd, int retry, uint64_t max_answer,
+    server_cb, void *arg);
+/* The callback will not be called. */
+void server_cancel(uint32_t number);
+/* Puts message and code of an error answer into words: "volume x: no such
+   volume (not_found)"; out is cut to size. */
+void server_error(const struct server_answer *, char *out, size_t size,
+    char *code, size_t code_size);
+
+/* HASH and UPLOAD of fetch_imsg.h, asked again when a fetch dies. */
+typedef void (*hash_cb)(void *arg, const struct fetch_hash_res *, int list_fd);
+/* fd: taken. Returns a number for server_cancel. */
+uint32_t server_hash(uint8_t shift, int fd, hash_cb, void *arg);
+struct upload_file {
+	uint64_t ovl;
+	int fd; /* taken */
+};
+typedef void (*upload_cb)(void *arg, uint32_t error, const char *what,
+    const uint8_t *status, uint32_t n);
+typedef void (*upload_progress_cb)(void *arg, uint32_t chunks, uint64_t bytes,
+    uint64_t sent);
+uint32_t server_upload(const char *volume_id, const char *session,
+    struct upload_file *, uint32_t nfiles, const struct fetch_upload_chunk *,
+    uint32_t n, upload_progress_cb, upload_cb, void *arg);
+
+/* ---- nodes (nodes.c) -------------------------------------------------------- */
+
+/* The root directory of a commit in the volume (not of a subpath). The views
+   live as long as *keep.  -1: ENODATA when the commit is not here. */
+int nodes_commit_root(const struct hash *commit, struct entry *,
+    struct blob **keep);
+/*
+ * The entry at path of a commit; "" is the root.  -1: ENOENT, ENOTDIR; ENODATA:
+ * a node is not here: *depth is the length of the path of the directory whose
+ * node it is, for nodes_want.
+ */
+int nodes_lookup(const struct hash *commit, const void *path, size_t len,
+    struct entry *, struct blob **keep, size_t *depth);
+/*
+ * Brings nodes of the directory at path (a path in the volume) of the commit,
+ * from `first' on, and the commit itself; then f(arg, 0), or an errno (ENOENT:
+ * the server has no such commit; EIO...).  Equal questions join.  have: a
+ * commit of which we have the nodes, or NULL.
+ */
+typedef void (*nodes_cb)(void *arg, int error);
+int nodes_want(const char *volume_id, const struct hash *commit,
+    const struct hash *have, const void *path, size_t len, const void *first,
+    size_t first_len, nodes_cb, void *arg);
+/*
+ * Takes a bundle of the server into the database: each node checked.  NULL,
+ * or what is wrong.  commit: that of the bundle; complete.
+ */
+const char *nodes_take_bundle(const uint8_t *, size_t, struct hash *commit,
+    int *complete);
+
+/* ---- what a mount shows (fill.c, namespace.c) ------------------------------- */
+
+/*
+ * A directory as the mount shows it: base (origin) and overlay merged.
+ * dir: 0 with origin, or an object's number.
+ */
+struct shown_dir {
+	uint64_t ovl; /* 0: not in the overlay */
+	int has_origin;
+	struct hash origin_commit;
+	uint8_t *origin_path; /* owned */
+	size_t origin_path_len;
+};
+void shown_dir_free(struct shown_dir *);
+/* Fills items from `first' on until max items or about max_bytes; *end: no
+   more.  -1: ENODATA with where a node is missing in miss. */
+struct node_miss {
+	struct hash commit;
+	uint8_t *path; /* of the directory; owned */
+	size_t path_len;
+	uint8_t first[SAIL_NAME_MAX];
+	size_t first_len;
+};
+void node_miss_free(struct node_miss *);
+int fill_dir(struct mount *, const struct shown_dir *, const void *first,
+    size_t first_len, int after, size_t max, size_t max_bytes, struct wbuf *,
+    uint32_t *count, int *end, struct node_miss *);
+/* One name.  1 found (item's views live as long as *keep, freed by free(3)),
+   0 nothing there, -1. */
+int fill_one(struct mount *, const struct shown_dir *, const void *name,
+    size_t len, struct item *, void **keep, struct node_miss *);
+/* Path in the mount -> item, the same way. */
+int fill_path(struct mount *, const void *path, size_t len, struct item *,
+    void **keep, struct node_miss *);
+/* The item's directory, to go on below it. */
+int shown_dir_of_item(const struct item *, struct shown_dir *);
+/* The path in the mount of a name in an overlay directory, *path freed by the
+   caller; -1 ENOENT: the directory has no name (any more). */
+int namespace_path(struct mount *, uint64_t dir, const void *name, size_t len,
+    uint8_t **path, size_t *path_len);
+
+/*
+ * Applies a record of the journal to the overlay's rows, as one stranger checks
+ * another: -1 and *why when it cannot be (a violation).  offset: behind it.
+ * Inside of the caller's transaction.
+ */
+int namespace_apply(struct db *, struct mount_row *, const struct record *,
+    uint64_t offset, const char **why);
+/* Objects that lost their last name and handle and that nothing holds. */
+int namespace_sweep(struct mount *);
+
+#endif
