@@ -411,6 +411,59 @@ lost_descriptor_is_noticed(void **state)
 	pair_close(&p);
 }
 
+/*
+ * Too many descriptors under way: the writer is told, loses nothing, and
+ * goes on when the reader has taken some.  Not for root, so in a child.
+ */
+static void
+too_many_under_way(void **state)
+{
+	struct pair p;
+	struct imsg m;
+	uint32_t got = 0;
+	pid_t pid;
+	int i, refused = 0, status;
+
+	(void)state;
+	if (!limit_holds())
+		skip();
+	fflush(stdout);
+	assert_int_not_equal(pid = fork(), -1);
+	if (pid != 0) {
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		return;
+	}
+	if (getuid() == 0 && setresuid(54321, 54321, 54321) == -1)
+		_exit(2);
+	pair_open(&p);
+	for (i = 0; i < 60; i++)
+		compose(&p, (uint32_t)i, fd_with((uint32_t)i), "x", 1);
+	set_limit(30);
+	while (got < 60) {
+		if (imsgbuf_write(&p.a) == -1) {
+			if (errno != ETOOMANYREFS)
+				_exit(3);
+			refused++;
+		}
+		set_limit(200);
+		if (imsgbuf_read(&p.b) != 1)
+			_exit(4);
+		while (imsgbuf_get(&p.b, &m) == 1) {
+			if (imsg_get_type(&m) != got)
+				_exit(5);
+			assert_fd(imsg_get_fd(&m), got++);
+			imsg_free(&m);
+		}
+		set_limit(30);
+	}
+	if (imsgbuf_queuelen(&p.a) != 0 || refused == 0)
+		_exit(6);
+	imsgbuf_clear(&p.a);
+	imsgbuf_clear(&p.b);
+	_exit(0);
+}
+
 int
 main(void)
 {
@@ -424,6 +477,7 @@ main(void)
 		cmocka_unit_test(passcred),
 		cmocka_unit_test(emfile_loses_nothing),
 		cmocka_unit_test(lost_descriptor_is_noticed),
+		cmocka_unit_test(too_many_under_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
