@@ -266,8 +266,8 @@ imsgbuf_queuelen(struct imsgbuf *b)
 }
 
 static void
-set_header(
-    struct imsgbuf *b, struct ibuf *buf, uint32_t type, uint32_t id, pid_t pid)
+set_header(struct imsgbuf *b, struct ibuf *buf, uint32_t type, uint32_t id,
+    pid_t pid)
 {
 	struct imsg_hdr hdr = { type, 0, id,
 		(uint32_t)(pid == 0 ? b->pid : pid) };
@@ -276,8 +276,8 @@ set_header(
 }
 
 struct ibuf *
-imsg_create(
-    struct imsgbuf *b, uint32_t type, uint32_t id, pid_t pid, size_t len)
+imsg_create(struct imsgbuf *b, uint32_t type, uint32_t id, pid_t pid,
+    size_t len)
 {
 	size_t max = b->maxsize - IMSG_HEADER_SIZE;
 	struct ibuf *buf;
@@ -363,8 +363,8 @@ imsg_compose(struct imsgbuf *b, uint32_t type, uint32_t id, pid_t pid, int fd,
 }
 
 int
-imsg_compose_ibuf(
-    struct imsgbuf *b, uint32_t type, uint32_t id, pid_t pid, struct ibuf *buf)
+imsg_compose_ibuf(struct imsgbuf *b, uint32_t type, uint32_t id, pid_t pid,
+    struct ibuf *buf)
 {
 	if (buf == NULL || buf->view || (ibuf_fd_avail(buf) && !fdpass(b))) {
 		errno = EINVAL;

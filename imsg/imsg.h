@@ -19,8 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IMSG_HEADER_SIZE 16	 /* type, len, peerid, pid: host order */
-#define MAX_IMSGSIZE 16384	 /* default limit of len, header included */
+#define IMSG_HEADER_SIZE 16      /* type, len, peerid, pid: host order */
+#define MAX_IMSGSIZE 16384       /* default limit of len, header included */
 #define IMSG_FD_MARK 0x80000000U /* in len on the wire: a descriptor */
 
 /*
@@ -60,7 +60,7 @@ struct imsgbuf {
 	struct msgbuf *w;
 	pid_t pid;
 	uint32_t maxsize; /* of a message, with the header */
-	int fd;		  /* the user's, never closed here */
+	int fd;           /* the user's, never closed here */
 	int flags;
 };
 
@@ -148,8 +148,8 @@ int imsg_composev(struct imsgbuf *, uint32_t type, uint32_t id, pid_t pid,
  * The same with the unread bytes of an ibuf, and the descriptor that was
  * put into it.  Takes the ibuf and its descriptor, also when it fails.
  */
-int imsg_compose_ibuf(
-    struct imsgbuf *, uint32_t type, uint32_t id, pid_t pid, struct ibuf *);
+int imsg_compose_ibuf(struct imsgbuf *, uint32_t type, uint32_t id, pid_t pid,
+    struct ibuf *);
 
 /*
  * A message in the making: len is a guess of its payload, the limit is the
@@ -157,8 +157,8 @@ int imsg_compose_ibuf(
  * payload only), ibuf_fd_set, and imsg_close, or ibuf_free to drop it.
  * NULL with errno.
  */
-struct ibuf *imsg_create(
-    struct imsgbuf *, uint32_t type, uint32_t id, pid_t pid, size_t len);
+struct ibuf *imsg_create(struct imsgbuf *, uint32_t type, uint32_t id,
+    pid_t pid, size_t len);
 
 /* Append to it: len, or -1 with errno and the ibuf is freed. */
 int imsg_add(struct ibuf *, const void *data, size_t len);

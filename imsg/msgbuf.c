@@ -203,8 +203,8 @@ take_fds(struct msghdr *msg)
 			continue;
 		n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (i = 0; i < n; i++) {
-			memcpy(
-			    &fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int),
+			    sizeof(fd));
 			if (first == -1)
 				first = fd;
 			else
