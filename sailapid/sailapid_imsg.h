@@ -52,4 +52,78 @@ enum api_type {
 	API_TYPE_BINARY /* WIRE_CONTENT_TYPE */
 };
 
+/*
+ * The pairs.  send: 0, or -1 and errno (ERANGE: does not fit into a message);
+ * a descriptor is owned by the channel from a success on, and stays with the
+ * caller on failure.  recv: 0, or -1 and EBADMSG; strings are views into the
+ * message, not terminated.
+ */
+struct api_str {
+	const char *p;
+	size_t len;
+};
+struct api_str api_str(const char *); /* of a C string; NULL gives "" */
+
+#define API_TARGET_MAX 8192
+#define API_HOST_MAX 512
+#define API_AUTHORIZATION_MAX 512
+#define API_PEER_MAX 64
+#define API_ANSWER_INLINE (32 * 1024) /* a larger body goes as a memfd */
+
+struct api_config {
+	uint32_t max_connections, idle_s;
+	uint64_t max_body;
+};
+int api_config_send(struct chan *, const struct api_config *);
+int api_config_recv(struct ibuf *, struct api_config *);
+
+/* For store and sign: the same body, IMSG_PARENT_STORE_CONFIG or _SIGN_. */
+struct s3_config {
+	struct api_str access_key, secret, region, bucket;
+};
+int s3_config_send(struct chan *, uint32_t type, const struct s3_config *);
+int s3_config_recv(struct ibuf *, struct s3_config *);
+
+struct meta_config {
+	uint16_t store_port; /* 0: store_url */
+	struct api_str store_url;
+	uint32_t url_life_s;
+};
+int meta_config_send(struct chan *, const struct meta_config *);
+int meta_config_recv(struct ibuf *, struct meta_config *);
+
+struct api_request {
+	uint8_t method; /* enum api_method */
+	struct api_str target, host, authorization, peer;
+};
+/* body_fd: sealed memfd of the body, -1 when it is empty. */
+int api_request_send(struct chan *, uint32_t id, const struct api_request *,
+    int body_fd);
+int api_request_recv(struct ibuf *, struct api_request *);
+
+struct api_response {
+	uint16_t status;
+	uint8_t type; /* enum api_type */
+	struct api_str body; /* at most API_ANSWER_INLINE; "" with a memfd */
+};
+int api_response_send(struct chan *, uint32_t id, const struct api_response *,
+    int body_fd);
+int api_response_recv(struct ibuf *, struct api_response *);
+
+#define SIGN_URLS_MAX 32 /* of one message */
+#define SIGN_KEY_MAX 1024
+struct sign_url {
+	uint8_t method;
+	struct api_str base, key, headers; /* lines Name:value\n */
+	uint32_t life_s;
+};
+int sign_urls_send(struct chan *, uint32_t id, const struct sign_url *,
+    uint16_t n);
+/* n: in, room; out, how many there are. */
+int sign_urls_recv(struct ibuf *, struct sign_url *, uint16_t *n);
+/* An URL that cannot be signed (a bad key or header) is "". */
+int signed_urls_send(struct chan *, uint32_t id, const struct api_str *,
+    uint16_t n);
+int signed_urls_recv(struct ibuf *, struct api_str *, uint16_t *n);
+
 #endif

@@ -1,0 +1,305 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * sailapid_imsg: writes and reads the bodies of the messages between the
+ * processes of sailapid(8).  In all of them.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "sailapid/sailapid_imsg.h"
+
+struct api_str
+api_str(const char *s)
+{
+	struct api_str v = { s == NULL ? "" : s, s == NULL ? 0 : strlen(s) };
+
+	return v;
+}
+
+static int
+add_str16(struct ibuf *b, struct api_str s)
+{
+	if (s.len > UINT16_MAX) {
+		errno = ERANGE;
+		return -1;
+	}
+	if (ibuf_add_n16(b, s.len) == -1)
+		return -1;
+	return s.len == 0 ? 0 : ibuf_add(b, s.p, s.len);
+}
+
+static int
+get_bytes(struct ibuf *b, struct api_str *s, size_t len, size_t max)
+{
+	struct ibuf view;
+
+	if (len > max || ibuf_get_ibuf(b, len, &view) == -1) {
+		errno = EBADMSG;
+		return -1;
+	}
+	s->p = len == 0 ? "" : ibuf_data(&view);
+	s->len = len;
+	return 0;
+}
+
+static int
+get_str16(struct ibuf *b, struct api_str *s, size_t max)
+{
+	uint16_t len;
+
+	if (ibuf_get_n16(b, &len) == -1)
+		return -1;
+	return get_bytes(b, s, len, max);
+}
+
+/* Nothing may be left over. */
+static int
+get_end(struct ibuf *b)
+{
+	if (ibuf_size(b) == 0)
+		return 0;
+	errno = EBADMSG;
+	return -1;
+}
+
+static struct ibuf *
+body_new(void)
+{
+	return ibuf_dynamic(256, PROC_MAX_BODY);
+}
+
+/* On failure the descriptor stays with the caller; the ibuf never does. */
+static int
+body_drop(struct ibuf *b)
+{
+	ibuf_free(b);
+	return -1;
+}
+
+int
+api_config_send(struct chan *c, const struct api_config *conf)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n32(b, conf->max_connections) == -1 ||
+	    ibuf_add_n32(b, conf->idle_s) == -1 ||
+	    ibuf_add_n64(b, conf->max_body) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_PARENT_API_CONFIG, 0, -1, b);
+}
+
+int
+api_config_recv(struct ibuf *b, struct api_config *conf)
+{
+	if (ibuf_get_n32(b, &conf->max_connections) == -1 ||
+	    ibuf_get_n32(b, &conf->idle_s) == -1 ||
+	    ibuf_get_n64(b, &conf->max_body) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
+s3_config_send(struct chan *c, uint32_t type, const struct s3_config *conf)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (add_str16(b, conf->access_key) == -1 ||
+	    add_str16(b, conf->secret) == -1 ||
+	    add_str16(b, conf->region) == -1 ||
+	    add_str16(b, conf->bucket) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, type, 0, -1, b);
+}
+
+int
+s3_config_recv(struct ibuf *b, struct s3_config *conf)
+{
+	if (get_str16(b, &conf->access_key, 128) == -1 ||
+	    get_str16(b, &conf->secret, 128) == -1 ||
+	    get_str16(b, &conf->region, 64) == -1 ||
+	    get_str16(b, &conf->bucket, 64) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
+meta_config_send(struct chan *c, const struct meta_config *conf)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n16(b, conf->store_port) == -1 ||
+	    add_str16(b, conf->store_url) == -1 ||
+	    ibuf_add_n32(b, conf->url_life_s) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_PARENT_META_CONFIG, 0, -1, b);
+}
+
+int
+meta_config_recv(struct ibuf *b, struct meta_config *conf)
+{
+	if (ibuf_get_n16(b, &conf->store_port) == -1 ||
+	    get_str16(b, &conf->store_url, 1024) == -1 ||
+	    ibuf_get_n32(b, &conf->url_life_s) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
+api_request_send(struct chan *c, uint32_t id, const struct api_request *r,
+    int body_fd)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n8(b, r->method) == -1 ||
+	    add_str16(b, r->target) == -1 || add_str16(b, r->host) == -1 ||
+	    add_str16(b, r->authorization) == -1 ||
+	    add_str16(b, r->peer) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_API_META_REQUEST, id, body_fd, b);
+}
+
+int
+api_request_recv(struct ibuf *b, struct api_request *r)
+{
+	if (ibuf_get_n8(b, &r->method) == -1 ||
+	    get_str16(b, &r->target, API_TARGET_MAX) == -1 ||
+	    get_str16(b, &r->host, API_HOST_MAX) == -1 ||
+	    get_str16(b, &r->authorization, API_AUTHORIZATION_MAX) == -1 ||
+	    get_str16(b, &r->peer, API_PEER_MAX) == -1)
+		return -1;
+	if (r->method < API_GET || r->method > API_HEAD) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return get_end(b);
+}
+
+int
+api_response_send(struct chan *c, uint32_t id, const struct api_response *r,
+    int body_fd)
+{
+	struct ibuf *b;
+
+	if (r->body.len > API_ANSWER_INLINE) {
+		errno = ERANGE;
+		return -1;
+	}
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n16(b, r->status) == -1 ||
+	    ibuf_add_n8(b, r->type) == -1 ||
+	    ibuf_add_n32(b, r->body.len) == -1 ||
+	    (r->body.len != 0 && ibuf_add(b, r->body.p, r->body.len) == -1))
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_META_API_RESPONSE, id, body_fd, b);
+}
+
+int
+api_response_recv(struct ibuf *b, struct api_response *r)
+{
+	uint32_t len;
+
+	if (ibuf_get_n16(b, &r->status) == -1 ||
+	    ibuf_get_n8(b, &r->type) == -1 || ibuf_get_n32(b, &len) == -1 ||
+	    get_bytes(b, &r->body, len, API_ANSWER_INLINE) == -1)
+		return -1;
+	if (r->status < 200 || r->status > 599 || r->type > API_TYPE_BINARY) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return get_end(b);
+}
+
+int
+sign_urls_send(struct chan *c, uint32_t id, const struct sign_url *u,
+    uint16_t n)
+{
+	struct ibuf *b;
+	uint16_t i;
+
+	if (n == 0 || n > SIGN_URLS_MAX) {
+		errno = ERANGE;
+		return -1;
+	}
+	if ((b = body_new()) == NULL || ibuf_add_n16(b, n) == -1)
+		return body_drop(b);
+	for (i = 0; i < n; i++)
+		if (ibuf_add_n8(b, u[i].method) == -1 ||
+		    add_str16(b, u[i].base) == -1 ||
+		    add_str16(b, u[i].key) == -1 ||
+		    add_str16(b, u[i].headers) == -1 ||
+		    ibuf_add_n32(b, u[i].life_s) == -1)
+			return body_drop(b);
+	return chan_send_ibuf(c, IMSG_META_SIGN_URLS, id, -1, b);
+}
+
+/* How many follow; at least one, at most room. */
+static int
+get_count(struct ibuf *b, uint16_t room, uint16_t *n)
+{
+	if (ibuf_get_n16(b, n) == -1)
+		return -1;
+	if (*n == 0 || *n > room || *n > SIGN_URLS_MAX) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return 0;
+}
+
+int
+sign_urls_recv(struct ibuf *b, struct sign_url *u, uint16_t *n)
+{
+	uint16_t i, room = *n;
+
+	if (get_count(b, room, n) == -1)
+		return -1;
+	for (i = 0; i < *n; i++) {
+		if (ibuf_get_n8(b, &u[i].method) == -1 ||
+		    get_str16(b, &u[i].base, API_HOST_MAX + 16) == -1 ||
+		    get_str16(b, &u[i].key, SIGN_KEY_MAX) == -1 ||
+		    get_str16(b, &u[i].headers, 4096) == -1 ||
+		    ibuf_get_n32(b, &u[i].life_s) == -1)
+			return -1;
+		if (u[i].method < API_GET || u[i].method > API_HEAD) {
+			errno = EBADMSG;
+			return -1;
+		}
+	}
+	return get_end(b);
+}
+
+int
+signed_urls_send(struct chan *c, uint32_t id, const struct api_str *u,
+    uint16_t n)
+{
+	struct ibuf *b;
+	uint16_t i;
+
+	if ((b = body_new()) == NULL || ibuf_add_n16(b, n) == -1)
+		return body_drop(b);
+	for (i = 0; i < n; i++)
+		if (add_str16(b, u[i]) == -1)
+			return body_drop(b);
+	return chan_send_ibuf(c, IMSG_SIGN_META_URLS, id, -1, b);
+}
+
+int
+signed_urls_recv(struct ibuf *b, struct api_str *u, uint16_t *n)
+{
+	uint16_t i, room = *n;
+
+	if (get_count(b, room, n) == -1)
+		return -1;
+	for (i = 0; i < *n; i++)
+		if (get_str16(b, &u[i], 4096) == -1)
+			return -1;
+	return get_end(b);
+}
