@@ -1,0 +1,506 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * db: opens the database of sailapid(8), makes or migrates its schema,
+ * prepares all statements, and runs transactions.  In meta, after its drop of
+ * privileges: the database's folder is its chroot.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "sailapid/db_sql.h"
+
+#define DB_APPLICATION_ID 0x5361696c /* "Sail" */
+#define DB_BUSY_MS 5000
+
+/* What brings a database from version i to i + 1. */
+static const char *const migrations[DB_VERSION] = {
+	"CREATE TABLE org("
+	" id INTEGER PRIMARY KEY, public BLOB NOT NULL UNIQUE,"
+	" name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL);"
+	"CREATE TABLE key("
+	" id INTEGER PRIMARY KEY, org INTEGER NOT NULL REFERENCES org,"
+	" public BLOB NOT NULL UNIQUE, hash BLOB NOT NULL UNIQUE,"
+	" name TEXT NOT NULL, role INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, revoked INTEGER, expires INTEGER,"
+	" prefix BLOB);"
+	"CREATE INDEX key_org ON key(org);"
+	"CREATE TABLE family("
+	" id INTEGER PRIMARY KEY, public BLOB NOT NULL UNIQUE,"
+	" salt BLOB NOT NULL);"
+	"CREATE TABLE volume("
+	" id INTEGER PRIMARY KEY, public BLOB NOT NULL UNIQUE,"
+	" org INTEGER NOT NULL REFERENCES org, name TEXT NOT NULL,"
+	" family INTEGER NOT NULL REFERENCES family,"
+	" created INTEGER NOT NULL, deleted INTEGER, head BLOB NOT NULL,"
+	" header BLOB NOT NULL);"
+	"CREATE UNIQUE INDEX volume_name ON volume(org, name)"
+	" WHERE deleted IS NULL;"
+	"CREATE TABLE \"commit\"("
+	" id INTEGER PRIMARY KEY, volume INTEGER NOT NULL REFERENCES volume,"
+	" hash BLOB NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,"
+	" UNIQUE(volume, hash), UNIQUE(volume, number));"
+	"CREATE TABLE node("
+	" id INTEGER PRIMARY KEY, family INTEGER NOT NULL,"
+	" hash BLOB NOT NULL, kind INTEGER NOT NULL, data BLOB NOT NULL,"
+	" UNIQUE(family, hash));"
+	"CREATE TABLE chunk("
+	" family INTEGER NOT NULL, hash BLOB NOT NULL,"
+	" bytes INTEGER NOT NULL, PRIMARY KEY(family, hash)) WITHOUT ROWID;"
+	"CREATE TABLE object("
+	" id INTEGER PRIMARY KEY, family INTEGER NOT NULL,"
+	" hash BLOB NOT NULL, size INTEGER NOT NULL, state INTEGER NOT NULL,"
+	" UNIQUE(family, hash));"
+	"CREATE TABLE location("
+	" family INTEGER NOT NULL, hash BLOB NOT NULL,"
+	" object INTEGER NOT NULL, offset INTEGER NOT NULL,"
+	" stored INTEGER NOT NULL, plain INTEGER NOT NULL,"
+	" codec INTEGER NOT NULL, state INTEGER NOT NULL,"
+	" PRIMARY KEY(family, hash, object, offset)) WITHOUT ROWID;"
+	"CREATE TABLE session("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, volume INTEGER NOT NULL,"
+	" key BLOB NOT NULL, state INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, message TEXT NOT NULL,"
+	" author TEXT NOT NULL, if_unchanged INTEGER NOT NULL, mount BLOB,"
+	" result TEXT, UNIQUE(volume, key));"
+	"CREATE INDEX session_created ON session(created);"
+	"CREATE TABLE session_chunk("
+	" session INTEGER NOT NULL, hash BLOB NOT NULL,"
+	" bytes INTEGER NOT NULL, pinned INTEGER NOT NULL,"
+	" PRIMARY KEY(session, hash)) WITHOUT ROWID;"
+	"CREATE TABLE lease("
+	" volume INTEGER NOT NULL, mount BLOB NOT NULL,"
+	" \"commit\" BLOB NOT NULL, expires INTEGER NOT NULL,"
+	" PRIMARY KEY(volume, mount, \"commit\")) WITHOUT ROWID;"
+	"CREATE INDEX lease_expires ON lease(expires);"
+};
+
+static const char *const sql[ST_COUNT] = {
+#define X(name, text) text,
+	DB_STATEMENTS(X)
+#undef X
+};
+
+static int
+db_error(struct db *db, int rc, const char *what)
+{
+	switch (rc & 0xff) {
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		errno = EBUSY;
+		return -1;
+	case SQLITE_CONSTRAINT:
+		errno = EEXIST;
+		return -1;
+	case SQLITE_NOMEM:
+		errno = ENOMEM;
+		return -1;
+	case SQLITE_FULL:
+		errno = ENOSPC;
+		break;
+	default:
+		errno = EIO;
+		break;
+	}
+	log_warnx("database: %s: %s", what, sqlite3_errmsg(db->h));
+	return -1;
+}
+
+static int
+db_run(struct db *db, const char *text)
+{
+	int rc = sqlite3_exec(db->h, text, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : db_error(db, rc, text);
+}
+
+static int64_t
+db_number(struct db *db, const char *text)
+{
+	sqlite3_stmt *st;
+	int64_t n = -1;
+
+	if (sqlite3_prepare_v2(db->h, text, -1, &st, NULL) != SQLITE_OK)
+		return -1;
+	if (sqlite3_step(st) == SQLITE_ROW)
+		n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return n;
+}
+
+/* The steps from its version to ours, in one transaction. */
+static int
+db_migrate(struct db *db)
+{
+	char text[64];
+	int64_t i, version;
+
+	if (db_run(db, "BEGIN IMMEDIATE") == -1)
+		return -1;
+	version = db_number(db, "PRAGMA user_version");
+	if (version < 0)
+		goto fail;
+	for (i = version; i < DB_VERSION; i++) {
+		if (db_run(db, migrations[i]) == -1)
+			goto fail;
+	}
+	snprintf(text, sizeof(text), "PRAGMA user_version=%d", DB_VERSION);
+	if (db_run(db, text) == -1)
+		goto fail;
+	snprintf(text, sizeof(text), "PRAGMA application_id=%d",
+	    DB_APPLICATION_ID);
+	if (db_run(db, text) == -1)
+		goto fail;
+	return db_run(db, "COMMIT");
+fail:
+	sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+	return -1;
+}
+
+static int
+db_schema(struct db *db)
+{
+	int64_t app, version;
+
+	app = db_number(db, "PRAGMA application_id");
+	version = db_number(db, "PRAGMA user_version");
+	if (app < 0 || version < 0)
+		return db_error(db, sqlite3_errcode(db->h), "cannot be read");
+	if (version == 0 &&
+	    db_number(db, "SELECT count(*) FROM sqlite_schema") == 0)
+		return db_migrate(db);
+	if (app != DB_APPLICATION_ID || version == 0) {
+		log_warnx("database: it is not one of sailapid");
+		errno = EINVAL;
+		return -1;
+	}
+	if (version > DB_VERSION) {
+		log_warnx("database: its schema is %lld, this program knows %d",
+		    (long long)version, DB_VERSION);
+		errno = EINVAL;
+		return -1;
+	}
+	return version < DB_VERSION ? db_migrate(db) : 0;
+}
+
+static int
+db_setup(struct db *db)
+{
+	static const char *const pragmas[] = { "PRAGMA temp_store=MEMORY",
+		"PRAGMA page_size=8192", "PRAGMA journal_mode=WAL",
+		"PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
+		"PRAGMA trusted_schema=OFF", "PRAGMA cache_size=-65536",
+		"PRAGMA wal_autocheckpoint=4000",
+		"PRAGMA journal_size_limit=67108864" };
+	size_t i;
+	int rc;
+
+	sqlite3_busy_timeout(db->h, DB_BUSY_MS);
+	sqlite3_extended_result_codes(db->h, 1);
+	for (i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
+		if (db_run(db, pragmas[i]) == -1)
+			return -1;
+	}
+	if (db_schema(db) == -1)
+		return -1;
+	for (i = 0; i < ST_COUNT; i++) {
+		rc = sqlite3_prepare_v3(db->h, sql[i], -1,
+		    SQLITE_PREPARE_PERSISTENT, &db->st[i], NULL);
+		if (rc != SQLITE_OK)
+			return db_error(db, rc, sql[i]);
+	}
+	return 0;
+}
+
+struct db *
+db_open(const char *path, int create)
+{
+	struct db *db;
+	int flags, rc;
+
+	if ((db = calloc(1, sizeof(*db))) == NULL)
+		return NULL;
+	flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+	    (create ? SQLITE_OPEN_CREATE : 0);
+	rc = sqlite3_open_v2(path, &db->h, flags, NULL);
+	if (rc != SQLITE_OK) {
+		db_error(db, rc, path);
+		goto fail;
+	}
+	if (db_setup(db) == -1)
+		goto fail;
+	return db;
+fail:
+	rc = errno;
+	db_close(db);
+	errno = rc;
+	return NULL;
+}
+
+void
+db_close(struct db *db)
+{
+	size_t i;
+
+	if (db == NULL)
+		return;
+	for (i = 0; i < ST_COUNT; i++)
+		sqlite3_finalize(db->st[i]);
+	sqlite3_close(db->h);
+	free(db);
+}
+
+/* ---- statements ---------------------------------------------------------- */
+
+static int
+db_bind(sqlite3_stmt *st, const char *types, va_list ap)
+{
+	const struct hash *h;
+	const char *t;
+	const void *p;
+	size_t len;
+	int i, rc = SQLITE_OK;
+
+	for (i = 1; types[i - 1] != '\0' && rc == SQLITE_OK; i++) {
+		switch (types[i - 1]) {
+		case 'i':
+			rc = sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
+			break;
+		case 'h':
+			h = va_arg(ap, const struct hash *);
+			rc = sqlite3_bind_blob(st, i, h->b, HASH_LEN,
+			    SQLITE_STATIC);
+			break;
+		case 'b':
+			p = va_arg(ap, const void *);
+			len = va_arg(ap, size_t);
+			rc = sqlite3_bind_blob64(st, i, p, len, SQLITE_STATIC);
+			break;
+		case 't':
+			t = va_arg(ap, const char *);
+			rc = sqlite3_bind_text(st, i, t, -1, SQLITE_STATIC);
+			break;
+		default:
+			return SQLITE_MISUSE;
+		}
+	}
+	return rc;
+}
+
+static sqlite3_stmt *
+db_vquery(struct db *db, enum db_st which, const char *types, va_list ap)
+{
+	sqlite3_stmt *st = db->st[which];
+	int rc;
+
+	sqlite3_reset(st);
+	sqlite3_clear_bindings(st);
+	rc = db_bind(st, types, ap);
+	if (rc != SQLITE_OK) {
+		db_error(db, rc, sql[which]);
+		return NULL;
+	}
+	return st;
+}
+
+sqlite3_stmt *
+db_query(struct db *db, enum db_st which, const char *types, ...)
+{
+	sqlite3_stmt *st;
+	va_list ap;
+
+	va_start(ap, types);
+	st = db_vquery(db, which, types, ap);
+	va_end(ap);
+	return st;
+}
+
+int
+db_next(struct db *db, sqlite3_stmt *st)
+{
+	int rc;
+
+	if (st == NULL)
+		return -1;
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		return 1;
+	if (rc != SQLITE_DONE)
+		db_error(db, rc, sqlite3_sql(st));
+	db_done(st);
+	return rc == SQLITE_DONE ? 0 : -1;
+}
+
+void
+db_done(sqlite3_stmt *st)
+{
+	int saved = errno;
+
+	if (st != NULL) {
+		sqlite3_reset(st);
+		sqlite3_clear_bindings(st);
+	}
+	errno = saved;
+}
+
+int
+db_exec(struct db *db, enum db_st which, const char *types, ...)
+{
+	sqlite3_stmt *st;
+	va_list ap;
+	int r;
+
+	va_start(ap, types);
+	st = db_vquery(db, which, types, ap);
+	va_end(ap);
+	while ((r = db_next(db, st)) == 1)
+		;
+	return r;
+}
+
+int
+db_changes(struct db *db)
+{
+	return sqlite3_changes(db->h);
+}
+
+int
+db_col_bytes(sqlite3_stmt *st, int col, void *to, size_t len)
+{
+	const void *p = sqlite3_column_blob(st, col);
+
+	if (p == NULL || (size_t)sqlite3_column_bytes(st, col) != len) {
+		log_warnx("database: %s: column %d is not of %zu bytes",
+		    sqlite3_sql(st), col, len);
+		errno = EIO;
+		return -1;
+	}
+	memcpy(to, p, len);
+	return 0;
+}
+
+int
+db_col_text(sqlite3_stmt *st, int col, char *to, size_t size)
+{
+	const char *p = (const char *)sqlite3_column_text(st, col);
+
+	if (p == NULL || strlcpy(to, p, size) >= size) {
+		log_warnx("database: %s: column %d is not such a text",
+		    sqlite3_sql(st), col);
+		errno = EIO;
+		return -1;
+	}
+	return 0;
+}
+
+int
+db_col_dup(sqlite3_stmt *st, int col, char **to)
+{
+	const char *p = (const char *)sqlite3_column_text(st, col);
+
+	*to = NULL;
+	if (p == NULL)
+		return 0;
+	return (*to = strdup(p)) == NULL ? -1 : 0;
+}
+
+/* ---- transactions -------------------------------------------------------- */
+
+/*
+ * After a full disk or an I/O error SQLite may have ended the transaction by
+ * itself: then nothing more may be written until db_end has said so.
+ */
+static int
+db_lost(struct db *db)
+{
+	if (!db->writing || !sqlite3_get_autocommit(db->h))
+		return 0;
+	errno = EIO;
+	return 1;
+}
+
+int
+db_begin(struct db *db)
+{
+	if (db->writing)
+		return db_lost(db) ? -1 : 0;
+	if (db_exec(db, ST_BEGIN, "") == -1)
+		return -1;
+	db->writing = 1;
+	return 0;
+}
+
+int
+db_end(struct db *db)
+{
+	if (!db->writing)
+		return 0;
+	if (db_lost(db)) {
+		log_warnx("database: a transaction was lost");
+		db->writing = 0;
+		errno = EIO;
+		return -1;
+	}
+	if (db_exec(db, ST_COMMIT, "") == -1) {
+		db_abort(db);
+		return -1;
+	}
+	db->writing = 0;
+	return 0;
+}
+
+void
+db_abort(struct db *db)
+{
+	int saved = errno;
+
+	if (db->writing && !sqlite3_get_autocommit(db->h))
+		db_exec(db, ST_ROLLBACK, "");
+	db->writing = 0;
+	errno = saved;
+}
+
+int
+db_writing(const struct db *db)
+{
+	return db->writing;
+}
+
+int
+db_save(struct db *db)
+{
+	if (!db->writing || db_lost(db)) {
+		errno = EIO;
+		return -1;
+	}
+	return db_exec(db, ST_SAVE, "");
+}
+
+int
+db_keep(struct db *db)
+{
+	return db_lost(db) ? -1 : db_exec(db, ST_KEEP, "");
+}
+
+int
+db_undo(struct db *db)
+{
+	int saved = errno;
+
+	if (db_lost(db) || db_exec(db, ST_UNDO, "") == -1 ||
+	    db_exec(db, ST_KEEP, "") == -1)
+		return -1;
+	errno = saved;
+	return 0;
+}
+
+int64_t
+db_now(void)
+{
+	struct timens t = timens_now();
+
+	return t.sec * 1000000000 + t.nsec;
+}
