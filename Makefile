@@ -8,7 +8,8 @@
 #	make quickstart		a running example under ./run; quickstart-down ends it
 #
 # SAN=1 builds with the address and undefined behaviour sanitizers into a
-# folder of its own.
+# folder of its own.  SANDBOX_DEBUG=1 likewise builds programs that log the name
+# of a system call that broke the filter of its role.
 
 PREFIX ?=	/usr/local
 BINDIR ?=	$(PREFIX)/bin
@@ -27,6 +28,9 @@ AREAS =		imsg lib $(PROGS)
 ifeq ($(SAN),1)
 OBJ =		obj-san
 SANFLAGS =	-fsanitize=address,undefined -fno-sanitize-recover=all
+else ifeq ($(SANDBOX_DEBUG),1)
+OBJ =		obj-debug
+CPPFLAGS +=	-DSAIL_SANDBOX_DEBUG
 else
 OBJ =		obj
 endif
@@ -114,7 +118,7 @@ lint:
 	@sh regress/lint.sh
 
 clean:
-	rm -rf obj obj-san .variant $(foreach p,$(PROGS),$(p)/$(p))
+	rm -rf obj obj-san obj-debug .variant $(foreach p,$(PROGS),$(p)/$(p))
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d)
 

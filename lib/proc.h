@@ -75,10 +75,11 @@ struct proc_spec {
 
 /* Once, before anything else: event base, signals, SIGCHLD, limits. */
 int proc_parent_init(int verbose);
-struct proc *proc_start(const struct proc_spec *); /* copies the spec */
+/* Copies the spec.  NULL and errno: it could not be started. */
+struct proc *proc_start(const struct proc_spec *);
 /*
  * A channel between two children, now and again whenever either was
- * restarted.  Both get IMSG_PARENT_ROLE_PEER.
+ * restarted.  Both get IMSG_PARENT_ROLE_PEER when both are ready.
  */
 int proc_connect(struct proc *, struct proc *);
 struct chan *proc_chan(struct proc *); /* NULL while it is dead */
@@ -90,6 +91,8 @@ int proc_ready(const struct proc *);
 struct proc *proc_find(uint8_t role, uint32_t instance);
 /* For status: calls f for each. */
 void proc_foreach(void (*f)(struct proc *, void *), void *arg);
+/* To this process and all roles, now and at a restart. */
+void proc_set_verbose(int verbose);
 /* STOP, SIGTERM after grace_ms, SIGKILL after twice that; on_death is called
    and no restart follows. */
 void proc_stop(struct proc *, int grace_ms);
@@ -97,6 +100,7 @@ void proc_stop(struct proc *, int grace_ms);
 void proc_stop_all(int grace_ms);
 
 /*
+ * A child that sends what no rule allows, or closes its channel, is killed.
  * Death of a child: logged with role, pid and signal (a SIGSYS says that it
  * broke its filter), restarted at once; with back-off (doubling from 100 ms to
  * 10 s) only if it died before READY or twice within a second.  A child that
@@ -141,7 +145,12 @@ struct role_def {
  * role's name); nobody else may use that option.
  */
 int role_wanted(int argc, char **argv, uint8_t *role);
-/* Runs the role to its end: never returns. */
+/*
+ * Runs the role to its end: never returns.  Whether it ends by STOP, SIGTERM or
+ * the death of its parent, stop() is called first.  A process that is not root,
+ * started by one that is not either, keeps its user and its root directory: the
+ * rest of the sandbox is in force.
+ */
 void role_main(const struct role_def *, int argc, char **argv)
     __attribute__((noreturn));
 struct chan *role_parent(void);

@@ -14,17 +14,21 @@
 
 /*
  * In this order: chroot to dirfd, chdir("/"), setgroups, setresgid, setresuid,
- * limits, not dumpable, no_new_privs, seccomp filter of the role; then it
- * proves to itself that it is not root, has no capability and cannot get root
- * back.  Anything that fails is fatal: in force, or the process does not start.
+ * limits, not dumpable, no_new_privs, Landlock where the kernel has it, seccomp
+ * filter of the role; then it proves to itself that it is not root, has no
+ * capability and cannot get root back.  Anything that fails is fatal: in force,
+ * or the process does not start.  Who is not root keeps user and root directory.
  */
 void sandbox_enter(uint8_t role, int dirfd, uid_t uid, gid_t gid,
     unsigned int flags);
 
-/* What is in force here, for status: "chroot,uid,nnp,seccomp". */
+/* What is in force here, for status: "chroot,uid,nnp,landlock,seccomp". */
 const char *sandbox_status(void);
 
-/* The names of the calls that a role may make, sorted; for the test. */
+/*
+ * The names of the calls that a role may make, sorted, without threads'; valid
+ * until the next call.  The table is in sandbox_calls.c.
+ */
 const char *const *sandbox_calls(uint8_t role, size_t *n);
 
 #endif
