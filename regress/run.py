@@ -1,0 +1,433 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Runs the unit tests and the system tests, and counts.
+
+usage: run.py [-l] [-j N] [-t PATTERN] [--obj OBJ]
+
+Each unit test program, and each system test, runs below a process of its own
+(--worker), which kills, unmounts and removes whatever it leaves behind.
+"""
+
+import argparse
+import ast
+import concurrent.futures
+import ctypes
+import faulthandler
+import glob
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+REGRESS = os.path.dirname(os.path.abspath(__file__))
+REPO = os.path.dirname(REGRESS)
+sys.path.insert(0, REGRESS)
+sys.dont_write_bytecode = True
+
+import sailtest  # noqa: E402
+
+UNIT_DEADLINE_S = 120
+LOG_TAIL_LINES = 60
+PR_SET_CHILD_SUBREAPER = 36
+MNT_FORCE, MNT_DETACH = 1, 2
+BAD_WORDS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
+DEATHS = re.compile(r"killed by signal")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+# ---- finding tests ----------------------------------------------------------
+
+def unit_tests(obj):
+    """(name, program) of each; a program that was not built fails later."""
+    for src in sorted(glob.glob(REPO + "/regress/unit/*/test_*.c")):
+        rel = os.path.relpath(src, REPO)[:-2]
+        yield rel[len("regress/"):], os.path.join(REPO, obj, rel)
+
+
+def load(path):
+    name = os.path.basename(path)[:-3]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def is_deadline(node):
+    """Whether a decorator is deadline(N) or sailtest.deadline(N)."""
+    return (isinstance(node, ast.Call) and
+            getattr(node.func, "attr", getattr(node.func, "id", None)) ==
+            "deadline")
+
+
+def system_tests():
+    """(name, path, function's name, seconds).  The files are read, not
+    imported: a broken one is one failure, and does not hide the others."""
+    for path in sorted(glob.glob(REGRESS + "/system/test_*.py")):
+        base = os.path.basename(path)[:-3]
+        try:
+            with open(path, encoding="utf-8") as f:
+                body = ast.parse(f.read()).body
+        except SyntaxError:
+            yield base + ".broken_file", path, "broken_file", 10
+            continue
+        for node in body:
+            if (not isinstance(node, ast.FunctionDef) or
+                    not node.name.startswith("test_")):
+                continue
+            seconds = sailtest.DEADLINE_S
+            for d in filter(is_deadline, node.decorator_list):
+                seconds = ast.literal_eval(d.args[0])
+            yield "%s.%s" % (base, node.name), path, node.name, seconds
+
+
+# ---- cleaning up ------------------------------------------------------------
+
+def descendants(root):
+    children = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open("/proc/%s/stat" % entry, "rb") as f:
+                # The name may hold anything: count from its last bracket.
+                ppid = int(f.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        children.setdefault(ppid, []).append(int(entry))
+    found, todo = [], [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def reap():
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def kill_below(seconds):
+    """Kills all descendants of this process; how many are still there."""
+    end = time.monotonic() + seconds
+    while True:
+        reap()
+        left = descendants(os.getpid())
+        if not left or time.monotonic() >= end:
+            return len(left)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+
+
+def mounts_below(directory):
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8",
+              errors="surrogateescape") as f:
+        for line in f:
+            path = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)),
+                          line.split()[4])
+            if path.startswith(directory + "/"):
+                found.append(path)
+    return sorted(found, key=len, reverse=True)
+
+
+def unmount_below(directory):
+    """In a child: a mount whose daemon is dead may block whoever asks."""
+    if not mounts_below(directory):
+        return 0
+    pid = os.fork()
+    if pid == 0:
+        for path in mounts_below(directory):
+            name = path.encode(errors="surrogateescape")
+            if libc.umount2(name, MNT_FORCE | MNT_DETACH) != 0:
+                libc.umount2(name, MNT_DETACH)
+        os._exit(0)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            break
+        time.sleep(0.02)
+    return len(mounts_below(directory))
+
+
+def clean_up(directory):
+    """What was left behind after a test and could not be taken away."""
+    problems = []
+    kill_below(5)
+    if unmount_below(directory):
+        problems.append("mounts are left: %s" % mounts_below(directory))
+    if kill_below(10):
+        problems.append("processes are left: %s" % descendants(os.getpid()))
+    return problems
+
+
+# ---- one test, in a process of its own --------------------------------------
+
+def logs(directory):
+    for root, dirs, files in os.walk(directory):
+        dirs.sort()
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            if name.endswith(".log") and not os.path.islink(path):
+                yield path
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", errors="backslashreplace") as f:
+        return f.read()
+
+
+def scan_logs(directory, expect_deaths):
+    found = []
+    for path in logs(directory):
+        for line in read_text(path).splitlines():
+            if BAD_WORDS.search(line) or (
+                    not expect_deaths and DEATHS.search(line)):
+                found.append("%s: %s" % (os.path.basename(path), line))
+    return found
+
+
+def show_logs(directory):
+    out = []
+    for path in logs(directory):
+        lines = read_text(path).splitlines()[-LOG_TAIL_LINES:]
+        out.append("--- %s" % os.path.relpath(path, directory))
+        out += lines
+    return out
+
+
+def system_child(test, path, function, out):
+    """The test itself: never returns."""
+    os.setsid()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    result = {"outcome": "passed", "text": ""}
+    try:
+        getattr(load(path), function)(test)
+    except sailtest.SkipTest as e:
+        result = {"outcome": "skipped", "text": str(e)}
+    except sailtest.Failure as e:
+        where = traceback.extract_tb(e.__traceback__)
+        here = [f for f in where if f.filename == path] or where
+        result = {"outcome": "failed", "text": "%s:%d: %s" % (
+            os.path.relpath(here[-1].filename, REPO), here[-1].lineno, e)}
+    except BaseException:
+        result = {"outcome": "failed", "text": traceback.format_exc()}
+    result["expect_deaths"] = bool(test.expect_deaths)
+    with open(out, "w", encoding="utf-8") as f:
+        json.dump(result, f)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def wait_until(pid, seconds):
+    """The wait status, or None after that time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        got, status = os.waitpid(pid, os.WNOHANG)
+        if got == pid:
+            return status
+        time.sleep(0.005)
+    return None
+
+
+def worker_system(name, path, function, seconds, obj):
+    directory = tempfile.mkdtemp(prefix="sail-%s." % name)
+    os.chmod(directory, 0o755)
+    fd, out = tempfile.mkstemp(prefix="sail-result.")
+    os.close(fd)
+    result = {"outcome": "failed", "expect_deaths": False}
+    try:
+        pid = os.fork()
+        if pid == 0:
+            system_child(sailtest.Test(name, directory, REPO, obj), path,
+                         function, out)
+        status = wait_until(pid, seconds)
+        if status is None:
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.2)
+            result["text"] = "not done after %d s" % seconds
+        else:
+            try:
+                with open(out, encoding="utf-8") as f:
+                    result = json.load(f)
+            except ValueError:
+                result["text"] = "the test's process ended with %s" % (
+                    describe(os.waitstatus_to_exitcode(status)))
+    finally:
+        problems = clean_up(directory)
+        os.unlink(out)
+    if result["outcome"] != "failed":
+        problems += scan_logs(directory, result["expect_deaths"])
+        if problems:
+            result["outcome"] = "failed"
+            result["text"] = "passed, but:"
+    if result["outcome"] == "failed":
+        print(result["text"])
+        print("\n".join(problems + show_logs(directory)))
+        print("kept: %s" % directory)
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+    return {"counts": {result["outcome"]: 1}, "text": result["text"]}
+
+
+def describe(status):
+    if status >= 0:
+        return "exit status %d" % status
+    return "signal %d (%s)" % (-status, signal.Signals(-status).name)
+
+
+def count_cmocka(output, status, counts):
+    """Fills counts from what cmocka wrote; the names of what failed."""
+    ran = re.findall(r"^\[ RUN      \] (\S+)", output, re.M)
+    good = set(re.findall(r"^\[       OK \] (\S+)", output, re.M))
+    skipped = set(re.findall(r"^\[  SKIPPED \] (\S+)", output, re.M)) - good
+    bad = [n for n in ran if n not in good and n not in skipped]
+    if not ran and status == 0:
+        m = re.search(r"^skipped: .*", output, re.M)
+        counts["skipped" if m else "failed"] = 1
+        return [] if m else ["no test ran"]
+    if status != 0 and not bad:
+        bad = [describe(status)]
+    counts["passed"] = len(set(ran) & good)
+    counts["skipped"] = len(skipped)
+    counts["failed"] = len(bad)
+    return bad
+
+
+def worker_unit(name, program):
+    counts = {}
+    if not os.access(program, os.X_OK):
+        print("%s was not built" % program)
+        return {"counts": {"failed": 1}, "text": "not built"}
+    directory = tempfile.mkdtemp(prefix="sail-unit.")
+    os.chmod(directory, 0o755)
+    try:
+        with tempfile.TemporaryFile() as out:
+            p = subprocess.Popen(
+                [program], stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, cwd=REPO, start_new_session=True,
+                env=dict(os.environ, TMPDIR=directory))
+            status = wait_until(p.pid, UNIT_DEADLINE_S)
+            late = status is None
+            status = 1 if late else os.waitstatus_to_exitcode(status)
+            problems = clean_up(directory)
+            out.seek(0)
+            output = out.read().decode(errors="backslashreplace")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    bad = count_cmocka(output, status, counts)
+    if late:
+        problems.append("not done after %d s" % UNIT_DEADLINE_S)
+    if problems and not counts.get("failed"):
+        counts["failed"] = 1
+    if counts.get("failed"):
+        print("\n".join(bad + problems))
+        print("\n".join(output.splitlines()[-200:]))
+    m = re.search(r"^skipped: (.*)", output, re.M)
+    return {"counts": counts, "text": m[1] if m else ""}
+
+
+def worker(name, obj, result):
+    """The process between the runner and a test: inherits its orphans."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    done = None
+    for unit, program in unit_tests(obj):
+        if unit == name:
+            done = worker_unit(name, program)
+    for system, path, function, seconds in system_tests():
+        if system == name:
+            done = worker_system(name, path, function, seconds, obj)
+    with open(result, "w", encoding="utf-8") as f:
+        json.dump(done, f)
+
+
+# ---- all of them ------------------------------------------------------------
+
+def run_one(name, obj):
+    """(name, counts, text, output, seconds)"""
+    fd, result = tempfile.mkstemp(prefix="sail-worker.")
+    os.close(fd)
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, os.path.abspath(__file__), "--obj", obj,
+             "--worker", name, "--result", result],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True)
+        output = done.stdout.decode(errors="backslashreplace")
+        try:
+            with open(result, encoding="utf-8") as f:
+                r = json.load(f)
+            counts, text = r["counts"], r["text"]
+        except (ValueError, TypeError):
+            counts, text = {"failed": 1}, "the runner's worker failed"
+    finally:
+        os.unlink(result)
+    return name, counts, text, output, time.monotonic() - start
+
+
+def report(done, obj, totals):
+    name, counts, text, output, seconds = done
+    for key, n in counts.items():
+        totals[key] += n
+    if counts.get("failed"):
+        print("FAIL %s (%.1f s)" % (name, seconds))
+        print("\n".join("    " + line for line in output.splitlines()))
+        print("    repeat: /usr/bin/python3 regress/run.py --obj %s -t %s"
+              % (obj, name), flush=True)
+    elif counts.get("passed"):
+        n = counts["passed"]
+        print("ok   %s%s (%.1f s)" % (
+            name, "" if n == 1 else ": %d" % n, seconds), flush=True)
+    else:
+        print("skip %s: %s" % (name, text), flush=True)
+
+
+def main():
+    p = argparse.ArgumentParser(prog="run.py")
+    p.add_argument("-l", action="store_true", help="list the tests' names")
+    p.add_argument("-j", type=int, default=1, help="so many at a time")
+    p.add_argument("-t", default="", help="those whose name has this in it")
+    p.add_argument("--obj", default="obj", help="folder of the build")
+    p.add_argument("--worker", help=argparse.SUPPRESS)
+    p.add_argument("--result", help=argparse.SUPPRESS)
+    args = p.parse_args()
+    if args.worker:
+        worker(args.worker, args.obj, args.result)
+        return 0
+    names = [n for n, _ in unit_tests(args.obj)]
+    names += [n for n, _, _, _ in system_tests()]
+    names = [n for n in names if args.t in n]
+    if args.l:
+        print("\n".join(names))
+        return 0
+    totals = {"passed": 0, "failed": 0, "skipped": 0}
+    with concurrent.futures.ThreadPoolExecutor(max(1, args.j)) as pool:
+        for done in pool.map(lambda n: run_one(n, args.obj), names):
+            report(done, args.obj, totals)
+    print("%d passed, %d failed%s" % (
+        totals["passed"], totals["failed"],
+        ", %d skipped" % totals["skipped"] if totals["skipped"] else ""))
+    return 1 if totals["failed"] or not (
+        totals["passed"] or totals["skipped"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
