@@ -179,7 +179,8 @@ log_debug(const char *fmt, ...)
  * A role has nothing to do at its exit, and what libraries would do then may
  * not be in its filter.
  */
-static void __attribute__((noreturn)) log_end(void)
+static _Noreturn void
+log_end(void)
 {
 	if (sink_fn != NULL)
 		_exit(1);

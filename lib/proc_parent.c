@@ -322,7 +322,7 @@ send_start(struct proc *p, int dirfd)
 
 /* Between fork and exec: only what is safe in the child of a program with
    threads. */
-static void __attribute__((noreturn))
+static _Noreturn void
 child_exec(int fd, const char *path, char *const argv[], char *const envp[])
 {
 	sigset_t none;

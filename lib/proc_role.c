@@ -40,7 +40,8 @@ static struct event ev_term;
 
 /* ---- the parent ---------------------------------------------------------- */
 
-static void __attribute__((noreturn)) role_end(int status)
+static _Noreturn void
+role_end(int status)
 {
 	if (role_of != NULL && role_of->stop != NULL && started)
 		role_of->stop();
