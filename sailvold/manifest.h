@@ -181,6 +181,9 @@ int fill_dir(struct mount *, const struct shown_dir *, const void *first,
    0 nothing there, -1. */
 int fill_one(struct mount *, const struct shown_dir *, const void *name,
     size_t len, struct item *, void **keep, struct node_miss *);
+/* An object by its number, with an empty name. */
+int fill_object(struct mount *, uint64_t ovl, struct item *, void **keep,
+    struct node_miss *);
 /* Path in the mount -> item, the same way. */
 int fill_path(struct mount *, const void *path, size_t len, struct item *,
     void **keep, struct node_miss *);
