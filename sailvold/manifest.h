@@ -18,6 +18,10 @@ extern struct db *manifest_db;
 struct journal_read;
 struct job;
 TAILQ_HEAD(job_queue, job);
+struct ask;
+TAILQ_HEAD(ask_queue, ask);
+struct applied_wait;
+TAILQ_HEAD(applied_queue, applied_wait);
 
 /* A mount that is served, from PARENT_MANIFEST_MOUNT to PARENT_MANIFEST_GONE. */
 struct mount {
@@ -28,9 +32,12 @@ struct mount {
 	int has_commit;	      /* -c: the base that was asked for */
 	struct chan *fuse;    /* NULL while it is down */
 	struct chan *notify;
+	int fresh;   /* a new connection to the kernel: no handle survived */
 	int started; /* START was sent to this fuse */
+	int broken;  /* its journal cannot be applied */
+	struct ask_queue asks;
 	struct journal_read *journal;
-	TAILQ_HEAD(, applied_wait) waits;
+	struct applied_queue waits;
 	struct job_queue jobs; /* job.c: in order, the first one runs */
 };
 struct mount *mount_by_instance(uint32_t instance);
@@ -44,7 +51,16 @@ void mount_foreach(void (*f)(struct mount *, void *), void *arg);
  * it is); reads on as far as needed instead of waiting for the timer.
  */
 typedef void (*applied_cb)(struct mount *, void *arg);
-int applied_wait(struct mount *, uint64_t offset, applied_cb f, void *arg);
+int applied_wait_for(struct mount *, uint64_t offset, applied_cb f, void *arg);
+/* A segment, read-only, taken; reading begins at row.applied. */
+int journal_segment(struct mount *, uint64_t first, int fd);
+/* Forgets the segments: fuse went; a new one brings them again. */
+void journal_forget(struct mount *);
+/* The mount goes: what waits is called no more. */
+void journal_free(struct mount *);
+
+/* START, from then on fuse answers (mount_start.c). */
+int start_fill(struct mount *, struct start *, void **keep);
 
 /* ---- fuse is asked (ask.c) ------------------------------------------------- */
 

@@ -134,6 +134,7 @@ enum sailvold_message {
 #define MOUNT_CREATE 0x2 /* make the volume when it is missing */
 #define MOUNT_SUID 0x4	 /* setuid bits count */
 #define MOUNT_CONFIGURED 0x8 /* from the configuration, not by a command */
+#define MOUNT_AGAIN 0x10     /* told to a new manifest: the mount lives */
 
 struct mount_req {
 	uint32_t instance;
