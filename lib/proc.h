@@ -14,6 +14,8 @@
 
 #include "lib/chan.h"
 
+struct event_base;
+
 /* All roles of the suite.  The parent of a daemon is ROLE_PARENT. */
 enum role_id {
 	ROLE_PARENT = 0,
@@ -32,6 +34,13 @@ enum role_id {
 	ROLE_MAX
 };
 const char *role_name(uint8_t role); /* "fuse"; "?" when unknown */
+
+/*
+ * The event base of this process, once proc_parent_init() or role_main() has
+ * made it: also libevent's current one, so that event_set(3), event_dispatch(3)
+ * and event_loopexit(3) mean it.
+ */
+struct event_base *proc_base(void);
 
 /* Messages of every daemon, below those of its own (which start at 100). */
 enum {

@@ -19,6 +19,7 @@
 #include "lib/log.h"
 #include "lib/monotime.h"
 #include "lib/proc.h"
+#include "lib/proc_base.h"
 
 #define ROLE_FD 3 /* where a role finds the channel to its parent */
 #define READY_MS (30 * 1000)
@@ -700,10 +701,8 @@ proc_parent_init(int verbose)
 	}
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -1;
-	if (event_init() == NULL) {
-		errno = ENOMEM;
+	if (proc_base_init() == -1)
 		return -1;
-	}
 	signal_set(&ev_sigchld, SIGCHLD, proc_on_sigchld, NULL);
 	if (signal_add(&ev_sigchld, NULL) == -1) {
 		errno = ENOMEM;

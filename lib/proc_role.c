@@ -17,6 +17,7 @@
 
 #include "lib/log.h"
 #include "lib/proc.h"
+#include "lib/proc_base.h"
 #include "lib/sandbox.h"
 
 #define ROLE_FD 3
@@ -278,8 +279,8 @@ init_loop(void)
 	    signal(SIGINT, SIG_IGN) == SIG_ERR ||
 	    signal(SIGHUP, SIG_IGN) == SIG_ERR)
 		fatal("signal");
-	if (event_init() == NULL)
-		fatalx("event_init");
+	if (proc_base_init() == -1)
+		fatal("event_init");
 	signal_set(&ev_term, SIGTERM, on_sigterm, NULL);
 	if (signal_add(&ev_term, NULL) == -1)
 		fatalx("signal_add");

@@ -61,9 +61,11 @@ r_conf(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	(void)c;
 	(void)id;
 	(void)imsg;
-	if (geteuid() != 0 || ibuf_get(body, conf, n) == -1)
+	if (ibuf_get(body, conf, n) == -1)
 		return -1;
 	conf[n] = '\0';
+	if ((geteuid() == 0) != (strcmp(conf, "user") != 0))
+		return -1;
 	return 0;
 }
 
@@ -184,7 +186,7 @@ r_configured(void)
 static int
 r_prepare(void)
 {
-	if (geteuid() != 0 || ++nprepared != 1)
+	if (++nprepared != 1)
 		return -1;
 	if (strcmp(conf, "crash") == 0)
 		raise(SIGKILL);
@@ -706,6 +708,54 @@ test_parent_dies(void **state)
 		strstr(result, ") Z ") != NULL));
 }
 
+/* A tool of a user, who is not root, starts a role of the same user. */
+static int
+user_parent(void)
+{
+	static char user[] = "user";
+
+	if (setgid(GID) == -1 || setuid(UID) == -1 || proc_parent_init(0) == -1)
+		return 1;
+	sign = start(ROLE_SIGN, user);
+	WAIT(nready == 1);
+	command(sign, "self");
+	WAIT(result[0] != '\0');
+	if (write(1, result, strlen(result)) == -1)
+		return 1;
+	proc_stop_all(5000);
+	event_dispatch();
+	return 0;
+}
+
+static void
+test_not_root(void **state)
+{
+	char buf[256];
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(fds[1], 1);
+		execl("/proc/self/exe", "test_proc", "user", (char *)NULL);
+		_exit(77);
+	}
+	close(fds[1]);
+	n = read(fds[0], buf, sizeof(buf) - 1);
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	if (n <= 0 || status != 0) {
+		dump_log();
+		fail_msg("status %d", status);
+	}
+	buf[n] = '\0';
+	assert_true(strncmp(buf, "3 54321 sign one nnp,", 21) == 0);
+	assert_non_null(strstr(buf, ",seccomp"));
+}
+
 static void
 test_not_by_hand(void **state)
 {
@@ -761,6 +811,7 @@ main(int argc, char **argv)
 		T(test_crash_loop_backs_off),
 		T(test_stop),
 		T(test_parent_dies),
+		T(test_not_root),
 		T(test_not_by_hand),
 		T(test_missing_exec),
 	};
@@ -775,6 +826,8 @@ main(int argc, char **argv)
 	log_init("test", 1, 0);
 	if (argc == 2 && strcmp(argv[1], "parent") == 0)
 		return short_parent();
+	if (argc == 2 && strcmp(argv[1], "user") == 0)
+		return user_parent();
 	if (proc_parent_init(0) == -1)
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
