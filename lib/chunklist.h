@@ -30,7 +30,8 @@ int chunklist_next(const struct chunklist *, uint64_t slot, uint64_t *found,
     struct hash *);
 
 /*
- * Fills e's size, chunk_shift, chunk_form, chunks (memory in w, a view of it)
+ * Of a list whose slots were all added (else -1 and EINVAL, as for
+ * chunklist_encode).  Fills e's size, chunk_shift, chunk_form, chunks (memory in w, a view of it)
  * or chunk_root (its nodes are put into the store).
  */
 int chunklist_to_entry(const struct chunklist *, const struct node_store *,
@@ -43,6 +44,15 @@ struct chunklist *chunklist_from_entry(const struct entry *,
 /* The flat form of deltas and messages: size, shift, runs, hashes. */
 void chunklist_encode(struct wbuf *, const struct chunklist *);
 struct chunklist *chunklist_decode(struct rbuf *, uint64_t max_slots);
+/* For node_check: NULL when a chunk node of either kind is canonical; the
+   hashes of an index node's children are its last *nhashes * 32 bytes. */
+const char *chunk_node_check(const uint8_t *, size_t, uint64_t *nhashes);
+/* 1 when a file may have that shift: 8, 32 or 64 MiB. */
+int chunk_shift_valid(uint8_t);
+/* Slots of a file. */
+uint64_t chunk_slots(uint64_t size, uint8_t shift);
+/* The level of the root node of that many slots: 0 a chunk leaf. */
+uint8_t chunk_tree_level(uint64_t slots);
 /* For entry_decode: NULL when the inline form is canonical for that size. */
 const char *chunks_inline_check(const uint8_t *, size_t, uint64_t size,
     uint8_t shift);

@@ -33,10 +33,7 @@ enum entry_type {
 /* The shift that a new file of that size gets. */
 uint8_t chunk_shift_for(uint64_t size);
 
-enum chunk_form {
-	CHUNKS_INLINE = 0,
-	CHUNKS_TREE = 1
-};
+enum chunk_form { CHUNKS_INLINE = 0, CHUNKS_TREE = 1 };
 
 /*
  * All pointers are views into the memory that the entry was decoded from or
@@ -49,7 +46,7 @@ struct entry {
 	uint32_t uid, gid;
 	struct timens mtime, ctime;
 	uint64_t fileid; /* st_ino; not 0 and not 1 */
-	/* Encoded extended attributes (xattr.h), or none; over 1 KiB they are
+	/* Encoded extended attributes (below), or none; over 1 KiB they are
 	   a node of their own in the encoding, here they are always whole
 	   or, after decoding, named by xattr_node until somebody loads it. */
 	const uint8_t *xattrs;
@@ -58,13 +55,15 @@ struct entry {
 	/* file */
 	uint64_t size;
 	uint8_t chunk_shift;
-	uint8_t chunk_form;    /* enum chunk_form */
-	const uint8_t *chunks; /* INLINE: encoded runs and hashes (chunklist.h) */
+	uint8_t chunk_form; /* enum chunk_form */
+	const uint8_t
+	    *chunks; /* INLINE: encoded runs and hashes (chunklist.h) */
 	size_t chunks_len;
 	struct hash chunk_root; /* TREE */
 	/* directory */
-	struct hash root;      /* of its root node */
-	uint64_t files, bytes; /* sums of all below: not directories; file sizes */
+	struct hash root; /* of its root node */
+	uint64_t files,
+	    bytes; /* sums of all below: not directories; file sizes */
 	/* symlink */
 	const uint8_t *target;
 	size_t target_len;
@@ -73,10 +72,31 @@ struct entry {
 	size_t tail_len;
 };
 
-/* The part after the name, as it stands in nodes and deltas. */
+#define ENTRY_TAIL_MAX 1024
+#define XATTRS_INLINE_MAX 1024     /* more are a node of their own */
+#define ENTRY_TAG_MUST_KNOW 0x8000 /* bit of a tag: refuse if unknown */
+
+/*
+ * The part after the name, as it stands in nodes and deltas.  Writes the form
+ * that e has: xattr_node when it is not zero, else the whole xattrs.
+ */
 void entry_encode(struct wbuf *, const struct entry *);
-/* Views into r's memory.  0, or -1 with r->error. */
+/*
+ * Views into r's memory.  0, or -1 with r->error.  Takes the two forms that
+ * stand in deltas only too: whole xattrs of any length, a directory without a
+ * root; node_leaf_next and commit_decode do not.
+ */
 int entry_decode(struct rbuf *r, struct entry *);
+/* NULL when e may stand in a node or commit, else why not: whole xattrs of
+   over 1 KiB (node_xattrs_store makes their node), a directory without root. */
+const char *entry_node_problem(const struct entry *);
+/* NULL when a tail (of an entry or commit) is canonical and has no tag that a
+   reader must know. */
+const char *tail_problem(struct rbuf *);
+/* NULL when these sums of a directory can be true together. */
+const char *entry_sums_problem(uint64_t files, uint64_t bytes);
+/* The sums of directories end at 2^64 - 1. */
+uint64_t entry_sum_add(uint64_t, uint64_t);
 /* A deep copy in one piece of memory; NULL and ENOMEM. */
 struct entry *entry_dup(const struct entry *);
 
@@ -95,14 +115,17 @@ struct xattr_iter {
 };
 /* 0, or -1 and EBADMSG: not canonical, or over the limits. */
 int xattrs_check(const uint8_t *, size_t len);
+/* The same: NULL, or what is wrong. */
+const char *xattrs_problem(const uint8_t *, size_t len);
 /* Value of a name, a view; NULL and ENODATA. */
 const uint8_t *xattrs_get(const uint8_t *, size_t len, const char *name,
     size_t *vlen);
 /* A new encoding with name set (value NULL: removed), which the caller frees.
    flags: XATTR_CREATE, XATTR_REPLACE.  -1: EEXIST ENODATA ENOSPC ERANGE
-   ENOMEM. *out is NULL when none is left. */
-int xattrs_set(const uint8_t *, size_t len, const char *name,
-    const void *value, size_t vlen, int flags, uint8_t **out, size_t *outlen);
+   ENOMEM EOPNOTSUPP (a name not below "user.") EBADMSG. *out is NULL when none
+   is left. */
+int xattrs_set(const uint8_t *, size_t len, const char *name, const void *value,
+    size_t vlen, int flags, uint8_t **out, size_t *outlen);
 void xattrs_first(struct xattr_iter *, const uint8_t *, size_t len);
 /* 1 and the next pair as views, 0 at the end. */
 int xattrs_next(struct xattr_iter *, const char **name, size_t *namelen,

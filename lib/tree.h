@@ -29,7 +29,8 @@ int tree_lookup(const struct node_store *, const struct hash *root,
 struct tree_iter;
 struct tree_iter *tree_iter_begin(const struct node_store *,
     const struct hash *root, const void *from, size_t len, int after);
-/* 1 and views that live until the next call; 0 at the end; -1 as tree_lookup. */
+/* 1 and views that live until the next call; 0 at the end; -1 as tree_lookup,
+   after which a new iterator begins after the last name. */
 int tree_iter_next(struct tree_iter *, const uint8_t **name, size_t *len,
     struct entry *);
 /* The node that was missing, after ENODATA. */

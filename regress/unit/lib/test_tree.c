@@ -1,0 +1,795 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: a directory is the same nodes whatever edits made it, a change
+ * touches few of them, and look-up, iteration and comparison agree with a
+ * sorted array.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "lib/chunklist.h"
+#include "lib/path.h"
+#include "lib/tree.h"
+#include "regress/unit/lib/memstore.h"
+
+static const uint8_t salt[TREE_SALT_LEN] = "the salt of a family";
+
+/* The pool of names of a test, sorted, and which version of each is there. */
+enum flavour { PLAIN, ALL_CUT, NEVER_CUT, LONG, FLAVOURS };
+struct model {
+	enum flavour flavour;
+	size_t n;
+	char (*name)[SAIL_NAME_MAX + 1];
+	uint32_t *version; /* 0: not there */
+};
+
+static int
+cut_at_leaves(const char *name)
+{
+	uint8_t buf[TREE_SALT_LEN + SAIL_NAME_MAX];
+	size_t len = strlen(name);
+	struct hash h;
+
+	memcpy(buf, salt, TREE_SALT_LEN);
+	memcpy(buf + TREE_SALT_LEN, name, len);
+	hash_bytes(&h, buf, TREE_SALT_LEN + len);
+	return (h.b[0] == 0);
+}
+
+static int
+name_order(const void *a, const void *b)
+{
+	return (strcmp(a, b));
+}
+
+static void
+model_init(struct model *m, enum flavour flavour, size_t n)
+{
+	size_t i, j, len;
+
+	m->flavour = flavour;
+	m->n = 0;
+	m->name = calloc(n, sizeof(*m->name));
+	m->version = calloc(n, sizeof(*m->version));
+	for (i = 0; i < n; i++) {
+		do {
+			len = flavour == LONG ? 150 + rnd(106) : 1 + rnd(20);
+			if (flavour != LONG && len < 8)
+				len += 6;
+			for (j = 0; j < len; j++)
+				m->name[i][j] = (char)('a' + rnd(26));
+			m->name[i][len] = '\0';
+		} while ((flavour == ALL_CUT && !cut_at_leaves(m->name[i])) ||
+		    (flavour == NEVER_CUT && cut_at_leaves(m->name[i])));
+	}
+	qsort(m->name, n, sizeof(*m->name), name_order);
+	for (i = 0; i < n; i++) {
+		if (m->n == 0 || strcmp(m->name[m->n - 1], m->name[i]) != 0)
+			memmove(m->name[m->n++], m->name[i], sizeof(*m->name));
+	}
+}
+
+static void
+model_free(struct model *m)
+{
+	free(m->name);
+	free(m->version);
+}
+
+/* The entry of a name in a version; buf: 4 KiB that it may point to. */
+static void
+make_entry(struct entry *e, const struct model *m, size_t i, uint32_t version,
+    uint8_t *buf)
+{
+	static const uint8_t xattr[] = "\x06user.a\x01\x00x";
+	uint32_t v = (uint32_t)i * 2654435761u + version;
+
+	memset(e, 0, sizeof(*e));
+	e->type = ENTRY_FILE;
+	e->mode = 0644;
+	e->uid = version;
+	e->mtime.sec = version;
+	e->fileid = 2 + v;
+	e->chunk_shift = CHUNK_SHIFT_MIN;
+	memset(buf, 'h', 4096);
+	switch (m->flavour == LONG ? v % 8 : v % 16) {
+	case 0:
+		e->type = ENTRY_DIR;
+		hash_bytes(&e->root, &v, sizeof(v));
+		e->files = 10;
+		e->bytes = v;
+		break;
+	case 1:
+		e->type = ENTRY_SYMLINK;
+		e->target = buf;
+		e->target_len = m->flavour == LONG ? 1 + v % 4000 : 20;
+		break;
+	case 2:
+		e->xattrs = xattr;
+		e->xattrs_len = sizeof(xattr) - 1;
+		/* FALLTHROUGH */
+	default:
+		if (m->flavour == LONG && v % 8 > 4)
+			break;
+		e->size = 1 + v % 4096;
+		memcpy(buf, "\x03\0\0\0", 4);
+		e->chunks = buf;
+		e->chunks_len = 4 + HASH_LEN;
+	}
+}
+
+struct batch {
+	struct tree_edit *v;
+	struct entry *e;
+	uint8_t (*buf)[4096];
+	size_t n;
+};
+
+static void
+batch_init(struct batch *b, size_t cap)
+{
+	b->v = calloc(cap, sizeof(*b->v));
+	b->e = calloc(cap, sizeof(*b->e));
+	b->buf = calloc(cap, sizeof(*b->buf));
+	b->n = 0;
+}
+
+static void
+batch_free(struct batch *b)
+{
+	free(b->v);
+	free(b->e);
+	free(b->buf);
+}
+
+static void
+batch_add(struct batch *b, const struct model *m, size_t i, uint32_t version)
+{
+	struct tree_edit *t = &b->v[b->n];
+
+	t->name = m->name[i];
+	t->len = strlen(m->name[i]);
+	t->entry = NULL;
+	if (version != 0) {
+		make_entry(&b->e[b->n], m, i, version, b->buf[b->n]);
+		t->entry = &b->e[b->n];
+	}
+	b->n++;
+}
+
+static void
+apply(struct memstore *s, struct hash *root, const struct batch *b,
+    struct tree_sums *sums)
+{
+	assert_int_equal(tree_apply(&s->store, salt, root, b->v, b->n, root,
+			     sums),
+	    0);
+}
+
+/*
+ * The rule as the manual says it, with no thought of speed: the root of
+ * the model.
+ */
+struct ref_node {
+	struct node_child c;
+	uint8_t name[SAIL_NAME_MAX];
+};
+
+static int
+ref_cut(const uint8_t *name, size_t len, unsigned int level)
+{
+	uint8_t buf[TREE_SALT_LEN + SAIL_NAME_MAX];
+	struct hash h;
+
+	memcpy(buf, salt, TREE_SALT_LEN);
+	memcpy(buf + TREE_SALT_LEN, name, len);
+	hash_bytes(&h, buf, TREE_SALT_LEN + len);
+	return (h.b[level] == 0);
+}
+
+/* One level; in: NULL at the leaves.  Gives the number of its nodes. */
+static size_t
+ref_level(const struct model *m, const struct ref_node *in, size_t n,
+    unsigned int level, struct ref_node *out)
+{
+	struct ref_node *o = out;
+	struct wbuf w, item;
+	struct entry e;
+	uint8_t buf[4096];
+	uint32_t count = 0;
+	size_t i, len;
+	const uint8_t *name;
+
+	wbuf_init(&w, NODE_MAX_BYTES);
+	for (i = 0; i <= n; i++) {
+		wbuf_init(&item, NODE_MAX_BYTES);
+		name = NULL;
+		if (i < n && in == NULL && m->version[i] != 0) {
+			name = (const uint8_t *)m->name[i];
+			len = strlen(m->name[i]);
+			make_entry(&e, m, i, m->version[i], buf);
+			node_leaf_add(&item, name, len, &e);
+		} else if (i < n && in != NULL) {
+			name = in[i].name;
+			len = in[i].c.last_len;
+			node_index_add(&item, &in[i].c);
+		} else if (i < n)
+			continue;
+		if (count > 0 &&
+		    (i == n || count == 1024 ||
+			w.len - 12 + item.len > 128 * 1024 ||
+			(count >= 64 &&
+			    ref_cut(o->name, o->c.last_len, level)))) {
+			if (in == NULL)
+				node_leaf_end(&w, count);
+			else
+				node_index_end(&w, count);
+			hash_bytes(&o->c.hash, w.data, w.len);
+			o->c.last = o->name;
+			o++;
+			count = 0;
+		}
+		if (name == NULL) {
+			wbuf_free(&item);
+			continue;
+		}
+		if (count++ == 0) {
+			w.len = 0;
+			memset(&o->c, 0, sizeof(o->c));
+			if (in == NULL)
+				node_leaf_begin(&w);
+			else
+				node_index_begin(&w, (uint8_t)level);
+		}
+		wbuf_bytes(&w, item.data, item.len);
+		memcpy(o->name, name, len);
+		o->c.last_len = len;
+		o->c.entries += in == NULL ? 1 : in[i].c.entries;
+		if (in != NULL) {
+			o->c.files += in[i].c.files;
+			o->c.bytes += in[i].c.bytes;
+		} else {
+			o->c.files += e.type == ENTRY_DIR ? e.files : 1;
+			o->c.bytes += e.type == ENTRY_DIR ? e.bytes : e.size;
+		}
+		wbuf_free(&item);
+	}
+	wbuf_free(&w);
+	return ((size_t)(o - out));
+}
+
+static void
+ref_root(const struct model *m, struct hash *root, struct tree_sums *s)
+{
+	struct ref_node *in, *out = calloc(m->n + 1, sizeof(*out));
+	unsigned int level = 0;
+	size_t n;
+
+	memset(s, 0, sizeof(*s));
+	n = ref_level(m, NULL, m->n, 0, out);
+	while (n > 1) {
+		in = out;
+		out = calloc(n, sizeof(*out));
+		n = ref_level(m, in, n, ++level, out);
+		free(in);
+	}
+	if (n == 0)
+		tree_empty_root(root);
+	else {
+		*root = out->c.hash;
+		s->entries = out->c.entries;
+		s->files = out->c.files;
+		s->bytes = out->c.bytes;
+	}
+	free(out);
+}
+
+static void
+assert_root(const struct model *m, const struct hash *root,
+    const struct tree_sums *sums)
+{
+	struct tree_sums s;
+	struct hash want;
+
+	ref_root(m, &want, &s);
+	assert_memory_equal(&want, root, sizeof(want));
+	assert_memory_equal(&s, sums, sizeof(s));
+}
+
+static void
+test_empty(void **state)
+{
+	struct memstore s;
+	struct tree_sums sums;
+	struct tree_edit del = { "a", 1, NULL };
+	struct hash root, empty;
+	struct wbuf w;
+
+	(void)state;
+	memstore_init(&s);
+	wbuf_init(&w, 100);
+	node_leaf_begin(&w);
+	node_leaf_end(&w, 0);
+	hash_bytes(&root, w.data, w.len);
+	wbuf_free(&w);
+	tree_empty_root(&empty);
+	assert_memory_equal(&root, &empty, sizeof(root));
+	assert_int_equal(tree_apply(&s.store, salt, NULL, NULL, 0, &root,
+			     &sums),
+	    0);
+	assert_memory_equal(&root, &empty, sizeof(root));
+	assert_int_equal(tree_apply(&s.store, salt, &root, &del, 1, &root,
+			     &sums),
+	    0);
+	assert_memory_equal(&root, &empty, sizeof(root));
+	assert_int_equal(tree_get_sums(&s.store, &root, &sums), 0);
+	assert_int_equal(sums.entries, 0);
+	memstore_free(&s);
+}
+
+/* From nothing, against the rule of the manual, at the sizes that matter. */
+static void
+test_scratch(void **state)
+{
+	static const size_t sizes[] = { 1, 2, 63, 64, 65, 1023, 1024, 1025,
+		2048, 2049, 12000 };
+	struct model m;
+	struct batch b;
+	struct memstore s;
+	struct tree_sums sums;
+	struct hash root;
+	size_t i, k;
+	int f;
+
+	(void)state;
+	for (f = 0; f < FLAVOURS; f++) {
+		for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+			if (f == ALL_CUT && sizes[k] > 2049)
+				continue;
+			model_init(&m, (enum flavour)f, sizes[k]);
+			batch_init(&b, m.n);
+			memstore_init(&s);
+			for (i = 0; i < m.n; i++)
+				batch_add(&b, &m, i, m.version[i] = 1);
+			tree_empty_root(&root);
+			apply(&s, &root, &b, &sums);
+			assert_root(&m, &root, &sums);
+			assert_int_equal(tree_get_sums(&s.store, &root, &sums),
+			    0);
+			assert_root(&m, &root, &sums);
+			memstore_free(&s);
+			batch_free(&b);
+			model_free(&m);
+		}
+	}
+}
+
+/* A random batch: a few names, or a range, or many; versions change with it. */
+static void
+random_batch(struct model *m, struct batch *b)
+{
+	size_t i, from = 0, to = m->n, one_in;
+	int del = (int)rnd(3);
+
+	b->n = 0;
+	switch (rnd(5)) {
+	case 0:
+		one_in = 2;
+		break;
+	case 1:
+		from = rnd(m->n);
+		to = from + 1;
+		one_in = 1;
+		break;
+	case 2:
+		from = rnd(m->n);
+		to = from + 1 + rnd(m->n - from);
+		one_in = 1 + rnd(3);
+		break;
+	default:
+		one_in = 1 + m->n / 20;
+	}
+	for (i = from; i < to; i++) {
+		if (rnd(one_in) != 0)
+			continue;
+		if (del == 0 || (del == 1 && rnd(2)))
+			m->version[i] = 0;
+		else if (rnd(4))
+			m->version[i] = 1 + (uint32_t)rnd(1000);
+		batch_add(b, m, i, m->version[i]);
+	}
+}
+
+static void
+test_any_order(void **state)
+{
+	static const size_t sizes[] = { 3, 200, 1500, 6000 };
+	struct model m;
+	struct batch b;
+	struct memstore s;
+	struct tree_sums sums;
+	struct hash root;
+	size_t k;
+	int f, round;
+
+	(void)state;
+	for (f = 0; f < FLAVOURS; f++) {
+		for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+			model_init(&m, (enum flavour)f,
+			    f == ALL_CUT && sizes[k] > 3000 ? 3000 : sizes[k]);
+			batch_init(&b, m.n);
+			memstore_init(&s);
+			tree_empty_root(&root);
+			for (round = 0; round < 40; round++) {
+				random_batch(&m, &b);
+				apply(&s, &root, &b, &sums);
+				assert_root(&m, &root, &sums);
+			}
+			memstore_free(&s);
+			batch_free(&b);
+			model_free(&m);
+		}
+	}
+}
+
+/* Nodes from the root to a leaf. */
+static unsigned int
+height(struct memstore *s, const struct hash *root)
+{
+	struct blob *b = memstore_get(s, root);
+	unsigned int n;
+
+	n = node_level(b->data) + 1u;
+	blob_unref(b);
+	return (n);
+}
+
+static void
+test_few_nodes(void **state)
+{
+	struct model m;
+	struct batch b;
+	struct memstore s;
+	struct tree_sums sums;
+	struct hash root, same;
+	unsigned int levels, gets = 0, puts = 0;
+	size_t i;
+	int round;
+
+	(void)state;
+	model_init(&m, PLAIN, 100000);
+	batch_init(&b, m.n);
+	memstore_init(&s);
+	for (i = 0; i < m.n; i++)
+		batch_add(&b, &m, i, m.version[i] = 1);
+	tree_empty_root(&root);
+	apply(&s, &root, &b, &sums);
+	levels = height(&s, &root);
+	assert_true(levels >= 2);
+	for (round = 0; round < 200; round++) {
+		i = rnd(m.n);
+		m.version[i] = rnd(3) ? 2 + (uint32_t)rnd(100) : 0;
+		b.n = 0;
+		batch_add(&b, &m, i, m.version[i]);
+		s.gets = s.puts = 0;
+		apply(&s, &root, &b, &sums);
+		gets = s.gets > gets ? s.gets : gets;
+		puts = s.puts > puts ? s.puts : puts;
+		/* A cut that moves meets the old ones after a few nodes. */
+		assert_true(s.gets <= 4 * (levels + 1));
+		assert_true(s.puts <= 4 * (levels + 1));
+		/* The same again is the same, and writes nothing. */
+		same = root;
+		s.puts = 0;
+		apply(&s, &root, &b, &sums);
+		assert_memory_equal(&root, &same, sizeof(root));
+		assert_int_equal(s.puts, 0);
+	}
+	printf("one change of %zu names, %u levels: at most %u gets, %u puts\n",
+	    m.n, levels, gets, puts);
+	assert_root(&m, &root, &sums);
+	memstore_free(&s);
+	batch_free(&b);
+	model_free(&m);
+}
+
+static void
+assert_entry(const struct model *m, size_t i, const struct entry *e)
+{
+	struct wbuf got, want;
+	struct entry x;
+	uint8_t buf[4096];
+
+	wbuf_init(&got, 8192);
+	wbuf_init(&want, 8192);
+	make_entry(&x, m, i, m->version[i], buf);
+	entry_encode(&got, e);
+	entry_encode(&want, &x);
+	assert_int_equal(got.len, want.len);
+	assert_memory_equal(got.data, want.data, got.len);
+	wbuf_free(&got);
+	wbuf_free(&want);
+}
+
+static void
+check_reading(struct memstore *s, const struct hash *root,
+    const struct model *m)
+{
+	struct tree_iter *it;
+	const uint8_t *name;
+	struct entry e;
+	struct blob *keep;
+	struct hash missing;
+	size_t i, len;
+	int r, after;
+
+	for (i = 0; i < m->n; i++) {
+		r = tree_lookup(&s->store, root, m->name[i], strlen(m->name[i]),
+		    &e, &keep, &missing);
+		if (m->version[i] == 0) {
+			assert_int_equal(r, -1);
+			assert_int_equal(errno, ENOENT);
+			assert_null(keep);
+		} else {
+			assert_int_equal(r, 0);
+			assert_entry(m, i, &e);
+			blob_unref(keep);
+		}
+	}
+	for (after = 0; after < 2; after++) {
+		i = rnd(3) ? rnd(m->n) : 0;
+		it = tree_iter_begin(&s->store, root, m->name[i],
+		    i == 0 ? 0 : strlen(m->name[i]), after);
+		assert_non_null(it);
+		i += i != 0 && after;
+		while ((r = tree_iter_next(it, &name, &len, &e)) == 1) {
+			while (m->version[i] == 0)
+				i++;
+			assert_int_equal(len, strlen(m->name[i]));
+			assert_memory_equal(name, m->name[i], len);
+			assert_entry(m, i, &e);
+			i++;
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(tree_iter_next(it, &name, &len, &e), 0);
+		for (; i < m->n; i++)
+			assert_int_equal(m->version[i], 0);
+		tree_iter_end(it);
+	}
+}
+
+struct diff_check {
+	const struct model *m, *old;
+	size_t at;
+	size_t calls, stop;
+};
+
+static int
+on_diff(void *arg, const uint8_t *name, size_t len, const struct entry *a,
+    const struct entry *b)
+{
+	struct diff_check *d = arg;
+
+	if (++d->calls == d->stop)
+		return (-1);
+	while (d->m->version[d->at] == d->old->version[d->at])
+		d->at++;
+	assert_int_equal(len, strlen(d->m->name[d->at]));
+	assert_memory_equal(name, d->m->name[d->at], len);
+	assert_int_equal(a == NULL, d->old->version[d->at] == 0);
+	assert_int_equal(b == NULL, d->m->version[d->at] == 0);
+	if (a != NULL)
+		assert_entry(d->old, d->at, a);
+	if (b != NULL)
+		assert_entry(d->m, d->at, b);
+	d->at++;
+	return (0);
+}
+
+/* Marks what is below a node by its count of gets. */
+static void
+mark(struct memstore *s, const struct hash *h, unsigned int by)
+{
+	struct memnode *n = memstore_find(s, h);
+	struct node_child c;
+	struct node_index x;
+
+	n->gets += by;
+	if (node_level(n->blob->data) == 0)
+		return;
+	assert_int_equal(node_index_open(&x, n->blob->data, n->blob->len), 0);
+	while (node_index_next(&x, &c) == 1)
+		mark(s, &c.hash, by);
+}
+
+static void
+check_diff(struct memstore *s, const struct hash *a, const struct hash *b,
+    const struct model *old, const struct model *m)
+{
+	struct diff_check d = { m, old, 0, 0, 0 };
+	size_t i;
+
+	for (i = 0; i < s->cap; i++)
+		s->v[i].gets = 0;
+	mark(s, a, 1000);
+	mark(s, b, 1000000);
+	assert_int_equal(tree_diff(&s->store, a, b, on_diff, &d), 0);
+	for (; d.at < m->n; d.at++)
+		assert_int_equal(m->version[d.at], old->version[d.at]);
+	/* The roots say how high the trees are; else nothing common is read. */
+	for (i = 0; i < s->cap; i++) {
+		if (s->v[i].gets > 1001000 && hash_cmp(&s->v[i].hash, a) != 0 &&
+		    hash_cmp(&s->v[i].hash, b) != 0)
+			fail_msg("an equal node was loaded");
+	}
+	if (d.calls > 0) {
+		d.stop = 1 + rnd(d.calls);
+		d.calls = d.at = 0;
+		assert_int_equal(tree_diff(&s->store, a, b, on_diff, &d), -1);
+		assert_int_equal(d.calls, d.stop);
+	}
+}
+
+static void
+test_reading(void **state)
+{
+	static const size_t sizes[] = { 5, 300, 3000, 10000 };
+	struct model m, old;
+	struct batch b;
+	struct memstore s;
+	struct tree_sums sums;
+	struct hash root, before;
+	size_t k;
+	int f, round;
+
+	(void)state;
+	for (f = 0; f < FLAVOURS; f++) {
+		for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+			model_init(&m, (enum flavour)f,
+			    f == ALL_CUT && sizes[k] > 3000 ? 1500 : sizes[k]);
+			old = m;
+			old.version = calloc(m.n, sizeof(*m.version));
+			batch_init(&b, m.n);
+			memstore_init(&s);
+			tree_empty_root(&root);
+			tree_put_empty(&s.store);
+			for (round = 0; round < 12; round++) {
+				memcpy(old.version, m.version,
+				    m.n * sizeof(*m.version));
+				before = root;
+				random_batch(&m, &b);
+				apply(&s, &root, &b, &sums);
+				check_diff(&s, &before, &root, &old, &m);
+				if (round % 6 == 5)
+					check_reading(&s, &root, &m);
+			}
+			memstore_free(&s);
+			batch_free(&b);
+			model_free(&m);
+			free(old.version);
+		}
+	}
+}
+
+static double
+seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return ((double)t.tv_sec + (double)t.tv_nsec / 1e9);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MANY 100000
+#else
+#define MANY 1000000
+#endif
+
+static void
+million_changes(struct memstore *s, struct hash root, struct tree_edit *v)
+{
+	struct tree_sums sums;
+	struct hash undone;
+	unsigned int levels = height(s, &root), gets = 0, puts = 0;
+	double t = seconds();
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		struct tree_edit del = { v[rnd(MANY)].name, 7, NULL };
+
+		s->gets = s->puts = 0;
+		assert_int_equal(tree_apply(&s->store, salt, &root, &del, 1,
+				     &undone, &sums),
+		    0);
+		assert_int_equal(sums.entries, MANY - 1);
+		assert_true(s->gets <= 4 * (levels + 1));
+		assert_true(s->puts <= 4 * (levels + 1));
+		gets = s->gets > gets ? s->gets : gets;
+		puts = s->puts > puts ? s->puts : puts;
+	}
+	printf("delete of one name: %.0f us, at most %u gets, %u puts\n",
+	    (seconds() - t) * 1e3, gets, puts);
+}
+
+static void
+test_million(void **state)
+{
+	struct tree_edit *v = calloc(MANY, sizeof(*v));
+	char(*names)[8] = calloc(MANY, sizeof(*names));
+	struct model m = { PLAIN, 0, NULL, NULL };
+	struct tree_iter *it;
+	struct tree_sums sums;
+	struct memstore s;
+	struct entry e, got;
+	struct hash root, missing;
+	struct blob *keep;
+	const uint8_t *name;
+	uint8_t buf[4096];
+	size_t i, len;
+	double t;
+
+	(void)state;
+	memstore_init(&s);
+	make_entry(&e, &m, 3, 1, buf);
+	for (i = 0; i < MANY; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%06zu", i);
+		v[i].name = names[i];
+		v[i].len = 7;
+		v[i].entry = &e;
+	}
+	t = seconds();
+	assert_int_equal(tree_apply(&s.store, salt, NULL, v, MANY, &root,
+			     &sums),
+	    0);
+	printf("build of %d names: %.2f s, %zu nodes, %u levels\n", MANY,
+	    seconds() - t, s.n, height(&s, &root));
+	assert_int_equal(sums.entries, MANY);
+	assert_int_equal(sums.files, MANY);
+	t = seconds();
+	for (i = 0; i < 10000; i++) {
+		assert_int_equal(tree_lookup(&s.store, &root, names[rnd(MANY)],
+				     7, &got, &keep, &missing),
+		    0);
+		blob_unref(keep);
+	}
+	printf("look-up: %.1f us\n", (seconds() - t) * 100);
+	t = seconds();
+	it = tree_iter_begin(&s.store, &root, "", 0, 0);
+	for (i = 0; tree_iter_next(it, &name, &len, &got) == 1; i++)
+		assert_memory_equal(name, names[i], 7);
+	assert_int_equal(i, MANY);
+	tree_iter_end(it);
+	printf("iteration: %.2f s\n", seconds() - t);
+	million_changes(&s, root, v);
+	memstore_free(&s);
+	free(names);
+	free(v);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	rnd_seed();
+	return (0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_scratch),
+		cmocka_unit_test(test_any_order),
+		cmocka_unit_test(test_few_nodes),
+		cmocka_unit_test(test_reading),
+		cmocka_unit_test(test_million),
+	};
+
+	return (cmocka_run_group_tests(tests, setup, NULL));
+}
