@@ -17,6 +17,10 @@
 #include "lib/entry.h"
 #include "lib/path.h"
 
+/*
+ * A record holds one entry and two names at most: of the entry 64 KiB
+ * are xattrs, the rest is little.
+ */
 #define RECORD_MAX_BYTES (128 * 1024)
 #define ENTRY_SOCKET 5 /* in an overlay only: never published */
 #define OVL_ROOT ((uint64_t)1)
@@ -79,6 +83,15 @@ struct record {
 	const uint8_t *line;
 	size_t line_len;
 };
+
+/*
+ * An entry as records and items carry it: u8 type (with ENTRY_SOCKET), u64
+ * size, str32 xattrs, then entry_encode() without xattrs.  A file of the
+ * overlay (size, and no chunks) stands in it as one of size 0.
+ */
+void record_entry_encode(struct wbuf *, const struct entry *);
+/* Views into r's memory.  0, or -1 with r->error. */
+int record_entry_decode(struct rbuf *r, struct entry *);
 
 /*
  * On disk: u32 length of all that follows but the CRC, u8 type, u64 unique,

@@ -209,8 +209,8 @@ int load_recv(struct ibuf *, struct load *);
 
 /*
  * One name as the mount shows it.  In answers an item is: u32 length, then
- * str16 name, u64 ovl, u8 flags, u64 size on disk, origin, entry_encode()
- * (little-endian, lib/bytes.h).  end: no name follows the last item; else what
+ * str16 name, u64 ovl, u8 flags, u32 links, u8 has_origin (and then hash,
+ * str16 path), record_entry_encode() (little-endian, lib/bytes.h).  end: no name follows the last item; else what
  * was answered reaches to `upto', including it.
  */
 #define ITEM_LOCAL 0x01	   /* content is the overlay file ovl */
