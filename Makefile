@@ -88,6 +88,9 @@ $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# make's own rule would put parse.c beside parse.y.
+%.c: %.y
+
 .PRECIOUS: $(OBJ)/%.c
 $(OBJ)/%.c: %.y
 	@mkdir -p $(@D)

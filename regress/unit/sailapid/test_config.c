@@ -1,0 +1,208 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * sailapid.conf(5) is read as it says, what is printed is read back equal, and
+ * every refusal names file, line and thing.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailapid/config.h"
+
+static char dir[64], path[128], messages[4096];
+
+static void
+keep(int priority, const char *line, void *arg)
+{
+	(void)priority;
+	(void)arg;
+	strlcat(messages, line, sizeof(messages));
+	strlcat(messages, "\n", sizeof(messages));
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	log_set_sink(keep, NULL);
+	strlcpy(dir, "/tmp/test_config.XXXXXX", sizeof(dir));
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/conf", dir);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(dir);
+}
+
+static struct config *
+parse(const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fputs(text, f) < 0, 0);
+	assert_int_equal(fclose(f), 0);
+	messages[0] = '\0';
+	return config_parse(path);
+}
+
+static char *
+print(const struct config *c)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(f);
+	config_print(c, f);
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+/* Printed, read, printed again. */
+static void
+expect_round(const char *text)
+{
+	struct config *a = parse(text), *b;
+	char *one, *two;
+
+	if (a == NULL)
+		fail_msg("%s: %s", text, messages);
+	one = print(a);
+	b = parse(one);
+	if (b == NULL)
+		fail_msg("%s: %s", one, messages);
+	two = print(b);
+	assert_string_equal(one, two);
+	free(one);
+	free(two);
+	config_free(a);
+	config_free(b);
+}
+
+static void
+test_round(void **state)
+{
+	(void)state;
+	expect_round("");
+	expect_round("listen on ::1 port 1 port file \"/a \\\"b\\\"\"\n"
+	    "listen on 127.1.2.3 port 65535\n");
+	expect_round("store \"/o\" listen on 127.0.0.1 port 0 port file \"/p\""
+	    " users from 7000 url life 2s log debug pid file \"/p i d\"");
+	expect_round("store \"/o\" { listen on ::1 port 9 } user api \"x\"\n"
+	    "user store \"y\" user tls z\n"
+	    "limits { connections 7 per peer 3, body size 3M, idle 2m }");
+}
+
+static void
+test_values(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	c = parse("");
+	assert_non_null(c);
+	assert_int_equal(c->napi, 1);
+	assert_int_equal(config_listen_port(&c->api[0]), 8470);
+	assert_int_equal(config_listen_port(&c->store), 0);
+	assert_string_equal(c->database, "/var/db/sailapi/db");
+	assert_string_equal(c->objects, "/var/db/sailapi/objects");
+	assert_int_equal(c->url_life_s, 900);
+	assert_int_equal(c->users_from, -1);
+	assert_string_equal(c->users[CONF_FETCH], "_sailvolnet");
+	config_free(c);
+
+	/* On the next line it is the API's. */
+	c = parse("store \"/o\"\nlisten on 127.0.0.1 port 5\n");
+	assert_non_null(c);
+	assert_int_equal(config_listen_port(&c->api[0]), 5);
+	assert_int_equal(config_listen_port(&c->store), 0);
+	config_free(c);
+	c = parse("store \"/o\" listen on 127.0.0.1 port 5\n"
+	    "listen on localhost port 6 users from 100");
+	assert_non_null(c);
+	assert_int_equal(config_listen_port(&c->api[0]), 6);
+	assert_int_equal(config_listen_port(&c->store), 5);
+	{
+		uid_t uid;
+		gid_t gid;
+
+		assert_int_equal(config_user(c, CONF_STORE, &uid, &gid), 0);
+		assert_int_equal(uid, 105);
+		assert_int_equal(gid, 105);
+	}
+	config_free(c);
+}
+
+static void
+test_refused(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} t[] = {
+		{ "listen on 10.0.0.1 port 1", "1: listen on 10.0.0.1: plain "
+		    "HTTP is for loopback addresses only" },
+		{ "listen on * port 1", "1: listen on *: plain HTTP is" },
+		{ "listen on 0.0.0.0 port 1", "plain HTTP is" },
+		{ "listen on ::ffff:127.0.0.1 port 1", "plain HTTP is" },
+		{ "listen on example.org port 1", "not an address" },
+		{ "listen on 127.0.0.1 port 65536", "port is not 0 to 65535" },
+		{ "listen on 127.0.0.1 port 1K", "a number without a unit" },
+		{ "\nlisten on * tls port 1", "2: tls: this build has no tls" },
+		{ "store s3 \"https://x\" { bucket \"b\" }",
+		    "store s3: this build has only" },
+		{ "store \"o\"", "store: o: path does not begin with /" },
+		{ "database \"/a/../b\"", "path has . or .." },
+		{ "database \"/\"", "path is /" },
+		{ "database \"/a\" database \"/b\"", "database is there twice" },
+		{ "database \"/a\" store \"/a\"", "the same folder" },
+		{ "user nobody \"x\"", "no such role: nobody" },
+		{ "user api \"\"", "user for api: empty name" },
+		{ "users from 0", "users from: not 1" },
+		{ "url life 0", "url life: not 1 to 604800" },
+		{ "url life 1K", "a time is expected" },
+		{ "limits { idle 0 }", "idle: not 1 to 86400" },
+		{ "limits { body size 5 }", "body size: not 1K to 16G" },
+		{ "limits { body size 5h }", "a size is expected" },
+		{ "limits { connections 0 }", "connections: not 1" },
+		{ "nonsense", "1: syntax error" },
+		{ "log \"x\"", "syntax error" },
+		{ "limits { idle 3", "syntax error" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		assert_null(parse(t[i].text));
+		if (strstr(messages, t[i].want) == NULL ||
+		    strncmp(messages, path, strlen(path)) != 0)
+			fail_msg("%s: got %s, want %s", t[i].text, messages,
+			    t[i].want);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

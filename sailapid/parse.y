@@ -1,0 +1,414 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * parse: the grammar of sailapid.conf(5).  In the parent.
+ */
+%define api.pure full
+%define api.prefix {conf_yy}
+%define parse.error verbose
+%param { struct parse *p }
+
+%code requires {
+#include "lib/conf_lex.h"
+#include "sailapid/config.h"
+
+struct parse {
+	struct conf_lex lex;
+	struct config *conf;
+	unsigned int seen; /* SEEN_*: what may be there only once */
+	int before[2];     /* the last two tokens, and the line of the last */
+	unsigned int before_line;
+};
+}
+
+%code {
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+
+#define SEEN_DATABASE 0x1
+#define SEEN_STORE 0x2
+#define SEEN_STORE_LISTEN 0x4
+#define SEEN_PID 0x8
+
+static int conf_yylex(union CONF_YYSTYPE *, struct parse *);
+static void conf_yyerror(struct parse *, const char *);
+static void set_listen(struct parse *, struct conf_listen *, char *, int64_t,
+    char *);
+static void add_listen(struct parse *, char *, int64_t, char *);
+static void set_path(struct parse *, char **, char *, unsigned int,
+    const char *);
+static void set_user(struct parse *, char *, char *);
+static void set_number(struct parse *, uint32_t *, int64_t, int64_t,
+    const char *);
+}
+
+%union {
+	char *string;
+	struct {
+		int64_t value;
+		char unit;
+	} number;
+	int64_t plain;
+}
+
+%token BODY CONNECTIONS DATABASE DEBUG FILE_ FROM IDLE INFO LIFE LIMITS LISTEN
+%token LISTEN_HERE /* in the line of its store */
+%token LOG ON PEER PER PID PORT S3 SIZE STORE TLS URL USER USERS
+%token <string> STRING
+%token <number> NUMBER
+%type <string> port_file role
+%type <plain> count seconds bytes
+%destructor { free($$); } <string>
+
+%%
+
+conf:
+	| conf statement
+	;
+
+statement: LISTEN ON STRING PORT count port_file {
+		add_listen(p, $3, $5, $6);
+	}
+	| LISTEN ON STRING TLS PORT count {
+		conf_lex_error(&p->lex, "tls: this build has no tls role; "
+		    "listen on a loopback address and put a TLS proxy before");
+		free($3);
+	}
+	| DATABASE STRING {
+		set_path(p, &p->conf->database, $2, SEEN_DATABASE, "database");
+	}
+	| STORE STRING {
+		set_path(p, &p->conf->objects, $2, SEEN_STORE, "store");
+	}
+	| STORE STRING LISTEN_HERE store_listen {
+		set_path(p, &p->conf->objects, $2, SEEN_STORE, "store");
+	}
+	| STORE STRING '{' '}' {
+		set_path(p, &p->conf->objects, $2, SEEN_STORE, "store");
+	}
+	| STORE STRING '{' LISTEN store_listen '}' {
+		set_path(p, &p->conf->objects, $2, SEEN_STORE, "store");
+	}
+	| STORE S3 {
+		conf_lex_error(&p->lex, "store s3: this build has only the "
+		    "embedded store: store \"/folder\"");
+		YYABORT;
+	}
+	| USER role STRING {
+		set_user(p, $2, $3);
+	}
+	| USERS FROM count {
+		if ($3 < 1 || $3 > INT32_MAX - 64)
+			conf_lex_error(&p->lex,
+			    "users from: not 1 to 2147483583");
+		p->conf->users_from = $3;
+	}
+	| URL LIFE seconds {
+		set_number(p, &p->conf->url_life_s, $3, 604800, "url life");
+	}
+	| LIMITS '{' limits '}'
+	| LOG DEBUG {
+		p->conf->debug = 1;
+	}
+	| LOG INFO {
+		p->conf->debug = 0;
+	}
+	| PID FILE_ STRING {
+		set_path(p, &p->conf->pid_file, $3, SEEN_PID, "pid file");
+	}
+	;
+
+store_listen: ON STRING PORT count port_file {
+		set_listen(p, &p->conf->store, $2, $4, $5);
+		p->seen |= SEEN_STORE_LISTEN;
+	}
+	;
+
+limits:
+	| limits limit
+	| limits ','
+	;
+
+limit: CONNECTIONS count {
+		set_number(p, &p->conf->max_connections, $2, 65536,
+		    "connections");
+	}
+	| CONNECTIONS count PER PEER count {
+		set_number(p, &p->conf->max_connections, $2, 65536,
+		    "connections");
+		set_number(p, &p->conf->per_peer, $5, 65536,
+		    "connections per peer");
+	}
+	| BODY SIZE bytes {
+		if ($3 < 1024 || $3 > (int64_t)16 << 30)
+			conf_lex_error(&p->lex, "body size: not 1K to 16G");
+		p->conf->max_body = (uint64_t)$3;
+	}
+	| IDLE seconds {
+		set_number(p, &p->conf->idle_s, $2, 86400, "idle");
+	}
+	;
+
+port_file: {
+		$$ = NULL;
+	}
+	| PORT FILE_ STRING {
+		$$ = $3;
+	}
+	;
+
+role: STRING
+	| STORE {
+		if (($$ = strdup("store")) == NULL)
+			fatal("strdup");
+	}
+	| TLS {
+		if (($$ = strdup("tls")) == NULL)
+			fatal("strdup");
+	}
+	;
+
+count: NUMBER {
+		if ($1.unit != 0)
+			conf_lex_error(&p->lex, "a number without a unit is "
+			    "expected");
+		$$ = $1.value;
+	}
+	;
+
+seconds: NUMBER {
+		if (strchr("KMGT", $1.unit) != NULL && $1.unit != 0)
+			conf_lex_error(&p->lex, "a time is expected");
+		$$ = $1.value;
+	}
+	;
+
+bytes: NUMBER {
+		if (strchr("smhd", $1.unit) != NULL && $1.unit != 0)
+			conf_lex_error(&p->lex, "a size is expected");
+		$$ = $1.value;
+	}
+	;
+
+%%
+
+/* Sorted by strcmp(3): looked up by bsearch(3). */
+static const struct conf_keyword keywords[] = {
+	{ "body", BODY },
+	{ "connections", CONNECTIONS },
+	{ "database", DATABASE },
+	{ "debug", DEBUG },
+	{ "file", FILE_ },
+	{ "from", FROM },
+	{ "idle", IDLE },
+	{ "info", INFO },
+	{ "life", LIFE },
+	{ "limits", LIMITS },
+	{ "listen", LISTEN },
+	{ "log", LOG },
+	{ "on", ON },
+	{ "peer", PEER },
+	{ "per", PER },
+	{ "pid", PID },
+	{ "port", PORT },
+	{ "s3", S3 },
+	{ "size", SIZE },
+	{ "store", STORE },
+	{ "tls", TLS },
+	{ "url", URL },
+	{ "user", USER },
+	{ "users", USERS },
+};
+
+static int
+conf_yylex(union CONF_YYSTYPE *v, struct parse *p)
+{
+	int token = conf_lex_next(&p->lex);
+
+	if (token == STRING) {
+		v->string = p->lex.string;
+		p->lex.string = NULL;
+	} else if (token == NUMBER) {
+		v->number.value = p->lex.number;
+		v->number.unit = p->lex.unit;
+	}
+	/*
+	 * A new line is white space, but `listen' behind a store is the
+	 * store's only in the same line: on the next it begins a statement.
+	 */
+	if (token == LISTEN && p->before[0] == STORE &&
+	    p->before[1] == STRING && p->before_line == p->lex.line)
+		token = LISTEN_HERE;
+	p->before[0] = p->before[1];
+	p->before[1] = token;
+	p->before_line = p->lex.line;
+	return token;
+}
+
+static void
+conf_yyerror(struct parse *p, const char *msg)
+{
+	conf_lex_error(&p->lex, "%s", msg);
+}
+
+static void
+set_port_file(struct parse *p, struct conf_listen *l, char *file)
+{
+	const char *why;
+
+	if (file != NULL && (why = config_path_problem(file)) != NULL)
+		conf_lex_error(&p->lex, "port file: %s: %s", file, why);
+	free(l->port_file);
+	l->port_file = file;
+}
+
+static void
+set_listen(struct parse *p, struct conf_listen *l, char *address, int64_t port,
+    char *file)
+{
+	const char *why = config_listen_set(l, address, port);
+
+	if (why != NULL)
+		conf_lex_error(&p->lex, "listen on %s: %s", address, why);
+	free(address);
+	set_port_file(p, l, file);
+}
+
+static void
+add_listen(struct parse *p, char *address, int64_t port, char *file)
+{
+	struct config *c = p->conf;
+
+	if (c->napi == CONFIG_LISTEN_MAX) {
+		conf_lex_error(&p->lex, "more than %d addresses",
+		    CONFIG_LISTEN_MAX);
+		free(address);
+		free(file);
+		return;
+	}
+	set_listen(p, &c->api[c->napi++], address, port, file);
+}
+
+static void
+set_path(struct parse *p, char **to, char *path, unsigned int bit,
+    const char *what)
+{
+	const char *why;
+
+	if (p->seen & bit)
+		conf_lex_error(&p->lex, "%s is there twice", what);
+	p->seen |= bit;
+	if ((why = config_path_problem(path)) != NULL)
+		conf_lex_error(&p->lex, "%s: %s: %s", what, path, why);
+	free(*to);
+	*to = path;
+}
+
+static void
+set_user(struct parse *p, char *role, char *name)
+{
+	size_t i;
+
+	for (i = 0; i < CONF_ROLES; i++)
+		if (strcmp(conf_role_names[i], role) == 0)
+			break;
+	if (i == CONF_ROLES || *name == '\0') {
+		conf_lex_error(&p->lex, i == CONF_ROLES ? "no such role: %s" :
+		    "user for %s: empty name", role);
+		free(name);
+	} else {
+		free(p->conf->users[i]);
+		p->conf->users[i] = name;
+	}
+	free(role);
+}
+
+static void
+set_number(struct parse *p, uint32_t *to, int64_t value, int64_t max,
+    const char *what)
+{
+	if (value < 1 || value > max)
+		conf_lex_error(&p->lex, "%s: not 1 to %lld", what,
+		    (long long)max);
+	else
+		*to = (uint32_t)value;
+}
+
+static void
+set_default(char **to, const char *s)
+{
+	if (*to == NULL && (*to = strdup(s)) == NULL)
+		fatal("strdup");
+}
+
+static struct config *
+config_new(void)
+{
+	static const char *const users[CONF_ROLES] = { "_sailtls", "_sailapi",
+		"_sailmeta", "_sailsign", "_sailvolnet", "_sailstore" };
+	struct config *c = calloc(1, sizeof(*c));
+	size_t i;
+
+	if (c == NULL)
+		fatal("calloc");
+	for (i = 0; i < CONF_ROLES; i++)
+		set_default(&c->users[i], users[i]);
+	c->users_from = -1;
+	c->url_life_s = 900;
+	c->max_connections = 1024;
+	c->per_peer = 512;
+	c->idle_s = 60;
+	c->max_body = (uint64_t)1 << 30;
+	return c;
+}
+
+/* The store listens where the API does, at a port that the kernel picks. */
+static void
+config_defaults(struct parse *p)
+{
+	struct config *c = p->conf;
+	char *file = c->store.port_file;
+
+	if (c->napi == 0) {
+		config_listen_set(&c->api[0], "127.0.0.1", 8470);
+		c->napi = 1;
+	}
+	if (!(p->seen & SEEN_STORE_LISTEN)) {
+		c->store = c->api[0];
+		c->store.port_file = file;
+		if (c->store.addr.sa.sa_family == AF_INET6)
+			c->store.addr.in6.sin6_port = 0;
+		else
+			c->store.addr.in.sin_port = 0;
+	}
+	set_default(&c->database, "/var/db/sailapi/db");
+	set_default(&c->objects, "/var/db/sailapi/objects");
+	if (c->per_peer > c->max_connections)
+		c->per_peer = c->max_connections;
+	if (strcmp(c->database, c->objects) == 0)
+		conf_lex_error(&p->lex,
+		    "database and store have the same folder");
+}
+
+struct config *
+config_parse(const char *path)
+{
+	struct parse p = { 0 };
+	int failed;
+
+	if (conf_lex_open(&p.lex, path, 0, keywords,
+		sizeof(keywords) / sizeof(keywords[0]), STRING,
+		NUMBER) == -1)
+		return NULL;
+	p.conf = config_new();
+	failed = conf_yyparse(&p) != 0;
+	if (!failed && p.lex.errors == 0)
+		config_defaults(&p);
+	if (failed || p.lex.errors != 0) {
+		config_free(p.conf);
+		p.conf = NULL;
+	}
+	conf_lex_close(&p.lex);
+	return p.conf;
+}
