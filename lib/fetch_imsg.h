@@ -94,6 +94,16 @@ enum fetch_message {
 #undef X
 };
 
+/* Methods of API and URL. */
+#define FETCH_METHOD_GET 1
+#define FETCH_METHOD_PUT 2
+#define FETCH_METHOD_POST 3
+#define FETCH_METHOD_DELETE 4
+#define FETCH_METHOD_HEAD 5
+
+#define FETCH_CHUNK_MAX (64 * 1024 * 1024)  /* bytes of a chunk */
+#define FETCH_OBJECT_MAX (64 * 1024 * 1024) /* bytes of an object */
+#define FETCH_UPLOAD_CHUNK_LEN 48 /* of the list of UPLOAD, in its memfd */
 #define FETCH_GET_MAX 512    /* chunks of one GET */
 #define FETCH_UPLOAD_FILES 256 /* files of one UPLOAD */
 #define FETCH_UPLOAD_MAX 4096  /* chunks of one UPLOAD */
@@ -102,6 +112,14 @@ enum fetch_message {
  * The bodies, for who asks and who answers; 0 or -1 (EBADMSG: malformed).
  * Views point into the message.
  */
+struct fetch_settings { /* CONFIG */
+	const char *url, *key;
+	size_t url_len, key_len;
+	uint32_t concurrency, deadline_ms; /* 0: the built-in */
+};
+int fetch_settings_send(struct chan *, const struct fetch_settings *);
+int fetch_settings_recv(struct ibuf *, struct fetch_settings *);
+
 struct fetch_api {
 	uint8_t method, retry;
 	uint32_t deadline_ms;
@@ -130,9 +148,17 @@ struct fetch_hash_res {
 	uint8_t changed;
 };
 int fetch_hash_send(struct chan *, uint32_t id, uint8_t shift, int fd);
+int fetch_hash_recv(struct ibuf *, uint8_t *shift);
 int fetch_hash_res_send(struct chan *, uint32_t id,
     const struct fetch_hash_res *, int list_fd);
 int fetch_hash_res_recv(struct ibuf *, struct fetch_hash_res *);
+
+/* VERIFY_LIST and VERIFY.  Takes list_fd, also when it fails. */
+int fetch_verify_send(struct chan *, uint32_t id, uint64_t size, int list_fd,
+    int fd);
+int fetch_verify_recv(struct ibuf *, uint64_t *size);
+int fetch_verify_res_send(struct chan *, uint32_t id, uint32_t error);
+int fetch_verify_res_recv(struct ibuf *, uint32_t *error);
 
 struct fetch_upload_chunk {
 	uint32_t file;
@@ -143,12 +169,25 @@ struct fetch_upload_chunk {
 int fetch_upload_file_send(struct chan *, uint32_t id, uint32_t file, int fd);
 int fetch_upload_send(struct chan *, uint32_t id, const char *volume,
     const char *session, const struct fetch_upload_chunk *, uint32_t n);
+struct fetch_upload {
+	const char *volume, *session; /* not terminated */
+	size_t volume_len, session_len;
+};
+int fetch_upload_file_recv(struct ibuf *, uint32_t *file);
+int fetch_upload_recv(struct ibuf *, struct fetch_upload *);
+/* The bytes of the memfd; the caller frees *chunks. */
+int fetch_upload_list_decode(const uint8_t *, size_t,
+    struct fetch_upload_chunk **chunks, uint32_t *n);
 struct fetch_upload_res {
 	uint32_t error;
 	const char *what;
 	size_t what_len;
 };
+int fetch_upload_res_send(struct chan *, uint32_t id,
+    const struct fetch_upload_res *, int status_fd);
 int fetch_upload_res_recv(struct ibuf *, struct fetch_upload_res *);
+int fetch_upload_progress_send(struct chan *, uint32_t id, uint32_t chunks,
+    uint64_t bytes, uint64_t sent);
 int fetch_upload_progress_recv(struct ibuf *, uint32_t *chunks,
     uint64_t *bytes, uint64_t *sent);
 
@@ -170,6 +209,10 @@ struct fetch_get {
 int fetch_get_send(struct chan *, uint32_t id, const struct fetch_get *,
     int fd);
 int fetch_get_recv(struct ibuf *, struct fetch_get *);
+int fetch_get_done_send(struct chan *, uint32_t id, uint64_t slot);
+int fetch_get_done_recv(struct ibuf *, uint64_t *slot);
+int fetch_get_res_send(struct chan *, uint32_t id, uint32_t error,
+    const char *what);
 int fetch_get_res_recv(struct ibuf *, uint32_t *error, const char **what,
     size_t *what_len);
 
@@ -183,7 +226,12 @@ struct fetch_url {
 };
 int fetch_url_send(struct chan *, uint32_t id, const struct fetch_url *);
 int fetch_url_recv(struct ibuf *, struct fetch_url *);
+int fetch_url_res_send(struct chan *, uint32_t id, uint16_t status,
+    uint8_t equal, const char *what);
 int fetch_url_res_recv(struct ibuf *, uint16_t *status, uint8_t *equal);
+/* id: the request that is not wanted any more. */
+int fetch_cancel_send(struct chan *, uint32_t id);
+int fetch_cancel_recv(struct ibuf *, uint32_t *id);
 
 /* For a parent of a fetch: reads CA, resolver and hosts files and sends all of
    the configuration.  ca_file NULL: the system's. -1 after a message. */

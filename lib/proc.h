@@ -168,5 +168,8 @@ struct chan *role_peer(uint8_t role, uint32_t instance);
 /* Any peer of that role: the one with the shortest queue; NULL. */
 struct chan *role_peer_any(uint8_t role);
 const struct role_start *role_self(void);
+/* In prepare(): the directory that the role will be chrooted to (O_PATH); -1
+   afterwards.  It stays proc's. */
+int role_dirfd(void);
 
 #endif

@@ -354,3 +354,9 @@ role_self(void)
 {
 	return &self;
 }
+
+int
+role_dirfd(void)
+{
+	return dirfd;
+}
