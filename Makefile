@@ -54,7 +54,7 @@ LIBS_sailvold =		fuse3 libevent sqlite3 libseccomp libcrypto jansson libbsd
 LIBS_sailvol-fetch =	libcurl libevent libseccomp libcrypto libbsd
 LIBS_sailvolctl =	libevent libseccomp libcrypto jansson libbsd
 LIBS_sailapid =		libmicrohttpd libevent sqlite3 libseccomp libcrypto jansson libbsd
-LIBS_unit =		$(PKGS) cmocka
+LIBS_unit =		$(PKGS) libssl cmocka
 
 all: $(foreach p,$(PROGS),$(p)/$(p))
 
