@@ -1,0 +1,513 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * load: answers what fuse asks about directories, objects and chunks, once the
+ * journal is applied as far as the question needs and the nodes are here.  In
+ * manifest.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/load.h"
+
+#define PAGE_ITEMS 4096
+#define PAGE_BYTES (1024 * 1024)
+#define BODY_BYTES (48 * 1024)
+#define NODE_TRIES 64
+#define CHUNK_SLOTS_MAX (4 * 1024 * 1024)
+
+/* A question on its way; freed when it is answered or its fuse went. */
+struct question {
+	TAILQ_ENTRY(question) link;
+	uint32_t instance;
+	struct chan *fuse; /* who asked; answers go to nobody else */
+	uint32_t id, type;
+	unsigned int tries;
+	/* LOAD */
+	struct shown_dir dir;
+	uint8_t *first;
+	size_t first_len;
+	uint32_t max;
+	uint8_t flags;
+	/* OBJECT, CHUNKS */
+	uint64_t ovl;
+	struct hash commit;
+	uint8_t *path;
+	size_t path_len;
+};
+static TAILQ_HEAD(, question) questions = TAILQ_HEAD_INITIALIZER(questions);
+
+static void try_answer(struct mount *, void *);
+
+static void
+question_free(struct question *q)
+{
+	TAILQ_REMOVE(&questions, q, link);
+	shown_dir_free(&q->dir);
+	free(q->first);
+	free(q->path);
+	free(q);
+}
+
+static struct question *
+question_new(struct chan *ch, uint32_t type, uint32_t id)
+{
+	struct question *q;
+
+	if ((q = calloc(1, sizeof(*q))) == NULL)
+		return NULL;
+	q->instance = chan_instance(ch);
+	q->fuse = ch;
+	q->type = type;
+	q->id = id;
+	TAILQ_INSERT_TAIL(&questions, q, link);
+	return q;
+}
+
+static void *
+dup_bytes(const void *p, size_t len)
+{
+	uint8_t *copy;
+
+	if ((copy = malloc(len + 1)) == NULL)
+		return NULL;
+	if (len > 0)
+		memcpy(copy, p, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+void
+load_fuse_down(struct chan *ch)
+{
+	struct question *q;
+
+	/* Freed when what they wait for comes. */
+	TAILQ_FOREACH(q, &questions, link)
+		if (q->fuse == ch)
+			q->fuse = NULL;
+}
+
+/* ---- answers ------------------------------------------------------------------------ */
+
+/* head is taken.  Items that do not fit a message go as a memfd. */
+static void
+reply(struct question *q, uint32_t type, struct ibuf *head,
+    const struct wbuf *items)
+{
+	int fd = -1;
+
+	if (head == NULL)
+		goto fail;
+	if (items != NULL && items->len > BODY_BYTES) {
+		if ((fd = memfd_new("items", items->data, items->len)) == -1)
+			goto fail;
+	} else if (items != NULL && items->len > 0 &&
+	    ibuf_add(head, items->data, items->len) == -1)
+		goto fail;
+	if (q->fuse == NULL) {
+		ibuf_free(head);
+		if (fd != -1)
+			close(fd);
+		return;
+	}
+	if (chan_send_ibuf(q->fuse, type, q->id, fd, head) == -1 && fd != -1)
+		close(fd);
+	return;
+fail:
+	log_warn("answering fuse");
+	ibuf_free(head);
+}
+
+static struct ibuf *
+head_new(uint32_t error)
+{
+	struct ibuf *b;
+
+	b = ibuf_dynamic(64, PROC_MAX_BODY);
+	if (b != NULL && ibuf_add_n32(b, error) == -1) {
+		ibuf_free(b);
+		return NULL;
+	}
+	return b;
+}
+
+static void
+reply_error(struct question *q, int error)
+{
+	struct ibuf *b = head_new((uint32_t)error);
+	uint32_t type = IMSG_MANIFEST_FUSE_CHUNKS_RES;
+
+	if (q->type == IMSG_FUSE_MANIFEST_LOAD) {
+		type = IMSG_MANIFEST_FUSE_LOAD_RES;
+		if (b != NULL && (ibuf_add_n8(b, 1) == -1 ||
+		    ibuf_add_n16(b, 0) == -1)) {
+			ibuf_free(b);
+			b = NULL;
+		}
+	} else if (q->type == IMSG_FUSE_MANIFEST_OBJECT) {
+		type = IMSG_MANIFEST_FUSE_OBJECT_RES;
+		if (b != NULL && ibuf_add_n32(b, 0) == -1) {
+			ibuf_free(b);
+			b = NULL;
+		}
+	}
+	reply(q, type, b, NULL);
+	question_free(q);
+}
+
+static void
+nodes_came(void *arg, int error)
+{
+	struct question *q = arg;
+	struct mount *m = mount_by_instance(q->instance);
+
+	if (m == NULL || q->fuse == NULL) {
+		question_free(q);
+		return;
+	}
+	if (error != 0) {
+		reply_error(q, error == ENOENT ? ESTALE : EIO);
+		return;
+	}
+	try_answer(m, q);
+}
+
+/* A node is missing: it is asked for, and the answer tried again. */
+static void
+want(struct mount *m, struct question *q, struct node_miss *miss)
+{
+	int rc;
+
+	if (++q->tries > NODE_TRIES) {
+		log_warnx("mount %s: the server's answers do not bring the nodes"
+		    " of a directory", m->row.path);
+		node_miss_free(miss);
+		reply_error(q, EIO);
+		return;
+	}
+	rc = nodes_want(m->row.volume_id, &miss->commit, NULL, miss->path,
+	    miss->path_len, miss->first, miss->first_len, nodes_came, q);
+	node_miss_free(miss);
+	if (rc == -1)
+		reply_error(q, EIO);
+}
+
+static void
+failed(struct mount *m, struct question *q, struct node_miss *miss)
+{
+	int error = errno;
+
+	if (error == ENODATA && miss->path != NULL) {
+		want(m, q, miss);
+		return;
+	}
+	node_miss_free(miss);
+	reply_error(q, error == ENODATA ? EIO : error);
+}
+
+/* ---- LOAD ------------------------------------------------------------------------------ */
+
+static int
+fill_question(struct mount *m, struct question *q, struct wbuf *w,
+    uint32_t *count, int *end, struct node_miss *miss)
+{
+	struct item it;
+	void *keep;
+	int rc;
+
+	if (!(q->flags & LOAD_ONE))
+		return fill_dir(m, &q->dir, q->first, q->first_len, 0,
+		    q->max != 0 && q->max < PAGE_ITEMS ? q->max : PAGE_ITEMS,
+		    PAGE_BYTES, w, count, end, miss);
+	rc = fill_one(m, &q->dir, q->first, q->first_len, &it, &keep, miss);
+	if (rc == 1) {
+		item_encode(w, &it);
+		free(keep);
+	}
+	*count = rc == 1;
+	*end = 0;
+	return rc == -1 ? -1 : 0;
+}
+
+/* The name of the last item, to which the answer reaches. */
+static const uint8_t *
+last_name(const struct wbuf *w, size_t *len)
+{
+	const uint8_t *name = NULL;
+	struct item it;
+	struct rbuf r;
+
+	*len = 0;
+	rbuf_init(&r, w->data, w->len);
+	while (item_decode(&r, &it) == 1) {
+		name = it.name;
+		*len = it.name_len;
+	}
+	return name;
+}
+
+static void
+answer_load(struct mount *m, struct question *q)
+{
+	struct node_miss miss;
+	const uint8_t *upto = NULL;
+	struct ibuf *b;
+	struct wbuf w;
+	size_t upto_len = 0;
+	uint32_t count;
+	int end;
+
+	wbuf_init(&w, 4 * PAGE_BYTES);
+	if (fill_question(m, q, &w, &count, &end, &miss) == -1) {
+		wbuf_free(&w);
+		failed(m, q, &miss);
+		return;
+	}
+	if (q->flags & LOAD_ONE) {
+		upto = q->first;
+		upto_len = q->first_len;
+	} else if (!end)
+		upto = last_name(&w, &upto_len);
+	b = head_new(0);
+	if (b != NULL && (ibuf_add_n8(b, (uint8_t)end) == -1 ||
+	    ibuf_add_n16(b, (uint16_t)upto_len) == -1 ||
+	    (upto_len > 0 && ibuf_add(b, upto, upto_len) == -1))) {
+		ibuf_free(b);
+		b = NULL;
+	}
+	reply(q, IMSG_MANIFEST_FUSE_LOAD_RES, b, &w);
+	wbuf_free(&w);
+	question_free(q);
+}
+
+static void
+answer_object(struct mount *m, struct question *q)
+{
+	struct node_miss miss;
+	struct item it;
+	struct ibuf *b;
+	struct wbuf w;
+	void *keep;
+
+	if (fill_object(m, q->ovl, &it, &keep, &miss) != 1) {
+		failed(m, q, &miss);
+		return;
+	}
+	wbuf_init(&w, 4 * PAGE_BYTES);
+	item_encode(&w, &it);
+	free(keep);
+	b = head_new(0);
+	if (b != NULL && ibuf_add_n32(b, it.links) == -1) {
+		ibuf_free(b);
+		b = NULL;
+	}
+	reply(q, IMSG_MANIFEST_FUSE_OBJECT_RES, b, &w);
+	wbuf_free(&w);
+	question_free(q);
+}
+
+/* ---- CHUNKS ------------------------------------------------------------------------------ */
+
+static struct chunklist *
+chunks_of(struct mount *m, struct question *q, struct hash *missing)
+{
+	struct chunklist *cl = NULL;
+	struct node_store store;
+	struct blob *keep = NULL;
+	struct entry e;
+	struct obj o;
+	size_t depth;
+
+	db_node_store(manifest_db, &store);
+	if (q->ovl != 0) {
+		if (db_obj_get(manifest_db, m->row.row, q->ovl, &o) == -1)
+			return NULL;
+		if (o.entry->type != ENTRY_FILE || (o.flags & OBJ_LOCAL))
+			errno = EINVAL;
+		else
+			cl = chunklist_from_entry(o.entry, &store,
+			    CHUNK_SLOTS_MAX, missing);
+		obj_free(&o);
+		return cl;
+	}
+	if (nodes_lookup(&q->commit, q->path, q->path_len, &e, &keep,
+	    &depth) == -1)
+		return NULL;
+	if (e.type != ENTRY_FILE)
+		errno = EINVAL;
+	else
+		cl = chunklist_from_entry(&e, &store, CHUNK_SLOTS_MAX, missing);
+	blob_unref(keep);
+	return cl;
+}
+
+static void
+chunks_missing(struct mount *m, struct question *q)
+{
+	struct node_miss miss;
+	struct obj o;
+
+	memset(&miss, 0, sizeof(miss));
+	miss.commit = q->commit;
+	if (q->ovl != 0) {
+		if (db_obj_get(manifest_db, m->row.row, q->ovl, &o) == -1) {
+			reply_error(q, EIO);
+			return;
+		}
+		miss.commit = o.origin_commit;
+		miss.path = dup_bytes(o.origin_path, o.origin_path_len);
+		miss.path_len = o.origin_path_len;
+		obj_free(&o);
+	} else {
+		miss.path = dup_bytes(q->path, q->path_len);
+		miss.path_len = q->path_len;
+	}
+	if (miss.path == NULL)
+		reply_error(q, ENOMEM);
+	else
+		want(m, q, &miss);
+}
+
+static void
+answer_chunks(struct mount *m, struct question *q)
+{
+	struct chunklist *cl;
+	struct hash missing;
+	struct wbuf w;
+	int fd = -1;
+
+	if ((cl = chunks_of(m, q, &missing)) == NULL) {
+		if (errno == ENODATA)
+			chunks_missing(m, q);
+		else
+			reply_error(q, errno);
+		return;
+	}
+	wbuf_init(&w, (size_t)CHUNK_SLOTS_MAX * 40);
+	chunklist_encode(&w, cl);
+	chunklist_free(cl);
+	if (w.error == 0)
+		fd = memfd_new("chunks", w.data, w.len);
+	wbuf_free(&w);
+	if (fd == -1) {
+		reply_error(q, ENOMEM);
+		return;
+	}
+	if (q->fuse == NULL || chan_send_ibuf(q->fuse,
+	    IMSG_MANIFEST_FUSE_CHUNKS_RES, q->id, fd, head_new(0)) == -1)
+		close(fd);
+	question_free(q);
+}
+
+static void
+try_answer(struct mount *m, void *arg)
+{
+	struct question *q = arg;
+
+	if (q->fuse == NULL) {
+		question_free(q);
+		return;
+	}
+	switch (q->type) {
+	case IMSG_FUSE_MANIFEST_LOAD:
+		answer_load(m, q);
+		break;
+	case IMSG_FUSE_MANIFEST_OBJECT:
+		answer_object(m, q);
+		break;
+	default:
+		answer_chunks(m, q);
+		break;
+	}
+}
+
+static int
+begin(struct question *q, uint64_t offset)
+{
+	struct mount *m = mount_by_instance(q->instance);
+
+	if (m == NULL) {
+		reply_error(q, ENODEV);
+		return 0;
+	}
+	if (applied_wait_for(m, offset, try_answer, q) == -1)
+		reply_error(q, EIO);
+	return 0;
+}
+
+/* ---- handlers ------------------------------------------------------------------------------- */
+
+int
+load_dir(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct question *q;
+	struct load l;
+
+	(void)im;
+	if (load_recv(body, &l) == -1)
+		return -1;
+	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_LOAD, id)) == NULL)
+		return 0;
+	q->dir.ovl = l.ovl;
+	q->dir.has_origin = l.has_origin;
+	q->dir.origin_commit = l.origin_commit;
+	q->dir.origin_path_len = l.origin_path_len;
+	q->dir.origin_path = dup_bytes(l.origin_path, l.origin_path_len);
+	q->first = dup_bytes(l.first, l.first_len);
+	q->first_len = l.first_len;
+	q->max = l.max;
+	q->flags = l.flags;
+	if (q->dir.origin_path == NULL || q->first == NULL) {
+		reply_error(q, ENOMEM);
+		return 0;
+	}
+	return begin(q, l.offset);
+}
+
+int
+load_object(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct question *q;
+	uint64_t offset, ovl;
+
+	(void)im;
+	if (ibuf_get_n64(body, &offset) == -1 ||
+	    ibuf_get_n64(body, &ovl) == -1 || ibuf_size(body) != 0)
+		return -1;
+	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_OBJECT, id)) == NULL)
+		return 0;
+	q->ovl = ovl;
+	return begin(q, offset);
+}
+
+int
+load_chunks(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct question *q;
+	struct ibuf path;
+	struct hash commit;
+	uint64_t offset, ovl;
+	uint16_t len;
+
+	(void)im;
+	if (ibuf_get_n64(body, &offset) == -1 ||
+	    ibuf_get_n64(body, &ovl) == -1 ||
+	    ibuf_get(body, commit.b, HASH_LEN) == -1 ||
+	    ibuf_get_n16(body, &len) == -1 ||
+	    ibuf_get_ibuf(body, len, &path) == -1 || ibuf_size(body) != 0 ||
+	    path_problem(ibuf_data(&path), len) != NULL)
+		return -1;
+	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_CHUNKS, id)) == NULL)
+		return 0;
+	q->ovl = ovl;
+	q->commit = commit;
+	q->path_len = len;
+	if ((q->path = dup_bytes(ibuf_data(&path), len)) == NULL) {
+		reply_error(q, ENOMEM);
+		return 0;
+	}
+	return begin(q, offset);
+}
