@@ -98,6 +98,9 @@ int db_obj_list_dirty(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 int db_obj_list_nameless(struct db *, int64_t mount, uint64_t **ovls,
     size_t *n);
 int db_obj_list_local(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
+/* All objects but the root lose their names and handles; what was seen is
+   forgotten. */
+int db_overlay_reset(struct db *, int64_t mount);
 /* Unpublished: names and objects, for status: rows, not paths. */
 int db_dirty_count(struct db *, int64_t mount, uint64_t *names,
     uint64_t *objects);

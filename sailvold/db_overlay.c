@@ -216,6 +216,24 @@ db_dirty_count(struct db *db, int64_t mount, uint64_t *names,
 	return count_rows(db, DB_OBJ_COUNT_DIRTY, mount, objects);
 }
 
+int
+db_overlay_reset(struct db *db, int64_t mount)
+{
+	static const enum db_statement all[] = { DB_OBJ_DROP_ALL,
+		DB_NAME_DELETE_ALL, DB_SEEN_CLEAR };
+	sqlite3_stmt *st;
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if ((st = db_stmt(db, all[i])) == NULL)
+			return -1;
+		sqlite3_bind_int64(st, 1, mount);
+		if (db_exec_stmt(db, st) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 /* ---- names ---------------------------------------------------------------- */
 
 int

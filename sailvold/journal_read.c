@@ -44,8 +44,6 @@ static uint8_t *read_buffer;
 
 static void journal_timer(int, short, void *);
 
-extern struct event_base *manifest_base;
-
 static int
 journal_arm(struct mount *m, int ms)
 {
@@ -66,7 +64,7 @@ journal_get(struct mount *m)
 	if ((j = calloc(1, sizeof(*j))) == NULL)
 		return NULL;
 	TAILQ_INIT(&j->segments);
-	j->timer = event_new(manifest_base, -1, 0, journal_timer, m);
+	j->timer = event_new(proc_base(), -1, 0, journal_timer, m);
 	if (j->timer == NULL) {
 		free(j);
 		return NULL;

@@ -1,0 +1,495 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * mount_start: how a mount begins in manifest: its volume is found, its base
+ * and root are brought, its row is made or taken up; later its fuse says HELLO,
+ * and gets START once its journal is applied.  In manifest.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/wire.h"
+#include "sailvold/ask.h"
+#include "sailvold/mount_start.h"
+
+#define ANSWER_MAX (64 * 1024)
+#define HEAD_BUDGET (1024 * 1024)
+#define NODE_TRIES 64
+
+struct begin {
+	struct mount *m;
+	struct mount_req req;
+	uint32_t id; /* of the parent's question */
+	int taken_up; /* the row was there, with a base */
+	unsigned int tries;
+};
+
+static void find_volume(struct begin *);
+static void make_root(void *, int);
+
+static void
+begin_free(struct begin *b)
+{
+	mount_req_free(&b->req);
+	free(b);
+}
+
+/* Answers the parent.  error 0: the mount is ready for its fuse. */
+static void
+begin_done(struct begin *b, int error, const char *what)
+{
+	struct ibuf *buf;
+	const char *id = error == 0 ? b->m->row.volume_id : "";
+	uint32_t number = b->id;
+
+	buf = ibuf_dynamic(64, PROC_MAX_BODY);
+	if (buf == NULL || ibuf_add_n32(buf, (uint32_t)error) == -1 ||
+	    ibuf_add_n16(buf, (uint16_t)strlen(what)) == -1 ||
+	    ibuf_add(buf, what, strlen(what)) == -1 ||
+	    ibuf_add_n16(buf, (uint16_t)strlen(id)) == -1 ||
+	    ibuf_add(buf, id, strlen(id)) == -1)
+		fatal("answering the parent");
+	if (chan_send_ibuf(role_parent(), IMSG_MANIFEST_PARENT_MOUNT_RES, number,
+	    -1, buf) == -1)
+		fatal("answering the parent");
+	if (error != 0)
+		mount_free(b->m);
+	else
+		mount_ready(b->m);
+	begin_free(b);
+}
+
+static void begin_fail(struct begin *, int, const char *, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+begin_fail(struct begin *b, int error, const char *fmt, ...)
+{
+	char what[512];
+	va_list ap;
+	int n;
+
+	n = snprintf(what, sizeof(what), "volume %s: ", b->req.volume);
+	va_start(ap, fmt);
+	vsnprintf(what + n, sizeof(what) - (size_t)n, fmt, ap);
+	va_end(ap);
+	begin_done(b, error, what);
+}
+
+/* ---- the row ------------------------------------------------------------------------- */
+
+static int
+set_string(char **p, const char *s)
+{
+	char *copy;
+
+	if ((copy = strdup(s)) == NULL)
+		return -1;
+	free(*p);
+	*p = copy;
+	return 0;
+}
+
+static int
+fill_row(struct mount_row *row, const struct mount_req *req)
+{
+	memcpy(row->id, req->mount, sizeof(row->id));
+	if (set_string(&row->path, req->path) == -1 ||
+	    set_string(&row->volume, req->volume) == -1 ||
+	    set_string(&row->subpath, req->subpath) == -1)
+		return -1;
+	if (row->volume_id == NULL && set_string(&row->volume_id, "") == -1)
+		return -1;
+	if (row->org == NULL && set_string(&row->org, "") == -1)
+		return -1;
+	return 0;
+}
+
+/* The object of the root directory, as the base has it. */
+static int
+put_root(struct mount *m, const struct entry *e)
+{
+	struct obj o;
+
+	memset(&o, 0, sizeof(o));
+	o.ovl = OVL_ROOT;
+	o.links = 1;
+	if ((o.entry = entry_dup(e)) == NULL)
+		return -1;
+	o.has_origin = 1;
+	o.origin_commit = m->row.base;
+	o.origin_path_len = strlen(m->row.subpath);
+	o.origin_path = (uint8_t *)m->row.subpath;
+	if (db_obj_put(manifest_db, m->row.row, &o) == -1) {
+		free(o.entry);
+		return -1;
+	}
+	free(o.entry);
+	return 0;
+}
+
+static int
+store_row(struct mount *m, const struct entry *root)
+{
+	if (db_begin(manifest_db) == -1)
+		return -1;
+	m->row.epoch++;
+	if (m->row.row == 0) {
+		m->row.next = OVL_ROOT + 1;
+		arc4random_buf(m->row.lease, sizeof(m->row.lease));
+		if (db_mount_insert(manifest_db, &m->row) == -1)
+			goto fail;
+	} else if (db_mount_update(manifest_db, &m->row) == -1)
+		goto fail;
+	if (put_root(m, root) == -1 || db_commit(manifest_db) == -1)
+		goto fail;
+	return 0;
+fail:
+	db_rollback(manifest_db);
+	return -1;
+}
+
+/* ---- base and root -------------------------------------------------------------------- */
+
+static int
+base_number(struct mount *m)
+{
+	struct blob *b;
+	struct commit c;
+	const char *why;
+
+	if ((b = db_commit_get(manifest_db, &m->row.base)) == NULL)
+		return -1;
+	if ((why = commit_decode(b->data, b->len, &c)) == NULL)
+		m->row.base_number = c.number;
+	blob_unref(b);
+	return why == NULL ? 0 : -1;
+}
+
+static void
+want_root(struct begin *b, size_t depth)
+{
+	struct mount *m = b->m;
+	const char *rest = m->row.subpath + depth + (depth > 0);
+	const char *slash = strchr(rest, '/');
+	size_t n = slash != NULL ? (size_t)(slash - rest) : strlen(rest);
+
+	if (++b->tries > NODE_TRIES || nodes_want(m->row.volume_id,
+	    &m->row.base, NULL, m->row.subpath, depth, rest, n, make_root,
+	    b) == -1)
+		begin_fail(b, EIO, "its nodes cannot be had");
+}
+
+/* The commit is here: the directory to be shown is looked for in it. */
+static void
+make_root(void *arg, int error)
+{
+	struct begin *b = arg;
+	struct mount *m = b->m;
+	struct blob *keep = NULL;
+	struct entry e;
+	size_t depth = 0;
+
+	if (error != 0) {
+		begin_fail(b, error, error == ENOENT ?
+		    "it has no such commit%s" :
+		    "its newest commit cannot be had");
+		return;
+	}
+	if (nodes_lookup(&m->row.base, m->row.subpath, strlen(m->row.subpath),
+	    &e, &keep, &depth) == -1) {
+		if (errno == ENODATA)
+			want_root(b, depth);
+		else
+			begin_fail(b, errno, "%s is not there",
+			    m->row.subpath);
+		return;
+	}
+	if (e.type != ENTRY_DIR)
+		begin_fail(b, ENOTDIR, "%s is not a directory",
+		    m->row.subpath);
+	else if (base_number(m) == -1 || store_row(m, &e) == -1)
+		begin_fail(b, EIO, "the database does not take it");
+	else
+		begin_done(b, 0, "");
+	blob_unref(keep);
+}
+
+static void
+head_came(void *arg, const struct server_answer *a)
+{
+	struct begin *b = arg;
+	struct hash head;
+	const char *why;
+	char what[256], code[64];
+	int complete;
+
+	if (a->status != 200) {
+		server_error(a, what, sizeof(what), code, sizeof(code));
+		begin_fail(b, EIO, "%s", what);
+		return;
+	}
+	if ((why = nodes_take_bundle(a->data, a->len, &head,
+	    &complete)) != NULL) {
+		begin_fail(b, EIO, "the server sent %s", why);
+		return;
+	}
+	b->m->row.base = head;
+	make_root(b, 0);
+}
+
+static void
+find_base(struct begin *b)
+{
+	struct mount *m = b->m;
+	char target[160];
+
+	if (b->req.has_commit) {
+		m->row.base = b->req.commit;
+		if (nodes_want(m->row.volume_id, &m->row.base, NULL, "", 0, "",
+		    0, make_root, b) == -1)
+			begin_fail(b, errno, "asking the server");
+		return;
+	}
+	snprintf(target, sizeof(target), "/v1/volumes/%s/head?budget=%d",
+	    m->row.volume_id, HEAD_BUDGET);
+	if (server_request(1, target, NULL, -1, 1, WIRE_BUDGET_MAX +
+	    HEAD_BUDGET, head_came, b) == 0)
+		begin_fail(b, errno, "asking the server");
+}
+
+/* ---- the volume -------------------------------------------------------------------------- */
+
+static int
+valid_volume_id(const char *s)
+{
+	return s != NULL && strncmp(s, "vol_", 4) == 0 && strlen(s) == 36 &&
+	    strspn(s + 4, "0123456789abcdef") == 32;
+}
+
+static void
+volume_came(void *arg, const struct server_answer *a)
+{
+	struct begin *b = arg;
+	struct mount *m = b->m;
+	const char *id, *org;
+	char what[256], code[64];
+	json_t *root;
+	json_int_t must;
+
+	if (a->status != 200 && a->status != 201) {
+		server_error(a, what, sizeof(what), code, sizeof(code));
+		begin_fail(b, a->status == 404 ? ENOENT : a->status == 401 ||
+		    a->status == 403 ? EACCES : EIO, "%s", what);
+		return;
+	}
+	root = json_loadb((const char *)a->data, a->len, 0, NULL);
+	id = json_string_value(json_object_get(root, "id"));
+	org = json_string_value(json_object_get(json_object_get(root, "org"),
+	    "name"));
+	must = json_integer_value(json_object_get(json_object_get(root,
+	    "format"), "must_know"));
+	if (!valid_volume_id(id))
+		begin_fail(b, EIO, "the server's answer has no id");
+	else if (((uint64_t)must & ~VOLUME_FEATURES_KNOWN) != 0)
+		begin_fail(b, EPROTONOSUPPORT, "its format has "
+		    "features that this program does not know");
+	else if (b->taken_up && strcmp(id, m->row.volume_id) != 0)
+		begin_fail(b, ESTALE, "it was deleted and made "
+		    "again, and unpublished changes of the old one are here");
+	else if (set_string(&m->row.volume_id, id) == -1 ||
+	    set_string(&m->row.org, org != NULL ? org : "") == -1)
+		begin_fail(b, ENOMEM, "out of memory");
+	else
+		find_base(b);
+	json_decref(root);
+}
+
+static void
+find_volume(struct begin *b)
+{
+	char target[256], *text = NULL;
+	json_t *body;
+	uint32_t n = 0;
+	int fd;
+
+	if (b->req.flags & MOUNT_CREATE) {
+		body = json_pack("{s:s, s:b}", "name", b->req.volume,
+		    "mint_if_missing", 1);
+		text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+		json_decref(body);
+		fd = text != NULL ? memfd_new("volume", text, strlen(text)) : -1;
+		if (fd != -1)
+			n = server_request(3, "/v1/volumes", "application/json",
+			    fd, 1, ANSWER_MAX, volume_came, b);
+		free(text);
+	} else {
+		snprintf(target, sizeof(target), "/v1/volumes/%s",
+		    b->req.volume);
+		n = server_request(1, target, NULL, -1, 1, ANSWER_MAX,
+		    volume_came, b);
+	}
+	if (n == 0)
+		begin_fail(b, errno, "asking the server");
+}
+
+int
+mount_begin(uint32_t id, struct mount_req *req)
+{
+	struct begin *b;
+	struct mount *m;
+
+	if ((b = calloc(1, sizeof(*b))) == NULL || (m = mount_new()) == NULL)
+		fatal("a new mount");
+	b->m = m;
+	b->id = id;
+	b->req = *req;
+	memset(req, 0, sizeof(*req));
+	m->instance = b->req.instance;
+	m->flags = b->req.flags;
+	m->has_commit = b->req.has_commit;
+	m->fresh = !(b->req.flags & MOUNT_AGAIN);
+	if (volume_name_problem(b->req.volume, strlen(b->req.volume)) != NULL) {
+		begin_fail(b, EINVAL, "not a name of a volume");
+		return 0;
+	}
+	if (db_mount_find(manifest_db, b->req.mount, &m->row) == -1 &&
+	    errno != ENOENT) {
+		begin_fail(b, EIO, "the database does not answer");
+		return 0;
+	}
+	b->taken_up = m->row.row != 0 && !hash_is_zero(&m->row.base);
+	if (fill_row(&m->row, &b->req) == -1)
+		fatal("a new mount");
+	/* A restart comes back at the base that it had, server or not. */
+	if (b->taken_up && (!b->req.has_commit ||
+	    hash_cmp(&b->req.commit, &m->row.base) == 0))
+		begin_done(b, 0, "");
+	else
+		find_volume(b);
+	return 0;
+}
+
+/* ---- HELLO and START --------------------------------------------------------------------------- */
+
+int
+start_fill(struct mount *m, struct start *st, void **keep)
+{
+	struct node_miss miss;
+	struct item it;
+	struct rbuf r;
+	struct wbuf w;
+	size_t len;
+
+	memset(st, 0, sizeof(*st));
+	*keep = NULL;
+	if (fill_object(m, OVL_ROOT, &it, keep, &miss) != 1) {
+		log_warn("mount %s: its root", m->row.path);
+		node_miss_free(&miss);
+		return -1;
+	}
+	wbuf_init(&w, 1024 * 1024);
+	item_encode(&w, &it);
+	free(*keep);
+	if ((*keep = wbuf_take(&w, &len)) == NULL)
+		return -1;
+	rbuf_init(&r, *keep, len);
+	st->epoch = m->row.epoch;
+	st->applied = m->row.applied;
+	st->next = m->row.next;
+	st->base = m->row.base;
+	st->base_number = m->row.base_number;
+	st->volume_version = VOLUME_VERSION;
+	snprintf(st->volume_id, sizeof(st->volume_id), "%s", m->row.volume_id);
+	snprintf(st->volume, sizeof(st->volume), "%s", m->row.volume);
+	snprintf(st->org, sizeof(st->org), "%s", m->row.org);
+	st->root = *keep;
+	st->root_len = len;
+	return 0;
+}
+
+/* No handle survived: what has no name is not needed any more. */
+static void
+drop_nameless(struct mount *m)
+{
+	uint64_t *ovls;
+	size_t n, i;
+	struct obj o;
+
+	if (db_obj_list_nameless(manifest_db, m->row.row, &ovls, &n) == -1)
+		return;
+	if (n > 0 && db_begin(manifest_db) == 0) {
+		for (i = 0; i < n; i++) {
+			if (db_obj_get(manifest_db, m->row.row, ovls[i],
+			    &o) == -1)
+				continue;
+			o.flags |= OBJ_DROPPED;
+			db_obj_put(manifest_db, m->row.row, &o);
+			obj_free(&o);
+		}
+		if (db_commit(manifest_db) == -1)
+			db_rollback(manifest_db);
+	}
+	free(ovls);
+}
+
+static void
+send_start(struct mount *m, void *arg)
+{
+	struct start st;
+	void *keep;
+
+	(void)arg;
+	if (m->fuse == NULL)
+		return;
+	if (m->fresh)
+		drop_nameless(m);
+	if (start_fill(m, &st, &keep) == -1 || start_send(m->fuse,
+	    IMSG_MANIFEST_FUSE_START, 0, &st, -1) == -1) {
+		log_warn("mount %s: cannot be started", m->row.path);
+		free(keep);
+		return;
+	}
+	free(keep);
+	m->fresh = 0;
+	m->started = 1;
+	namespace_sweep(m);
+	ask_fuse_started(m);
+	mount_started(m);
+}
+
+int
+mount_hello(struct mount *m, const uint8_t id[16], uint64_t end)
+{
+	if (memcmp(id, m->row.id, 16) != 0) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (end < m->row.applied)
+		log_warnx("mount %s: its journal ends before what was applied; "
+		    "nothing is missing", m->row.path);
+	return applied_wait_for(m, end, send_start, NULL);
+}
+
+void
+mount_reset(struct mount *m)
+{
+	uint64_t names, objects;
+
+	if (db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
+	    names > 0 || objects > 0 || m->broken)
+		return; /* taken up by the next mount there */
+	if (db_begin(manifest_db) == -1)
+		return;
+	memset(&m->row.base, 0, sizeof(m->row.base));
+	m->row.has_last = 0;
+	if (db_overlay_reset(manifest_db, m->row.row) == -1 ||
+	    db_mount_update(manifest_db, &m->row) == -1 ||
+	    db_commit(manifest_db) == -1)
+		db_rollback(manifest_db);
+}

@@ -1,0 +1,27 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * mount_start: beginning, start and end of a mount in manifest; called by
+ * manifest.c.
+ */
+#ifndef SAILVOLD_MOUNT_START_H
+#define SAILVOLD_MOUNT_START_H
+
+#include "sailvold/manifest.h"
+
+/* The parent's question; req is taken. */
+int mount_begin(uint32_t id, struct mount_req *req);
+/* Its fuse has handed over all segments: START follows. -1: not its fuse. */
+int mount_hello(struct mount *, const uint8_t id[16], uint64_t end);
+/*
+ * It was unmounted.  Without unpublished changes nothing of its overlay is
+ * kept, and the next mount there begins at the head.
+ */
+void mount_reset(struct mount *);
+
+/* manifest.c */
+struct mount *mount_new(void);
+void mount_free(struct mount *);
+void mount_ready(struct mount *);   /* begun: it can be found from now on */
+void mount_started(struct mount *); /* START was sent */
+
+#endif
