@@ -196,8 +196,8 @@ make_root(void *arg, int error)
 	size_t depth = 0;
 
 	if (error != 0) {
-		begin_fail(b, error, error == ENOENT ?
-		    "it has no such commit%s" :
+		begin_fail(b, error, "%s", error == ENOENT ?
+		    "it has no such commit" :
 		    "its newest commit cannot be had");
 		return;
 	}
