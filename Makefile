@@ -3,6 +3,7 @@
 #	make			build the programs, each at PROG/PROG
 #	make deps		install the Debian packages that all of this needs
 #	make check [T=name]	deps, build, all tests (or those whose name has T)
+#	make format		clang-format of all C files
 #	make lint		style, length, banned calls, manual pages, scripts
 #	make install		DESTDIR= PREFIX=
 #	make quickstart		a running example under ./run; quickstart-down ends it
@@ -120,9 +121,13 @@ check-nodeps: all unit
 lint:
 	@sh regress/lint.sh
 
+# What lint says of the format, done.
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
 clean:
 	rm -rf obj obj-san obj-debug .variant $(foreach p,$(PROGS),$(p)/$(p))
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d)
 
-.PHONY: all unit deps check check-nodeps lint clean FORCE
+.PHONY: all unit deps check check-nodeps lint format clean FORCE

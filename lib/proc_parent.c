@@ -289,11 +289,16 @@ proc_on_violation(struct chan *c, const char *why, void *arg)
 static int
 empty_dir(void)
 {
-	char path[] = "/tmp/sail.XXXXXXXXXX";
+	char run[] = "/run/sail.XXXXXXXXXX", tmp[] = "/tmp/sail.XXXXXXXXXX";
+	const char *path = run;
 	int fd;
 
-	if (mkdtemp(path) == NULL)
-		return -1;
+	/* /run is root's; a tool of a user has /tmp. */
+	if (mkdtemp(run) == NULL) {
+		path = tmp;
+		if (mkdtemp(tmp) == NULL)
+			return -1;
+	}
 	fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (rmdir(path) == -1)
 		log_warn("%s", path);

@@ -35,7 +35,7 @@ import sailtest  # noqa: E402
 
 UNIT_DEADLINE_S = 120
 LOG_TAIL_LINES = 60
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG = 36, 1
 MNT_FORCE, MNT_DETACH = 1, 2
 BAD_WORDS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
 DEATHS = re.compile(r"killed by signal")
@@ -345,8 +345,10 @@ def worker_unit(name, program):
 
 def worker(name, obj, result):
     """The process between the runner and a test: inherits its orphans."""
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # An interrupted runner's tests are taken away too.
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     done = None
     for unit, program in unit_tests(obj):
         if unit == name:
@@ -366,12 +368,16 @@ def run_one(name, obj):
     os.close(fd)
     start = time.monotonic()
     try:
-        done = subprocess.run(
-            [sys.executable, os.path.abspath(__file__), "--obj", obj,
-             "--worker", name, "--result", result],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True)
-        output = done.stdout.decode(errors="backslashreplace")
+        # A file, not a pipe: what cannot be killed would hold it open.
+        with tempfile.TemporaryFile() as out:
+            subprocess.run(
+                [sys.executable, os.path.abspath(__file__), "--obj", obj,
+                 "--worker", name, "--result", result],
+                stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                check=False)
+            out.seek(0)
+            output = out.read().decode(errors="backslashreplace")
         try:
             with open(result, encoding="utf-8") as f:
                 r = json.load(f)
@@ -419,6 +425,8 @@ def main():
         print("\n".join(names))
         return 0
     totals = {"passed": 0, "failed": 0, "skipped": 0}
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda *_: os._exit(1))
     with concurrent.futures.ThreadPoolExecutor(max(1, args.j)) as pool:
         for done in pool.map(lambda n: run_one(n, args.obj), names):
             report(done, args.obj, totals)

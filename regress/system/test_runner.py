@@ -104,6 +104,21 @@ def test_counts(t):
     shutil.rmtree(t.path("tmp"))
 
 
+def test_interrupted(t):
+    repo, mark = tree(t)
+    t.write("repo/regress/system/test_x.py", """
+import subprocess, time
+def test_long(t):
+    subprocess.Popen(["setsid", "sleep", "%s"])
+    time.sleep(600)
+""" % mark)
+    runner = t.spawn(["/usr/bin/python3", "regress/run.py"], "runner.log",
+                     cwd=repo, env={"TMPDIR": t.path("tmp")})
+    t.wait_for(lambda: alive(mark), "the test runs")
+    t.equal(1, t.stop(runner), "status")
+    t.wait_for(lambda: not alive(mark), "nothing of it runs any more")
+
+
 def test_patterns(t):
     repo, _ = tree(t)
     done = run(t, repo, "-t", "x.test_good")
