@@ -11,6 +11,7 @@
 
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -282,6 +283,41 @@ test_files(void **state)
 	finish(start(ROLE_STORE, 0, NULL, file_work));
 }
 
+/* What the cache gives out: read-only whatever the receiver does with it. */
+static int tree_fd = -1;
+
+static void
+before_tree(void)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/clean", dir);
+	CHECK((fd = open(path, O_WRONLY | O_CREAT, 0600)) != -1);
+	CHECK(fchown(fd, UID, GID) == 0);
+	close(fd);
+	tree_fd = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	CHECK(tree_fd != -1);
+	CHECK(mount_setattr(tree_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) ==
+	    0);
+}
+
+static void
+tree_work(void)
+{
+	CHECK(openat(tree_fd, "clean", O_RDWR) == -1 && errno == EROFS);
+	CHECK(openat(tree_fd, "clean", O_RDONLY) != -1);
+	CHECK(open("/clean", O_RDWR) != -1);
+}
+
+static void
+test_read_only_tree(void **state)
+{
+	(void)state;
+	finish(start(ROLE_CACHE, 0, before_tree, tree_work));
+}
+
 /* ---- curl, evdns, TLS: fetch --------------------------------------------- */
 
 static struct event_base *base;
@@ -544,6 +580,7 @@ main(void)
 		T(test_common),
 		T(test_sqlite),
 		T(test_files),
+		T(test_read_only_tree),
 		T(test_fetch),
 		T(test_http_api),
 		T(test_http_api_thread),
