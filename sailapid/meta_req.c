@@ -1,0 +1,460 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * meta_req: the queue of requests, and turns: steps of many requests share
+ * one transaction, so that one sync of the disk serves all of them, and no
+ * answer leaves before it.  In meta.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "sailapid/meta.h"
+#include "sailapid/meta_ask.h"
+
+#define TURN_MS 20
+#define TURN_STEPS 256
+#define EXPIRE_MS (10 * 60 * 1000)
+
+static struct {
+	struct db *db;
+	struct meta_backend backend;
+	struct req_list all, ready, finished;
+	unsigned int n;
+	monotime_t expired;
+	int turning;
+} meta;
+
+struct db *
+meta_db(void)
+{
+	return meta.db;
+}
+
+void
+meta_init(struct db *db, const struct meta_backend *backend,
+    const struct meta_settings *settings)
+{
+	memset(&meta, 0, sizeof(meta));
+	meta.db = db;
+	meta.backend = *backend;
+	TAILQ_INIT(&meta.all);
+	TAILQ_INIT(&meta.ready);
+	TAILQ_INIT(&meta.finished);
+	meta.expired = monotime_now();
+	ask_init(backend, settings);
+}
+
+static void
+objects_free(struct req *req)
+{
+	size_t i;
+
+	for (i = 0; i < req->nobjects; i++)
+		free(req->objects[i].url);
+	free(req->objects);
+	req->objects = NULL;
+	req->nobjects = 0;
+}
+
+static void
+req_free(struct req *req)
+{
+	ask_drop(req);
+	if (req->state_free != NULL)
+		req->state_free(req->state);
+	objects_free(req);
+	memfd_unmap(&req->body);
+	free(req->target);
+	free(req->host);
+	if (req->authorization != NULL)
+		explicit_bzero(req->authorization, strlen(req->authorization));
+	free(req->authorization);
+	free(req->peer);
+	free(req->path);
+	/* A new key may stand in it. */
+	if (req->answer != NULL)
+		explicit_bzero(req->answer, req->answer_len);
+	free(req->answer);
+	TAILQ_REMOVE(&meta.all, req, all);
+	meta.n--;
+	free(req);
+}
+
+void
+meta_fini(void)
+{
+	struct req *req;
+
+	while ((req = TAILQ_FIRST(&meta.all)) != NULL)
+		req_free(req);
+	db_abort(meta.db);
+	ask_fini();
+}
+
+static struct req *
+req_new(void)
+{
+	struct req *req;
+
+	if (meta.n >= META_QUEUE_MAX ||
+	    (req = calloc(1, sizeof(*req))) == NULL)
+		return NULL;
+	req->since = monotime_now();
+	TAILQ_INSERT_TAIL(&meta.all, req, all);
+	meta.n++;
+	return req;
+}
+
+void
+meta_submit(const struct meta_request *in, meta_done done, void *arg,
+    uint32_t id)
+{
+	static const char busy[] =
+	    "{\"error\":{\"message\":\"too many requests\","
+	    "\"type\":\"unavailable\",\"code\":\"busy\"}}";
+	struct meta_answer a = { 503, API_TYPE_JSON, (const uint8_t *)busy,
+		sizeof(busy) - 1 };
+	struct memfd_view body = in->body;
+	struct req *req;
+
+	if ((req = req_new()) == NULL) {
+		memfd_unmap(&body);
+		done(arg, id, &a);
+		return;
+	}
+	req->body = body;
+	req->method = in->method;
+	req->target = strdup(in->target);
+	req->host = strdup(in->host);
+	req->authorization = strdup(in->authorization);
+	req->peer = strdup(in->peer);
+	if (req->target == NULL || req->host == NULL ||
+	    req->authorization == NULL || req->peer == NULL) {
+		req_free(req);
+		done(arg, id, &a);
+		return;
+	}
+	req->done = done;
+	req->arg = arg;
+	req->id = id;
+	req_again(req, meta_route);
+}
+
+struct req *
+req_spawn(const struct req *from, req_step step)
+{
+	struct req *req;
+
+	if (meta.n >= META_QUEUE_MAX / 2 || (req = req_new()) == NULL)
+		return NULL;
+	req->vol = from->vol;
+	req->key = from->key;
+	req_again(req, step);
+	return req;
+}
+
+void
+meta_forget(void *arg)
+{
+	struct req *req, *tmp;
+
+	for (req = TAILQ_FIRST(&meta.all); req != NULL; req = tmp) {
+		tmp = TAILQ_NEXT(req, all);
+		if (req->done == NULL || req->arg != arg)
+			continue;
+		req->done = NULL;
+		/* What has not begun need not begin. */
+		if (req->queued && req->next == meta_route) {
+			TAILQ_REMOVE(&meta.ready, req, entry);
+			req_free(req);
+		}
+	}
+}
+
+void
+req_again(struct req *req, req_step next)
+{
+	req->next = next;
+	req->queued = 1;
+	TAILQ_INSERT_TAIL(&meta.ready, req, entry);
+	if (!meta.turning)
+		meta.backend.wake();
+}
+
+/* ---- a turn -------------------------------------------------------------- */
+
+int
+req_write(struct req *req)
+{
+	if (req->saved)
+		return 0;
+	if (db_begin(meta.db) == -1 || db_save(meta.db) == -1) {
+		req_errno(req, "database");
+		return -1;
+	}
+	req->saved = 1;
+	return 0;
+}
+
+static void
+req_run(struct req *req)
+{
+	int r;
+
+	req->queued = 0;
+	req->next(req);
+	if (req->saved) {
+		r = req->finished && req->status >= 400 ? db_undo(meta.db) :
+							  db_keep(meta.db);
+		req->saved = 0;
+		/* Said to all when the turn ends. */
+		req->lost = 1;
+		if (r == -1)
+			log_warn("database: savepoint");
+	}
+}
+
+static void
+req_send(struct req *req)
+{
+	struct meta_answer a = { req->status, req->type, req->answer,
+		req->answer_len };
+
+	if (req->done != NULL)
+		req->done(req->arg, req->id, &a);
+	req_free(req);
+}
+
+/* Nothing of the turn was kept: who wrote in it begins again from the client's
+   side, and whoever read may have read what is not there. */
+static void
+turn_lost(void)
+{
+	struct req *req, *tmp;
+
+	log_warn("database: the changes of a turn were not kept");
+	for (req = TAILQ_FIRST(&meta.all); req != NULL; req = tmp) {
+		tmp = TAILQ_NEXT(req, all);
+		if (!req->lost && !req->finished)
+			continue;
+		if (req->queued)
+			TAILQ_REMOVE(&meta.ready, req, entry);
+		req->queued = 0;
+		ask_drop(req);
+		req_error(req, 503, "database", "the database did not keep it");
+	}
+}
+
+int
+meta_turn(void)
+{
+	monotime_t end = monotime_add_ms(monotime_now(), TURN_MS);
+	struct req *req;
+	int i;
+
+	meta.turning = 1;
+	for (i = 0; i < TURN_STEPS && !TAILQ_EMPTY(&meta.ready); i++) {
+		req = TAILQ_FIRST(&meta.ready);
+		TAILQ_REMOVE(&meta.ready, req, entry);
+		req_run(req);
+		if (monotime_reached(end))
+			break;
+	}
+	if (db_end(meta.db) == -1)
+		turn_lost();
+	TAILQ_FOREACH (req, &meta.all, all)
+		req->lost = 0;
+	while ((req = TAILQ_FIRST(&meta.finished)) != NULL) {
+		TAILQ_REMOVE(&meta.finished, req, entry);
+		req_send(req);
+	}
+	meta.turning = 0;
+	if (TAILQ_EMPTY(&meta.ready))
+		return 0;
+	meta.backend.wake();
+	return 1;
+}
+
+void
+meta_tick(void)
+{
+	monotime_t now = monotime_now();
+	struct req *req, *tmp;
+	int64_t t;
+
+	for (req = TAILQ_FIRST(&meta.all); req != NULL; req = tmp) {
+		tmp = TAILQ_NEXT(req, all);
+		if (req->queued || req->finished || req->pending == 0 ||
+		    monotime_diff_ms(now, req->since) < META_WAIT_MS)
+			continue;
+		ask_drop(req);
+		req_error(req, 503, "timeout",
+		    "the store or the signer did not answer in time");
+		meta.backend.wake();
+	}
+	if (monotime_diff_ms(now, meta.expired) < EXPIRE_MS)
+		return;
+	meta.expired = now;
+	t = db_now();
+	if (db_begin(meta.db) == -1 || db_session_expire(meta.db, t) == -1 ||
+	    db_lease_expire(meta.db, t) == -1 || db_end(meta.db) == -1) {
+		log_warn("database: expiry");
+		db_abort(meta.db);
+	}
+}
+
+/* ---- questions ----------------------------------------------------------- */
+
+int
+req_objects(struct req *req, size_t n)
+{
+	objects_free(req);
+	if ((req->objects = calloc(n == 0 ? 1 : n, sizeof(*req->objects))) ==
+	    NULL) {
+		req_errno(req, "objects");
+		return -1;
+	}
+	req->nobjects = n;
+	return 0;
+}
+
+static void
+req_ask(struct req *req, req_step next, int (*ask)(struct req *))
+{
+	req->next = next;
+	req->since = monotime_now();
+	if (ask(req) == -1) {
+		ask_drop(req);
+		req_errno(req, "questions");
+	} else if (req->pending == 0)
+		req_again(req, next);
+}
+
+void
+req_sign(struct req *req, req_step next)
+{
+	req_ask(req, next, ask_sign);
+}
+
+void
+req_fetch(struct req *req, req_step next)
+{
+	req_ask(req, next, ask_fetch);
+}
+
+/* ---- answers ------------------------------------------------------------- */
+
+static void
+req_finish(struct req *req, uint16_t status, uint8_t type, uint8_t *answer,
+    size_t len)
+{
+	if (req->answer != NULL)
+		explicit_bzero(req->answer, req->answer_len);
+	free(req->answer);
+	req->status = status;
+	req->type = type;
+	req->answer = answer;
+	req->answer_len = len;
+	if (!req->finished)
+		TAILQ_INSERT_TAIL(&meta.finished, req, entry);
+	req->finished = 1;
+}
+
+void
+req_none(struct req *req, uint16_t status)
+{
+	req_finish(req, status, API_TYPE_NONE, NULL, 0);
+}
+
+void
+req_json(struct req *req, uint16_t status, json_t *j)
+{
+	char *text;
+
+	text = j == NULL ? NULL : json_dumps(j, JSON_COMPACT);
+	json_decref(j);
+	if (text == NULL)
+		req_none(req, 503);
+	else
+		req_finish(req, status, API_TYPE_JSON, (uint8_t *)text,
+		    strlen(text));
+}
+
+void
+req_text(struct req *req, uint16_t status, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		req_none(req, 503);
+	else
+		req_finish(req, status, API_TYPE_JSON, (uint8_t *)copy,
+		    strlen(copy));
+}
+
+void
+req_binary(struct req *req, uint8_t *p, size_t len)
+{
+	req_finish(req, 200, API_TYPE_BINARY, p, len);
+}
+
+json_t *
+error_json(uint16_t status, const char *code, const char *message)
+{
+	static const struct {
+		uint16_t status;
+		const char *type;
+	} types[] = { { 400, "invalid_request" }, { 401, "authentication" },
+		{ 403, "permission" }, { 404, "not_found" },
+		{ 405, "invalid_request" }, { 409, "conflict" },
+		{ 413, "too_large" }, { 503, "unavailable" } };
+	const char *type = "internal";
+	size_t i;
+
+	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (types[i].status == status)
+			type = types[i].type;
+	}
+	return json_pack("{s:s, s:s, s:s}", "message", message, "type", type,
+	    "code", code);
+}
+
+void
+req_error(struct req *req, uint16_t status, const char *code,
+    const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	req_json(req, status, json_pack("{s:o}", "error",
+	    error_json(status, code, text)));
+}
+
+void
+req_errno(struct req *req, const char *what)
+{
+	switch (errno) {
+	case EBUSY:
+		req_error(req, 503, "busy", "the database is busy");
+		break;
+	case ENOMEM:
+		req_error(req, 503, "no_memory", "out of memory");
+		break;
+	case ENOSPC:
+		log_warn("%s", what);
+		req_error(req, 503, "no_space", "the server's disk is full");
+		break;
+	default:
+		log_warn("volume %s: %s", req->vol.id == 0 ? "-" :
+		    req->vol.name, what);
+		req_error(req, 500, "internal", "%s: an error of the server",
+		    what);
+		break;
+	}
+}
