@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/chunklist.h"
 #include "lib/log.h"
 #include "sailapid/meta.h"
 
