@@ -82,7 +82,7 @@ memstore_put(void *arg, const struct hash *h, const uint8_t *data, size_t len)
 	return (n->blob == NULL ? -1 : 0);
 }
 
-static void
+static inline void
 memstore_init(struct memstore *m)
 {
 	memset(m, 0, sizeof(*m));
@@ -93,7 +93,7 @@ memstore_init(struct memstore *m)
 	m->store.ctx = m;
 }
 
-static void
+static inline void
 memstore_free(struct memstore *m)
 {
 	size_t i;
@@ -122,8 +122,8 @@ rnd_seed(void)
 {
 	const char *s = getenv("SEED");
 
-	rnd_state = s != NULL ? strtoull(s, NULL, 10) :
-	    (uint64_t)time(NULL) * 1000003u;
+	rnd_state =
+	    s != NULL ? strtoull(s, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
 	printf("SEED=%llu\n", (unsigned long long)rnd_state);
 	fflush(stdout);
 }
