@@ -91,18 +91,19 @@ struct delta {
 	uint32_t ncontext;
 	struct delta_op *ops; /* strictly ascending by path_cmp */
 	uint32_t nops;
-	void *arena; /* memory of a decoded delta */
 };
 
 /*
  * Streaming encoder, so that a delta of millions of operations needs no memory
  * of its own: begin, commits, contexts, ops in order, end.  The sink gets
- * pieces of bytes; -1 of it sticks.
+ * pieces of bytes; -1 of it sticks.  What the decoder refuses is the caller's
+ * to avoid, but for the numbers announced: EINVAL.
  */
 struct delta_writer {
 	int (*sink)(void *, const void *, size_t);
 	void *arg;
 	struct wbuf w;
+	uint32_t ncontext, nops; /* still to come */
 	int error;
 };
 int delta_begin(struct delta_writer *, int (*sink)(void *, const void *, size_t),
@@ -113,8 +114,9 @@ int delta_add_op(struct delta_writer *, const struct delta_op *);
 int delta_end(struct delta_writer *); /* frees what the writer holds */
 
 /*
- * Decodes and checks all (order, one operation a path, context for
- * each directory above, references in the table, limits).  Views into data,
+ * Decodes and checks all (order, one operation a path, context or an operation
+ * of its own for each directory above a put, no commit twice in the table,
+ * references in the table, limits).  Views into data,
  * which must outlive it.  NULL: *why says what is wrong.
  */
 struct delta *delta_decode(const uint8_t *data, size_t len, const char **why);
