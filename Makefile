@@ -100,11 +100,14 @@ $(OBJ)/%.o: $(OBJ)/%.c
 	$(CC) $(CPPFLAGS) -I$(dir $*) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # ---- unit tests: regress/unit/AREA/test_*.c, linked with the area's archive
+# and with what they share: the other .c of the same folder.
 UNIT_SRCS :=	$(wildcard regress/unit/*/test_*.c)
 UNIT_TESTS :=	$(UNIT_SRCS:%.c=$(OBJ)/%)
 unit: $(UNIT_TESTS)
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(OBJ)/regress/unit/%: $(OBJ)/regress/unit/%.o \
+    $$(patsubst %.c,$(OBJ)/%.o,$$(filter-out $$(UNIT_SRCS),$$(wildcard \
+    regress/unit/$$(firstword $$(subst /, ,$$*))/*.c))) \
     $(OBJ)/$$(firstword $$(subst /, ,$$*)).a $(OBJ)/lib.a $(OBJ)/imsg.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(LIBS_unit))
 

@@ -35,6 +35,11 @@ struct delta_except {
 	struct seen seen; /* what counts as seen there instead; for a reference
 			     (delta_op.ref) only present == 0: not brought */
 };
+/*
+ * An exception that is no directory (and each one of a reference) holds for
+ * all below it, and none may stand below it; one that is a directory is for its
+ * own path alone.
+ */
 
 enum delta_kind {
 	DELTA_PUT = 1,	  /* a whole entry */
@@ -69,6 +74,8 @@ struct delta_op {
 	 * The delete tree of what was there before: always with TREE, and
 	 * with a PUT or ATTR at a path where a directory was seen that was
 	 * removed.  Except: what this mount has published below it since.
+	 * Where the commit has no such directory (the mount itself has made and
+	 * published it), nothing was seen below but what the exceptions say.
 	 */
 	int has_tree;
 	struct tree_ref tree;

@@ -123,7 +123,7 @@ seen_below(struct merge *m, const struct dir *parent, struct spot *s)
 
 	if (op != NULL && op->has_tree)
 		return merge_open_scope(m, op, &op->tree, op->tree_except,
-		    op->ntree_except, b);
+		    op->ntree_except, 0, b);
 	if (parent != NULL && parent->seen.kind == SCOPE_TREE) {
 		if (s->seen_x != NULL &&
 		    !(s->seen_x->seen.present && s->seen_x->seen.is_dir))
@@ -149,7 +149,7 @@ ref_below(struct merge *m, struct spot *s)
 
 	if (op_puts(op) && op->has_ref)
 		return merge_open_scope(m, op, &op->ref, op->ref_except,
-		    op->nref_except, b);
+		    op->nref_except, 1, b);
 	if (b->kind != SCOPE_TREE || s->ref_closed || s->below.wipe) {
 		memset(b, 0, sizeof(*b));
 		b->kind = SCOPE_NOTHING;
@@ -403,6 +403,11 @@ merge_spot(struct merge *m, const struct dir *parent, struct spot *s,
 	if (parent != NULL && parent->wipe) {
 		memset(&p, 0, sizeof(p));
 		s->ref = NULL;
+		if (s->op != NULL && !op_removes(s->op)) {
+			(void)merge_fail(m, EINVAL, "operation below what is "
+			    "no directory", s->op->path, s->op->len);
+			goto done;
+		}
 	} else if (find_put(m, s, &p) == -1)
 		goto done;
 	if (walk_below(m, parent, s, &p, &o) == -1 ||

@@ -473,15 +473,19 @@ commit_root(struct merge *m, const struct delta_op *op, uint16_t n,
 int
 merge_open_scope(struct merge *m, const struct delta_op *op,
     const struct tree_ref *ref, const struct delta_except *x, uint32_t nx,
-    struct scope *s)
+    int must, struct scope *s)
 {
-	struct entry *root, e;
+	struct entry *root = NULL, e;
 	struct blob *keep = NULL;
 	struct hash missing, at;
 	struct name c;
 	size_t off;
 	uint8_t type = ENTRY_DIR;
 
+	memset(s, 0, sizeof(*s));
+	s->kind = SCOPE_TREE;
+	s->x = x;
+	s->nx = nx;
 	if (commit_root(m, op, ref->commit, &root) == -1)
 		return -1;
 	at = root->root;
@@ -500,14 +504,12 @@ merge_open_scope(struct merge *m, const struct delta_op *op,
 		if (type != ENTRY_DIR)
 			goto absent;
 	}
-	memset(s, 0, sizeof(*s));
-	s->kind = SCOPE_TREE;
 	s->has_root = 1;
 	s->root = at;
-	s->x = x;
-	s->nx = nx;
 	return 0;
 absent:
+	if (!must)
+		return 0;
 	return merge_fail(m, EINVAL, "reference to a directory that the commit "
 	    "does not have", op->path, op->len);
 }

@@ -85,10 +85,11 @@ int merge_fail(struct merge *, int error, const char *why, const uint8_t *path,
 
 /* merge_walk.c */
 int merge_children(struct merge *, const struct dir *, struct outcome *);
-/* Opens a tree of the delta; op is named when it is not there. */
+/* Opens a tree of the delta.  A commit that has no directory there is an error
+   of op with must, else a tree without names. */
 int merge_open_scope(struct merge *, const struct delta_op *,
     const struct tree_ref *, const struct delta_except *, uint32_t nx,
-    struct scope *);
+    int must, struct scope *);
 
 /* merge_report.c */
 int merge_report(struct merge *, const struct dir *);
