@@ -103,11 +103,14 @@ $(OBJ)/%.o: $(OBJ)/%.c
 # and with what they share: the other .c of the same folder.
 UNIT_SRCS :=	$(wildcard regress/unit/*/test_*.c)
 UNIT_TESTS :=	$(UNIT_SRCS:%.c=$(OBJ)/%)
+define shared
+SHARED_$(1) :=	$$(patsubst %.c,$(OBJ)/%.o,$$(filter-out $$(UNIT_SRCS),$$(wildcard regress/unit/$(1)/*.c)))
+endef
+$(foreach a,$(AREAS),$(eval $(call shared,$(a))))
 unit: $(UNIT_TESTS)
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(OBJ)/regress/unit/%: $(OBJ)/regress/unit/%.o \
-    $$(patsubst %.c,$(OBJ)/%.o,$$(filter-out $$(UNIT_SRCS),$$(wildcard \
-    regress/unit/$$(firstword $$(subst /, ,$$*))/*.c))) \
+    $$(SHARED_$$(firstword $$(subst /, ,$$*))) \
     $(OBJ)/$$(firstword $$(subst /, ,$$*)).a $(OBJ)/lib.a $(OBJ)/imsg.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(LIBS_unit))
 

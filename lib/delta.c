@@ -459,6 +459,13 @@ op_get(struct rbuf *r, const struct delta *d, struct delta_op *op)
 		    1);
 }
 
+int
+delta_op_puts(const struct delta_op *op)
+{
+	return op->kind == DELTA_PUT ||
+	    (op->kind == DELTA_ATTR && op->has_tree);
+}
+
 /* The operation leaves a directory at its path, so that others may stand
    below it. */
 static int
@@ -545,7 +552,7 @@ context_check(const struct delta *d)
 		    stack[n - 1].len))
 			n--;
 		push = order < 0 || leaves_dir(op);
-		if (order >= 0 && op->kind == DELTA_PUT &&
+		if (order >= 0 && delta_op_puts(op) &&
 		    path_depth(path, len) != n + 1)
 			return "delta: no context above a put";
 		if (both && !leaves_dir(op))

@@ -83,6 +83,13 @@ struct delta_op {
 	uint32_t ntree_except;
 };
 
+/*
+ * 1 when something stands at the path of the operation afterwards, whatever
+ * stood there: a put, or attributes with a tree (a directory that was removed
+ * and made again is a put, by either kind).
+ */
+int delta_op_puts(const struct delta_op *);
+
 /* A directory above an operation's path, as the mount showed it: made again
    with these attributes when it is gone. */
 struct delta_context {
@@ -122,7 +129,7 @@ int delta_end(struct delta_writer *); /* frees what the writer holds */
 
 /*
  * Decodes and checks all (order, one operation a path, context or an operation
- * of its own for each directory above a put, no commit twice in the table,
+ * of its own for each directory above what puts, no commit twice in the table,
  * references in the table, limits).  Views into data,
  * which must outlive it.  NULL: *why says what is wrong.
  */

@@ -47,13 +47,10 @@ op_removes(const struct delta_op *op)
 	    (op->kind == DELTA_DELETE || op->kind == DELTA_TREE);
 }
 
-/* A put; or attributes of a directory that was removed and made again, which
-   are one too. */
 static int
 op_puts(const struct delta_op *op)
 {
-	return op != NULL && (op->kind == DELTA_PUT ||
-	    (op->kind == DELTA_ATTR && op->has_tree));
+	return op != NULL && delta_op_puts(op);
 }
 
 /* 1 when the path is not what the committer saw there. */

@@ -614,8 +614,15 @@ merge_both(struct mem_store *s, const struct state *head,
 	in.delta = real;
 	in.if_unchanged = if_unchanged;
 	in.max_report = 1000000;
-	if (merge_apply(&in, &out) == -1)
-		err(1, "merge_apply: %s", out.why);
+	if (merge_apply(&in, &out) == -1) {
+		fprintf(stderr, "merge_apply: %s: %.*s\n", out.why,
+		    (int)out.why_path_len, (const char *)out.why_path);
+		mtree_print("head", &head->flat);
+		mdelta_print(d);
+		memset(rep, 0, sizeof(*rep));
+		bad = 1;
+		goto done;
+	}
 	model_merge(&head->flat, d, if_unchanged, &result->flat, rep);
 	tree_read(s, &out.root, &got);
 	bad = trees_differ(&result->flat, &got) || reports_differ(rep, &out);
@@ -633,6 +640,7 @@ merge_both(struct mem_store *s, const struct state *head,
 	result->mem = out.root_mem;
 	result->root = *out.root_mem;
 	out.root_mem = NULL;
+done:
 	merge_out_free(&out);
 	mtree_free(&got);
 	delta_free(real);

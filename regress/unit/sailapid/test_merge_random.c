@@ -26,6 +26,12 @@
 static const struct mnode nothing;
 static uint64_t rng_state;
 
+/* So that a run shows that it tried what it should. */
+static struct {
+	uint64_t merges, puts, attrs, deletes, trees, refs, both, excepts;
+	uint64_t overwritten, refused, paths, alone;
+} stats;
+
 static uint32_t
 rnd(uint32_t n)
 {
@@ -104,17 +110,23 @@ static int
 pick_new(const struct mtree *t, char out[MP_MAX])
 {
 	const char *dir = rnd(4) == 0 ? "" : pick(t, ENTRY_DIR);
+	int tries;
 
 	if (dir == NULL)
 		dir = "";
 	if (strlen(dir) + 6 > PATH_KEEP)
 		return 0;
-	if (rnd(12) == 0)
-		(void)snprintf(out, MP_MAX, "%.40s%sn%03u", dir,
-		    dir[0] ? "/" : "", rnd(400));
-	else
-		(void)snprintf(out, MP_MAX, "%.40s%s%c", dir,
-		    dir[0] ? "/" : "", 'a' + rnd(4));
+	/* Mostly one that is not there. */
+	for (tries = 1 + (int)rnd(5); tries > 0; tries--) {
+		if (rnd(12) == 0)
+			(void)snprintf(out, MP_MAX, "%.40s%sn%03u", dir,
+			    dir[0] ? "/" : "", rnd(400));
+		else
+			(void)snprintf(out, MP_MAX, "%.40s%s%c", dir,
+			    dir[0] ? "/" : "", 'a' + rnd(6));
+		if (mtree_find(t, out) == NULL)
+			break;
+	}
 	return 1;
 }
 
@@ -230,17 +242,19 @@ static void
 edit(struct history *h, struct mount *m)
 {
 	static const uint8_t types[] = { ENTRY_FILE, ENTRY_FILE, ENTRY_DIR,
-		ENTRY_SYMLINK, ENTRY_FIFO };
+		ENTRY_SYMLINK, ENTRY_FIFO, ENTRY_DIR };
+	static const uint8_t kinds[] = { 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 4,
+		4, 4, 5, 6, 7, 7, 7, 7, 9, 10 };
 	struct mtree *t = &m->view;
 	char to[MP_MAX], from[MP_MAX];
 	const char *path;
 	struct mpath *p;
 
-	switch (rnd(11)) {
+	switch (kinds[rnd(sizeof(kinds))]) {
 	case 0: /* create or replace, also by another type */
 	case 1:
 		if (pick_new(t, to))
-			make(h, t, to, types[rnd(5)]);
+			make(h, t, to, types[rnd(6)]);
 		break;
 	case 2:
 	case 3: /* write */
@@ -254,7 +268,7 @@ edit(struct history *h, struct mount *m)
 		edit_attributes(h, t);
 		break;
 	case 5: /* delete, rm -r */
-		if ((path = pick(t, rnd(2) ? ENTRY_DIR : 0)) != NULL) {
+		if ((path = pick(t, rnd(4) ? ENTRY_FILE : ENTRY_DIR)) != NULL) {
 			memcpy(to, path, strlen(path) + 1);
 			remove_all(t, to);
 			touch_parent(h, t, to);
@@ -267,7 +281,7 @@ edit(struct history *h, struct mount *m)
 			if (rnd(2) && strlen(to) < PATH_KEEP) {
 				(void)snprintf(to + strlen(to), 3, "/%c",
 				    'a' + rnd(4));
-				make(h, t, to, types[rnd(5)]);
+				make(h, t, to, types[rnd(6)]);
 			}
 		}
 		break;
@@ -294,8 +308,8 @@ edit(struct history *h, struct mount *m)
 	case 10: /* file to directory and back */
 		if ((path = pick(t, 0)) != NULL) {
 			p = mtree_find(t, path);
-			make(h, t, path, p->n.type == ENTRY_DIR ? ENTRY_FILE :
-			    ENTRY_DIR);
+			make(h, t, path, p->n.type == ENTRY_DIR &&
+			    rnd(4) == 0 ? ENTRY_FILE : ENTRY_DIR);
 		}
 		break;
 	}
@@ -552,12 +566,14 @@ gen_context(struct gen *g)
 	struct mnode n;
 
 	for (i = 0; i < g->d.nop; i++) {
-		if (g->d.op[i].kind != M_PUT)
+		if (g->d.op[i].kind != M_PUT && !g->d.op[i].has_tree)
 			continue;
 		memcpy(p, g->d.op[i].path, MP_MAX);
 		while ((slash = strrchr(p, '/')) != NULL) {
 			*slash = '\0';
 			n = get(&g->m->view, p);
+			if (n.type == 0)
+				continue;
 			(void)mtree_set(&g->d.context, p, &n);
 		}
 	}
@@ -650,6 +666,7 @@ check_invariants(const struct mount *m, const struct mtree *head,
 
 	if (rep->refused)
 		return 0;
+	stats.alone += (uint64_t)same_trees(head, &m->seen);
 	if (same_trees(head, &m->seen) &&
 	    (rep->n != 0 || !same_trees(result, &m->view))) {
 		fprintf(stderr, "nobody else, but not what the mount shows\n");
@@ -658,6 +675,10 @@ check_invariants(const struct mount *m, const struct mtree *head,
 	for (i = 0; i < head->n; i++) {
 		n = &head->v[i].n;
 		if (n->type == ENTRY_DIR || !untouched(m, head->v[i].path))
+			continue;
+		/* A directory for the mount: it may have to be one again. */
+		r = get(&m->seen, head->v[i].path);
+		if (r.type == ENTRY_DIR)
 			continue;
 		r = get(result, head->v[i].path);
 		if (!mnode_equal(n, &r)) {
@@ -686,7 +707,7 @@ reload(struct history *h, struct mount *m, int commit)
 }
 
 static void
-history_begin(struct history *h, int big)
+history_begin(struct history *h, uint32_t first_edits, int big)
 {
 	struct state *st = &h->commits[0];
 	struct mnode n;
@@ -701,7 +722,7 @@ history_begin(struct history *h, int big)
 	n = fresh(h, ENTRY_DIR);
 	memset(&w, 0, sizeof(w));
 	(void)mtree_set(&w.view, "", &n);
-	for (i = 5 + rnd(30); i > 0; i--)
+	for (i = 5 + rnd(first_edits); i > 0; i--)
 		edit(h, &w);
 	if (big) {
 		make(h, &w.view, "a", ENTRY_DIR);
@@ -732,6 +753,27 @@ history_end(struct history *h)
 	for (i = 0; i < h->ncommits; i++)
 		state_free(&h->commits[i]);
 	mem_store_free(&h->store);
+}
+
+static void
+count(const struct gen *g, const struct state *result,
+    const struct mreport *rep)
+{
+	const struct mop *op;
+
+	for (op = g->d.op; op < g->d.op + g->d.nop; op++) {
+		stats.puts += op->kind == M_PUT;
+		stats.attrs += op->kind == M_ATTR;
+		stats.deletes += op->kind == M_DELETE;
+		stats.trees += (uint64_t)op->has_tree;
+		stats.refs += (uint64_t)op->has_ref;
+		stats.both += op->has_ref && op->has_tree;
+		stats.excepts += op->ref.nx + op->tree.nx;
+	}
+	stats.merges++;
+	stats.overwritten += rep->n;
+	stats.refused += (uint64_t)rep->refused;
+	stats.paths += result->flat.n;
 }
 
 /* Commits a mount; 1: something was wrong. */
@@ -770,6 +812,7 @@ commit(struct history *h, struct mount *m)
 	h->ncommits++;
 	if (!rep.refused)
 		mtree_copy(&m->seen, &m->view);
+	count(&g, next, &rep);
 	mreport_free(&rep);
 	gen_free(&g);
 	return bad;
@@ -796,7 +839,7 @@ random_histories(void **state)
 		rng_state = first * 0x9e3779b97f4a7c15ULL + 1;
 		for (i = 0; i < 8; i++)
 			(void)rnd(2);
-		history_begin(&h, first % 500 == 0);
+		history_begin(&h, 10u << rnd(5), first % 100 == 0);
 		for (k = 0; k < 24 && !bad; k++) {
 			m = &h.m[rnd(MOUNTS)];
 			for (i = 1 + rnd(6); i > 0; i--)
@@ -814,7 +857,12 @@ random_histories(void **state)
 			fprintf(stderr, "again with SEED=%ju MERGES=24\n",
 			    (uintmax_t)first);
 	}
-	printf("%ju merges\n", (uintmax_t)done);
+	printf("%ju merges of %ju paths each: %ju puts, %ju attributes, "
+	    "%ju deletes, %ju trees, %ju references, %ju both, %ju exceptions; "
+	    "%ju overwritten, %ju refused, %ju with nobody else\n",
+	    stats.merges, stats.paths / stats.merges, stats.puts, stats.attrs,
+	    stats.deletes, stats.trees, stats.refs, stats.both, stats.excepts,
+	    stats.overwritten, stats.refused, stats.alone);
 	assert_false(bad);
 }
 
