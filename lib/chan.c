@@ -331,12 +331,12 @@ chan_write(struct chan *c)
 			run_later(c, RETRY_MS);
 			return;
 		}
+		/* First, for the line may be for this channel.  What the peer
+		   had sent before can still be read: the end is seen there. */
+		c->wdead = 1;
 		if (errno != EPIPE && errno != ECONNRESET)
 			log_warn("channel to %s %u", role_name(c->from),
 			    c->instance);
-		/* What the peer had sent before can still be read: the end
-		   is seen there. */
-		c->wdead = 1;
 		return;
 	}
 	if (imsgbuf_queuelen(&c->buf) > 0)

@@ -5,6 +5,7 @@
  */
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <bsd/sys/queue.h>
 #include <errno.h>
 #include <event.h>
@@ -302,6 +303,7 @@ role_main(const struct role_def *def, int argc, char **argv)
 	role_of = def;
 	setproctitle_init(argc, argv, environ);
 	(void)prctl(PR_SET_NAME, role_name(role));
+	umask(S_IRWXG | S_IRWXO);
 	init_rules(def);
 	init_loop();
 
