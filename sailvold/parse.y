@@ -1,0 +1,492 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * parse: the grammar of sailvold.conf(5).  In the parent.
+ */
+%define api.pure full
+%define api.prefix {conf_yy}
+%define parse.error verbose
+%param { struct parse *p }
+
+%code requires {
+#include "lib/conf_lex.h"
+#include "sailvold/config.h"
+
+struct parse {
+	struct conf_lex lex;
+	struct config *conf;
+	struct conf_volume *volume; /* the one whose block is read */
+	unsigned int seen;	    /* SEEN_*: what may be there only once */
+};
+}
+
+%code {
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/hash.h"
+#include "lib/log.h"
+#include "sailvold/sailvold_imsg.h"
+
+#define SEEN_API 0x1
+#define SEEN_CACHE 0x2
+#define SEEN_STATE 0x4
+#define SEEN_CONTROL 0x8
+#define SEEN_PID 0x10
+
+static int conf_yylex(union CONF_YYSTYPE *, struct parse *);
+static void conf_yyerror(struct parse *, const char *);
+static void once(struct parse *, unsigned int, const char *);
+static void set_string(char **, char *);
+static void set_path(struct parse *, char **, char *, const char *);
+static void set_user(struct parse *, char *, char *);
+static void set_url(struct parse *, char *);
+static void set_mode(struct parse *, int64_t);
+static void begin_volume(struct parse *, char *);
+static void end_volume(struct parse *);
+static void set_subpath(struct parse *, char *);
+static void set_commit(struct parse *, char *);
+static void later(struct parse *, const char *);
+}
+
+%union {
+	char *string;
+	struct {
+		int64_t value;
+		char unit;
+	} number;
+	int64_t plain;
+}
+
+%token API CA CACHE COMMIT CONTROL CREATE DEBUG EVERY FETCHERS FILE_ FREE
+%token FROM GROUP INFO KEEP KEY LOG MODE MOUNT ON ONLY OVERLAY OWNER PID READ
+%token SIZE STASH STATE SUBPATH SUID UMOUNT USER USERS VOLUME
+%token <string> STRING
+%token <number> NUMBER
+%type <string> role
+%type <plain> count seconds bytes
+%destructor { free($$); } <string>
+
+%%
+
+conf:
+	| conf statement
+	;
+
+statement: API STRING {
+		once(p, SEEN_API, "api");
+		set_url(p, $2);
+	} '{' api_options '}'
+	| CACHE STRING cache_options {
+		once(p, SEEN_CACHE, "cache");
+		set_path(p, &p->conf->cache, $2, "cache");
+	}
+	| STATE STRING {
+		once(p, SEEN_STATE, "state");
+		set_path(p, &p->conf->state, $2, "state");
+	}
+	| CONTROL STRING control_options {
+		once(p, SEEN_CONTROL, "control");
+		set_path(p, &p->conf->control, $2, "control");
+	}
+	| USER role STRING {
+		set_user(p, $2, $3);
+	}
+	| USERS FROM count {
+		if ($3 < 1 || $3 > INT32_MAX - 64)
+			conf_lex_error(&p->lex,
+			    "users from: not 1 to 2147483583");
+		p->conf->users_from = $3;
+	}
+	| FETCHERS count {
+		if ($2 < 1 || $2 > 64)
+			conf_lex_error(&p->lex, "fetchers: not 1 to 64");
+		p->conf->fetchers = (uint32_t)$2;
+	}
+	| STASH SIZE bytes {
+		p->conf->stash_size = (uint64_t)$3;
+	}
+	| STASH KEEP seconds {
+		p->conf->stash_days = (uint32_t)(($3 + 86399) / 86400);
+	}
+	| LOG DEBUG {
+		p->conf->debug = 1;
+	}
+	| LOG INFO {
+		p->conf->debug = 0;
+	}
+	| PID FILE_ STRING {
+		once(p, SEEN_PID, "pid file");
+		set_path(p, &p->conf->pid_file, $3, "pid file");
+	}
+	| VOLUME STRING {
+		begin_volume(p, $2);
+	} '{' volume_options '}' {
+		end_volume(p);
+	}
+	;
+
+api_options:
+	| api_options KEY FILE_ STRING {
+		set_path(p, &p->conf->key_file, $4, "key file");
+	}
+	| api_options CA STRING {
+		set_path(p, &p->conf->ca_file, $3, "ca");
+	}
+	;
+
+cache_options:
+	| cache_options SIZE bytes {
+		if ($3 < 1024 * 1024)
+			conf_lex_error(&p->lex, "cache size: less than 1M");
+		p->conf->cache_size = (uint64_t)$3;
+	}
+	| cache_options KEEP FREE bytes {
+		p->conf->cache_keep_free = (uint64_t)$4;
+	}
+	;
+
+control_options:
+	| control_options OWNER STRING {
+		set_string(&p->conf->control_owner, $3);
+	}
+	| control_options GROUP STRING {
+		set_string(&p->conf->control_group, $3);
+	}
+	| control_options MODE count {
+		set_mode(p, $3);
+	}
+	;
+
+volume_options:
+	| volume_options volume_option
+	;
+
+volume_option: MOUNT STRING {
+		set_path(p, &p->volume->path, $2, "mount");
+	}
+	| SUBPATH STRING {
+		set_subpath(p, $2);
+	}
+	| CREATE {
+		p->volume->flags |= MOUNT_CREATE;
+	}
+	| SUID {
+		p->volume->flags |= MOUNT_SUID;
+	}
+	| READ ONLY {
+		p->volume->flags |= MOUNT_READONLY;
+	}
+	| COMMIT STRING {
+		set_commit(p, $2);
+	}
+	| COMMIT EVERY seconds {
+		later(p, "commit every");
+	}
+	| COMMIT ON UMOUNT {
+		later(p, "commit on umount");
+	}
+	| OVERLAY SIZE bytes {
+		later(p, "overlay size");
+	}
+	;
+
+role: STRING
+	| CACHE {
+		if (($$ = strdup("cache")) == NULL)
+			fatal("strdup");
+	}
+	;
+
+count: NUMBER {
+		if ($1.unit != 0)
+			conf_lex_error(&p->lex,
+			    "a number without a unit is expected");
+		$$ = $1.value;
+	}
+	;
+
+seconds: NUMBER {
+		if ($1.unit != 0 && strchr("KMGT", $1.unit) != NULL)
+			conf_lex_error(&p->lex, "a time is expected");
+		$$ = $1.value;
+	}
+	;
+
+bytes: NUMBER {
+		if ($1.unit != 0 && strchr("smhd", $1.unit) != NULL)
+			conf_lex_error(&p->lex, "a size is expected");
+		$$ = $1.value;
+	}
+	;
+
+%%
+
+/* Sorted by strcmp(3): looked up by bsearch(3). */
+static const struct conf_keyword keywords[] = {
+	{ "api", API },
+	{ "ca", CA },
+	{ "cache", CACHE },
+	{ "commit", COMMIT },
+	{ "control", CONTROL },
+	{ "create", CREATE },
+	{ "debug", DEBUG },
+	{ "every", EVERY },
+	{ "fetchers", FETCHERS },
+	{ "file", FILE_ },
+	{ "free", FREE },
+	{ "from", FROM },
+	{ "group", GROUP },
+	{ "info", INFO },
+	{ "keep", KEEP },
+	{ "key", KEY },
+	{ "log", LOG },
+	{ "mode", MODE },
+	{ "mount", MOUNT },
+	{ "on", ON },
+	{ "only", ONLY },
+	{ "overlay", OVERLAY },
+	{ "owner", OWNER },
+	{ "pid", PID },
+	{ "read", READ },
+	{ "size", SIZE },
+	{ "stash", STASH },
+	{ "state", STATE },
+	{ "subpath", SUBPATH },
+	{ "suid", SUID },
+	{ "umount", UMOUNT },
+	{ "user", USER },
+	{ "users", USERS },
+	{ "volume", VOLUME },
+};
+
+static int
+conf_yylex(union CONF_YYSTYPE *v, struct parse *p)
+{
+	int token = conf_lex_next(&p->lex);
+
+	if (token == STRING) {
+		v->string = p->lex.string;
+		p->lex.string = NULL;
+	} else if (token == NUMBER) {
+		v->number.value = p->lex.number;
+		v->number.unit = p->lex.unit;
+	}
+	return token;
+}
+
+static void
+conf_yyerror(struct parse *p, const char *msg)
+{
+	conf_lex_error(&p->lex, "%s", msg);
+}
+
+static void
+once(struct parse *p, unsigned int bit, const char *what)
+{
+	if (p->seen & bit)
+		conf_lex_error(&p->lex, "%s is there twice", what);
+	p->seen |= bit;
+}
+
+static void
+later(struct parse *p, const char *what)
+{
+	conf_lex_error(&p->lex, "%s: this version does not have it", what);
+}
+
+static void
+set_string(char **to, char *s)
+{
+	free(*to);
+	*to = s;
+}
+
+static void
+set_path(struct parse *p, char **to, char *path, const char *what)
+{
+	const char *why;
+
+	if ((why = config_path_problem(path)) != NULL)
+		conf_lex_error(&p->lex, "%s: %s: %s", what, path, why);
+	set_string(to, path);
+}
+
+static void
+set_url(struct parse *p, char *url)
+{
+	const char *why;
+
+	if ((why = config_url_problem(url)) != NULL)
+		conf_lex_error(&p->lex, "api: %s: %s", url, why);
+	set_string(&p->conf->api_url, url);
+}
+
+/* Written as people write modes: the digits are octal. */
+static void
+set_mode(struct parse *p, int64_t digits)
+{
+	int mode = 0, shift;
+
+	for (shift = 0; digits > 0 && shift < 12; shift += 3) {
+		if (digits % 10 > 7)
+			break;
+		mode |= (int)(digits % 10) << shift;
+		digits /= 10;
+	}
+	if (digits != 0 || mode > 0777)
+		conf_lex_error(&p->lex, "mode: not 0 to 777");
+	p->conf->control_mode = mode;
+}
+
+static void
+set_user(struct parse *p, char *role, char *name)
+{
+	size_t i;
+
+	for (i = 0; i < CONF_ROLES; i++)
+		if (strcmp(conf_role_names[i], role) == 0)
+			break;
+	if (i == CONF_ROLES || *name == '\0') {
+		conf_lex_error(&p->lex, i == CONF_ROLES ? "no such role: %s" :
+		    "user for %s: empty name", role);
+		free(name);
+	} else
+		set_string(&p->conf->users[i], name);
+	free(role);
+}
+
+static void
+begin_volume(struct parse *p, char *name)
+{
+	const char *why;
+
+	if ((why = volume_name_problem(name, strlen(name))) != NULL)
+		conf_lex_error(&p->lex, "volume %s: %s", name, why);
+	if ((p->volume = calloc(1, sizeof(*p->volume))) == NULL ||
+	    (p->volume->subpath = strdup("")) == NULL)
+		fatal("calloc");
+	p->volume->name = name;
+	TAILQ_INSERT_TAIL(&p->conf->volumes, p->volume, link);
+}
+
+static void
+end_volume(struct parse *p)
+{
+	struct conf_volume *v;
+
+	if (p->volume->path == NULL) {
+		conf_lex_error(&p->lex, "volume %s: no mount", p->volume->name);
+		return;
+	}
+	TAILQ_FOREACH(v, &p->conf->volumes, link)
+		if (v != p->volume && v->path != NULL &&
+		    strcmp(v->path, p->volume->path) == 0)
+			conf_lex_error(&p->lex, "volume %s: %s is mounted on "
+			    "already", p->volume->name, v->path);
+}
+
+static void
+set_subpath(struct parse *p, char *path)
+{
+	const char *why;
+	char *s = path + strspn(path, "/");
+
+	if ((why = path_problem(s, strlen(s))) != NULL)
+		conf_lex_error(&p->lex, "subpath: %s: %s", path, why);
+	free(p->volume->subpath);
+	if ((p->volume->subpath = strdup(s)) == NULL)
+		fatal("strdup");
+	free(path);
+}
+
+static void
+set_commit(struct parse *p, char *hex)
+{
+	struct hash h;
+
+	if (hash_parse(&h, hex, strlen(hex)) == -1)
+		conf_lex_error(&p->lex, "commit: not 64 hexadecimal digits");
+	else
+		memcpy(p->volume->commit, hex, sizeof(p->volume->commit));
+	p->volume->has_commit = 1;
+	p->volume->flags |= MOUNT_READONLY;
+	free(hex);
+}
+
+static void
+set_default(char **to, const char *s)
+{
+	if (*to == NULL && (*to = strdup(s)) == NULL)
+		fatal("strdup");
+}
+
+static struct config *
+config_new(void)
+{
+	static const char *const users[CONF_ROLES] = { "_sailvolfuse",
+		"_sailvol", "_sailvolcache", "_sailvolnet" };
+	struct config *c = calloc(1, sizeof(*c));
+	size_t i;
+
+	if (c == NULL)
+		fatal("calloc");
+	TAILQ_INIT(&c->volumes);
+	for (i = 0; i < CONF_ROLES; i++)
+		set_default(&c->users[i], users[i]);
+	c->users_from = -1;
+	c->fetchers = 2;
+	c->cache_size = (uint64_t)20 << 30;
+	c->stash_size = (uint64_t)10 << 30;
+	c->stash_days = 30;
+	c->control_mode = -1;
+	return c;
+}
+
+static void
+config_defaults(struct parse *p)
+{
+	struct config *c = p->conf;
+
+	if (c->api_url == NULL)
+		conf_lex_error(&p->lex, "no api: the server's URL is needed");
+	else if (c->key_file == NULL)
+		conf_lex_error(&p->lex, "api: no key file");
+	set_default(&c->state, "/var/db/sailvol");
+	set_default(&c->cache, "/var/cache/sailvol");
+	set_default(&c->control, CONFIG_CONTROL);
+	if (strcmp(c->state, c->cache) == 0)
+		conf_lex_error(&p->lex, "state and cache have the same folder");
+}
+
+static struct config *
+parse_file(const char *path, void (*finish)(struct parse *))
+{
+	struct parse p = { 0 };
+	int failed;
+
+	if (conf_lex_open(&p.lex, path, 0, keywords,
+	    sizeof(keywords) / sizeof(keywords[0]), STRING, NUMBER) == -1)
+		return NULL;
+	p.conf = config_new();
+	failed = conf_yyparse(&p) != 0;
+	if (!failed && p.lex.errors == 0 && finish != NULL)
+		finish(&p);
+	if (failed || p.lex.errors != 0) {
+		config_free(p.conf);
+		p.conf = NULL;
+	}
+	conf_lex_close(&p.lex);
+	return p.conf;
+}
+
+struct config *
+config_parse(const char *path)
+{
+	return parse_file(path, config_defaults);
+}
+
+struct config *
+config_parse_volumes(const char *path)
+{
+	return parse_file(path, NULL);
+}
