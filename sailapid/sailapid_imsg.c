@@ -77,23 +77,25 @@ body_drop(struct ibuf *b)
 }
 
 int
-api_config_send(struct chan *c, const struct api_config *conf)
+api_config_send(struct chan *c, uint32_t type, const struct api_config *conf)
 {
 	struct ibuf *b;
 
 	if ((b = body_new()) == NULL)
 		return -1;
 	if (ibuf_add_n32(b, conf->max_connections) == -1 ||
+	    ibuf_add_n32(b, conf->per_peer) == -1 ||
 	    ibuf_add_n32(b, conf->idle_s) == -1 ||
 	    ibuf_add_n64(b, conf->max_body) == -1)
 		return body_drop(b);
-	return chan_send_ibuf(c, IMSG_PARENT_API_CONFIG, 0, -1, b);
+	return chan_send_ibuf(c, type, 0, -1, b);
 }
 
 int
 api_config_recv(struct ibuf *b, struct api_config *conf)
 {
 	if (ibuf_get_n32(b, &conf->max_connections) == -1 ||
+	    ibuf_get_n32(b, &conf->per_peer) == -1 ||
 	    ibuf_get_n32(b, &conf->idle_s) == -1 ||
 	    ibuf_get_n64(b, &conf->max_body) == -1)
 		return -1;

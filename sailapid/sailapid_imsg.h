@@ -14,7 +14,8 @@
  */
 #define SAILAPID_MESSAGES(X)                                                   \
 	X(PARENT_API_CONFIG, 100, PARENT, API, NOFD,                           \
-	    "u32 max connections, u32 idle seconds, u64 max body")             \
+	    "u32 max connections, u32 of one peer, u32 idle seconds, "         \
+	    "u64 max body")                                                    \
 	X(PARENT_API_LISTEN, 101, PARENT, API, FD, "listening socket")         \
 	X(PARENT_STORE_CONFIG, 102, PARENT, STORE, NOFD,                       \
 	    "str access key, str secret, str region, str bucket")              \
@@ -23,6 +24,8 @@
 	    "str access key, str secret, str region, str bucket")              \
 	X(PARENT_META_CONFIG, 105, PARENT, META, NOFD,                         \
 	    "u16 store port (0: endpoint), str endpoint URL, u32 URL life s")  \
+	X(PARENT_STORE_LIMITS, 106, PARENT, STORE, NOFD,                       \
+	    "as PARENT_API_CONFIG")                                            \
 	X(API_META_REQUEST, 110, API, META, MAYFD,                             \
 	    "u8 method, str16 target, str16 host, str16 authorization, "       \
 	    "str16 peer; memfd of the body")                                   \
@@ -71,10 +74,11 @@ struct api_str api_str(const char *); /* of a C string; NULL gives "" */
 #define API_ANSWER_INLINE (32 * 1024) /* a larger body goes as a memfd */
 
 struct api_config {
-	uint32_t max_connections, idle_s;
+	uint32_t max_connections, per_peer, idle_s;
 	uint64_t max_body;
 };
-int api_config_send(struct chan *, const struct api_config *);
+/* type: IMSG_PARENT_API_CONFIG or IMSG_PARENT_STORE_LIMITS. */
+int api_config_send(struct chan *, uint32_t type, const struct api_config *);
 int api_config_recv(struct ibuf *, struct api_config *);
 
 /* For store and sign: the same body, IMSG_PARENT_STORE_CONFIG or _SIGN_. */
