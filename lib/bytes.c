@@ -5,6 +5,7 @@
  */
 #include "lib/bytes.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,48 +217,51 @@ rbuf_bytes(struct rbuf *r, size_t n)
 	return (p);
 }
 
-static uint64_t
-rbuf_le(struct rbuf *r, size_t n)
-{
-	const uint8_t *p;
-	uint64_t v = 0;
-	size_t i;
-
-	if ((p = rbuf_bytes(r, n)) == NULL)
-		return (0);
-	for (i = 0; i < n; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return (v);
-}
-
 uint8_t
 rbuf_u8(struct rbuf *r)
 {
-	return ((uint8_t)rbuf_le(r, 1));
+	const uint8_t *p = rbuf_bytes(r, 1);
+
+	return (p == NULL ? 0 : *p);
 }
 
 uint16_t
 rbuf_u16(struct rbuf *r)
 {
-	return ((uint16_t)rbuf_le(r, 2));
+	const uint8_t *p = rbuf_bytes(r, 2);
+	uint16_t v = 0;
+
+	if (p != NULL)
+		memcpy(&v, p, sizeof(v));
+	return (le16toh(v));
 }
 
 uint32_t
 rbuf_u32(struct rbuf *r)
 {
-	return ((uint32_t)rbuf_le(r, 4));
+	const uint8_t *p = rbuf_bytes(r, 4);
+	uint32_t v = 0;
+
+	if (p != NULL)
+		memcpy(&v, p, sizeof(v));
+	return (le32toh(v));
 }
 
 uint64_t
 rbuf_u64(struct rbuf *r)
 {
-	return (rbuf_le(r, 8));
+	const uint8_t *p = rbuf_bytes(r, 8);
+	uint64_t v = 0;
+
+	if (p != NULL)
+		memcpy(&v, p, sizeof(v));
+	return (le64toh(v));
 }
 
 int64_t
 rbuf_i64(struct rbuf *r)
 {
-	return ((int64_t)rbuf_le(r, 8));
+	return ((int64_t)rbuf_u64(r));
 }
 
 void

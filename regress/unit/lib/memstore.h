@@ -117,7 +117,7 @@ memstore_lose(struct memstore *m, const struct hash *h)
 
 static uint64_t rnd_state;
 
-static void
+static inline void
 rnd_seed(void)
 {
 	const char *s = getenv("SEED");
@@ -129,7 +129,7 @@ rnd_seed(void)
 }
 
 /* splitmix64 */
-static uint64_t
+static inline uint64_t
 rnd64(void)
 {
 	uint64_t z = (rnd_state += 0x9e3779b97f4a7c15u);

@@ -19,7 +19,7 @@
 static const uint8_t salt[TREE_SALT_LEN] = "the salt of a family";
 
 /* The pool of names of a test, sorted, and which version of each is there. */
-enum flavour { PLAIN, ALL_CUT, NEVER_CUT, LONG, FLAVOURS };
+enum flavour { PLAIN, ALL_CUT, NEVER_CUT, LONG, HUGE, FLAVOURS };
 struct model {
 	enum flavour flavour;
 	size_t n;
@@ -57,9 +57,9 @@ model_init(struct model *m, enum flavour flavour, size_t n)
 	m->version = calloc(n, sizeof(*m->version));
 	for (i = 0; i < n; i++) {
 		do {
-			len = flavour == LONG ? 150 + rnd(106) : 1 + rnd(20);
-			if (flavour != LONG && len < 8)
-				len += 6;
+			len = flavour == HUGE ? 240 + rnd(16)
+			    : flavour == LONG ? 150 + rnd(106)
+					      : 7 + rnd(14);
 			for (j = 0; j < len; j++)
 				m->name[i][j] = (char)('a' + rnd(26));
 			m->name[i][len] = '\0';
@@ -80,10 +80,11 @@ model_free(struct model *m)
 	free(m->version);
 }
 
-/* The entry of a name in a version; buf: 4 KiB that it may point to. */
+static uint8_t target[4096], chunk[4 + HASH_LEN] = { 3, [4] = 1 };
+
+/* The entry of a name in a version. */
 static void
-make_entry(struct entry *e, const struct model *m, size_t i, uint32_t version,
-    uint8_t *buf)
+make_entry(struct entry *e, const struct model *m, size_t i, uint32_t version)
 {
 	static const uint8_t xattr[] = "\x06user.a\x01\x00x";
 	uint32_t v = (uint32_t)i * 2654435761u + version;
@@ -95,8 +96,7 @@ make_entry(struct entry *e, const struct model *m, size_t i, uint32_t version,
 	e->mtime.sec = version;
 	e->fileid = 2 + v;
 	e->chunk_shift = CHUNK_SHIFT_MIN;
-	memset(buf, 'h', 4096);
-	switch (m->flavour == LONG ? v % 8 : v % 16) {
+	switch (m->flavour == HUGE ? 1 : v % (m->flavour == LONG ? 8 : 16)) {
 	case 0:
 		e->type = ENTRY_DIR;
 		hash_bytes(&e->root, &v, sizeof(v));
@@ -105,27 +105,26 @@ make_entry(struct entry *e, const struct model *m, size_t i, uint32_t version,
 		break;
 	case 1:
 		e->type = ENTRY_SYMLINK;
-		e->target = buf;
-		e->target_len = m->flavour == LONG ? 1 + v % 4000 : 20;
+		memset(target, 't', sizeof(target));
+		e->target = target;
+		e->target_len = m->flavour == HUGE ? 2000 + v % 2096
+		    : m->flavour == LONG           ? 1 + v % 4000
+						   : 20;
 		break;
 	case 2:
 		e->xattrs = xattr;
 		e->xattrs_len = sizeof(xattr) - 1;
-		/* FALLTHROUGH */
+		break;
 	default:
-		if (m->flavour == LONG && v % 8 > 4)
-			break;
 		e->size = 1 + v % 4096;
-		memcpy(buf, "\x03\0\0\0", 4);
-		e->chunks = buf;
-		e->chunks_len = 4 + HASH_LEN;
+		e->chunks = chunk;
+		e->chunks_len = sizeof(chunk);
 	}
 }
 
 struct batch {
 	struct tree_edit *v;
 	struct entry *e;
-	uint8_t (*buf)[4096];
 	size_t n;
 };
 
@@ -134,7 +133,6 @@ batch_init(struct batch *b, size_t cap)
 {
 	b->v = calloc(cap, sizeof(*b->v));
 	b->e = calloc(cap, sizeof(*b->e));
-	b->buf = calloc(cap, sizeof(*b->buf));
 	b->n = 0;
 }
 
@@ -143,7 +141,6 @@ batch_free(struct batch *b)
 {
 	free(b->v);
 	free(b->e);
-	free(b->buf);
 }
 
 static void
@@ -155,7 +152,7 @@ batch_add(struct batch *b, const struct model *m, size_t i, uint32_t version)
 	t->len = strlen(m->name[i]);
 	t->entry = NULL;
 	if (version != 0) {
-		make_entry(&b->e[b->n], m, i, version, b->buf[b->n]);
+		make_entry(&b->e[b->n], m, i, version);
 		t->entry = &b->e[b->n];
 	}
 	b->n++;
@@ -199,7 +196,6 @@ ref_level(const struct model *m, const struct ref_node *in, size_t n,
 	struct ref_node *o = out;
 	struct wbuf w, item;
 	struct entry e;
-	uint8_t buf[4096];
 	uint32_t count = 0;
 	size_t i, len;
 	const uint8_t *name;
@@ -211,7 +207,7 @@ ref_level(const struct model *m, const struct ref_node *in, size_t n,
 		if (i < n && in == NULL && m->version[i] != 0) {
 			name = (const uint8_t *)m->name[i];
 			len = strlen(m->name[i]);
-			make_entry(&e, m, i, m->version[i], buf);
+			make_entry(&e, m, i, m->version[i]);
 			node_leaf_add(&item, name, len, &e);
 		} else if (i < n && in != NULL) {
 			name = in[i].name;
@@ -405,35 +401,44 @@ random_batch(struct model *m, struct batch *b)
 }
 
 static void
-test_any_order(void **state)
+any_order(enum flavour f, size_t n, int rounds)
 {
-	static const size_t sizes[] = { 3, 200, 1500, 6000 };
 	struct model m;
 	struct batch b;
 	struct memstore s;
 	struct tree_sums sums;
 	struct hash root;
+
+	model_init(&m, f, n);
+	batch_init(&b, m.n);
+	memstore_init(&s);
+	tree_empty_root(&root);
+	while (rounds-- > 0) {
+		random_batch(&m, &b);
+		apply(&s, &root, &b, &sums);
+		assert_root(&m, &root, &sums);
+	}
+	memstore_free(&s);
+	batch_free(&b);
+	model_free(&m);
+}
+
+static void
+test_any_order(void **state)
+{
+	static const size_t sizes[] = { 3, 200, 1500, 6000 };
 	size_t k;
-	int f, round;
+	int f;
 
 	(void)state;
 	for (f = 0; f < FLAVOURS; f++) {
-		for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
-			model_init(&m, (enum flavour)f,
-			    f == ALL_CUT && sizes[k] > 3000 ? 3000 : sizes[k]);
-			batch_init(&b, m.n);
-			memstore_init(&s);
-			tree_empty_root(&root);
-			for (round = 0; round < 40; round++) {
-				random_batch(&m, &b);
-				apply(&s, &root, &b, &sums);
-				assert_root(&m, &root, &sums);
-			}
-			memstore_free(&s);
-			batch_free(&b);
-			model_free(&m);
-		}
+		for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
+			any_order((enum flavour)f,
+			    f == ALL_CUT && sizes[k] > 3000 ? 3000 : sizes[k],
+			    40);
 	}
+	/* Index nodes that end because the next child does not fit. */
+	any_order(HUGE, 25000, 20);
 }
 
 /* Nodes from the root to a leaf. */
@@ -502,11 +507,10 @@ assert_entry(const struct model *m, size_t i, const struct entry *e)
 {
 	struct wbuf got, want;
 	struct entry x;
-	uint8_t buf[4096];
 
 	wbuf_init(&got, 8192);
 	wbuf_init(&want, 8192);
-	make_entry(&x, m, i, m->version[i], buf);
+	make_entry(&x, m, i, m->version[i]);
 	entry_encode(&got, e);
 	entry_encode(&want, &x);
 	assert_int_equal(got.len, want.len);
@@ -729,13 +733,12 @@ test_million(void **state)
 	struct hash root, missing;
 	struct blob *keep;
 	const uint8_t *name;
-	uint8_t buf[4096];
 	size_t i, len;
 	double t;
 
 	(void)state;
 	memstore_init(&s);
-	make_entry(&e, &m, 3, 1, buf);
+	make_entry(&e, &m, 3, 1);
 	for (i = 0; i < MANY; i++) {
 		snprintf(names[i], sizeof(names[i]), "n%06zu", i);
 		v[i].name = names[i];
