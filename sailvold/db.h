@@ -128,6 +128,13 @@ int db_names_of_obj(struct db *, int64_t mount, uint64_t ovl,
     struct name_row **, size_t *n);
 int db_names_changed(struct db *, int64_t mount, struct name_row **,
     size_t *n);
+/* Names changed up to that journal offset are published (db_job.c). */
+int db_names_published(struct db *, int64_t mount, uint64_t offset);
+/* The fileid that a name made by link(2) got; ENOENT: none (db_job.c). */
+int db_link_id_get(struct db *, int64_t mount, uint64_t ovl, uint64_t dir,
+    const void *name, size_t, uint64_t *fileid);
+int db_link_id_put(struct db *, int64_t mount, uint64_t ovl, uint64_t dir,
+    const void *name, size_t, uint64_t fileid);
 
 /* What was seen at a path, where it is not what the base has there. */
 struct seen_row {

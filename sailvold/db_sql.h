@@ -61,7 +61,10 @@
 	" path BLOB NOT NULL, kind INTEGER NOT NULL, ovl INTEGER NOT NULL,"    \
 	" entry BLOB, origin_commit BLOB, origin_path BLOB,"                   \
 	" PRIMARY KEY (stash, seq)) WITHOUT ROWID;"                            \
-	"CREATE INDEX stash_item_ovl ON stash_item (ovl) WHERE ovl != 0;"
+	"CREATE INDEX stash_item_ovl ON stash_item (ovl) WHERE ovl != 0;"      \
+	"CREATE TABLE link_id (mount INTEGER NOT NULL, ovl INTEGER NOT NULL,"  \
+	" dir INTEGER NOT NULL, name BLOB NOT NULL, fileid INTEGER NOT NULL,"  \
+	" PRIMARY KEY (mount, ovl, dir, name)) WITHOUT ROWID;"
 
 #define OBJ_COLUMNS                                                            \
 	"flags, links, entry, origin_commit, origin_path, changed_content,"    \
@@ -151,7 +154,15 @@
 	DB_STATEMENTS_STASH(X)
 
 /* Those of db_job.c and db_stash.c. */
-#define DB_STATEMENTS_JOB(X)
+#define DB_STATEMENTS_JOB(X)                                                   \
+	X(NAME_PUBLISHED, "UPDATE name SET changed = 0 WHERE mount = ?1 AND"   \
+	    " changed > 0 AND changed <= ?2")                                  \
+	X(LINK_ID_GET, "SELECT fileid FROM link_id WHERE mount = ?1 AND"       \
+	    " ovl = ?2 AND dir = ?3 AND name = ?4")                            \
+	X(LINK_ID_PUT, "INSERT OR REPLACE INTO link_id"                        \
+	    " VALUES (?1, ?2, ?3, ?4, ?5)")                                    \
+	X(LINK_ID_DELETE, "DELETE FROM link_id WHERE mount = ?1 AND ovl = ?2") \
+	X(LINK_ID_CLEAR, "DELETE FROM link_id WHERE mount = ?1")
 #define DB_STATEMENTS_STASH(X)
 
 enum db_statement {

@@ -1,0 +1,28 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * delta_set: the operations of a commit in memory; what the parts of
+ * delta_make share, nobody else includes it.  In manifest.
+ */
+#ifndef SAILVOLD_DELTA_SET_H
+#define SAILVOLD_DELTA_SET_H
+
+#include "sailvold/delta_make.h"
+
+struct delta_item *delta_set_add(struct delta_set *, const uint8_t *path,
+    size_t len);
+int delta_set_context(struct delta_set *, const uint8_t *path, size_t len,
+    const struct entry *);
+/* Forgets those from n on: nothing came below. */
+void delta_set_context_cut(struct delta_set *, size_t n);
+int delta_set_not_kept(struct delta_set *, const uint8_t *path, size_t len);
+/* Content is known: put, attr, or nothing. */
+int delta_item_decide(struct delta_item *);
+/* Of an overlay file that has not changed: its flat chunk list. */
+int delta_item_known(struct delta_item *, const uint8_t *list, size_t len);
+/* Hard links: the name that the file was made under keeps its fileid, others
+   get one of their own, which is stored. */
+int delta_link_fileid(struct db *, const struct mount_row *,
+    const struct obj *, uint64_t dir, const void *name, size_t,
+    uint64_t *fileid);
+
+#endif
