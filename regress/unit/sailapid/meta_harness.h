@@ -1,0 +1,627 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * meta_harness: meta with a database in a folder of its own, and stand-ins for
+ * sign, sailvol-fetch and the object store.  Included by test_meta_*.c.
+ */
+#ifndef REGRESS_META_HARNESS_H
+#define REGRESS_META_HARNESS_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "lib/delta.h"
+#include "lib/log.h"
+#include "sailapid/hashset.h"
+#include "sailapid/hex.h"
+#include "sailapid/meta.h"
+
+#define UNUSED __attribute__((unused))
+
+/* ---- the others ---------------------------------------------------------- */
+
+struct asked {
+	TAILQ_ENTRY(asked) entry;
+	uint32_t id;
+	uint16_t n;
+	char *urls[SIGN_URLS_MAX]; /* of sign */
+	uint8_t method;		   /* of fetch */
+	struct hash hash;
+	uint64_t length;
+};
+TAILQ_HEAD(asked_list, asked);
+
+static struct {
+	char dir[32], path[64];
+	struct db *db;
+	char admin[DB_SECRET_LEN + 1], write[DB_SECRET_LEN + 1],
+	    read[DB_SECRET_LEN + 1], other[DB_SECRET_LEN + 1];
+	struct asked_list sign, fetch;
+	int sign_down, fetch_down; /* nobody is there */
+	uint16_t store_status;	   /* 0: as it is, else that answer */
+	struct hashset store;	   /* objects */
+	uint8_t gone[1 << 20];	   /* by index in it */
+	unsigned int looks, verifies, deletes;
+	char last_url[1024];
+} h;
+
+static void *
+stand_in_sign(uint32_t id, const struct sign_url *u, uint16_t n)
+{
+	struct asked *a;
+	uint16_t i;
+
+	if (h.sign_down)
+		return NULL;
+	a = calloc(1, sizeof(*a));
+	assert_non_null(a);
+	a->id = id;
+	a->n = n;
+	for (i = 0; i < n; i++) {
+		assert_true(u[i].base.len > 0);
+		assert_true(asprintf(&a->urls[i], "%.*s/sail/%.*s?m=%u",
+				(int)u[i].base.len, u[i].base.p,
+				(int)u[i].key.len, u[i].key.p,
+				u[i].method) > 0);
+	}
+	TAILQ_INSERT_TAIL(&h.sign, a, entry);
+	return &h.sign;
+}
+
+static void *
+stand_in_fetch(uint32_t id, const struct fetch_url *u)
+{
+	struct asked *a;
+
+	if (h.fetch_down)
+		return NULL;
+	a = calloc(1, sizeof(*a));
+	assert_non_null(a);
+	a->id = id;
+	a->method = u->method;
+	a->hash = u->hash;
+	a->length = u->length;
+	h.looks += u->method == 5;
+	h.verifies += u->method == 1;
+	h.deletes += u->method == 4;
+	snprintf(h.last_url, sizeof(h.last_url), "%.*s", (int)u->url_len,
+	    u->url);
+	TAILQ_INSERT_TAIL(&h.fetch, a, entry);
+	return &h.fetch;
+}
+
+static void
+stand_in_wake(void)
+{
+}
+
+/* Its object is: 0 not there, 1 good, 2 corrupt. */
+static void
+store_set(const struct hash *hash, uint8_t what)
+{
+	uint32_t i;
+
+	assert_true(hashset_add(&h.store, hash, &i) >= 0);
+	assert_true(i < sizeof(h.gone));
+	h.gone[i] = what == 1 ? 0 : what == 0 ? 1 : 2;
+}
+
+static int
+store_answer(struct asked *a)
+{
+	uint8_t equal = 1;
+	uint16_t status = 404;
+	uint32_t i;
+
+	if (hashset_has(&h.store, &a->hash) &&
+	    hashset_add(&h.store, &a->hash, &i) == 0 && h.gone[i] != 1) {
+		status = a->method == 4 ? 204 : 200;
+		equal = h.gone[i] == 0 || a->method == 5;
+		if (a->method == 4)
+			h.gone[i] = 1;
+	}
+	if (h.store_status != 0)
+		status = h.store_status;
+	meta_fetched(a->id, status, equal);
+	return 1;
+}
+
+/* One round of everybody; 0: nothing is left to do. */
+static int
+pump(void)
+{
+	struct api_str urls[SIGN_URLS_MAX];
+	struct asked *a;
+	uint16_t i;
+	int did = meta_turn();
+
+	while ((a = TAILQ_FIRST(&h.sign)) != NULL) {
+		TAILQ_REMOVE(&h.sign, a, entry);
+		for (i = 0; i < a->n; i++)
+			urls[i] = api_str(a->urls[i]);
+		assert_int_equal(meta_signed(a->id, urls, a->n), 0);
+		for (i = 0; i < a->n; i++)
+			free(a->urls[i]);
+		free(a);
+		did = 1;
+	}
+	while ((a = TAILQ_FIRST(&h.fetch)) != NULL) {
+		TAILQ_REMOVE(&h.fetch, a, entry);
+		store_answer(a);
+		free(a);
+		did = 1;
+	}
+	return did;
+}
+
+static void
+drop_asked(struct asked_list *l)
+{
+	struct asked *a;
+	uint16_t i;
+
+	while ((a = TAILQ_FIRST(l)) != NULL) {
+		TAILQ_REMOVE(l, a, entry);
+		for (i = 0; i < a->n; i++)
+			free(a->urls[i]);
+		free(a);
+	}
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+struct got {
+	int done;
+	uint16_t status;
+	uint8_t type;
+	uint8_t *body;
+	size_t len;
+	json_t *json;
+};
+
+static void
+got_clear(struct got *g)
+{
+	free(g->body);
+	json_decref(g->json);
+	memset(g, 0, sizeof(*g));
+}
+
+static void
+got_answer(void *arg, uint32_t id, const struct meta_answer *a)
+{
+	struct got *g = arg;
+
+	(void)id;
+	assert_int_equal(g->done, 0);
+	g->done = 1;
+	g->status = a->status;
+	g->type = a->type;
+	g->len = a->len;
+	g->body = malloc(a->len + 1);
+	assert_non_null(g->body);
+	if (a->len > 0)
+		memcpy(g->body, a->body, a->len);
+	g->body[a->len] = '\0';
+	if (a->type == API_TYPE_JSON) {
+		g->json = json_loads((char *)g->body, 0, NULL);
+		assert_non_null(g->json);
+	}
+}
+
+/* Only queued. */
+static void
+submit(struct got *g, uint8_t method, const char *target, const char *key,
+    const void *body, size_t len)
+{
+	struct meta_request in;
+	uint8_t *copy;
+	char auth[256];
+
+	memset(&in, 0, sizeof(in));
+	memset(g, 0, sizeof(*g));
+	snprintf(auth, sizeof(auth), "Bearer %s", key);
+	in.method = method;
+	in.target = target;
+	in.host = "api.example:8470";
+	in.authorization = auth;
+	in.peer = "127.0.0.1";
+	if (len > 0) {
+		copy = malloc(len + 1);
+		assert_non_null(copy);
+		memcpy(copy, body, len);
+		in.body.data = copy;
+		in.body.len = len;
+	}
+	meta_submit(&in, got_answer, g, 1);
+}
+
+static void
+call(struct got *g, uint8_t method, const char *target, const char *key,
+    const void *body, size_t len)
+{
+	int i;
+
+	submit(g, method, target, key, body, len);
+	for (i = 0; i < 100000 && !g->done; i++)
+		pump();
+	assert_true(g->done);
+}
+
+static UNUSED const char *
+member(const json_t *j, const char *name)
+{
+	const char *s = json_string_value(json_object_get(j, name));
+
+	return s == NULL ? "" : s;
+}
+
+static UNUSED const char *
+code_of(const struct got *g)
+{
+	return member(json_object_get(g->json, "error"), "code");
+}
+
+/* Expects status and code, JSON or no body. */
+static UNUSED void
+expect(uint8_t method, const char *target, const char *key, const char *body,
+    uint16_t status, const char *code)
+{
+	struct got g;
+
+	call(&g, method, target, key, body, body == NULL ? 0 : strlen(body));
+	if (g.status != status || strcmp(code_of(&g), code) != 0)
+		print_error("%s: %u %s\n", target, g.status, (char *)g.body);
+	assert_int_equal(g.status, status);
+	assert_string_equal(code_of(&g), code);
+	got_clear(&g);
+}
+
+/* ---- start and end ------------------------------------------------------- */
+
+static void
+begin_meta(void)
+{
+	static const struct meta_backend b = { stand_in_sign, stand_in_fetch,
+		stand_in_wake };
+	struct meta_settings s;
+
+	memset(&s, 0, sizeof(s));
+	s.store_port = 9000;
+	s.url_life_s = 900;
+	h.db = db_open(h.path, 1);
+	assert_non_null(h.db);
+	meta_init(h.db, &b, &s);
+}
+
+static void
+end_meta(void)
+{
+	meta_fini();
+	db_close(h.db);
+	drop_asked(&h.sign);
+	drop_asked(&h.fetch);
+}
+
+static int
+setup(void **state)
+{
+	uint8_t public[DB_PUBLIC_LEN];
+	struct db_key k;
+	int64_t a, b;
+
+	(void)state;
+	memset(&h, 0, sizeof(h));
+	log_init("test_meta", 1, 0);
+	hash_init();
+	TAILQ_INIT(&h.sign);
+	TAILQ_INIT(&h.fetch);
+	hashset_init(&h.store);
+	strlcpy(h.dir, "/tmp/test_meta.XXXXXX", sizeof(h.dir));
+	if (mkdtemp(h.dir) == NULL)
+		return -1;
+	snprintf(h.path, sizeof(h.path), "%s/%s", h.dir, DB_FILE);
+	begin_meta();
+	db_random_public(public);
+	assert_int_equal(db_begin(h.db), 0);
+	assert_int_equal(db_org_add(h.db, public, "acme", 1, &a), 0);
+	db_random_public(public);
+	assert_int_equal(db_org_add(h.db, public, "other", 1, &b), 0);
+	db_key_mint(h.db, a, "root", KEY_ADMIN, h.admin, &k);
+	db_key_mint(h.db, a, "ci", KEY_WRITE, h.write, &k);
+	db_key_mint(h.db, a, "look", KEY_READ, h.read, &k);
+	db_key_mint(h.db, b, "root", KEY_ADMIN, h.other, &k);
+	return db_end(h.db);
+}
+
+static int
+teardown(void **state)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+	char name[96];
+	size_t i;
+
+	(void)state;
+	end_meta();
+	hashset_free(&h.store);
+	for (i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s%s", h.path, ends[i]);
+		unlink(name);
+	}
+	return rmdir(h.dir);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+/* ---- trees --------------------------------------------------------------- */
+
+/* A change of a file: its content, or NULL to delete it; and what was seen. */
+struct change {
+	const char *path;
+	const char *content;
+	const char *seen; /* NULL: nothing was there */
+};
+
+static UNUSED void
+file_entry(struct entry *e, struct chunklist **l, const char *content,
+    struct hash *chunk)
+{
+	memset(e, 0, sizeof(*e));
+	e->type = ENTRY_FILE;
+	e->mode = 0644;
+	e->mtime.sec = e->ctime.sec = 1000;
+	e->fileid = 77;
+	e->size = strlen(content);
+	e->chunk_shift = chunk_shift_for(e->size);
+	*l = chunklist_new(e->size, e->chunk_shift);
+	assert_non_null(*l);
+	hash_bytes(chunk, content, e->size);
+	if (e->size > 0)
+		assert_int_equal(chunklist_add(*l, chunk), 0);
+}
+
+static UNUSED void
+dir_entry(struct entry *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->type = ENTRY_DIR;
+	e->mode = 0755;
+	e->mtime.sec = e->ctime.sec = 1000;
+	e->fileid = 78;
+}
+
+static UNUSED int
+delta_sink(void *arg, const void *p, size_t len)
+{
+	wbuf_bytes(arg, p, len);
+	return 0;
+}
+
+/* What was seen of a file of that content, as the server will find it. */
+static UNUSED void
+seen_file(struct seen *s, const char *content)
+{
+	struct chunklist *l;
+	struct entry e;
+	struct hash chunk;
+	struct wbuf w;
+
+	memset(s, 0, sizeof(*s));
+	if (content == NULL)
+		return;
+	file_entry(&e, &l, content, &chunk);
+	wbuf_init(&w, 65536);
+	assert_int_equal(chunklist_to_entry(l, NULL, &e, &w), 0);
+	seen_of(&e, s);
+	wbuf_free(&w);
+	chunklist_free(l);
+}
+
+/* Directories above the paths, each once, in order. */
+static UNUSED uint32_t
+contexts(const struct change *c, size_t n, struct delta_context **out)
+{
+	struct delta_context *v;
+	const char *slash;
+	size_t i, len;
+	uint32_t m = 0;
+
+	v = calloc(n * 4 + 1, sizeof(*v));
+	assert_non_null(v);
+	for (i = 0; i < n; i++) {
+		for (slash = strchr(c[i].path, '/'); slash != NULL;
+		     slash = strchr(slash + 1, '/')) {
+			len = (size_t)(slash - c[i].path);
+			/* What is below a directory is side by side. */
+			if (i > 0 && path_is_below(c[i - 1].path,
+				strlen(c[i - 1].path), c[i].path, len))
+				continue;
+			v[m].path = (const uint8_t *)c[i].path;
+			v[m].len = len;
+			dir_entry(&v[m].entry);
+			m++;
+		}
+	}
+	*out = v;
+	return m;
+}
+
+/* Changes ascending by path_cmp. */
+static UNUSED void
+make_delta(struct wbuf *w, const struct hash *base, const struct change *c,
+    size_t n)
+{
+	struct delta_context *ctx;
+	struct delta_writer dw;
+	struct delta_op op;
+	struct hash chunk;
+	uint32_t i, nctx = contexts(c, n, &ctx);
+
+	wbuf_init(w, DELTA_MAX_BYTES);
+	assert_int_equal(delta_begin(&dw, delta_sink, w, base, 1, nctx,
+	    (uint32_t)n), 0);
+	for (i = 0; i < nctx; i++)
+		assert_int_equal(delta_add_context(&dw, &ctx[i]), 0);
+	for (i = 0; i < n; i++) {
+		memset(&op, 0, sizeof(op));
+		op.path = (const uint8_t *)c[i].path;
+		op.len = strlen(c[i].path);
+		op.kind = c[i].content == NULL ? DELTA_DELETE : DELTA_PUT;
+		seen_file(&op.seen, c[i].seen);
+		if (c[i].content != NULL)
+			file_entry(&op.entry, &op.chunks, c[i].content,
+			    &chunk);
+		assert_int_equal(delta_add_op(&dw, &op), 0);
+		chunklist_free(op.chunks);
+	}
+	assert_int_equal(delta_end(&dw), 0);
+	assert_int_equal(w->error, 0);
+	free(ctx);
+}
+
+/* Tells the session about the chunks, and uploads what is lacking when store
+   is set.  Returns how many were lacking. */
+static UNUSED uint32_t
+send_chunks(const char *vol, const char *session, const struct change *c,
+    size_t n, int store)
+{
+	struct wire_upload *up;
+	struct wire_chunk *v;
+	struct got g;
+	struct wbuf w;
+	char target[256];
+	uint32_t m, i, lacking = 0;
+	size_t at = 0;
+
+	v = calloc(WIRE_BATCH_MAX, sizeof(*v));
+	assert_non_null(v);
+	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%.32s/chunks",
+	    vol, session);
+	while (at < n) {
+		for (m = 0; at < n && m < WIRE_BATCH_MAX; at++) {
+			if (c[at].content == NULL || c[at].content[0] == '\0')
+				continue;
+			v[m].bytes = (uint32_t)strlen(c[at].content);
+			hash_bytes(&v[m].hash, c[at].content, v[m].bytes);
+			m++;
+		}
+		if (m == 0)
+			break;
+		wbuf_init(&w, 1 << 20);
+		wire_chunks_encode(&w, v, m);
+		call(&g, API_POST, target, h.write, w.data, w.len);
+		assert_int_equal(g.status, 200);
+		assert_int_equal(g.type, API_TYPE_BINARY);
+		assert_null(wire_uploads_decode(g.body, g.len, m, &up));
+		for (i = 0; i < m; i++) {
+			if (up[i].presence != WIRE_UPLOAD)
+				continue;
+			assert_int_equal(
+			    hash_cmp(&up[i].object, &v[i].hash), 0);
+			assert_true(up[i].url_len > 0);
+			lacking++;
+			if (store)
+				store_set(&v[i].hash, 1);
+		}
+		free(up);
+		wbuf_free(&w);
+		got_clear(&g);
+	}
+	free(v);
+	return lacking;
+}
+
+static UNUSED void
+open_session(const char *vol, const char *session, const char *body)
+{
+	char target[256];
+
+	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%.32s", vol,
+	    session);
+	expect(API_PUT, target, h.write, body, 201, "");
+}
+
+/* The commit request alone. */
+static UNUSED void
+send_commit(struct got *g, const char *vol, const char *session,
+    const struct hash *base, const struct change *c, size_t n)
+{
+	struct wbuf w;
+	char target[256];
+
+	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%.32s/commit",
+	    vol, session);
+	make_delta(&w, base, c, n);
+	call(g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+}
+
+static UNUSED void
+new_session(char out[33])
+{
+	uint8_t raw[16];
+
+	arc4random_buf(raw, sizeof(raw));
+	hex_encode(raw, sizeof(raw), out);
+}
+
+static UNUSED void
+parse_hash(struct hash *out, const char *text)
+{
+	assert_int_equal(hash_parse(out, text, strlen(text)), 0);
+}
+
+/* The whole of it; the commit's id into id. */
+static UNUSED void
+publish(const char *vol, const struct hash *base, const struct change *c,
+    size_t n, struct hash *id)
+{
+	struct got g;
+	char session[33];
+
+	new_session(session);
+	open_session(vol, session, "{}");
+	send_chunks(vol, session, c, n, 1);
+	send_commit(&g, vol, session, base, c, n);
+	if (g.status != 200)
+		print_error("commit: %u %s\n", g.status, (char *)g.body);
+	assert_int_equal(g.status, 200);
+	parse_hash(id, member(g.json, "commit"));
+	got_clear(&g);
+}
+
+/* Makes a volume, gives its head. */
+static UNUSED void
+make_volume(const char *name, struct hash *head)
+{
+	struct got g;
+	char body[256];
+
+	snprintf(body, sizeof(body), "{\"name\":\"%s\"}", name);
+	call(&g, API_POST, "/v1/volumes", h.write, body, strlen(body));
+	assert_int_equal(g.status, 201);
+	parse_hash(head, member(g.json, "head"));
+	got_clear(&g);
+}
+
+static UNUSED void
+head_of(const char *name, struct hash *head)
+{
+	struct got g;
+	char target[256];
+
+	snprintf(target, sizeof(target), "/v1/volumes/%s", name);
+	call(&g, API_GET, target, h.read, NULL, 0);
+	assert_int_equal(g.status, 200);
+	parse_hash(head, member(g.json, "head"));
+	got_clear(&g);
+}
+
+#endif
