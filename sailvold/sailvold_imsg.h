@@ -87,6 +87,10 @@
 	    "u32 errno, u8 writers (a handle or mapping that may write lives)")\
 	X(MANIFEST_FUSE_UNLINK, 164, MANIFEST, FUSE, NOFD,                     \
 	    "u16 n, n of u64 ovl: these overlay files may go")                 \
+	X(MANIFEST_FUSE_LET_GO, 165, MANIFEST, FUSE, NOFD,                     \
+	    "u16 n, n of u64 ovl: they lost their names by a reload; "         \
+	    "RECORD_DROP for each, at once or when its last handle goes "      \
+	    "(also for those that fuse does not know)")                        \
 	/* fuse and manifest: reload */                                        \
 	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                     \
 	    "empty: park changes, settle, say where you are")                  \
