@@ -478,7 +478,8 @@ add_op(struct mem_store *s, struct delta_writer *w, const struct mop *op)
 /* Through the encoding, so that this is tested too. */
 struct delta *
 delta_of(struct mem_store *s, const struct mdelta *d,
-    const struct state *const *commits, uint32_t ncommits, uint8_t **bytes)
+    const struct state *const *commits, uint32_t ncommits, uint8_t **bytes,
+    size_t *len)
 {
 	struct pool pool = { { NULL }, 0 };
 	struct delta_writer w;
@@ -487,7 +488,7 @@ delta_of(struct mem_store *s, const struct mdelta *d,
 	struct hash ids[64];
 	struct wbuf out;
 	const char *why;
-	size_t i, len;
+	size_t i;
 
 	for (i = 0; i < ncommits; i++)
 		ids[i] = commits[i]->id;
@@ -506,9 +507,9 @@ delta_of(struct mem_store *s, const struct mdelta *d,
 		add_op(s, &w, &d->op[i]);
 	if (delta_end(&w) == -1)
 		err(1, "delta_end");
-	if ((*bytes = wbuf_take(&out, &len)) == NULL)
+	if ((*bytes = wbuf_take(&out, len)) == NULL)
 		err(1, "wbuf_take");
-	if ((real = delta_decode(*bytes, len, &why)) == NULL) {
+	if ((real = delta_decode(*bytes, *len, &why)) == NULL) {
 		mdelta_print(d);
 		errx(1, "delta_decode: %s", why);
 	}
@@ -601,10 +602,11 @@ merge_both(struct mem_store *s, const struct state *head,
 	struct merge_in in;
 	struct delta *real;
 	uint8_t *bytes;
+	size_t len;
 	struct mtree got = { NULL, 0, 0 };
 	int bad;
 
-	real = delta_of(s, d, commits, ncommits, &bytes);
+	real = delta_of(s, d, commits, ncommits, &bytes, &len);
 	memset(&in, 0, sizeof(in));
 	in.store = &s->store;
 	in.salt = test_salt;
@@ -646,6 +648,52 @@ done:
 	delta_free(real);
 	free(bytes);
 	return bad;
+}
+
+uint64_t
+merge_flipped(struct mem_store *s, const struct state *head,
+    const struct mdelta *d, const struct state *const *commits,
+    uint32_t ncommits, unsigned int times, uint32_t (*rnd)(uint32_t))
+{
+	struct known known = { commits, ncommits };
+	struct merge_out out;
+	struct merge_in in;
+	struct delta *real;
+	const char *why;
+	uint8_t *bytes;
+	uint8_t was[3];
+	size_t len, at, i;
+	uint64_t merged = 0;
+
+	delta_free(delta_of(s, d, commits, ncommits, &bytes, &len));
+	memset(&in, 0, sizeof(in));
+	in.store = &s->store;
+	in.salt = test_salt;
+	in.head_root = &head->root;
+	in.commit_root = find_commit;
+	in.arg = &known;
+	in.max_report = 100;
+	while (times-- > 0) {
+		at = rnd((uint32_t)len - 3);
+		memcpy(was, bytes + at, sizeof(was));
+		for (i = 0; i < 1 + rnd(3); i++)
+			bytes[at + i] = (uint8_t)(rnd(2) ? rnd(256) :
+			    rnd(2) ? rnd(5) : 'a' + rnd(6));
+		real = delta_decode(bytes, len, &why);
+		if (real != NULL) {
+			in.delta = real;
+			if (merge_apply(&in, &out) == 0)
+				merged++;
+			else if (errno != EINVAL)
+				errx(1, "flipped delta: %s: %s", out.why,
+				    strerror(errno));
+			merge_out_free(&out);
+		}
+		delta_free(real);
+		memcpy(bytes + at, was, sizeof(was));
+	}
+	free(bytes);
+	return merged;
 }
 
 static void

@@ -37,7 +37,16 @@ void state_free(struct state *);
 /* Reads a real tree; checks sums on the way. */
 void tree_read(struct mem_store *, const struct entry *root, struct mtree *);
 struct delta *delta_of(struct mem_store *, const struct mdelta *,
-    const struct state *const *commits, uint32_t ncommits, uint8_t **bytes);
+    const struct state *const *commits, uint32_t ncommits, uint8_t **bytes,
+    size_t *len);
+/*
+ * Merges the delta with bytes changed by rnd, so many times: what
+ * is still a delta has to be merged or refused; a crash is the failure.  How
+ * many were merged.
+ */
+uint64_t merge_flipped(struct mem_store *, const struct state *head,
+    const struct mdelta *, const struct state *const *commits,
+    uint32_t ncommits, unsigned int times, uint32_t (*rnd)(uint32_t));
 
 /*
  * Merges by both, compares everything, and gives the new state (id is the

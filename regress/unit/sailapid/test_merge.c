@@ -404,6 +404,7 @@ struct fix {
 	struct mdelta d;
 	struct delta *delta;
 	uint8_t *bytes;
+	size_t len;
 	struct merge_in in;
 	struct merge_out out;
 };
@@ -435,7 +436,8 @@ fix_begin(struct fix *f, const char *base, const char *head, const char *ops)
 	state_build(&f->store, &f->base, 1);
 	state_build(&f->store, &f->head, 2);
 	parse_ops(ops, &f->base.flat, &f->d);
-	f->delta = delta_of(&f->store, &f->d, commits, 1, &f->bytes);
+	f->delta = delta_of(&f->store, &f->d, commits, 1, &f->bytes,
+	    &f->len);
 	f->in.store = &f->store.store;
 	f->in.salt = test_salt;
 	f->in.head_root = &f->head.root;
@@ -591,7 +593,7 @@ cost(unsigned int files)
 	dir = parse_node("q/", path);
 	(void)mtree_set(&f.d.context, "q", &dir);
 	f.delta = delta_of(&f.store, &f.d,
-	    (const struct state *const[]){ &f.base }, 1, &f.bytes);
+	    (const struct state *const[]){ &f.base }, 1, &f.bytes, &f.len);
 	f.in.store = &f.store.store;
 	f.in.salt = test_salt;
 	f.in.head_root = &f.head.root;

@@ -29,7 +29,7 @@ static uint64_t rng_state;
 /* So that a run shows that it tried what it should. */
 static struct {
 	uint64_t merges, puts, attrs, deletes, trees, refs, both, excepts;
-	uint64_t overwritten, refused, paths, alone;
+	uint64_t overwritten, refused, paths, alone, flipped;
 } stats;
 
 static uint32_t
@@ -808,6 +808,9 @@ commit(struct history *h, struct mount *m)
 		mdelta_print(&g.d);
 		mtree_print("result", &next->flat);
 	}
+	if (!bad && g.d.nop > 0 && rnd(20) == 0)
+		stats.flipped += merge_flipped(&h->store, head, &g.d, commits,
+		    (uint32_t)h->ncommits, 50, rnd);
 	state_name(next, (uint32_t)h->ncommits);
 	h->ncommits++;
 	if (!rep.refused)
@@ -859,10 +862,11 @@ random_histories(void **state)
 	}
 	printf("%ju merges of %ju paths each: %ju puts, %ju attributes, "
 	    "%ju deletes, %ju trees, %ju references, %ju both, %ju exceptions; "
-	    "%ju overwritten, %ju refused, %ju with nobody else\n",
+	    "%ju overwritten, %ju refused, %ju with nobody else, "
+	    "%ju of changed bytes\n",
 	    stats.merges, stats.paths / stats.merges, stats.puts, stats.attrs,
 	    stats.deletes, stats.trees, stats.refs, stats.both, stats.excepts,
-	    stats.overwritten, stats.refused, stats.alone);
+	    stats.overwritten, stats.refused, stats.alone, stats.flipped);
 	assert_false(bad);
 }
 
