@@ -95,7 +95,7 @@ int node_references(const uint8_t *, size_t,
  * (entry_attr_hash hashes it).
  */
 const char *node_xattrs_open(const uint8_t *, size_t, const uint8_t **xattrs,
-    size_t *len);
+    size_t *xlen);
 void node_xattrs_encode(struct wbuf *, const uint8_t *xattrs, size_t len);
 /* Whole xattrs of over 1 KiB become a node, which e then names; nothing is
    done to others.  0, or -1 and errno. */

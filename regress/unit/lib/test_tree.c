@@ -679,6 +679,86 @@ test_reading(void **state)
 	}
 }
 
+/* The first name of each leaf, and the end. */
+static size_t
+leaf_starts(const struct model *m, size_t *start)
+{
+	size_t i, n = 0, count = 0;
+
+	for (i = 0; i < m->n; i++) {
+		if (count == 0)
+			start[n++] = i;
+		count++;
+		if (count == 1024 || (count >= 64 && cut_at_leaves(m->name[i])))
+			count = 0;
+	}
+	start[n] = m->n;
+	return (n);
+}
+
+/* All goes but a few whole leaves, which nothing touches: the levels above them
+   fall in, and grow again. */
+static void
+test_shrinking(void **state)
+{
+	struct model m, old;
+	struct batch b;
+	struct memstore s;
+	struct tree_sums sums;
+	struct hash full, root;
+	size_t *start, leaves, first, last, i;
+	int round;
+
+	(void)state;
+	model_init(&m, PLAIN, 150000);
+	old = m;
+	old.version = calloc(m.n, sizeof(*m.version));
+	start = calloc(m.n + 1, sizeof(*start));
+	leaves = leaf_starts(&m, start);
+	batch_init(&b, m.n);
+	memstore_init(&s);
+	for (i = 0; i < m.n; i++)
+		batch_add(&b, &m, i, old.version[i] = 1);
+	tree_empty_root(&full);
+	apply(&s, &full, &b, &sums);
+	assert_true(height(&s, &full) >= 2);
+	for (round = 0; round < 40; round++) {
+		first = round == 0 ? leaves - 1 : rnd(leaves);
+		last = round < 20 ? first + 1 : first + 1 + rnd(leaves - first);
+		b.n = 0;
+		for (i = 0; i < m.n; i++) {
+			m.version[i] = i >= start[first] && i < start[last];
+			if (m.version[i] == 0)
+				batch_add(&b, &m, i, 0);
+		}
+		root = full;
+		apply(&s, &root, &b, &sums);
+		assert_root(&m, &root, &sums);
+		check_diff(&s, &full, &root, &old, &m);
+		b.n = 0;
+		for (i = 0; i < m.n; i++) {
+			if (m.version[i] == 0)
+				batch_add(&b, &m, i, 1);
+		}
+		apply(&s, &root, &b, &sums);
+		assert_memory_equal(&root, &full, sizeof(root));
+	}
+	/* A few changes of two trees of one height. */
+	memcpy(m.version, old.version, m.n * sizeof(*m.version));
+	for (round = 0; round < 20; round++) {
+		b.n = 0;
+		i = rnd(m.n);
+		batch_add(&b, &m, i, m.version[i] = (uint32_t)rnd(3));
+		apply(&s, &root, &b, &sums);
+		check_diff(&s, &full, &root, &old, &m);
+	}
+	memstore_free(&s);
+	batch_free(&b);
+	model_free(&m);
+	free(old.version);
+	free(start);
+}
+
 static double
 seconds(void)
 {
@@ -791,6 +871,7 @@ main(void)
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_few_nodes),
 		cmocka_unit_test(test_reading),
+		cmocka_unit_test(test_shrinking),
 		cmocka_unit_test(test_million),
 	};
 
