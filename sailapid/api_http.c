@@ -1,0 +1,406 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * api_http: one request of a client of the API: its limits, its body, and its
+ * answer.  In api.
+ */
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/memfd.h"
+#include "lib/wire.h"
+#include "sailapid/api.h"
+
+#define BODY_INLINE (32 * 1024) /* larger bodies stream into a memfd */
+#define DRAIN_MAX ((uint64_t)1 << 20)
+#define ANSWER_MAX ((off_t)1 << 32)
+#define RETRY_AFTER "1"
+
+static uint64_t bodies; /* bytes of all bodies, here or at meta */
+
+struct refusal {
+	unsigned int status;
+	const char *type, *code, *message;
+};
+static const struct refusal not_allowed = { 405, "invalid_request",
+	"method_not_allowed", "only GET, HEAD, PUT, POST and DELETE" };
+static const struct refusal bad_target = { 400, "invalid_request",
+	"bad_target", "the target of the request is malformed or too long" };
+static const struct refusal bad_header = { 400, "invalid_request",
+	"bad_header", "a header is malformed, too long or there twice" };
+static const struct refusal no_length = { 411, "invalid_request",
+	"length_required", "a body needs a Content-Length" };
+static const struct refusal too_large = { 413, "too_large", "body_too_large",
+	"the body is larger than this server takes" };
+static const struct refusal no_key = { 401, "authentication", "bad_key",
+	"a body of this size needs an API key" };
+static const struct refusal internal = { 500, "internal", "internal",
+	"the server could not take the request" };
+static const struct refusal unavailable = { 503, "unavailable", "unavailable",
+	"the server cannot answer at the moment, try again" };
+
+void *
+api_begin(const char *target)
+{
+	struct api_call *call = calloc(1, sizeof(*call));
+
+	if (call == NULL)
+		return NULL;
+	call->body_fd = -1;
+	if ((call->target = strdup(target)) == NULL) {
+		free(call);
+		return NULL;
+	}
+	return call;
+}
+
+static void
+drop_body(struct api_call *call)
+{
+	free(call->body);
+	call->body = NULL;
+	call->body_len = 0;
+	if (call->body_fd != -1)
+		close(call->body_fd);
+	call->body_fd = -1;
+}
+
+void
+api_end(void *arg)
+{
+	struct api_call *call = arg;
+
+	api_forget(call);
+	drop_body(call);
+	/* Until now meta may have had it. */
+	bodies -= call->body_total;
+	if (call->response != NULL)
+		MHD_destroy_response(call->response);
+	free(call->target);
+	free(call);
+}
+
+static struct MHD_Response *
+refusal_response(const struct refusal *r)
+{
+	struct MHD_Response *res;
+	char body[256];
+	int n;
+
+	n = snprintf(body, sizeof(body),
+	    "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\"}}\n",
+	    r->message, r->type, r->code);
+	if (n < 0 || (size_t)n >= sizeof(body))
+		return NULL;
+	res = httpd_response(body, (size_t)n, "application/json");
+	if (res == NULL)
+		return NULL;
+	if (r->status == 503)
+		MHD_add_response_header(res, "Retry-After", RETRY_AFTER);
+	if (r->status == 405)
+		MHD_add_response_header(res, "Allow",
+		    "GET, HEAD, PUT, POST, DELETE");
+	return res;
+}
+
+static enum MHD_Result
+reply(struct api_call *call)
+{
+	struct MHD_Response *res = call->response;
+
+	call->response = NULL;
+	call->stage = API_ANSWERED;
+	/* The target may name paths: without its query. */
+	log_debug("%.*s: %u", (int)strcspn(call->target, "?"), call->target,
+	    call->status);
+	return httpd_reply(call->conn, call->status, res);
+}
+
+/* left: bytes of the body that are still to come. */
+static enum MHD_Result
+refuse(struct api_call *call, const struct refusal *r, uint64_t left)
+{
+	drop_body(call);
+	call->response = refusal_response(r);
+	call->status = r->status;
+	if (left == 0 || left > DRAIN_MAX ||
+	    httpd_header(call->conn, "Expect", NULL) != 0)
+		return reply(call);
+	call->stage = API_DRAIN;
+	return MHD_YES;
+}
+
+/* ---- the request --------------------------------------------------------- */
+
+static uint8_t
+method_of(const char *s)
+{
+	static const struct {
+		const char *name;
+		uint8_t method;
+	} m[] = { { "GET", API_GET }, { "PUT", API_PUT }, { "POST", API_POST },
+		{ "DELETE", API_DELETE }, { "HEAD", API_HEAD } };
+	size_t i;
+
+	for (i = 0; i < sizeof(m) / sizeof(m[0]); i++)
+		if (strcmp(s, m[i].name) == 0)
+			return m[i].method;
+	return 0;
+}
+
+/* 0 also when it is not there. */
+static int
+copy_header(struct api_call *call, const char *name, char *out, size_t size)
+{
+	const char *v = "";
+	int n = httpd_header(call->conn, name, &v);
+
+	if (n > 1 || strlcpy(out, v, size) >= size)
+		return -1;
+	return 0;
+}
+
+/* Content-Length: 0, or -1 with the refusal in *why. */
+static int
+body_length(struct api_call *call, uint64_t *len, const struct refusal **why)
+{
+	const char *v = NULL;
+	char *end;
+	int n = httpd_header(call->conn, "Content-Length", &v);
+
+	*len = 0;
+	if (httpd_header(call->conn, "Transfer-Encoding", NULL) != 0) {
+		*why = &no_length;
+		return -1;
+	}
+	if (n == 0)
+		return 0;
+	errno = 0;
+	if (n > 1 || *v < '0' || *v > '9' ||
+	    (*len = strtoull(v, &end, 10), *end != '\0') || errno != 0) {
+		*len = 0;
+		*why = &bad_header;
+		return -1;
+	}
+	if (*len > api_limits.max_body) {
+		*why = &too_large;
+		return -1;
+	}
+	return 0;
+}
+
+/*
+ * Who has no key at all shall not fill the memory: meta, which knows the keys,
+ * sees the request only when its body is here.
+ */
+static int
+has_key(const struct api_call *call)
+{
+	const char *a = call->authorization;
+
+	return strncmp(a, "Bearer sk_", 10) == 0 && strlen(a) == 74 &&
+	    strspn(a + 10, "0123456789abcdef") == 64;
+}
+
+static enum MHD_Result
+first_call(struct api_call *call, const char *method)
+{
+	const struct refusal *why = NULL;
+	uint64_t len = 0;
+
+	if ((call->method = method_of(method)) == 0)
+		return refuse(call, &not_allowed, 0);
+	if (body_length(call, &len, &why) == -1)
+		return refuse(call, why, len);
+	if (call->target[0] != '/' || strlen(call->target) > API_TARGET_MAX)
+		return refuse(call, &bad_target, len);
+	if (copy_header(call, "Host", call->host, sizeof(call->host)) == -1 ||
+	    copy_header(call, "Authorization", call->authorization,
+		sizeof(call->authorization)) == -1)
+		return refuse(call, &bad_header, len);
+	if (len > BODY_INLINE && !has_key(call))
+		return refuse(call, &no_key, len);
+	if (len > 0 && bodies + len > 2 * api_limits.max_body)
+		return refuse(call, &unavailable, len);
+	call->body_max = len;
+	call->body_total = len;
+	bodies += len;
+	call->stage = API_BODY;
+	return MHD_YES;
+}
+
+/* ---- the body ------------------------------------------------------------ */
+
+static int
+write_all(int fd, const char *p, size_t len)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, p, len);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == -1)
+			return -1;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int
+add_body(struct api_call *call, const char *data, size_t len)
+{
+	if (len > call->body_max - call->body_len) {
+		errno = EFBIG;
+		return -1;
+	}
+	if (call->body_max > BODY_INLINE) {
+		if (call->body_fd == -1 &&
+		    (call->body_fd = memfd_create("body",
+			MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1)
+			return -1;
+		if (write_all(call->body_fd, data, len) == -1)
+			return -1;
+	} else {
+		if (call->body == NULL &&
+		    (call->body = malloc(call->body_max)) == NULL)
+			return -1;
+		memcpy(call->body + call->body_len, data, len);
+	}
+	call->body_len += len;
+	return 0;
+}
+
+/* The whole body as a sealed memfd, if there is one. */
+static int
+finish_body(struct api_call *call)
+{
+	if (call->body_len != call->body_max) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (call->body_len == 0)
+		return 0;
+	if (call->body_fd == -1) {
+		call->body_fd = memfd_new("body", call->body, call->body_len);
+		return call->body_fd == -1 ? -1 : 0;
+	}
+	if (lseek(call->body_fd, 0, SEEK_SET) == -1)
+		return -1;
+	return fcntl(call->body_fd, F_ADD_SEALS,
+	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+}
+
+static enum MHD_Result
+whole_request(struct api_call *call)
+{
+	if (finish_body(call) == -1) {
+		log_warn("body of a request");
+		return refuse(call, &internal, 0);
+	}
+	if (api_ask(call) == -1)
+		return refuse(call, &unavailable, 0);
+	drop_body(call);
+	call->stage = API_WAITING;
+	MHD_suspend_connection(call->conn);
+	return MHD_YES;
+}
+
+enum MHD_Result
+api_handle(void *arg, struct MHD_Connection *c, const char *method,
+    const char *data, size_t *size)
+{
+	struct api_call *call = arg;
+	size_t n = *size;
+
+	*size = 0;
+	switch (call->stage) {
+	case API_NEW:
+		call->conn = c;
+		return first_call(call, method);
+	case API_BODY:
+		if (n == 0)
+			return whole_request(call);
+		if (add_body(call, data, n) == 0)
+			return MHD_YES;
+		log_warn("body of a request");
+		return refuse(call, &internal,
+		    call->body_max - call->body_len);
+	case API_DRAIN:
+		return n > 0 ? MHD_YES : reply(call);
+	case API_READY:
+		return reply(call);
+	case API_WAITING:
+	case API_ANSWERED:
+		break;
+	}
+	return MHD_YES;
+}
+
+/* ---- the answer ---------------------------------------------------------- */
+
+static struct MHD_Response *
+file_response(int fd)
+{
+	struct MHD_Response *res;
+	struct stat st;
+
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    st.st_size > ANSWER_MAX) {
+		close(fd);
+		return NULL;
+	}
+	if (st.st_size == 0) {
+		close(fd);
+		return httpd_response("", 0, NULL);
+	}
+	res = MHD_create_response_from_fd64((uint64_t)st.st_size, fd);
+	if (res == NULL)
+		close(fd);
+	return res;
+}
+
+static void
+set_answer(struct api_call *call, unsigned int status,
+    struct MHD_Response *res)
+{
+	if (res == NULL) {
+		status = internal.status;
+		res = refusal_response(&internal);
+	}
+	call->status = status;
+	call->response = res;
+	call->stage = API_READY;
+	httpd_resume(call->conn);
+}
+
+void
+api_answer(struct api_call *call, const struct api_response *r, int fd)
+{
+	struct MHD_Response *res;
+
+	res = fd != -1 ? file_response(fd) :
+	    httpd_response(r->body.p, r->body.len, NULL);
+	if (res != NULL && r->type != API_TYPE_NONE)
+		MHD_add_response_header(res, "Content-Type",
+		    r->type == API_TYPE_JSON ? "application/json" :
+		    WIRE_CONTENT_TYPE);
+	if (res != NULL && r->status == 503)
+		MHD_add_response_header(res, "Retry-After", RETRY_AFTER);
+	if (res != NULL && r->status == 401)
+		MHD_add_response_header(res, "WWW-Authenticate", "Bearer");
+	set_answer(call, r->status, res);
+}
+
+void
+api_unavailable(struct api_call *call)
+{
+	set_answer(call, unavailable.status, refusal_response(&unavailable));
+}

@@ -1,0 +1,150 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * sign: the role of sailapid(8) that knows the secret of the object store, and
+ * makes signed URLs for meta.  It has no network and no files.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "lib/hash.h"
+#include "lib/log.h"
+#include "sailapid/roles.h"
+#include "sailapid/sailapid_imsg.h"
+#include "sailapid/sigv4.h"
+
+static char access_key[129], secret[129], region[65], bucket[65];
+static int have_config;
+
+/* A terminated copy; -1 when it does not fit or has a NUL. */
+static int
+copy_str(char *to, size_t size, struct api_str s)
+{
+	if (s.len >= size || (s.len > 0 && memchr(s.p, '\0', s.len) != NULL))
+		return -1;
+	memcpy(to, s.p, s.len);
+	to[s.len] = '\0';
+	return 0;
+}
+
+static int
+on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct s3_config conf;
+
+	(void)c;
+	(void)id;
+	(void)imsg;
+	if (s3_config_recv(body, &conf) == -1 ||
+	    copy_str(access_key, sizeof(access_key), conf.access_key) == -1 ||
+	    copy_str(secret, sizeof(secret), conf.secret) == -1 ||
+	    copy_str(region, sizeof(region), conf.region) == -1 ||
+	    copy_str(bucket, sizeof(bucket), conf.bucket) == -1)
+		return -1;
+	have_config = 1;
+	return 0;
+}
+
+static int
+configured(void)
+{
+	return have_config;
+}
+
+/* Cuts the lines Name:value in place; the number of headers, or -1. */
+static int
+split_headers(char *text, struct sigv4_header *h, int max)
+{
+	char *end, *colon;
+	int n = 0;
+
+	for (; *text != '\0'; text = end + 1) {
+		if ((end = strchr(text, '\n')) == NULL ||
+		    (colon = memchr(text, ':', (size_t)(end - text))) == NULL ||
+		    n == max)
+			return -1;
+		*end = *colon = '\0';
+		h[n].name = text;
+		h[n++].value = colon + 1;
+	}
+	return n;
+}
+
+static int
+sign_one(struct wbuf *out, const struct sign_url *u)
+{
+	static const char *const methods[] = { "", "GET", "PUT", "POST",
+		"DELETE", "HEAD" };
+	struct sigv4_keys keys = { access_key, secret, region };
+	struct sigv4_header h[SIGV4_HEADERS_MAX];
+	char base[API_HOST_MAX + 32], key[SIGN_KEY_MAX + 1], headers[4100];
+	char path[SIGN_KEY_MAX + 80];
+	int n;
+
+	if (copy_str(base, sizeof(base), u->base) == -1 ||
+	    copy_str(key, sizeof(key), u->key) == -1 || *key == '\0' ||
+	    copy_str(headers, sizeof(headers), u->headers) == -1 ||
+	    (n = split_headers(headers, h, SIGV4_HEADERS_MAX - 1)) == -1)
+		return -1;
+	path[0] = '/';
+	path[1] = '\0';
+	strlcat(path, bucket, sizeof(path));
+	strlcat(path, "/", sizeof(path));
+	if (strlcat(path, key, sizeof(path)) >= sizeof(path))
+		return -1;
+	return sigv4_presign(out, &keys, methods[u->method], base, path, h,
+	    (size_t)n, (int64_t)time(NULL), u->life_s);
+}
+
+static int
+on_urls(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct sign_url urls[SIGN_URLS_MAX];
+	struct api_str out[SIGN_URLS_MAX];
+	size_t start[SIGN_URLS_MAX + 1], before;
+	struct wbuf w;
+	uint16_t n = SIGN_URLS_MAX, i;
+
+	(void)imsg;
+	if (sign_urls_recv(body, urls, &n) == -1)
+		return -1;
+	wbuf_init(&w, PROC_MAX_BODY - 2 - 2 * SIGN_URLS_MAX);
+	for (i = 0; i < n; i++) {
+		start[i] = before = w.len;
+		if (sign_one(&w, &urls[i]) == 0)
+			continue;
+		log_debug("url %u of %u cannot be signed", i + 1, n);
+		w.len = before;
+		w.error = 0;
+	}
+	start[n] = w.len;
+	for (i = 0; i < n; i++) {
+		out[i].p = (const char *)w.data + start[i];
+		out[i].len = start[i + 1] - start[i];
+	}
+	if (signed_urls_send(c, id, out, n) == -1)
+		fatal("answer to meta");
+	wbuf_free(&w);
+	return 0;
+}
+
+static int
+prepare(void)
+{
+	hash_init();
+	return 0;
+}
+
+static const struct msg_rule rules[] = {
+	{ IMSG_PARENT_SIGN_CONFIG, ROLE_PARENT, CHAN_NOFD, 8, 512, on_config,
+	    "config" },
+	{ IMSG_META_SIGN_URLS, ROLE_META, CHAN_NOFD, 2, PROC_MAX_BODY, on_urls,
+	    "urls" },
+};
+
+const struct role_def sign_role = {
+	.role = ROLE_SIGN,
+	.rules = rules,
+	.nrules = sizeof(rules) / sizeof(rules[0]),
+	.configured = configured,
+	.prepare = prepare,
+};
