@@ -1,0 +1,538 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * privileged: every act of the parent of sailvold(8) that needs root, each with
+ * its check.  In the parent, and in short-lived children of it.
+ */
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/errand.h"
+#include "sailvold/privileged.h"
+
+#define INIT_WAIT_MS 10000
+
+static int
+open_plain(int dirfd, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how;
+
+	memset(&how, 0, sizeof(how));
+	how.flags = (uint64_t)(unsigned int)(flags | O_CLOEXEC);
+	how.resolve = RESOLVE_NO_MAGICLINKS | resolve;
+	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+}
+
+/* ---- folders ---------------------------------------------------------------------- */
+
+/* One component below dirfd, made when it is missing. */
+static int
+open_folder(int dirfd, const char *name, int *made)
+{
+	*made = 0;
+	if (mkdirat(dirfd, name, 0711) == 0)
+		*made = 1;
+	else if (errno != EEXIST)
+		return -1;
+	return openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+	    O_CLOEXEC);
+}
+
+int
+priv_make_folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	char copy[4096], *rest = copy, *name;
+	struct stat st;
+	int fd, next, made = 0;
+
+	if (strlcpy(copy, path, sizeof(copy)) >= sizeof(copy)) {
+		log_warnx("folder %s: name too long", path);
+		return -1;
+	}
+	if ((fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
+		goto fail;
+	while ((name = strsep(&rest, "/")) != NULL) {
+		if (*name == '\0')
+			continue;
+		next = open_folder(fd, name, &made);
+		/* Folders above that were there may be links of the system. */
+		if (next == -1 && (errno == ELOOP || errno == ENOTDIR) &&
+		    rest != NULL)
+			next = openat(fd, name, O_RDONLY | O_DIRECTORY |
+			    O_CLOEXEC);
+		close(fd);
+		if ((fd = next) == -1)
+			goto fail;
+	}
+	if (fstat(fd, &st) == -1)
+		goto fail;
+	if (made && (fchown(fd, uid, gid) == -1 || fchmod(fd, mode) == -1))
+		goto fail;
+	if (!made && st.st_uid != uid) {
+		log_warnx("folder %s: it belongs to user %u, and not to %u: "
+		    "remove it, or give it away by chown", path, st.st_uid, uid);
+		close(fd);
+		return -1;
+	}
+	if (!made && (st.st_mode & 07777) != mode && fchmod(fd, mode) == -1)
+		goto fail;
+	close(fd);
+	return 0;
+fail:
+	log_warn("folder %s", path);
+	if (fd != -1)
+		close(fd);
+	return -1;
+}
+
+/* ---- the control socket -------------------------------------------------------------- */
+
+static int
+is_served(const struct sockaddr_un *sun)
+{
+	int fd, rc;
+
+	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
+		return 0;
+	rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
+	close(fd);
+	return rc == 0;
+}
+
+int
+priv_listen(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct sockaddr_un sun;
+	struct stat st;
+	mode_t old;
+	int fd, rc;
+
+	memset(&sun, 0, sizeof(sun));
+	sun.sun_family = AF_UNIX;
+	if (strlcpy(sun.sun_path, path, sizeof(sun.sun_path)) >=
+	    sizeof(sun.sun_path)) {
+		log_warnx("control %s: longer than %zu bytes", path,
+		    sizeof(sun.sun_path) - 1);
+		return -1;
+	}
+	if (lstat(path, &st) == 0) {
+		if (!S_ISSOCK(st.st_mode)) {
+			log_warnx("control %s: it is there, and no socket", path);
+			return -1;
+		}
+		if (is_served(&sun)) {
+			log_warnx("control %s: another sailvold serves it", path);
+			return -1;
+		}
+		if (unlink(path) == -1)
+			log_warn("control %s", path);
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
+		goto fail;
+	old = umask(0777);
+	rc = bind(fd, (struct sockaddr *)&sun, sizeof(sun));
+	umask(old);
+	if (rc == -1 || chown(path, uid, gid) == -1 ||
+	    chmod(path, mode) == -1 || listen(fd, 128) == -1)
+		goto fail;
+	return fd;
+fail:
+	log_warn("control %s", path);
+	if (fd != -1)
+		close(fd);
+	return -1;
+}
+
+/* ---- mount points --------------------------------------------------------------------- */
+
+/*
+ * The last line of /proc/self/mountinfo with that mount point (mounts lie upon
+ * each other); 1 when its type is fuse.sailvol.
+ */
+static int
+sailvol_mounted_at(const char *path, uint64_t *id)
+{
+	char line[8192], where[4096], type[64];
+	unsigned long long n;
+	const char *p;
+	int found = 0;
+	FILE *f;
+
+	if ((f = fopen("/proc/self/mountinfo", "re")) == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%llu %*u %*s %*s %4095s", &n, where) != 2 ||
+		    strcmp(where, path) != 0)
+			continue;
+		p = strstr(line, " - ");
+		found = p != NULL && sscanf(p, " - %63s", type) == 1 &&
+		    strcmp(type, "fuse.sailvol") == 0;
+		*id = n;
+	}
+	fclose(f);
+	return found;
+}
+
+/* The path without doubled and last slashes. */
+static void
+squeeze(const char *path, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *path != '\0' && n + 1 < size; path++)
+		if (*path != '/' || n == 0 || out[n - 1] != '/')
+			out[n++] = *path;
+	if (n > 1 && out[n - 1] == '/')
+		n--;
+	out[n] = '\0';
+}
+
+/* "path: why", the path cut if need be. */
+static void
+point_error(struct point *p, int error, const char *why)
+{
+	p->error = error;
+	snprintf(p->what, sizeof(p->what), "%.300s: %s", p->real, why);
+}
+
+/* A mount whose daemon is gone answers ENOTCONN; it is taken away. */
+static void
+take_dead_away(const char *path)
+{
+	uint64_t id;
+	struct stat st;
+
+	while (sailvol_mounted_at(path, &id) && stat(path, &st) == -1 &&
+	    errno == ENOTCONN)
+		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == -1)
+			break;
+}
+
+static void
+point_open_error(struct point *p)
+{
+	switch (errno) {
+	case ENOENT:
+		point_error(p, ENOENT, "there is no such directory; make it "
+		    "first");
+		break;
+	case ENOTDIR:
+		point_error(p, ENOTDIR, "not a directory");
+		break;
+	case ELOOP:
+		point_error(p, ELOOP, "a symbolic link, or behind one; name "
+		    "the directory itself");
+		break;
+	default:
+		point_error(p, errno, strerror(errno));
+	}
+}
+
+static void
+warn_if_not_empty(struct point *p)
+{
+	char buf[4096];
+	ssize_t n;
+	int fd;
+
+	if ((fd = openat(p->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
+		return;
+	/* "." and ".." are two records of 24 bytes. */
+	n = syscall(SYS_getdents64, fd, buf, sizeof(buf));
+	if (n > 48)
+		snprintf(p->warning, sizeof(p->warning), "%.400s is not empty: "
+		    "what is in it is hidden until umount", p->real);
+	close(fd);
+}
+
+/* In a child: it may block on what is mounted there. */
+static void
+look_at_point(struct point *p, const char *path, uid_t uid)
+{
+	struct stat st;
+	uint64_t id;
+
+	p->fd = -1;
+	squeeze(path, p->real, sizeof(p->real));
+	if (*path != '/') {
+		point_error(p, EINVAL, "not an absolute path");
+		return;
+	}
+	if (strcmp(p->real, "/") == 0) {
+		point_error(p, EBUSY, "cannot be mounted on");
+		return;
+	}
+	take_dead_away(p->real);
+	p->fd = open_plain(AT_FDCWD, p->real, O_PATH | O_DIRECTORY |
+	    O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+	if (p->fd == -1) {
+		point_open_error(p);
+		return;
+	}
+	if (sailvol_mounted_at(p->real, &id))
+		point_error(p, EBUSY, "a volume is mounted there already");
+	else if (fstat(p->fd, &st) == -1)
+		point_open_error(p);
+	else if (uid != 0 && st.st_uid != uid)
+		point_error(p, EPERM, "it does not belong to you");
+	else
+		warn_if_not_empty(p);
+}
+
+/* ---- short-lived children -------------------------------------------------------------- */
+
+struct open_point {
+	const char *path;
+	uid_t uid;
+	point_cb done;
+	void *arg;
+};
+
+static int
+open_point_run(void *arg, void *answer)
+{
+	struct open_point *o = arg;
+	struct point *p = answer;
+
+	look_at_point(p, o->path, o->uid);
+	return p->error == 0 ? p->fd : -1;
+}
+
+static void
+open_point_done(void *arg, void *answer, int fd)
+{
+	struct open_point *o = arg;
+	struct point *p = answer;
+
+	p->fd = fd;
+	if (p->error == 0 && fd == -1)
+		point_error(p, EIO, "looking at it failed");
+	o->done(o->arg, p);
+	free(o);
+}
+
+int
+priv_open_point(const char *path, uid_t uid, point_cb done, void *arg)
+{
+	struct open_point *o;
+
+	if ((o = calloc(1, sizeof(*o))) == NULL)
+		return -1;
+	o->path = path;
+	o->uid = uid;
+	o->done = done;
+	o->arg = arg;
+	if (errand_run(open_point_run, open_point_done, o,
+	    sizeof(struct point)) == -1) {
+		free(o);
+		return -1;
+	}
+	return 0;
+}
+
+struct do_umount {
+	char path[4096];
+	uint64_t id;
+	int detach;
+	umount_cb done;
+	void *arg;
+};
+
+static int
+umount_run(void *arg, void *answer)
+{
+	struct do_umount *u = arg;
+	int *error = answer;
+	uint64_t id;
+
+	*error = 0;
+	if (!sailvol_mounted_at(u->path, &id) || (u->id != 0 && id != u->id))
+		*error = EINVAL; /* somebody took it away already */
+	else if (umount2(u->path, UMOUNT_NOFOLLOW | (u->detach ? MNT_DETACH :
+	    0)) == -1)
+		*error = errno;
+	return -1;
+}
+
+static void
+umount_done(void *arg, void *answer, int fd)
+{
+	struct do_umount *u = arg;
+
+	if (fd != -1)
+		close(fd);
+	u->done(u->arg, *(int *)answer);
+	free(u);
+}
+
+int
+priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,
+    void *arg)
+{
+	struct do_umount *u;
+
+	if ((u = calloc(1, sizeof(*u))) == NULL)
+		return -1;
+	strlcpy(u->path, path, sizeof(u->path));
+	u->id = mount_id;
+	u->detach = detach;
+	u->done = done;
+	u->arg = arg;
+	if (errand_run(umount_run, umount_done, u, sizeof(int)) == -1) {
+		free(u);
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- a connection to the kernel ------------------------------------------------------------ */
+
+int
+priv_fuse_works(char *what, size_t size)
+{
+	struct stat st;
+
+	if (stat("/dev/fuse", &st) == -1) {
+		snprintf(what, size, "FUSE does not work here: /dev/fuse: %s "
+		    "(load it by: modprobe fuse; in a container give it the "
+		    "device /dev/fuse)", strerror(errno));
+		return 0;
+	}
+	if (!S_ISCHR(st.st_mode)) {
+		snprintf(what, size, "FUSE does not work here: /dev/fuse is not "
+		    "a device");
+		return 0;
+	}
+	return 1;
+}
+
+static int
+set_options(int fsfd, int fuse_fd, const char *volume)
+{
+	char fd[16];
+
+	snprintf(fd, sizeof(fd), "%d", fuse_fd);
+	if (fsconfig(fsfd, FSCONFIG_SET_STRING, "source", volume, 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_STRING, "subtype", "sailvol", 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_STRING, "fd", fd, 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_STRING, "rootmode", "40000", 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_STRING, "user_id", "0", 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_STRING, "group_id", "0", 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_FLAG, "allow_other", NULL, 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_FLAG, "default_permissions", NULL, 0) ==
+	    -1)
+		return -1;
+	return fsconfig(fsfd, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+}
+
+static int
+read_init(struct session *s)
+{
+	struct pollfd pfd = { .fd = s->fuse_fd, .events = POLLIN };
+	struct fuse_in_header h;
+	uint8_t *buf;
+	ssize_t n;
+
+	if (poll(&pfd, 1, INIT_WAIT_MS) != 1) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	/* The kernel refuses to be read into less than a whole request. */
+	if ((buf = malloc(FUSE_MIN_READ_BUFFER)) == NULL)
+		return -1;
+	n = read(s->fuse_fd, buf, FUSE_MIN_READ_BUFFER);
+	if (n >= (ssize_t)sizeof(h) && (size_t)n <= sizeof(s->init)) {
+		memcpy(&h, buf, sizeof(h));
+		if (h.opcode == FUSE_INIT && h.len == (uint32_t)n) {
+			memcpy(s->init, buf, (size_t)n);
+			s->init_len = (size_t)n;
+			free(buf);
+			return 0;
+		}
+	}
+	free(buf);
+	errno = n == -1 ? errno : EPROTO;
+	return -1;
+}
+
+int
+priv_make_session(struct session *s, const char *volume, int readonly,
+    int suid, char *what, size_t size)
+{
+	const char *step = "/dev/fuse";
+	unsigned int attrs = MOUNT_ATTR_NODEV;
+	int fsfd = -1, saved;
+
+	memset(s, 0, sizeof(*s));
+	s->fuse_fd = s->mount_fd = -1;
+	if (!priv_fuse_works(what, size)) {
+		errno = ENODEV;
+		return -1;
+	}
+	arc4random_buf(s->connection, sizeof(s->connection));
+	s->fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (s->fuse_fd == -1)
+		goto fail;
+	step = "a file system of type fuse (modprobe fuse)";
+	if ((fsfd = fsopen("fuse", FSOPEN_CLOEXEC)) == -1)
+		goto fail;
+	step = "its options";
+	if (set_options(fsfd, s->fuse_fd, volume) == -1)
+		goto fail;
+	step = "its mount";
+	if (!suid)
+		attrs |= MOUNT_ATTR_NOSUID;
+	if (readonly)
+		attrs |= MOUNT_ATTR_RDONLY;
+	s->mount_fd = fsmount(fsfd, FSMOUNT_CLOEXEC, attrs);
+	if (s->mount_fd == -1)
+		goto fail;
+	step = "the kernel's first request";
+	if (read_init(s) == -1)
+		goto fail;
+	close(fsfd);
+	return 0;
+fail:
+	saved = errno;
+	snprintf(what, size, "FUSE does not work here: %s: %s", step,
+	    strerror(saved));
+	if (fsfd != -1)
+		close(fsfd);
+	if (s->mount_fd != -1)
+		close(s->mount_fd);
+	if (s->fuse_fd != -1)
+		close(s->fuse_fd);
+	s->fuse_fd = s->mount_fd = -1;
+	errno = saved;
+	return -1;
+}
+
+int
+priv_attach(struct session *s, int point_fd)
+{
+	struct statx stx;
+
+	if (move_mount(s->mount_fd, "", point_fd, "",
+	    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == -1)
+		return -1;
+	/* Of the descriptor's own mount: the kernel asks nobody. */
+	if (statx(s->mount_fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+	    STATX_MNT_ID, &stx) == 0 && (stx.stx_mask & STATX_MNT_ID))
+		s->mount_id = stx.stx_mnt_id;
+	close(s->mount_fd);
+	s->mount_fd = -1;
+	return 0;
+}

@@ -1,0 +1,70 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * privileged: every act of the parent of sailvold(8) that needs root, each with
+ * its check.  What can block on a mount is done by a short-lived child.
+ */
+#ifndef SAILVOLD_PRIVILEGED_H
+#define SAILVOLD_PRIVILEGED_H
+
+#include <sys/types.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Makes the folders of the path that are missing (root, 0711), and the last
+ * one with that owner and mode; opened without following links.  0, or -1
+ * after a message; also when it is there and belongs to somebody else.
+ */
+int priv_make_folder(const char *path, uid_t, gid_t, mode_t);
+
+/*
+ * A listening socket at path: an old one that nobody serves is removed.
+ * -1 after a message.
+ */
+int priv_listen(const char *path, uid_t, gid_t, mode_t);
+
+/* What a look at a mount point said. */
+struct point {
+	int fd;		   /* O_PATH; the caller's */
+	int error;	   /* errno, and what in words */
+	char what[512];
+	char warning[512]; /* "" or "... is not empty ..." */
+	char real[4096];   /* the path without doubled slashes */
+};
+/*
+ * Looks at a mount point in a child: a directory, no links in its path, not
+ * `/', nothing of ours mounted there, and, for others than root, owned by uid.
+ * A dead mount of sailvold there is taken away first.  done is called once,
+ * from the event loop.  0, or -1 and errno.
+ */
+typedef void (*point_cb)(void *arg, struct point *);
+int priv_open_point(const char *path, uid_t uid, point_cb done, void *arg);
+
+/*
+ * A connection to the kernel of type fuse.sailvol, with the volume as source,
+ * and its INIT request.  *mount_fd is not attached yet.  -1 and what.
+ */
+struct session {
+	int fuse_fd, mount_fd;
+	uint8_t init[512];
+	size_t init_len;
+	uint64_t mount_id; /* of statx(2), once attached */
+	uint8_t connection[16];
+};
+int priv_make_session(struct session *, const char *volume, int readonly,
+    int suid, char *what, size_t size);
+/* Attaches it to the directory; -1 and errno. */
+int priv_attach(struct session *, int point_fd);
+
+/*
+ * Takes the mount with that id at path away, in a child; detach: also while it
+ * is busy.  done(arg, errno).
+ */
+typedef void (*umount_cb)(void *arg, int error);
+int priv_umount(const char *path, uint64_t mount_id, int detach,
+    umount_cb done, void *arg);
+
+/* 1 when FUSE works here, else what says what to install or load. */
+int priv_fuse_works(char *what, size_t size);
+
+#endif

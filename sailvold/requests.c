@@ -1,0 +1,217 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * requests: what comes to the parent of sailvold(8) from clients through
+ * manifest.  In the parent.
+ */
+#include <sys/socket.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/mounts.h"
+#include "sailvold/requests.h"
+
+/* ---- clients ---------------------------------------------------------------------------- */
+
+static int
+hand_over(int fd, struct proc *manifest)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct ibuf *b;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1 ||
+	    (b = ibuf_dynamic(12, 12)) == NULL)
+		return -1;
+	if (ibuf_add_n32(b, cred.uid) == -1 ||
+	    ibuf_add_n32(b, cred.gid) == -1 ||
+	    ibuf_add_n32(b, (uint32_t)cred.pid) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	return chan_send_ibuf(proc_chan(manifest), IMSG_PARENT_MANIFEST_CLIENT,
+	    0, fd, b);
+}
+
+void
+requests_accept(int listener, short what, void *arg)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	int fd;
+
+	(void)what;
+	(void)arg;
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd == -1) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			log_warn("control socket");
+		return;
+	}
+	if (manifest == NULL || proc_chan(manifest) == NULL ||
+	    !proc_ready(manifest) || hand_over(fd, manifest) == -1) {
+		static const char busy[] = "{\"error\":{\"message\":\"sailvold is "
+		    "starting: try again\",\"type\":\"unavailable\",\"code\":"
+		    "\"starting\"}}\n";
+
+		(void)!send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
+		close(fd);
+	}
+}
+
+/* ---- mount and umount ------------------------------------------------------------------------ */
+
+static void
+do_done(void *arg, int error, const char *what, const char *warning,
+    uint32_t instance)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	uint32_t id = (uint32_t)(uintptr_t)arg;
+	size_t n = strnlen(what, 1000), w = strnlen(warning, 1000);
+	struct ibuf *b;
+
+	if (manifest == NULL || proc_chan(manifest) == NULL)
+		return;
+	b = ibuf_dynamic(64, 4096);
+	if (b == NULL || ibuf_add_n32(b, (uint32_t)error) == -1 ||
+	    ibuf_add_n16(b, (uint16_t)n) == -1 || ibuf_add(b, what, n) == -1 ||
+	    ibuf_add_n16(b, (uint16_t)w) == -1 ||
+	    ibuf_add(b, warning, w) == -1 ||
+	    ibuf_add_n32(b, instance) == -1) {
+		ibuf_free(b);
+		return;
+	}
+	if (chan_send_ibuf(proc_chan(manifest), IMSG_PARENT_MANIFEST_DONE, id,
+	    -1, b) == -1)
+		log_warn("answering manifest");
+}
+
+static void
+do_mount(uint32_t id, struct parent_req *req)
+{
+	struct conf_volume v;
+	const char *why;
+
+	memset(&v, 0, sizeof(v));
+	v.name = req->mount.volume;
+	v.path = req->mount.path;
+	v.subpath = req->mount.subpath;
+	v.flags = req->mount.flags & (MOUNT_READONLY | MOUNT_CREATE);
+	v.has_commit = req->mount.has_commit;
+	if (v.has_commit) {
+		hash_hex(&req->mount.commit, v.commit);
+		v.flags |= MOUNT_READONLY;
+	}
+	why = volume_name_problem(v.name, strlen(v.name));
+	if (why == NULL)
+		why = config_path_problem(v.path);
+	if (why == NULL)
+		why = path_problem(v.subpath, strlen(v.subpath));
+	if (why != NULL)
+		do_done((void *)(uintptr_t)id, EINVAL, why, "", 0);
+	else
+		mounts_add(&v, req->uid, do_done, (void *)(uintptr_t)id);
+}
+
+int
+requests_on_do(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	struct parent_req req;
+
+	(void)ch;
+	(void)im;
+	if (parent_req_recv(body, &req) == -1)
+		return -1;
+	if (req.verb == PARENT_MOUNT)
+		do_mount(id, &req);
+	else
+		mounts_remove(req.mount.path, req.uid, req.force, do_done,
+		    (void *)(uintptr_t)id);
+	mount_req_free(&req.mount);
+	return 0;
+}
+
+/* ---- status ------------------------------------------------------------------------------------ */
+
+static uint32_t status_ids[64];
+static size_t nstatus;
+
+static void
+add_process(struct proc *p, void *arg)
+{
+	json_array_append_new(arg, json_pack("{s:s, s:i, s:i, s:b}", "role",
+	    role_name(proc_role(p)), "instance", (int)proc_instance(p), "pid",
+	    (int)proc_pid(p), "ready", proc_ready(p)));
+}
+
+static void
+answer_status(json_t *cache)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	json_t *processes = json_array(), *all;
+	char *text;
+	size_t i;
+	int fd;
+
+	proc_foreach(add_process, processes);
+	all = json_pack("{s:i, s:o, s:o, s:o, s:s}", "pid", (int)getpid(),
+	    "processes", processes, "mounts", mounts_status(), "cache",
+	    cache != NULL ? cache : json_null(), "sandbox",
+	    "chroot, users, no_new_privs, seccomp, landlock");
+	text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
+	for (i = 0; text != NULL && i < nstatus; i++) {
+		if (manifest == NULL || proc_chan(manifest) == NULL)
+			break;
+		fd = memfd_new("status", text, strlen(text));
+		if (fd != -1 && chan_send(proc_chan(manifest),
+		    IMSG_PARENT_MANIFEST_STATUS_RES, status_ids[i], fd, NULL,
+		    0) == -1)
+			close(fd);
+	}
+	nstatus = 0;
+	free(text);
+	json_decref(all);
+}
+
+/* The cache is asked first; without it the answer goes at once. */
+int
+requests_on_status(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	struct proc *cache = proc_find(ROLE_CACHE, 0);
+
+	(void)ch;
+	(void)im;
+	(void)body;
+	if (nstatus == sizeof(status_ids) / sizeof(status_ids[0]))
+		answer_status(NULL);
+	status_ids[nstatus++] = id;
+	if (cache == NULL || proc_chan(cache) == NULL || !proc_ready(cache) ||
+	    chan_send(proc_chan(cache), IMSG_PARENT_CACHE_STATUS, 0, -1, NULL,
+	    0) == -1)
+		answer_status(NULL);
+	return 0;
+}
+
+int
+requests_on_cache_status(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	uint64_t used, limit, files, hits, fetched;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n64(body, &used) == -1 || ibuf_get_n64(body, &limit) == -1 ||
+	    ibuf_get_n64(body, &files) == -1 || ibuf_get_n64(body, &hits) == -1 ||
+	    ibuf_get_n64(body, &fetched) == -1 || ibuf_size(body) != 0)
+		return -1;
+	answer_status(json_pack("{s:I, s:I, s:I, s:I, s:I}", "used",
+	    (json_int_t)used, "limit", (json_int_t)limit, "files",
+	    (json_int_t)files, "hits", (json_int_t)hits, "fetched",
+	    (json_int_t)fetched));
+	return 0;
+}

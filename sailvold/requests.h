@@ -1,0 +1,18 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * requests: what comes to the parent of sailvold(8) from clients through
+ * manifest: who may connect, mount, umount, status.
+ */
+#ifndef SAILVOLD_REQUESTS_H
+#define SAILVOLD_REQUESTS_H
+
+#include "lib/proc.h"
+
+/* An event of the control socket: accepted clients are manifest's. */
+void requests_accept(int, short, void *);
+int requests_on_do(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int requests_on_status(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int requests_on_cache_status(struct chan *, uint32_t, struct imsg *,
+    struct ibuf *);
+
+#endif
