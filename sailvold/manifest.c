@@ -1,0 +1,426 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * manifest: the role that owns the database: its loop, its mounts, the table
+ * of what may come from whom.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/ask.h"
+#include "sailvold/control.h"
+#include "sailvold/load.h"
+#include "sailvold/mount_start.h"
+#include "sailvold/roles.h"
+#include "sailvold/server.h"
+
+#define DB_FILE "/sailvold.db"
+#define NODE_TRIM_S 3600
+
+struct db *manifest_db;
+
+static TAILQ_HEAD(, mount) mounts = TAILQ_HEAD_INITIALIZER(mounts);
+static struct event *trim_event;
+static uint64_t node_bytes = (uint64_t)1 << 30;
+static int configured;
+
+/* ---- mounts -------------------------------------------------------------------------- */
+
+struct mount *
+mount_by_instance(uint32_t instance)
+{
+	struct mount *m;
+
+	TAILQ_FOREACH(m, &mounts, link)
+		if (m->instance == instance)
+			return m;
+	return NULL;
+}
+
+struct mount *
+mount_by_path(const char *path)
+{
+	struct mount *m;
+
+	TAILQ_FOREACH(m, &mounts, link)
+		if (strcmp(m->row.path, path) == 0)
+			return m;
+	return NULL;
+}
+
+void
+mount_foreach(void (*f)(struct mount *, void *), void *arg)
+{
+	struct mount *m, *next;
+
+	for (m = TAILQ_FIRST(&mounts); m != NULL; m = next) {
+		next = TAILQ_NEXT(m, link);
+		f(m, arg);
+	}
+}
+
+struct mount *
+mount_new(void)
+{
+	struct mount *m;
+
+	if ((m = calloc(1, sizeof(*m))) == NULL)
+		return NULL;
+	TAILQ_INIT(&m->waits);
+	TAILQ_INIT(&m->asks);
+	TAILQ_INIT(&m->jobs);
+	return m;
+}
+
+void
+mount_free(struct mount *m)
+{
+	journal_free(m);
+	mount_row_free(&m->row);
+	free(m);
+}
+
+void
+mount_ready(struct mount *m)
+{
+	TAILQ_INSERT_TAIL(&mounts, m, link);
+	/* Its fuse may have come first, after a restart of this process. */
+	if ((m->fuse = role_peer(ROLE_FUSE, m->instance)) != NULL)
+		chan_resume(m->fuse);
+	m->notify = role_peer(ROLE_NOTIFY, m->instance);
+}
+
+void
+mount_started(struct mount *m)
+{
+	jobs_mount_started(m);
+}
+
+int
+parent_start_notify(struct mount *m)
+{
+	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
+		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
+		(uint8_t)m->instance };
+
+	return chan_send(role_parent(), IMSG_MANIFEST_PARENT_NOTIFY, 0, -1, b,
+	    sizeof(b));
+}
+
+/* ---- from the parent ------------------------------------------------------------------- */
+
+static int
+get_str16(struct ibuf *body, char *out, size_t size)
+{
+	uint16_t len;
+
+	if (ibuf_get_n16(body, &len) == -1 || len >= size ||
+	    ibuf_get(body, out, len) == -1 || memchr(out, '\0', len) != NULL)
+		return -1;
+	out[len] = '\0';
+	return 0;
+}
+
+static int
+on_config(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	uint64_t stash_bytes;
+	uint32_t stash_days;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n64(body, &stash_bytes) == -1 ||
+	    ibuf_get_n32(body, &stash_days) == -1 ||
+	    ibuf_get_n64(body, &node_bytes) == -1 || ibuf_size(body) != 0)
+		return -1;
+	stash_limits(stash_bytes, stash_days);
+	configured = 1;
+	return 0;
+}
+
+static int
+on_mount(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount_req req;
+
+	(void)ch;
+	(void)im;
+	if (mount_req_recv(body, &req) == -1)
+		return -1;
+	return mount_begin(id, &req);
+}
+
+static int
+on_gone(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m;
+	uint32_t instance;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
+		return -1;
+	if ((m = mount_by_instance(instance)) == NULL)
+		return 0;
+	jobs_mount_gone(m);
+	ask_mount_gone(m);
+	mount_reset(m);
+	TAILQ_REMOVE(&mounts, m, link);
+	mount_free(m);
+	return 0;
+}
+
+static int
+on_client(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	uint32_t uid, gid, pid;
+
+	(void)ch;
+	(void)id;
+	if (ibuf_get_n32(body, &uid) == -1 || ibuf_get_n32(body, &gid) == -1 ||
+	    ibuf_get_n32(body, &pid) == -1 || ibuf_size(body) != 0)
+		return -1;
+	control_client(imsg_get_fd(im), uid, gid, pid);
+	return 0;
+}
+
+static int
+on_done(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	char what[1024], warning[1024];
+	uint32_t error, instance;
+
+	(void)ch;
+	(void)im;
+	if (ibuf_get_n32(body, &error) == -1 ||
+	    get_str16(body, what, sizeof(what)) == -1 ||
+	    get_str16(body, warning, sizeof(warning)) == -1 ||
+	    ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
+		return -1;
+	control_parent_done(id, (int)error, what, warning, instance);
+	return 0;
+}
+
+static int
+on_status(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	(void)ch;
+	(void)body;
+	control_parent_status(id, imsg_get_fd(im));
+	return 0;
+}
+
+/* ---- from fuse --------------------------------------------------------------------------- */
+
+static int
+on_segment(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint64_t first;
+
+	(void)id;
+	if (ibuf_get_n64(body, &first) == -1 || ibuf_size(body) != 0)
+		return -1;
+	if (m == NULL)
+		return 0;
+	return journal_segment(m, first, imsg_get_fd(im));
+}
+
+static int
+on_hello(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint8_t mount[16];
+	uint64_t end;
+
+	(void)id;
+	(void)im;
+	if (ibuf_get(body, mount, sizeof(mount)) == -1 ||
+	    ibuf_get_n64(body, &end) == -1 || ibuf_size(body) != 0)
+		return -1;
+	if (m == NULL)
+		return 0;
+	return mount_hello(m, mount, end);
+}
+
+static int
+on_ctl(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint64_t session, offset;
+	uint32_t uid, gid, len;
+
+	(void)id;
+	(void)im;
+	if (ibuf_get_n64(body, &session) == -1 ||
+	    ibuf_get_n32(body, &uid) == -1 || ibuf_get_n32(body, &gid) == -1 ||
+	    ibuf_get_n64(body, &offset) == -1 ||
+	    ibuf_get_n32(body, &len) == -1 || ibuf_size(body) != len)
+		return -1;
+	if (m != NULL)
+		control_ctl(m, session, uid, gid, offset, ibuf_data(body), len);
+	return 0;
+}
+
+static int
+on_ctl_close(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint64_t session;
+
+	(void)id;
+	(void)im;
+	if (ibuf_get_n64(body, &session) == -1 || ibuf_size(body) != 0)
+		return -1;
+	if (m != NULL)
+		control_ctl_close(m, session);
+	return 0;
+}
+
+/* ---- who may send what ---------------------------------------------------------------------- */
+
+#define RULE(type, from, fd, min, max, f)                                      \
+	{ IMSG_##type, ROLE_##from, CHAN_##fd, min, max, f, #type }
+
+static const struct msg_rule rules[] = {
+	RULE(PARENT_MANIFEST_CONFIG, PARENT, NOFD, 20, 20, on_config),
+	RULE(PARENT_MANIFEST_MOUNT, PARENT, NOFD, 16, 16384, on_mount),
+	RULE(PARENT_MANIFEST_GONE, PARENT, NOFD, 4, 4, on_gone),
+	RULE(PARENT_MANIFEST_CLIENT, PARENT, FD, 12, 12, on_client),
+	RULE(PARENT_MANIFEST_DONE, PARENT, NOFD, 12, 4096, on_done),
+	RULE(PARENT_MANIFEST_STATUS_RES, PARENT, FD, 0, 0, on_status),
+	RULE(FUSE_MANIFEST_SEGMENT, FUSE, FD, 8, 8, on_segment),
+	RULE(FUSE_MANIFEST_HELLO, FUSE, NOFD, 24, 24, on_hello),
+	RULE(FUSE_MANIFEST_LOAD, FUSE, NOFD, 16, 16384, load_dir),
+	RULE(FUSE_MANIFEST_OBJECT, FUSE, NOFD, 16, 16, load_object),
+	RULE(FUSE_MANIFEST_CHUNKS, FUSE, NOFD, 50, 8192, load_chunks),
+	RULE(FUSE_MANIFEST_SYNC_RES, FUSE, NOFD, 8, 8, ask_sync_res),
+	RULE(FUSE_MANIFEST_OPEN_RES, FUSE, MAYFD, 5, 5, ask_open_res),
+	RULE(FUSE_MANIFEST_RELOAD_RES, FUSE, NOFD, 8, 8, ask_reload_res),
+	RULE(FUSE_MANIFEST_SWITCHED, FUSE, FD, 4, 4, ask_switched),
+	RULE(FUSE_MANIFEST_CACHE_PUT_RES, FUSE, NOFD, 4, 4, ask_cache_put_res),
+	RULE(FUSE_MANIFEST_CTL, FUSE, NOFD, 28, PROC_MAX_BODY, on_ctl),
+	RULE(FUSE_MANIFEST_CTL_CLOSE, FUSE, NOFD, 8, 8, on_ctl_close),
+	RULE(NOTIFY_MANIFEST_TOLD, NOTIFY, NOFD, 8, 8, ask_told),
+	RULE(FETCH_API_RES, FETCH, MAYFD, 13, 8192, server_api_res),
+	RULE(FETCH_HASH_RES, FETCH, MAYFD, 32, 64, server_hash_res),
+	RULE(FETCH_UPLOAD_PROGRESS, FETCH, NOFD, 20, 20,
+	    server_upload_progress),
+	RULE(FETCH_UPLOAD_RES, FETCH, MAYFD, 6, 8192, server_upload_res),
+};
+
+/* ---- peers ------------------------------------------------------------------------------------ */
+
+static void
+peer_up(struct chan *ch)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+
+	switch (chan_role(ch)) {
+	case ROLE_FUSE:
+		if (m != NULL) {
+			m->fuse = ch;
+			m->started = 0;
+		} else
+			chan_pause(ch); /* until mount_ready() */
+		break;
+	case ROLE_NOTIFY:
+		if (m != NULL) {
+			m->notify = ch;
+			ask_notify_up(m);
+		}
+		break;
+	case ROLE_FETCH:
+		server_fetch_up(ch);
+		break;
+	}
+}
+
+static void
+peer_down(struct chan *ch)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+
+	switch (chan_role(ch)) {
+	case ROLE_FUSE:
+		load_fuse_down(ch);
+		if (m != NULL && m->fuse == ch) {
+			m->fuse = NULL;
+			m->started = 0;
+			journal_forget(m);
+			control_fuse_down(m);
+		}
+		break;
+	case ROLE_NOTIFY:
+		if (m != NULL && m->notify == ch) {
+			m->notify = NULL;
+			ask_notify_down(m);
+		}
+		break;
+	case ROLE_FETCH:
+		server_fetch_down(ch);
+		break;
+	}
+}
+
+/* ---- the role ---------------------------------------------------------------------------------- */
+
+static int
+is_configured(void)
+{
+	return configured;
+}
+
+static void
+trim(int fd, short what, void *arg)
+{
+	struct timeval tv = { NODE_TRIM_S, 0 };
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (db_begin(manifest_db) == 0) {
+		if (db_node_trim(manifest_db, node_bytes) == -1 ||
+		    db_commit(manifest_db) == -1)
+			db_rollback(manifest_db);
+	}
+	evtimer_add(trim_event, &tv);
+}
+
+static int
+start(void)
+{
+	struct timeval tv = { NODE_TRIM_S, 0 };
+
+	umask(077);
+	if ((manifest_db = db_open(DB_FILE)) == NULL)
+		return -1;
+	trim_event = evtimer_new(proc_base(), trim, NULL);
+	if (trim_event == NULL || evtimer_add(trim_event, &tv) == -1)
+		return -1;
+	return 0;
+}
+
+static void
+stop(void)
+{
+	db_close(manifest_db);
+	manifest_db = NULL;
+}
+
+const struct role_def manifest_role = {
+	.role = ROLE_MANIFEST,
+	.rules = rules,
+	.nrules = sizeof(rules) / sizeof(rules[0]),
+	.configured = is_configured,
+	.start = start,
+	.peer_up = peer_up,
+	.peer_down = peer_down,
+	.stop = stop,
+};
