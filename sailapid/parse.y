@@ -141,8 +141,8 @@ limit: CONNECTIONS count {
 		    "connections per peer");
 	}
 	| BODY SIZE bytes {
-		if ($3 < 1024 || $3 > (int64_t)16 << 30)
-			conf_lex_error(&p->lex, "body size: not 1K to 16G");
+		if ($3 < 1024 || $3 > (int64_t)1 << 30)
+			conf_lex_error(&p->lex, "body size: not 1K to 1G");
 		p->conf->max_body = (uint64_t)$3;
 	}
 	| IDLE seconds {

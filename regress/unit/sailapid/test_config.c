@@ -176,7 +176,7 @@ test_refused(void **state)
 		{ "url life 0", "url life: not 1 to 604800" },
 		{ "url life 1K", "a time is expected" },
 		{ "limits { idle 0 }", "idle: not 1 to 86400" },
-		{ "limits { body size 5 }", "body size: not 1K to 16G" },
+		{ "limits { body size 5 }", "body size: not 1K to 1G" },
 		{ "limits { body size 5h }", "a size is expected" },
 		{ "limits { connections 0 }", "connections: not 1" },
 		{ "nonsense", "1: syntax error" },

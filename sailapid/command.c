@@ -1,0 +1,126 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * command: runs the commands of sailapid(8) in a child without root's rights.
+ */
+#include <sys/wait.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/hash.h"
+#include "lib/log.h"
+#include "sailapid/command.h"
+#include "sailapid/db.h"
+#include "sailapid/privileged.h"
+
+static int
+run_init(char **a, int n)
+{
+	(void)n;
+	return db_init_org("/", a[0]);
+}
+
+static int
+run_create(char **a, int n)
+{
+	return db_key_create("/", a[0], a[1], n > 2 ? a[2] : "");
+}
+
+static int
+run_list(char **a, int n)
+{
+	(void)n;
+	return db_key_list("/", a[0]);
+}
+
+static int
+run_revoke(char **a, int n)
+{
+	(void)n;
+	return db_key_revoke("/", a[0], a[1]);
+}
+
+static const struct command {
+	const char *words[2];
+	int min, max; /* operands */
+	int makes;    /* the folder of the database */
+	int (*run)(char **, int);
+} commands[] = {
+	{ { "init", NULL }, 1, 1, 1, run_init },
+	{ { "key", "create" }, 2, 3, 0, run_create },
+	{ { "key", "list" }, 1, 1, 0, run_list },
+	{ { "key", "revoke" }, 2, 2, 0, run_revoke },
+};
+
+const char *const command_usage[] = { "init org", "key create org role [name]",
+	"key list org", "key revoke org id", NULL };
+
+/* skip: how many words name it. */
+static const struct command *
+find(int argc, char **argv, int *skip)
+{
+	const struct command *c;
+	size_t i;
+
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		c = &commands[i];
+		*skip = c->words[1] == NULL ? 1 : 2;
+		if (argc - *skip < c->min || argc - *skip > c->max ||
+		    strcmp(argv[0], c->words[0]) != 0)
+			continue;
+		if (*skip == 1 || strcmp(argv[1], c->words[1]) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+int
+command_known(int argc, char **argv)
+{
+	int skip;
+
+	return find(argc, argv, &skip) != NULL;
+}
+
+int
+command_run(const struct config *conf, int argc, char **argv)
+{
+	const struct command *c;
+	int skip, status;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+
+	if ((c = find(argc, argv, &skip)) == NULL ||
+	    config_user(conf, CONF_META, &uid, &gid) == -1 ||
+	    (c->makes && privileged_folder(conf->database, uid, gid) == -1))
+		return 1;
+	/* What is looked for in /etc, now. */
+	hash_init();
+	tzset();
+	fflush(stdout);
+	if ((pid = fork()) == -1) {
+		log_warn("fork");
+		return 1;
+	}
+	if (pid == 0) {
+		privileged_become(conf->database, uid, gid);
+		status = c->run(argv + skip, argc - skip) == 0 ? 0 : 1;
+		if (fflush(stdout) == EOF) {
+			log_warn("standard output");
+			status = 1;
+		}
+		_exit(status);
+	}
+	while (waitpid(pid, &status, 0) == -1)
+		if (errno != EINTR) {
+			log_warn("waitpid");
+			return 1;
+		}
+	if (WIFSIGNALED(status))
+		log_warnx("%s: killed by signal %d", argv[0],
+		    WTERMSIG(status));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}

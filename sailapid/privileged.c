@@ -1,0 +1,299 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * privileged: folders, sockets, the store's secret: what the parent of
+ * sailapid(8) does as root.
+ */
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailapid/privileged.h"
+
+#define BACKLOG 1024
+
+static int
+is_empty(int fd)
+{
+	struct dirent *e;
+	int copy, n = 0;
+	DIR *d;
+
+	copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (copy == -1 || (d = fdopendir(copy)) == NULL) {
+		if (copy != -1)
+			close(copy);
+		return 0;
+	}
+	while (n <= 2 && (e = readdir(d)) != NULL)
+		n++;
+	closedir(d);
+	return n <= 2;
+}
+
+/* The folder name in at, made when it is missing; *made says so. */
+static int
+enter(int at, const char *name, mode_t mode, int *made)
+{
+	int fd;
+
+	*made = 0;
+	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd != -1 || errno != ENOENT)
+		return fd;
+	if (mkdirat(at, name, mode) == -1)
+		return -1;
+	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* The umask may have taken too much. */
+	if (fd != -1 && fchmod(fd, mode) == -1) {
+		close(fd);
+		return -1;
+	}
+	*made = 1;
+	return fd;
+}
+
+static int
+own(int fd, const char *path, int made, uid_t uid, gid_t gid)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		goto fail;
+	if (!made && st.st_uid != uid && !(st.st_uid == 0 && is_empty(fd))) {
+		log_warnx("%s: belongs to user %u, not to %u", path,
+		    st.st_uid, uid);
+		return -1;
+	}
+	if ((st.st_uid != uid || st.st_gid != gid) &&
+	    fchown(fd, uid, gid) == -1)
+		goto fail;
+	if ((st.st_mode & 07777) != 0700 && fchmod(fd, 0700) == -1)
+		goto fail;
+	return 0;
+
+fail:
+	log_warn("%s", path);
+	return -1;
+}
+
+int
+privileged_folder(const char *path, uid_t uid, gid_t gid)
+{
+	char name[NAME_MAX + 1];
+	const char *p = path;
+	int at, fd, made = 0, ret;
+	size_t len;
+
+	if ((at = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1) {
+		log_warn("/");
+		return -1;
+	}
+	for (p += strspn(p, "/"); *p != '\0'; p += strspn(p, "/")) {
+		len = strcspn(p, "/");
+		if (len > NAME_MAX)
+			len = NAME_MAX;
+		memcpy(name, p, len);
+		name[len] = '\0';
+		p += len;
+		fd = enter(at, name, p[strspn(p, "/")] == '\0' ? 0700 : 0711,
+		    &made);
+		close(at);
+		if ((at = fd) != -1)
+			continue;
+		if (errno == ELOOP || errno == ENOTDIR)
+			log_warnx("%.*s: is not a folder, or a symbolic link, "
+			    "which is not followed", (int)(p - path), path);
+		else
+			log_warn("%.*s", (int)(p - path), path);
+		return -1;
+	}
+	ret = own(at, path, made, uid, gid);
+	close(at);
+	return ret;
+}
+
+int
+privileged_listen(const struct conf_listen *l, uint16_t *port)
+{
+	struct conf_listen got = { .len = sizeof(got.addr) };
+	char where[128], text[16];
+	int fd, on = 1;
+
+	config_listen_text(l, where, sizeof(where));
+	fd = socket(l->addr.sa.sa_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
+	    bind(fd, &l->addr.sa, l->len) == -1 || listen(fd, BACKLOG) == -1 ||
+	    getsockname(fd, &got.addr.sa, &got.len) == -1) {
+		log_warn("listen on %s", where);
+		goto fail;
+	}
+	*port = config_listen_port(&got);
+	snprintf(text, sizeof(text), "%u\n", *port);
+	if (l->port_file != NULL && privileged_write(l->port_file, text) == -1)
+		goto fail;
+	return fd;
+
+fail:
+	if (fd != -1)
+		close(fd);
+	return -1;
+}
+
+static int
+write_new(const char *path, const char *text, mode_t mode)
+{
+	size_t len = strlen(text);
+	int fd, ok;
+
+	/* What a crash left. */
+	if (unlink(path) == -1 && errno != ENOENT)
+		return -1;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    mode);
+	if (fd == -1)
+		return -1;
+	ok = fchmod(fd, mode) == 0 && write(fd, text, len) == (ssize_t)len &&
+	    fsync(fd) == 0;
+	close(fd);
+	if (!ok)
+		(void)unlink(path);
+	return ok ? 0 : -1;
+}
+
+static int
+write_file(const char *path, const char *text, mode_t mode)
+{
+	char tmp[PATH_MAX];
+
+	if (snprintf(tmp, sizeof(tmp), "%s.new", path) >= (int)sizeof(tmp))
+		errno = ENAMETOOLONG;
+	else if (write_new(tmp, text, mode) == 0) {
+		if (rename(tmp, path) == 0)
+			return 0;
+		(void)unlink(tmp);
+	}
+	log_warn("%s", path);
+	return -1;
+}
+
+int
+privileged_write(const char *path, const char *text)
+{
+	return write_file(path, text, 0644);
+}
+
+/* ---- the secret ---------------------------------------------------------- */
+
+static void
+random_hex(char *out, size_t digits)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char b[SECRET_LEN / 2];
+	size_t i;
+
+	if (getrandom(b, digits / 2, 0) != (ssize_t)(digits / 2))
+		fatal("getrandom");
+	for (i = 0; i < digits; i++)
+		out[i] = hex[i % 2 == 0 ? b[i / 2] >> 4 : b[i / 2] & 15];
+	out[digits] = '\0';
+	explicit_bzero(b, sizeof(b));
+}
+
+static int
+parse_secret(char *text, struct store_secret *s)
+{
+	char *nl = strchr(text, '\n'), *end;
+
+	if (nl == NULL || (end = strchr(nl + 1, '\n')) == NULL ||
+	    end[1] != '\0')
+		return -1;
+	*nl = *end = '\0';
+	if (strlen(text) != sizeof(s->access_key) - 1 ||
+	    strlen(nl + 1) != SECRET_LEN ||
+	    strspn(nl + 1, "0123456789abcdef") != SECRET_LEN)
+		return -1;
+	strlcpy(s->access_key, text, sizeof(s->access_key));
+	strlcpy(s->secret, nl + 1, sizeof(s->secret));
+	return 0;
+}
+
+static int
+read_secret(int fd, const char *path, struct store_secret *s)
+{
+	char text[256];
+	struct stat st;
+	ssize_t n;
+	int ret = -1;
+
+	if (fstat(fd, &st) == -1)
+		log_warn("%s", path);
+	else if (!S_ISREG(st.st_mode) || st.st_uid != 0 ||
+	    (st.st_mode & 077) != 0)
+		log_warnx("%s: must be a file of root's, mode 0600", path);
+	else if ((n = read(fd, text, sizeof(text) - 1)) == -1)
+		log_warn("%s", path);
+	else {
+		text[n] = '\0';
+		if ((ret = parse_secret(text, s)) == -1)
+			log_warnx("%s: is not a key file of the store", path);
+		explicit_bzero(text, sizeof(text));
+	}
+	return ret;
+}
+
+int
+privileged_secret(const char *path, struct store_secret *s)
+{
+	char text[256];
+	int fd, ret;
+
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd != -1) {
+		ret = read_secret(fd, path, s);
+		close(fd);
+		return ret;
+	}
+	if (errno != ENOENT) {
+		log_warn("%s", path);
+		return -1;
+	}
+	strlcpy(s->access_key, "SAIL", sizeof(s->access_key));
+	random_hex(s->access_key + 4, sizeof(s->access_key) - 1 - 4);
+	random_hex(s->secret, SECRET_LEN);
+	snprintf(text, sizeof(text), "%s\n%s\n", s->access_key, s->secret);
+	ret = write_file(path, text, 0600);
+	explicit_bzero(text, sizeof(text));
+	return ret;
+}
+
+void
+privileged_become(const char *folder, uid_t uid, gid_t gid)
+{
+	int fd = open(folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd == -1 || fchdir(fd) == -1 || chroot(".") == -1 ||
+	    chdir("/") == -1)
+		fatal("%s", folder);
+	close(fd);
+	if (uid == 0 || gid == 0)
+		fatalx("%s: its user must not be root", folder);
+	if (setgroups(0, NULL) == -1 || setresgid(gid, gid, gid) == -1 ||
+	    setresuid(uid, uid, uid) == -1 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		fatal("user %u", uid);
+	if (setuid(0) != -1 || setgid(0) != -1)
+		fatalx("root can be had back");
+}

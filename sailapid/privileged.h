@@ -1,0 +1,40 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * privileged: every act of sailapid(8) that needs root, but for the start of
+ * its roles.  In the parent.  All return -1 after a message.
+ */
+#ifndef SAILAPID_PRIVILEGED_H
+#define SAILAPID_PRIVILEGED_H
+
+#include "sailapid/config.h"
+
+/*
+ * The folder path, with mode 0700 and that owner; what is missing above it is
+ * made with mode 0711.  No symbolic link is followed.  A folder that is
+ * another's is refused, unless it is root's and empty.
+ */
+int privileged_folder(const char *path, uid_t, gid_t);
+
+/* A listening socket; the port that it got goes to *port and its port file. */
+int privileged_listen(const struct conf_listen *, uint16_t *port);
+
+/* Writes a short text, whole or not at all; readable for all. */
+int privileged_write(const char *path, const char *text);
+
+#define SECRET_LEN 64
+struct store_secret {
+	char access_key[24 + 1], secret[SECRET_LEN + 1];
+};
+/*
+ * Reads the store's keys from path, which must be root's and closed to others;
+ * makes them when the file is missing.
+ */
+int privileged_secret(const char *path, struct store_secret *);
+
+/*
+ * In a child: into the folder as root directory, and the user, for good.
+ * fatal when anything of it fails.
+ */
+void privileged_become(const char *folder, uid_t, gid_t);
+
+#endif
