@@ -23,6 +23,7 @@ extern struct store store;
 
 enum s3_stage {
 	S3_NEW = 0, /* no part of it was looked at */
+	S3_HEADERS, /* it will be, when its body has been read away */
 	S3_BODY,    /* an object comes in */
 	S3_DRAIN,   /* refused; the body is read to its end first */
 	S3_WORKING, /* suspended, a worker has it */

@@ -79,8 +79,7 @@ must_drain(struct s3_request *r)
 	uint64_t n;
 	char *e;
 
-	if (strcmp(r->method, "PUT") != 0 ||
-	    httpd_header(r->conn, "Content-Length", &len) != 1 ||
+	if (httpd_header(r->conn, "Content-Length", &len) != 1 ||
 	    httpd_header(r->conn, "Expect", NULL) != 0)
 		return 0;
 	end = len + strlen(len);
@@ -475,7 +474,15 @@ s3_handle(void *arg, struct MHD_Connection *c, const char *method,
 		if (strlcpy(r->method, method, sizeof(r->method)) >=
 		    sizeof(r->method))
 			strlcpy(r->method, "?", sizeof(r->method));
-		return first_call(r);
+		if (strcmp(r->method, "PUT") == 0)
+			return first_call(r);
+		/* Answered at once it would end the connection. */
+		r->stage = S3_HEADERS;
+		return MHD_YES;
+	case S3_HEADERS:
+		if (*size == 0)
+			return first_call(r);
+		break;
 	case S3_BODY:
 		return *size > 0 ? s3_put_data(r, data, size) : s3_put_end(r);
 	case S3_DRAIN:
