@@ -129,11 +129,11 @@ entry_get(struct rbuf *r, struct entry *e)
 		return;
 	if (!hash_is_zero(&e->xattr_node))
 		rbuf_fail(r, "delta: entry with a node of attributes");
-	if (e->type == ENTRY_DIR && (!hash_is_zero(&e->root) || e->files != 0 ||
-	    e->bytes != 0))
+	if (e->type == ENTRY_DIR &&
+	    (!hash_is_zero(&e->root) || e->files != 0 || e->bytes != 0))
 		rbuf_fail(r, "delta: entry of a directory with a root");
-	if (e->type == ENTRY_FILE && (e->size != 0 ||
-	    e->chunk_shift != CHUNK_SHIFT_MIN))
+	if (e->type == ENTRY_FILE &&
+	    (e->size != 0 || e->chunk_shift != CHUNK_SHIFT_MIN))
 		rbuf_fail(r, "delta: entry of a file with a size");
 }
 
@@ -145,8 +145,7 @@ flush(struct delta_writer *dw)
 {
 	if (dw->error == 0 && dw->w.error != 0)
 		dw->error = dw->w.error;
-	if (dw->error == 0 &&
-	    dw->sink(dw->arg, dw->w.data, dw->w.len) == -1)
+	if (dw->error == 0 && dw->sink(dw->arg, dw->w.data, dw->w.len) == -1)
 		dw->error = errno != 0 ? errno : EIO;
 	dw->w.len = 0;
 	if (dw->error != 0) {
@@ -157,9 +156,8 @@ flush(struct delta_writer *dw)
 }
 
 int
-delta_begin(struct delta_writer *dw,
-    int (*sink)(void *, const void *, size_t), void *arg,
-    const struct hash *commits, uint32_t ncommits, uint32_t ncontext,
+delta_begin(struct delta_writer *dw, int (*sink)(void *, const void *, size_t),
+    void *arg, const struct hash *commits, uint32_t ncommits, uint32_t ncontext,
     uint32_t nops)
 {
 	uint32_t i;
@@ -336,11 +334,11 @@ except_order(struct rbuf *r, const struct delta_except *x, uint32_t i,
 {
 	if (x[i].len == 0)
 		rbuf_fail(r, "delta: exception without a path");
-	else if (i > 0 && path_cmp(x[i - 1].path, x[i - 1].len, x[i].path,
-	    x[i].len) >= 0)
+	else if (i > 0 &&
+	    path_cmp(x[i - 1].path, x[i - 1].len, x[i].path, x[i].len) >= 0)
 		rbuf_fail(r, "delta: exceptions not in order");
-	else if (*closed != NULL && path_is_below(x[i].path, x[i].len,
-	    (*closed)->path, (*closed)->len))
+	else if (*closed != NULL &&
+	    path_is_below(x[i].path, x[i].len, (*closed)->path, (*closed)->len))
 		rbuf_fail(r, "delta: exception below one that ends there");
 	else if (!with_seen || !x[i].seen.present || !x[i].seen.is_dir)
 		*closed = &x[i];
@@ -375,8 +373,7 @@ ref_get(struct rbuf *r, const struct delta *d, struct tree_ref *ref,
 			(void)seen_decode(r, &x[i].seen);
 		if (r->error == NULL)
 			except_order(r, x, i, &closed, with_seen);
-		if (r->error == NULL &&
-		    x[i].len + 1 + ref->len > SAIL_PATH_MAX)
+		if (r->error == NULL && x[i].len + 1 + ref->len > SAIL_PATH_MAX)
 			rbuf_fail(r, "delta: path of an exception too long");
 	}
 }
@@ -500,8 +497,9 @@ ops_get(struct rbuf *r, struct delta *d)
 			rbuf_fail(r, "delta: operations not in order");
 			return;
 		}
-		if (closed != NULL && path_is_below(op->path, op->len,
-		    closed->path, closed->len)) {
+		if (closed != NULL &&
+		    path_is_below(op->path, op->len, closed->path,
+			closed->len)) {
 			if (op->kind == DELTA_PUT || op->kind == DELTA_ATTR)
 				rbuf_fail(r,
 				    "delta: operation below what is gone");
@@ -529,7 +527,10 @@ path_depth(const uint8_t *path, size_t len)
 static const char *
 context_check(const struct delta *d)
 {
-	struct { const uint8_t *path; size_t len; } stack[SAIL_DEPTH_MAX + 1];
+	struct {
+		const uint8_t *path;
+		size_t len;
+	} stack[SAIL_DEPTH_MAX + 1];
 	const struct delta_op *op;
 	const struct delta_context *c;
 	const uint8_t *path;
@@ -540,8 +541,9 @@ context_check(const struct delta *d)
 	while (ic < d->ncontext || io < d->nops) {
 		c = ic < d->ncontext ? &d->context[ic] : NULL;
 		op = io < d->nops ? &d->ops[io] : NULL;
-		order = c == NULL ? 1 : op == NULL ? -1 :
-		    path_cmp(c->path, c->len, op->path, op->len);
+		order = c == NULL ? 1
+		    : op == NULL  ? -1
+				 : path_cmp(c->path, c->len, op->path, op->len);
 		both = order == 0;
 		path = order <= 0 ? c->path : op->path;
 		len = order <= 0 ? c->len : op->len;
@@ -549,7 +551,7 @@ context_check(const struct delta *d)
 		io += order >= 0;
 		while (n > 0 &&
 		    !path_is_below(path, len, stack[n - 1].path,
-		    stack[n - 1].len))
+			stack[n - 1].len))
 			n--;
 		push = order < 0 || leaves_dir(op);
 		if (order >= 0 && delta_op_puts(op) &&
@@ -594,8 +596,8 @@ delta_decode(const uint8_t *data, size_t len, const char **why)
 	d->ncommits = rbuf_u32(&r);
 	d->ncontext = rbuf_u32(&r);
 	d->nops = rbuf_u32(&r);
-	if (r.error == NULL && (d->ncommits > DELTA_MAX_COMMITS ||
-	    d->nops > DELTA_MAX_OPS))
+	if (r.error == NULL &&
+	    (d->ncommits > DELTA_MAX_COMMITS || d->nops > DELTA_MAX_OPS))
 		rbuf_fail(&r, "delta: too many commits or operations");
 	if (r.error == NULL)
 		commits_get(&r, d);

@@ -42,10 +42,10 @@ struct delta_except {
  */
 
 enum delta_kind {
-	DELTA_PUT = 1,	  /* a whole entry */
-	DELTA_ATTR = 2,	  /* attributes of a file or directory */
+	DELTA_PUT = 1,    /* a whole entry */
+	DELTA_ATTR = 2,   /* attributes of a file or directory */
 	DELTA_DELETE = 3, /* not a directory */
-	DELTA_TREE = 4	  /* delete tree: a directory as seen */
+	DELTA_TREE = 4    /* delete tree: a directory as seen */
 };
 
 struct delta_op {
@@ -120,9 +120,10 @@ struct delta_writer {
 	uint32_t ncontext, nops; /* still to come */
 	int error;
 };
-int delta_begin(struct delta_writer *, int (*sink)(void *, const void *, size_t),
-    void *arg, const struct hash *commits, uint32_t ncommits,
-    uint32_t ncontext, uint32_t nops);
+int delta_begin(struct delta_writer *,
+    int (*sink)(void *, const void *, size_t), void *arg,
+    const struct hash *commits, uint32_t ncommits, uint32_t ncontext,
+    uint32_t nops);
 int delta_add_context(struct delta_writer *, const struct delta_context *);
 int delta_add_op(struct delta_writer *, const struct delta_op *);
 int delta_end(struct delta_writer *); /* frees what the writer holds */

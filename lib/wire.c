@@ -103,8 +103,7 @@ wire_nodes_req_encode(struct wbuf *w, const struct wire_nodes_req *q)
 }
 
 const char *
-wire_nodes_req_decode(const uint8_t *data, size_t len,
-    struct wire_nodes_req *q)
+wire_nodes_req_decode(const uint8_t *data, size_t len, struct wire_nodes_req *q)
 {
 	struct rbuf r;
 	uint8_t have;
@@ -255,8 +254,7 @@ wire_chunks_decode(const uint8_t *data, size_t len, struct wire_chunk **chunks,
 	count = rbuf_u32(&r);
 	if (r.error == NULL && count > WIRE_BATCH_MAX)
 		rbuf_fail(&r, "chunks: too many at once");
-	if (r.error == NULL &&
-	    rbuf_left(&r) != (size_t)count * (HASH_LEN + 4))
+	if (r.error == NULL && rbuf_left(&r) != (size_t)count * (HASH_LEN + 4))
 		rbuf_fail(&r, "chunks: length is not that of the count");
 	if (r.error != NULL)
 		return r.error;
@@ -542,8 +540,8 @@ wire_spans_decode(const uint8_t *data, size_t len, struct wire_span **spans,
 	*n = 0;
 	head_decode(&r, data, len, WIRE_SPANS);
 	count = rbuf_u32(&r);
-	if (r.error == NULL && (count > WIRE_BATCH_MAX ||
-	    count > rbuf_left(&r) / SPAN_MIN_LEN))
+	if (r.error == NULL &&
+	    (count > WIRE_BATCH_MAX || count > rbuf_left(&r) / SPAN_MIN_LEN))
 		rbuf_fail(&r, "spans: too many");
 	if (r.error != NULL)
 		return r.error;

@@ -12,7 +12,7 @@
 #include "lib/path.h"
 
 #define WIRE_BUDGET_MAX (8 * 1024 * 1024)
-#define WIRE_BATCH_MAX 4096	/* chunks of one request */
+#define WIRE_BATCH_MAX 4096 /* chunks of one request */
 #define WIRE_URL_MAX 4096
 #define WIRE_CONTENT_TYPE "application/x-sailvol"
 
@@ -26,8 +26,8 @@ struct wire_nodes_req {
 	struct hash commit;
 	int has_have;
 	struct hash have;
-	uint32_t budget;	/* bytes of nodes */
-	uint16_t depth;		/* directories below path: 0 that one alone */
+	uint32_t budget; /* bytes of nodes */
+	uint16_t depth;  /* directories below path: 0 that one alone */
 	const uint8_t *path, *first;
 	size_t path_len, first_len;
 };
@@ -83,8 +83,8 @@ enum wire_presence {
 	WIRE_UPLOAD = 1 /* PUT it to url with the headers */
 };
 struct wire_upload {
-	uint8_t presence; /* enum wire_presence */
-	struct hash object;  /* UPLOAD: hash of the stored bytes */
+	uint8_t presence;             /* enum wire_presence */
+	struct hash object;           /* UPLOAD: hash of the stored bytes */
 	const uint8_t *url, *headers; /* headers: lines "Name: value\n" */
 	size_t url_len, headers_len;
 };
@@ -122,7 +122,7 @@ struct wire_span {
 		uint64_t offset; /* in the span */
 		uint32_t stored, plain;
 		uint8_t codec; /* 0 raw */
-	} *chunks;
+	} * chunks;
 };
 void wire_spans_begin(struct wbuf *, uint32_t n);
 void wire_spans_add(struct wbuf *, const struct wire_span *);

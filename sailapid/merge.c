@@ -95,8 +95,10 @@ find_put(struct merge *m, const struct spot *s, struct put *p)
 		if (op->entry.type != ENTRY_FILE)
 			return 0;
 		if (op->chunks == NULL)
-			return merge_fail(m, EINVAL, "put of a file without "
-			    "chunks", op->path, op->len);
+			return merge_fail(m, EINVAL,
+			    "put of a file without "
+			    "chunks",
+			    op->path, op->len);
 		return chunklist_to_entry(op->chunks, &m->store, &p->e,
 		    &p->chunks);
 	}
@@ -163,8 +165,8 @@ must_walk(const struct dir *b, const struct put *p)
 {
 	if (b->lo < b->hi || (p->on && p->e.type == ENTRY_DIR))
 		return 1;
-	return b->has_head && (b->wipe || b->seen.has_root || b->seen.nx > 0 ||
-	    b->ref.has_root);
+	return b->has_head &&
+	    (b->wipe || b->seen.has_root || b->seen.nx > 0 || b->ref.has_root);
 }
 
 static int
@@ -253,7 +255,8 @@ give(struct merge *m, const struct spot *s, const struct entry *e,
 			    "entry cannot be encoded", NULL, 0);
 			goto done;
 		}
-		res->same = a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+		res->same =
+		    a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 	}
 	if ((res->e = entry_dup(e)) != NULL)
 		rc = 0;
@@ -282,8 +285,8 @@ settle_put(struct merge *m, const struct spot *s, const struct put *p,
 		e.root = o->root;
 		e.files = o->sums.files;
 		e.bytes = o->sums.bytes;
-		if (is_dir(s->head) && !p->replaces && (!equal ||
-		    hash_cmp(&o->root, &s->head->root) != 0)) {
+		if (is_dir(s->head) && !p->replaces &&
+		    (!equal || hash_cmp(&o->root, &s->head->root) != 0)) {
 			e.mtime = later(s->head->mtime, p->e.mtime);
 			e.ctime = later(s->head->ctime, p->e.ctime);
 		}
@@ -306,9 +309,10 @@ settle_made(struct merge *m, const struct spot *s, const struct outcome *o,
 	else if ((c = find_context(m, b)) != NULL)
 		e = c->entry;
 	else
-		return merge_fail(m, EINVAL, "no context of a directory that "
-		    "is to be made again", m->delta->ops[b->lo].path,
-		    b->path_len);
+		return merge_fail(m, EINVAL,
+		    "no context of a directory that "
+		    "is to be made again",
+		    m->delta->ops[b->lo].path, b->path_len);
 	if (node_xattrs_store(&m->store, &e) == -1)
 		return -1;
 	e.root = o->root;
@@ -332,7 +336,7 @@ settle_attr(struct merge *m, const struct spot *s, const struct outcome *o,
 		entry_attr_hash(&op->entry, &w);
 		if (hash_cmp(&h, &w) != 0) {
 			if ((!s->seen.present ||
-			    hash_cmp(&h, &s->seen.attr) != 0) &&
+				hash_cmp(&h, &s->seen.attr) != 0) &&
 			    merge_report(m, &s->below) == -1)
 				return -1;
 			if (set_attributes(m, &e, &op->entry) == -1)
@@ -356,8 +360,9 @@ settle_rest(struct merge *m, const struct dir *parent, const struct spot *s,
 	struct entry e = *s->head;
 	int removed;
 
-	removed = op_removes(s->op) || (s->op == NULL && parent != NULL &&
-	    parent->seen.kind == SCOPE_TREE && s->seen.present);
+	removed = op_removes(s->op) ||
+	    (s->op == NULL && parent != NULL &&
+		parent->seen.kind == SCOPE_TREE && s->seen.present);
 	if (removed && (e.type != ENTRY_DIR || o->empty))
 		return unseen(s) ? merge_report(m, &s->below) : 0;
 	if (e.type == ENTRY_DIR) {
@@ -401,8 +406,10 @@ merge_spot(struct merge *m, const struct dir *parent, struct spot *s,
 		memset(&p, 0, sizeof(p));
 		s->ref = NULL;
 		if (s->op != NULL && !op_removes(s->op)) {
-			(void)merge_fail(m, EINVAL, "operation below what is "
-			    "no directory", s->op->path, s->op->len);
+			(void)merge_fail(m, EINVAL,
+			    "operation below what is "
+			    "no directory",
+			    s->op->path, s->op->len);
 			goto done;
 		}
 	} else if (find_put(m, s, &p) == -1)

@@ -14,8 +14,8 @@ struct merge_in {
 	/* Nodes are read from it; new ones are put into it, also when the
 	   merge is refused or fails: the caller makes that a transaction. */
 	const struct node_store *store;
-	const uint8_t *salt;		/* TREE_SALT_LEN bytes, of the family */
-	const struct entry *head_root;	/* root directory of the head */
+	const uint8_t *salt;           /* TREE_SALT_LEN bytes, of the family */
+	const struct entry *head_root; /* root directory of the head */
 	/*
 	 * The root directory of a commit of the delta's table; *keep is a
 	 * blob that root's views need, or NULL; the merge unrefs it.  0, or -1
@@ -26,8 +26,8 @@ struct merge_in {
 	    struct entry *root, struct blob **keep);
 	void *arg;
 	const struct delta *delta; /* as delta_decode() checks it */
-	int if_unchanged;	   /* refuse where something is overwritten */
-	size_t max_report;	   /* paths to keep of those overwritten */
+	int if_unchanged;          /* refuse where something is overwritten */
+	size_t max_report;         /* paths to keep of those overwritten */
 };
 
 struct merge_path {
@@ -48,7 +48,7 @@ struct merge_out {
 	 * however much is in it.
 	 */
 	uint64_t puts, deletes;
-	uint64_t overwritten;	  /* paths reported, all of them */
+	uint64_t overwritten;     /* paths reported, all of them */
 	struct merge_path *paths; /* ascending by path_cmp, no path twice;
 				     max_report of them at most */
 	size_t npaths;

@@ -88,8 +88,9 @@ merge_check_prefix(const struct delta *d, const void *prefix, size_t len,
 		*path_len = op->len;
 		if (!path_is_below(op->path, op->len, prefix, len))
 			return "operation outside of what the key may see";
-		if (op->len == len && (op->kind != DELTA_ATTR || op->has_tree ||
-		    op->entry.type != ENTRY_DIR))
+		if (op->len == len &&
+		    (op->kind != DELTA_ATTR || op->has_tree ||
+			op->entry.type != ENTRY_DIR))
 			return "operation on the directory of the key itself";
 		if (op->has_ref &&
 		    !path_is_below(op->ref.path, op->ref.len, prefix, len)) {

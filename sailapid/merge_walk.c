@@ -55,8 +55,8 @@ cursor_find(struct cursor *c, const uint8_t *name, size_t len,
 			break;
 		if (c->it == NULL || steps++ == CURSOR_STEPS) {
 			tree_iter_end(c->it);
-			c->it = tree_iter_begin(c->store, c->root, name, len,
-			    0);
+			c->it =
+			    tree_iter_begin(c->store, c->root, name, len, 0);
 			if (c->it == NULL)
 				return -1;
 		}
@@ -120,8 +120,8 @@ names_add(struct names *ns, const uint8_t *p, size_t len)
 	struct name *v;
 	size_t cap;
 
-	if (ns->n > 0 && name_cmp(ns->v[ns->n - 1].p, ns->v[ns->n - 1].len, p,
-	    len) == 0)
+	if (ns->n > 0 &&
+	    name_cmp(ns->v[ns->n - 1].p, ns->v[ns->n - 1].len, p, len) == 0)
 		return 0;
 	if (ns->n == ns->cap) {
 		cap = ns->cap == 0 ? 16 : ns->cap * 2;
@@ -450,15 +450,15 @@ commit_root(struct merge *m, const struct delta_op *op, uint16_t n,
 	struct entry e;
 
 	if (n >= m->delta->ncommits)
-		return merge_fail(m, EINVAL, "reference to no commit",
-		    op->path, op->len);
+		return merge_fail(m, EINVAL, "reference to no commit", op->path,
+		    op->len);
 	if (m->roots[n] == NULL) {
 		if (m->in->commit_root(m->in->arg, &m->delta->commits[n], &e,
-		    &keep) == -1) {
+			&keep) == -1) {
 			if (errno == ENOENT)
 				return merge_fail(m, EINVAL,
-				    "reference to an unknown commit",
-				    op->path, op->len);
+				    "reference to an unknown commit", op->path,
+				    op->len);
 			return -1;
 		}
 		m->roots[n] = entry_dup(&e);
@@ -492,7 +492,7 @@ merge_open_scope(struct merge *m, const struct delta_op *op,
 	for (off = 0; off < ref->len && type == ENTRY_DIR; off += c.len + 1) {
 		c = component(ref->path, ref->len, off);
 		if (tree_lookup(&m->store, &at, c.p, c.len, &e, &keep,
-		    &missing) == -1) {
+			&missing) == -1) {
 			if (errno == ENOENT)
 				goto absent;
 			return -1;
@@ -510,6 +510,8 @@ merge_open_scope(struct merge *m, const struct delta_op *op,
 absent:
 	if (!must)
 		return 0;
-	return merge_fail(m, EINVAL, "reference to a directory that the commit "
-	    "does not have", op->path, op->len);
+	return merge_fail(m, EINVAL,
+	    "reference to a directory that the commit "
+	    "does not have",
+	    op->path, op->len);
 }

@@ -35,10 +35,10 @@ struct dir {
 	size_t len;
 	unsigned int depth;
 	size_t path_len; /* of its path */
-	int has_head;	 /* the head has a directory here */
+	int has_head;    /* the head has a directory here */
 	struct hash head_root;
 	struct scope seen, ref;
-	int wipe;	 /* something else takes its place: all goes */
+	int wipe;        /* something else takes its place: all goes */
 	uint32_t lo, hi; /* operations strictly below */
 };
 
@@ -47,17 +47,17 @@ struct spot {
 	struct dir below; /* the path as a directory, with its name */
 	const struct entry *head;
 	const struct delta_op *op;
-	const struct entry *ref;	  /* what a reference brings */
-	const struct entry *seen_entry;	  /* in the tree as seen */
+	const struct entry *ref;           /* what a reference brings */
+	const struct entry *seen_entry;    /* in the tree as seen */
 	const struct delta_except *seen_x; /* that stands here */
-	int ref_closed;			  /* an exception of it stands here */
+	int ref_closed;                    /* an exception of it stands here */
 	int seen_known;
 	struct seen seen;
 };
 
 struct result {
 	struct entry *e; /* owned; NULL: nothing stands there */
-	int same;	 /* as in the head, byte by byte */
+	int same;        /* as in the head, byte by byte */
 };
 
 /* The names of a directory after the merge. */
@@ -72,7 +72,7 @@ struct merge {
 	struct merge_out *out;
 	const struct delta *delta;
 	struct node_store store; /* in's; remembers which node was missing */
-	struct entry **roots;	 /* of the commits of the table, as needed */
+	struct entry **roots;    /* of the commits of the table, as needed */
 	struct hash empty_root;
 };
 
@@ -88,8 +88,8 @@ int merge_children(struct merge *, const struct dir *, struct outcome *);
 /* Opens a tree of the delta.  A commit that has no directory there is an error
    of op with must, else a tree without names. */
 int merge_open_scope(struct merge *, const struct delta_op *,
-    const struct tree_ref *, const struct delta_except *, uint32_t nx,
-    int must, struct scope *);
+    const struct tree_ref *, const struct delta_except *, uint32_t nx, int must,
+    struct scope *);
 
 /* merge_report.c */
 int merge_report(struct merge *, const struct dir *);

@@ -107,9 +107,14 @@ dec_spans(const uint8_t *data, size_t len)
 static void
 make_nodes_req(struct wbuf *w)
 {
-	struct wire_nodes_req q = { .commit = hash_no(1), .has_have = 1,
-		.have = hash_no(2), .budget = 65536, .depth = 3,
-		.path = U8("a/b"), .path_len = 3, .first = U8("x"),
+	struct wire_nodes_req q = { .commit = hash_no(1),
+		.has_have = 1,
+		.have = hash_no(2),
+		.budget = 65536,
+		.depth = 3,
+		.path = U8("a/b"),
+		.path_len = 3,
+		.first = U8("x"),
 		.first_len = 1 };
 
 	wire_nodes_req_encode(w, &q);
@@ -150,8 +155,10 @@ static void
 make_uploads(struct wbuf *w)
 {
 	struct wire_upload u = { .presence = WIRE_UPLOAD,
-		.object = hash_no(7), .url = U8("http://h/o?s=1"),
-		.url_len = 14, .headers = U8("If-None-Match: *\n"),
+		.object = hash_no(7),
+		.url = U8("http://h/o?s=1"),
+		.url_len = 14,
+		.headers = U8("If-None-Match: *\n"),
 		.headers_len = 17 };
 	struct wire_upload there = { .presence = WIRE_PRESENT };
 
@@ -164,8 +171,11 @@ static void
 make_locate(struct wbuf *w)
 {
 	uint64_t slots[3] = { 0, 5, 9 };
-	struct wire_locate_req q = { .commit = hash_no(1), .path = U8("f"),
-		.path_len = 1, .nslots = 3, .slots = slots };
+	struct wire_locate_req q = { .commit = hash_no(1),
+		.path = U8("f"),
+		.path_len = 1,
+		.nslots = 3,
+		.slots = slots };
 
 	wire_locate_req_encode(w, &q);
 }
@@ -174,13 +184,18 @@ static struct wire_span_chunk span_chunks[2];
 static struct wire_span
 good_span(void)
 {
-	struct wire_span s = { .object = hash_no(1), .offset = 4096,
-		.length = 300, .url = U8("http://h/o"), .url_len = 10,
-		.headers = U8("Range: bytes=4096-4395\n"), .headers_len = 23,
-		.nchunks = 2, .chunks = span_chunks };
+	struct wire_span s = { .object = hash_no(1),
+		.offset = 4096,
+		.length = 300,
+		.url = U8("http://h/o"),
+		.url_len = 10,
+		.headers = U8("Range: bytes=4096-4395\n"),
+		.headers_len = 23,
+		.nchunks = 2,
+		.chunks = span_chunks };
 
-	span_chunks[0] = (struct wire_span_chunk){ 3, hash_no(4), 0, 100, 100,
-		0 };
+	span_chunks[0] =
+	    (struct wire_span_chunk){ 3, hash_no(4), 0, 100, 100, 0 };
 	span_chunks[1] = (struct wire_span_chunk){ UINT64_MAX, hash_no(5), 100,
 		200, 400, 1 };
 	return s;
@@ -345,8 +360,8 @@ static void
 random_flips(void **state)
 {
 	const char *s = getenv("SEED");
-	unsigned int seed = s != NULL ? (unsigned int)strtoul(s, NULL, 0) :
-	    (unsigned int)time(NULL);
+	unsigned int seed = s != NULL ? (unsigned int)strtoul(s, NULL, 0)
+				      : (unsigned int)time(NULL);
 	struct wbuf w;
 	size_t i, n, k, at;
 	uint8_t was[4];
@@ -361,8 +376,9 @@ random_flips(void **state)
 			at = (size_t)random() % (w.len - 3);
 			memcpy(was, w.data + at, 4);
 			for (k = 0; k < 1 + (size_t)random() % 4; k++)
-				w.data[at + k] = random() % 3 == 0 ? 0xff :
-				    (uint8_t)random();
+				w.data[at + k] = random() % 3 == 0
+				    ? 0xff
+				    : (uint8_t)random();
 			(void)decode_copy(&bodies[i], w.data, w.len);
 			memcpy(w.data + at, was, 4);
 		}
@@ -441,8 +457,10 @@ refusals_of_requests(void **state)
 {
 	struct wire_nodes_req q = { .budget = WIRE_BUDGET_MAX + 1 };
 	uint64_t slots[2] = { 4, 4 };
-	struct wire_locate_req l = { .path = U8("f"), .path_len = 1,
-		.nslots = 2, .slots = slots };
+	struct wire_locate_req l = { .path = U8("f"),
+		.path_len = 1,
+		.nslots = 2,
+		.slots = slots };
 	struct wire_chunk c = { .bytes = 0 };
 	struct wbuf w;
 
@@ -493,8 +511,7 @@ refusals_of_bundles(void **state)
 	wbuf_init(&w, 1 << 20);
 	make_bundle(&w);
 	w.data[6] |= 2;
-	assert_string_equal(dec_bundle(w.data, w.len),
-	    "bundle: unknown flags");
+	assert_string_equal(dec_bundle(w.data, w.len), "bundle: unknown flags");
 	w.data[6] &= 1;
 	w.data[10] = 1;
 	assert_string_equal(dec_bundle(w.data, w.len),

@@ -131,8 +131,10 @@ mnode_same(const struct mnode *a, const struct mnode *b)
 int
 mnode_equal(const struct mnode *a, const struct mnode *b)
 {
-	return mnode_same(a, b) && (a->type == 0 || (a->mtime == b->mtime &&
-	    a->ctime == b->ctime && a->fileid == b->fileid));
+	return mnode_same(a, b) &&
+	    (a->type == 0 ||
+		(a->mtime == b->mtime && a->ctime == b->ctime &&
+		    a->fileid == b->fileid));
 }
 
 static struct mnode
@@ -238,9 +240,9 @@ fact_seen(const struct model *m, struct fact *f)
 	if (f->op != NULL)
 		f->seen = f->op->seen;
 	else if (tree != NULL)
-		f->seen = mref_seen(&tree->tree,
-		    m->d->commits[tree->tree.commit],
-		    relative(f->path, tree->path));
+		f->seen =
+		    mref_seen(&tree->tree, m->d->commits[tree->tree.commit],
+			relative(f->path, tree->path));
 	else
 		f->seen_known = fresh;
 }
@@ -270,8 +272,8 @@ fact_put(const struct model *m, struct fact *f)
 		if (strcmp(rel, ref->ref.x[i].path) == 0 ||
 		    mp_below(rel, ref->ref.x[i].path))
 			return;
-	f->put = get(m->d->commits[ref->ref.commit],
-	    join(p, ref->ref.path, rel));
+	f->put =
+	    get(m->d->commits[ref->ref.commit], join(p, ref->ref.path, rel));
 	f->is_put = f->brought = f->put.type != 0;
 	if (f->is_put && f->op != NULL && f->op->kind == M_ATTR &&
 	    f->op->e.type == f->put.type) {
@@ -317,8 +319,9 @@ universe(const struct model *m, struct mtree *u)
 		c = m->d->commits[op->ref.commit];
 		for (k = 0; k < c->n; k++)
 			if (mp_below(c->v[k].path, op->ref.path))
-				add_path(u, join(p, op->path,
-				    relative(c->v[k].path, op->ref.path)));
+				add_path(u,
+				    join(p, op->path,
+					relative(c->v[k].path, op->ref.path)));
 	}
 }
 
@@ -420,8 +423,9 @@ row_attr(struct model *m, struct fact *f)
 		report(m, f);
 	f->result.mode = e->mode;
 	f->result.uid = e->uid;
-	f->result.mtime = f->head.type == ENTRY_FILE ? e->mtime :
-	    later(f->head.mtime, e->mtime);
+	f->result.mtime = f->head.type == ENTRY_FILE
+	    ? e->mtime
+	    : later(f->head.mtime, e->mtime);
 	f->result.ctime = later(f->head.ctime, e->ctime);
 }
 
@@ -464,7 +468,7 @@ settle(struct model *m, struct fact *f, int has_below, int below_differs,
 		if (f->op->e.type == ENTRY_DIR)
 			shown = &f->op->e;
 	} else if ((removes(f->op) ||
-	    (f->op == NULL && f->in_tree && f->seen.type != 0)) &&
+		       (f->op == NULL && f->in_tree && f->seen.type != 0)) &&
 	    !has_below) {
 		if (changed_since(f))
 			report(m, f);

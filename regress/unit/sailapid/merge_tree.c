@@ -126,8 +126,9 @@ content_chunks(uint32_t content)
 		memset(&h, 0, sizeof(h));
 		h.b[0] = (uint8_t)i + 1;
 		memcpy(h.b + 8, &content, sizeof(content));
-		if ((content % 7 == 6 && i % 3 == 2) ?
-		    chunklist_add_hole(c, 1) == -1 : chunklist_add(c, &h) == -1)
+		if ((content % 7 == 6 && i % 3 == 2)
+			? chunklist_add_hole(c, 1) == -1
+			: chunklist_add(c, &h) == -1)
 			err(1, "chunklist_add");
 	}
 	return c;
@@ -166,7 +167,7 @@ set_xattrs(struct pool *pool, struct entry *e, uint32_t uid)
 		return;
 	memset(value, 'x', sizeof(value));
 	if (xattrs_set(NULL, 0, "user.test", value, len, 0, &out,
-	    &e->xattrs_len) == -1)
+		&e->xattrs_len) == -1)
 		err(1, "xattrs_set");
 	e->xattrs = pool_keep(pool, out);
 }
@@ -273,7 +274,7 @@ build_dir(struct mem_store *s, struct pool *outer, const struct mtree *t,
 		pool_free(&pool);
 	}
 	if (tree_apply(&s->store, test_salt, NULL, edits, n, &dir->root,
-	    &sums) == -1)
+		&sums) == -1)
 		err(1, "tree_apply");
 	dir->files = sums.files;
 	dir->bytes = sums.bytes;
@@ -374,8 +375,8 @@ read_dir(struct mem_store *s, const char *path, const struct entry *dir,
 		err(1, "tree_iter_begin");
 	while ((rc = tree_iter_next(it, &name, &len, &e)) == 1) {
 		if ((size_t)snprintf(p, sizeof(p), "%s%s%.*s", path,
-		    path[0] != '\0' ? "/" : "", (int)len,
-		    (const char *)name) >= sizeof(p))
+			path[0] != '\0' ? "/" : "", (int)len,
+			(const char *)name) >= sizeof(p))
 			errx(1, "path too long");
 		node_of(&e, &n);
 		if (e.type == ENTRY_FILE)
@@ -493,8 +494,8 @@ delta_of(struct mem_store *s, const struct mdelta *d,
 	for (i = 0; i < ncommits; i++)
 		ids[i] = commits[i]->id;
 	wbuf_init(&out, DELTA_MAX_BYTES);
-	(void)delta_begin(&w, sink, &out, ids, ncommits,
-	    (uint32_t)d->context.n, (uint32_t)d->nop);
+	(void)delta_begin(&w, sink, &out, ids, ncommits, (uint32_t)d->context.n,
+	    (uint32_t)d->nop);
 	for (i = 0; i < d->context.n; i++) {
 		memset(&c, 0, sizeof(c));
 		c.path = (const uint8_t *)d->context.v[i].path;
@@ -568,9 +569,10 @@ reports_differ(const struct mreport *want, const struct merge_out *out)
 	if (want->n != out->overwritten || want->n != out->npaths ||
 	    want->puts != out->puts || want->deletes != out->deletes ||
 	    want->refused != out->refused) {
-		fprintf(stderr, "expected %zu overwritten %ju puts %ju deletes "
-		    "refused %d, got %ju %ju %ju %d\n", want->n,
-		    (uintmax_t)want->puts, (uintmax_t)want->deletes,
+		fprintf(stderr,
+		    "expected %zu overwritten %ju puts %ju deletes "
+		    "refused %d, got %ju %ju %ju %d\n",
+		    want->n, (uintmax_t)want->puts, (uintmax_t)want->deletes,
 		    want->refused, (uintmax_t)out->overwritten,
 		    (uintmax_t)out->puts, (uintmax_t)out->deletes,
 		    out->refused);
@@ -583,7 +585,7 @@ reports_differ(const struct mreport *want, const struct merge_out *out)
 	for (i = 0; i < want->n; i++)
 		if (strlen(want->path[i]) != out->paths[i].len ||
 		    memcmp(want->path[i], out->paths[i].path,
-		    out->paths[i].len) != 0) {
+			out->paths[i].len) != 0) {
 			fprintf(stderr, "expected %s overwritten, got %s\n",
 			    want->path[i], out->paths[i].path);
 			return 1;
@@ -628,8 +630,9 @@ merge_both(struct mem_store *s, const struct state *head,
 	model_merge(&head->flat, d, if_unchanged, &result->flat, rep);
 	tree_read(s, &out.root, &got);
 	bad = trees_differ(&result->flat, &got) || reports_differ(rep, &out);
-	if (out.changed == (hash_cmp(&out.root.root, &head->root.root) == 0 &&
-	    mnode_equal(&result->flat.v[0].n, &head->flat.v[0].n))) {
+	if (out.changed ==
+	    (hash_cmp(&out.root.root, &head->root.root) == 0 &&
+		mnode_equal(&result->flat.v[0].n, &head->flat.v[0].n))) {
 		fprintf(stderr, "changed is %d\n", out.changed);
 		bad = 1;
 	}
@@ -677,8 +680,9 @@ merge_flipped(struct mem_store *s, const struct state *head,
 		at = rnd((uint32_t)len - 3);
 		memcpy(was, bytes + at, sizeof(was));
 		for (i = 0; i < 1 + rnd(3); i++)
-			bytes[at + i] = (uint8_t)(rnd(2) ? rnd(256) :
-			    rnd(2) ? rnd(5) : 'a' + rnd(6));
+			bytes[at + i] = (uint8_t)(rnd(2) ? rnd(256)
+				: rnd(2)                 ? rnd(5)
+							 : 'a' + rnd(6));
 		real = delta_decode(bytes, len, &why);
 		if (real != NULL) {
 			in.delta = real;
@@ -703,8 +707,8 @@ print_node(const struct mnode *n)
 		fprintf(stderr, " nothing");
 	else
 		fprintf(stderr, " %c %o uid %u mtime %jd ctime %jd id %ju c%u",
-		    "?fdlp"[n->type], n->mode, n->uid, (intmax_t)n->mtime,
-		    (intmax_t)n->ctime, (uintmax_t)n->fileid, n->content);
+		    "?fdlp"[n->type], n -> mode, n -> uid, (intmax_t)n -> mtime,
+		    (intmax_t)n -> ctime, (uintmax_t)n -> fileid, n -> content);
 }
 
 static void

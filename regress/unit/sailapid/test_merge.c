@@ -43,8 +43,8 @@ static const struct row rows[] = {
 	{ "put below deleted", "D/", "", "put D/x=1", "D/ D/x=1", "D" },
 	{ "put below deleted deep", "D/ D/E/", "", "put D/E/x=1",
 	    "D/ D/E/ D/E/x=1", "D D/E" },
-	{ "put below deleted, seen", "D/ D/x=1", "", "put D/x=2",
-	    "D/ D/x=2", "D D/x" },
+	{ "put below deleted, seen", "D/ D/x=1", "", "put D/x=2", "D/ D/x=2",
+	    "D D/x" },
 	{ "made again as seen", "D/!", "", "put D/x=1", "D/! D/x=1", "D" },
 	{ "attr below deleted", "D/ D/x=1", "", "attr D/x=1!", "", "" },
 	{ "put and attr above", "D/ D/x=1", "", "attr D/!; put D/x=2",
@@ -57,22 +57,22 @@ static const struct row rows[] = {
 
 	{ "file on directory", "", "P/ P/a=1 P/b/ P/b/c=2", "put P=1", "P=1",
 	    "P P/a P/b P/b/c" },
-	{ "file on directory as seen", "P/ P/a=1", "P/ P/a=1",
-	    "put P=1 tree", "P=1", "" },
+	{ "file on directory as seen", "P/ P/a=1", "P/ P/a=1", "put P=1 tree",
+	    "P=1", "" },
 	{ "file on directory, one unseen", "P/ P/a=1", "P/ P/a=1 P/b=2",
 	    "put P=1 tree", "P=1", "P/b" },
 	{ "file on directory, one changed", "P/ P/a=1 P/c=3", "P/ P/a=2 P/c=3",
 	    "put P=1 tree", "P=1", "P/a" },
-	{ "file on file that became a directory", "P=1", "P/ P/a=1",
-	    "put P=2", "P=2", "P P/a" },
+	{ "file on file that became a directory", "P=1", "P/ P/a=1", "put P=2",
+	    "P=2", "P P/a" },
 
 	{ "directory on file", "", "D=1", "put D/; put D/x=2", "D/ D/x=2",
 	    "D" },
 	{ "rm f; mkdir f", "D=1", "D=1", "put D/", "D/", "" },
 	{ "directory on changed file", "D=1", "D=2", "put D/", "D/", "D" },
 
-	{ "both made it", "", "D/ D/a=1", "put D/; put D/b=2",
-	    "D/ D/a=1 D/b=2", "" },
+	{ "both made it", "", "D/ D/a=1", "put D/; put D/b=2", "D/ D/a=1 D/b=2",
+	    "" },
 	{ "both made it, modes differ", "", "D/! D/a=1", "put D/; put D/b=2",
 	    "D/ D/a=1 D/b=2", "D" },
 	{ "both made it, a file too", "", "D/ D/a=1", "put D/; put D/a=2",
@@ -102,10 +102,9 @@ static const struct row rows[] = {
 	    "D/ D/a=1 D/b/ D/b/c=1 D/b/n=5", "tree D", "D/ D/b/ D/b/n=5", "" },
 	{ "tree with an unseen directory", "D/ D/a=1", "D/ D/a=1 D/n/",
 	    "tree D", "D/ D/n/", "" },
-	{ "tree, one changed", "D/ D/a=1 D/b=1", "D/ D/a=2 D/b=1", "tree D",
-	    "", "D/a" },
-	{ "tree, one deleted", "D/ D/a=1 D/b=1", "D/ D/b=1", "tree D", "",
-	    "" },
+	{ "tree, one changed", "D/ D/a=1 D/b=1", "D/ D/a=2 D/b=1", "tree D", "",
+	    "D/a" },
+	{ "tree, one deleted", "D/ D/a=1 D/b=1", "D/ D/b=1", "tree D", "", "" },
 	{ "tree, its directory changed", "D/ D/b/", "D/! D/b/!!", "tree D", "",
 	    "D D/b" },
 	{ "tree, directory changed that stays", "D/", "D/! D/n=1", "tree D",
@@ -113,8 +112,8 @@ static const struct row rows[] = {
 	{ "tree is a file", "D/ D/a=1", "D=3", "tree D", "", "D" },
 	{ "tree, a seen directory is a file", "D/ D/b/ D/b/c=1", "D/ D/b=3",
 	    "tree D", "", "D/b" },
-	{ "tree, a seen file is a directory", "D/ D/b=1",
-	    "D/ D/b/ D/b/c=2", "tree D", "D/ D/b/ D/b/c=2", "" },
+	{ "tree, a seen file is a directory", "D/ D/b=1", "D/ D/b/ D/b/c=2",
+	    "tree D", "D/ D/b/ D/b/c=2", "" },
 	{ "tree, a seen file is an empty directory", "D/ D/b=1", "D/ D/b/",
 	    "tree D", "", "D/b" },
 
@@ -153,8 +152,8 @@ static const struct row rows[] = {
 	    "put D/ ref S; attr D/a=1!; attr D/b/!; tree S",
 	    "D/ D/a=1! D/b/! D/b/c=1", "" },
 	{ "move onto what was removed", "D/ D/a=1 D/o=2 S/ S/a=3",
-	    "D/ D/a=1 D/o=2 S/ S/a=3", "put D/ ref S tree; tree S",
-	    "D/ D/a=3", "" },
+	    "D/ D/a=1 D/o=2 S/ S/a=3", "put D/ ref S tree; tree S", "D/ D/a=3",
+	    "" },
 	{ "move onto what was removed and changed", "D/ D/a=1 D/o=2 S/ S/a=3",
 	    "D/ D/a=8 D/n=4 D/o=9 S/ S/a=3", "put D/ ref S tree; tree S",
 	    "D/ D/a=3 D/n=4", "D/a D/o" },
@@ -179,11 +178,14 @@ parse_node(const char *word, char path[MP_MAX])
 	unsigned int id = 0;
 
 	memset(&m, 0, sizeof(m));
-	m.type = word[n] == '=' ? ENTRY_FILE : word[n] == '@' ? ENTRY_SYMLINK :
-	    ENTRY_DIR;
-	m.mode = m.type == ENTRY_DIR ? 0755 : m.type == ENTRY_FILE ? 0644 :
-	    0777;
-	m.content = m.type != ENTRY_DIR ? (uint32_t)strtoul(word + n + 1, NULL, 10) : 0;
+	m.type = word[n] == '=' ? ENTRY_FILE
+	    : word[n] == '@'    ? ENTRY_SYMLINK
+				: ENTRY_DIR;
+	m.mode = m.type == ENTRY_DIR ? 0755
+	    : m.type == ENTRY_FILE   ? 0644
+				     : 0777;
+	m.content =
+	    m.type != ENTRY_DIR ? (uint32_t)strtoul(word + n + 1, NULL, 10) : 0;
 	for (p = word; *p != '\0'; p++)
 		m.uid += *p == '!';
 	if (m.type == ENTRY_DIR && n > 0 && word[n - 1] == '/')
@@ -231,9 +233,10 @@ parse_op(char *text, const struct mtree *base, struct mop *op)
 	while (*text == ' ')
 		text++;
 	word = strsep(&text, " ");
-	op->kind = strcmp(word, "put") == 0 ? M_PUT :
-	    strcmp(word, "attr") == 0 ? M_ATTR :
-	    strcmp(word, "delete") == 0 ? M_DELETE : M_TREE;
+	op->kind = strcmp(word, "put") == 0 ? M_PUT
+	    : strcmp(word, "attr") == 0     ? M_ATTR
+	    : strcmp(word, "delete") == 0   ? M_DELETE
+					    : M_TREE;
 	op->e = parse_node(strsep(&text, " "), op->path);
 	p = mtree_find(base, op->path);
 	op->seen = p != NULL ? p->n : nothing;
@@ -436,8 +439,7 @@ fix_begin(struct fix *f, const char *base, const char *head, const char *ops)
 	state_build(&f->store, &f->base, 1);
 	state_build(&f->store, &f->head, 2);
 	parse_ops(ops, &f->base.flat, &f->d);
-	f->delta = delta_of(&f->store, &f->d, commits, 1, &f->bytes,
-	    &f->len);
+	f->delta = delta_of(&f->store, &f->d, commits, 1, &f->bytes, &f->len);
 	f->in.store = &f->store.store;
 	f->in.salt = test_salt;
 	f->in.head_root = &f->head.root;
@@ -517,7 +519,8 @@ missing_node(void **state)
 	(void)state;
 	fix_begin(&f, "D/ D/a=1", "D/ D/a=1 D/b=2", "put D/a=4");
 	assert_int_equal(tree_lookup(&f.store.store, &f.head.root.root, "D", 1,
-	    &e, &keep, &missing), 0);
+			     &e, &keep, &missing),
+	    0);
 	missing = e.root;
 	blob_unref(keep);
 	mem_store_remove(&f.store, &missing);
@@ -616,8 +619,8 @@ reads_what_differs(void **state)
 	uint64_t few = cost(16), many = cost(8000);
 
 	(void)state;
-	printf("nodes read: %ju with 16 files, %ju with 8000\n",
-	    (uintmax_t)few, (uintmax_t)many);
+	printf("nodes read: %ju with 16 files, %ju with 8000\n", (uintmax_t)few,
+	    (uintmax_t)many);
 	assert_true(many <= few);
 }
 

@@ -141,8 +141,8 @@ remove_all(struct mtree *t, const char *path)
 		return;
 	memcpy(p, path, strlen(path) + 1);
 	i = (size_t)(at - t->v);
-	while (i < t->n && (strcmp(t->v[i].path, p) == 0 ||
-	    mp_below(t->v[i].path, p)))
+	while (i < t->n &&
+	    (strcmp(t->v[i].path, p) == 0 || mp_below(t->v[i].path, p)))
 		mtree_del(t, t->v[i].path);
 }
 
@@ -308,8 +308,9 @@ edit(struct history *h, struct mount *m)
 	case 10: /* file to directory and back */
 		if ((path = pick(t, 0)) != NULL) {
 			p = mtree_find(t, path);
-			make(h, t, path, p->n.type == ENTRY_DIR &&
-			    rnd(4) == 0 ? ENTRY_FILE : ENTRY_DIR);
+			make(h, t, path,
+			    p->n.type == ENTRY_DIR && rnd(4) == 0 ? ENTRY_FILE
+								  : ENTRY_DIR);
 		}
 		break;
 	}
@@ -411,8 +412,9 @@ make_ref(struct history *h, struct mount *m, const struct mpath *v,
 		at = mtree_find(&m->view, join(p, v->path, rel));
 		here = at != NULL && at->oc == v->oc &&
 		    strcmp(at->op, join(o, v->op, rel)) == 0;
-		if (!here || (at->n.type != ENTRY_DIR &&
-		    !mnode_equal(&at->n, &c->v[i].n) && rnd(2)))
+		if (!here ||
+		    (at->n.type != ENTRY_DIR &&
+			!mnode_equal(&at->n, &c->v[i].n) && rnd(2)))
 			add_except(r, rel, &nothing);
 	}
 }
@@ -524,8 +526,8 @@ gen_dir(struct gen *g, const struct mpath *v, const struct mnode *s)
 		op->has_tree = 1;
 		make_tree(g->h, g->m, v->path, &op->tree);
 	}
-	if (!by_ref && v->oc >= 0 && rnd(5) != 0 && get(
-	    &g->h->commits[v->oc].flat, v->op).type == ENTRY_DIR) {
+	if (!by_ref && v->oc >= 0 && rnd(5) != 0 &&
+	    get(&g->h->commits[v->oc].flat, v->op).type == ENTRY_DIR) {
 		op->has_ref = 1;
 		make_ref(g->h, g->m, v, &op->ref);
 	} else if (op->has_tree && rnd(3) == 0)
@@ -728,8 +730,8 @@ history_begin(struct history *h, uint32_t first_edits, int big)
 		make(h, &w.view, "a", ENTRY_DIR);
 		make(h, &w.view, "a/b", ENTRY_DIR);
 		for (i = 0; i < 400; i++) {
-			(void)snprintf(p, sizeof(p), i % 2 ? "a/n%03u" :
-			    "a/b/n%03u", i);
+			(void)snprintf(p, sizeof(p),
+			    i % 2 ? "a/n%03u" : "a/b/n%03u", i);
 			make(h, &w.view, p, ENTRY_FILE);
 		}
 	}
@@ -800,8 +802,8 @@ commit(struct history *h, struct mount *m)
 	g.d.commits = flats;
 	bad = merge_both(&h->store, head, &g.d, commits, (uint32_t)h->ncommits,
 	    rnd(8) == 0, next, &rep);
-	if (!bad && (bad = check_invariants(m, &head->flat, &next->flat,
-	    &rep)) != 0) {
+	if (!bad &&
+	    (bad = check_invariants(m, &head->flat, &next->flat, &rep)) != 0) {
 		mtree_print("seen", &m->seen);
 		mtree_print("view", &m->view);
 		mtree_print("head", &head->flat);
@@ -852,15 +854,15 @@ random_histories(void **state)
 			bad = commit(&h, m);
 			done++;
 			if (rnd(3) == 0)
-				reload(&h, &h.m[rnd(MOUNTS)],
-				    h.ncommits - 1);
+				reload(&h, &h.m[rnd(MOUNTS)], h.ncommits - 1);
 		}
 		history_end(&h);
 		if (bad)
 			fprintf(stderr, "again with SEED=%ju MERGES=24\n",
 			    (uintmax_t)first);
 	}
-	printf("%ju merges of %ju paths each: %ju puts, %ju attributes, "
+	printf(
+	    "%ju merges of %ju paths each: %ju puts, %ju attributes, "
 	    "%ju deletes, %ju trees, %ju references, %ju both, %ju exceptions; "
 	    "%ju overwritten, %ju refused, %ju with nobody else, "
 	    "%ju of changed bytes\n",
