@@ -9,90 +9,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "lib/log.h"
 #include "sailapid/config.h"
-
-static char dir[64], path[128], messages[4096];
-
-static void
-keep(int priority, const char *line, void *arg)
-{
-	(void)priority;
-	(void)arg;
-	strlcat(messages, line, sizeof(messages));
-	strlcat(messages, "\n", sizeof(messages));
-}
-
-static int
-setup(void **state)
-{
-	(void)state;
-	log_set_sink(keep, NULL);
-	strlcpy(dir, "/tmp/test_config.XXXXXX", sizeof(dir));
-	if (mkdtemp(dir) == NULL)
-		return -1;
-	snprintf(path, sizeof(path), "%s/conf", dir);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	unlink(path);
-	return rmdir(dir);
-}
-
-static struct config *
-parse(const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fputs(text, f) < 0, 0);
-	assert_int_equal(fclose(f), 0);
-	messages[0] = '\0';
-	return config_parse(path);
-}
-
-static char *
-print(const struct config *c)
-{
-	char *text = NULL;
-	size_t len;
-	FILE *f = open_memstream(&text, &len);
-
-	assert_non_null(f);
-	config_print(c, f);
-	assert_int_equal(fclose(f), 0);
-	return text;
-}
-
-/* Printed, read, printed again. */
-static void
-expect_round(const char *text)
-{
-	struct config *a = parse(text), *b;
-	char *one, *two;
-
-	if (a == NULL)
-		fail_msg("%s: %s", text, messages);
-	one = print(a);
-	b = parse(one);
-	if (b == NULL)
-		fail_msg("%s: %s", one, messages);
-	two = print(b);
-	assert_string_equal(one, two);
-	free(one);
-	free(two);
-	config_free(a);
-	config_free(b);
-}
+#include "regress/unit/conf_test.h"
 
 static void
 test_round(void **state)
@@ -151,9 +69,7 @@ test_values(void **state)
 static void
 test_refused(void **state)
 {
-	static const struct {
-		const char *text, *want;
-	} t[] = {
+	static const struct conf_refusal t[] = {
 		{ "listen on 10.0.0.1 port 1", "1: listen on 10.0.0.1: plain "
 		    "HTTP is for loopback addresses only" },
 		{ "listen on * port 1", "1: listen on *: plain HTTP is" },
@@ -183,16 +99,9 @@ test_refused(void **state)
 		{ "log \"x\"", "syntax error" },
 		{ "limits { idle 3", "syntax error" },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		assert_null(parse(t[i].text));
-		if (strstr(messages, t[i].want) == NULL ||
-		    strncmp(messages, path, strlen(path)) != 0)
-			fail_msg("%s: got %s, want %s", t[i].text, messages,
-			    t[i].want);
-	}
+	expect_refusals(t, sizeof(t) / sizeof(t[0]));
 }
 
 int

@@ -1,0 +1,121 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * sailvold.conf(5) is read as it says, what is printed is read back equal, and
+ * every refusal names file, line and thing.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "sailvold/config.h"
+#include "sailvold/sailvold_imsg.h"
+#include "regress/unit/conf_test.h"
+
+#define API "api \"https://sail.example.org:8443\" { key file \"/k\" } "
+
+static void
+test_round(void **state)
+{
+	(void)state;
+	expect_round(API);
+	expect_round("api \"http://127.0.0.1:8470\" {\n\tkey file \"/k \\\"\"\n"
+	    "\tca \"/etc/ssl/sail.pem\"\n}\nstate \"/s\" cache \"/c\" size 3G "
+	    "keep free 1M control \"/run/x\" owner a group b mode 660 "
+	    "users from 7000 fetchers 3 stash size 1G stash keep 3d log debug "
+	    "pid file \"/p\" user cache \"x\" user fuse y");
+	expect_round(API "volume \"shared-data\" { mount \"/mnt/shared\" create }"
+	    "volume other { mount \"/mnt/o\" subpath \"/a/b\" read only suid }");
+	expect_round(API "volume v { mount \"/m\" commit \"0123456789abcdef"
+	    "0123456789abcdef0123456789abcdef0123456789abcdef\" }");
+}
+
+static void
+test_values(void **state)
+{
+	struct conf_volume *v;
+	struct config *c;
+	uid_t uid;
+	gid_t gid;
+
+	(void)state;
+	c = parse(API);
+	assert_non_null(c);
+	assert_string_equal(c->state, "/var/db/sailvol");
+	assert_string_equal(c->cache, "/var/cache/sailvol");
+	assert_string_equal(c->control, "/run/sailvold.sock");
+	assert_int_equal(c->control_mode, -1);
+	assert_int_equal(c->fetchers, 2);
+	config_free(c);
+	c = parse(API "users from 100 control \"/c\" mode 0640 "
+	    "volume v { mount \"/m\" subpath \"/a\" create }");
+	assert_non_null(c);
+	assert_int_equal(c->control_mode, 0640);
+	assert_int_equal(config_user(c, CONF_FETCH, &uid, &gid), 0);
+	assert_int_equal(uid, 103);
+	assert_int_equal(gid, 103);
+	v = TAILQ_FIRST(&c->volumes);
+	assert_string_equal(v->subpath, "a");
+	assert_int_equal(v->flags, MOUNT_CREATE);
+	config_free(c);
+}
+
+static void
+test_refused(void **state)
+{
+	static const struct conf_refusal t[] = {
+		{ "", "no api: the server's URL is needed" },
+		{ "api \"https://x\" { }", "api: no key file" },
+		{ "api \"http://10.0.0.1\" { key file \"/k\" }",
+		    "1: api: http://10.0.0.1: plain http is for loopback only" },
+		{ "api \"http://127.evil.org\" { key file \"/k\" }",
+		    "plain http is for loopback only" },
+		{ "api \"http://localhost.evil.org\" { key file \"/k\" }",
+		    "plain http is for loopback only" },
+		{ "api \"https://a@b\" { key file \"/k\" }", "not a URL" },
+		{ "api \"ftp://x\" { key file \"/k\" }", "neither http://" },
+		{ "api \"https://\" { key file \"/k\" }", "no host" },
+		{ "api \"https://x/y\" { key file \"/k\" }", "a path behind" },
+		{ API API, "api is there twice" },
+		{ "api \"https://x\" { key file \"k\" }",
+		    "key file: k: not an absolute path" },
+		{ API "state \"/a/../b\"", "state: /a/../b: has a component" },
+		{ API "state \"/a\" cache \"/a\"", "the same folder" },
+		{ API "cache \"/c\" size 1K", "cache size: less than 1M" },
+		{ API "cache \"/c\" size 3d", "a size is expected" },
+		{ API "users from 0", "users from: not 1" },
+		{ API "user nobody \"x\"", "no such role: nobody" },
+		{ API "fetchers 0", "fetchers: not 1 to 64" },
+		{ API "control \"/c\" mode 888", "mode: not 0 to 777" },
+		{ API "volume \"a/b\" { mount \"/m\" }", "volume a/b: " },
+		{ API "\nvolume v { }", "2: volume v: no mount" },
+		{ API "volume v { mount \"m\" }", "not an absolute path" },
+		{ API "volume v { mount \"/m\" } volume w { mount \"/m\" }",
+		    "volume w: /m is mounted on already" },
+		{ API "volume v { mount \"/m\" subpath \"a/../b\" }",
+		    "subpath: a/../b: " },
+		{ API "volume v { mount \"/m\" commit every 60s }",
+		    "commit every: this version does not have it" },
+		{ API "volume v { mount \"/m\" commit \"12\" }",
+		    "commit: not 64 hexadecimal digits" },
+		{ API "nonsense", "1: syntax error" },
+		{ API "volume v { mount \"/m\"", "syntax error" },
+	};
+
+	(void)state;
+	expect_refusals(t, sizeof(t) / sizeof(t[0]));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_refused),
+	};
+
+	return cmocka_run_group_tests_name("sailvold.conf", tests, setup,
+	    teardown);
+}

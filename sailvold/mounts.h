@@ -1,0 +1,44 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * mounts: the mounts of the parent of sailvold(8): from the configuration or a
+ * command to a session, its fuse and notify, and to its end.
+ */
+#ifndef SAILVOLD_MOUNTS_H
+#define SAILVOLD_MOUNTS_H
+
+#include <jansson.h>
+
+#include "lib/proc.h"
+#include "sailvold/config.h"
+#include "sailvold/sailvold_imsg.h"
+
+/* How a mount or umount ended: error 0 or an errno, with what in words. */
+typedef void (*mounts_cb)(void *arg, int error, const char *what,
+    const char *warning, uint32_t instance);
+
+/* Folders, users and the file of mounts that commands made. */
+int mounts_init(const struct config *);
+/* Begins a mount; uid: whose it is (0: no check of the owner). done may be
+   NULL: it is logged then, and tried again when it fails for lack of a
+   server. */
+void mounts_add(const struct conf_volume *, uid_t uid, mounts_cb done,
+    void *arg);
+/* By its mount point.  force: also while it is in use (detached). */
+void mounts_remove(const char *path, uid_t uid, int force, mounts_cb done,
+    void *arg);
+/* Those of the configuration and of the file. */
+void mounts_begin_all(const struct config *);
+/* After SIGHUP: what is new is mounted, what is gone unmounted. */
+void mounts_reconfigure(const struct config *);
+/* manifest is ready (again): it is told of all mounts. */
+void mounts_manifest_ready(struct proc *manifest);
+int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *,
+    struct ibuf *);
+int mounts_on_notify(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+/* Unmounts all and calls done when the last has gone; their overlays and
+   bases stay for the next start. */
+void mounts_end_all(void (*done)(void));
+/* For status: an array of objects. */
+json_t *mounts_status(void);
+
+#endif
