@@ -75,6 +75,7 @@ conf:
 statement: API STRING {
 		once(p, SEEN_API, "api");
 		set_url(p, $2);
+		$2 = NULL; /* not for the destructor */
 	} '{' api_options '}'
 	| CACHE STRING cache_options {
 		once(p, SEEN_CACHE, "cache");
@@ -120,6 +121,7 @@ statement: API STRING {
 	}
 	| VOLUME STRING {
 		begin_volume(p, $2);
+		$2 = NULL;
 	} '{' volume_options '}' {
 		end_volume(p);
 	}
