@@ -1,0 +1,79 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * get: one request for chunks of a file; get.c decides what is asked and what
+ * became of each chunk, get_span.c brings one span of an object.  In
+ * sailvol-fetch.
+ */
+#ifndef SAILVOL_FETCH_GET_H
+#define SAILVOL_FETCH_GET_H
+
+#include "lib/fetch_imsg.h"
+#include "lib/path.h"
+#include "lib/wire.h"
+#include "sailvol-fetch/http.h"
+#include "sailvol-fetch/request.h"
+#include "sailvol-fetch/worker.h"
+
+enum part_state {
+	PART_PENDING = 0, /* the server is to be asked */
+	PART_ASKED,
+	PART_FOUND, /* in a span */
+	PART_DONE,
+	PART_FAILED
+};
+
+struct want {
+	struct fetch_get_chunk chunk;
+	uint8_t state;   /* enum part_state */
+	uint8_t bad;     /* wrong or missing places */
+	uint8_t refused; /* URLs in a row */
+};
+
+struct span;
+struct report;
+
+struct get {
+	struct request req;
+	struct pump pump;
+	char volume[129];
+	struct hash commit;
+	uint8_t path[SAIL_PATH_MAX];
+	size_t path_len;
+	uint8_t shift;
+	int fd;
+	struct want *wants;
+	uint16_t n;
+	struct http *ask;
+	uint8_t *ask_body;
+	TAILQ_HEAD(, span) waiting;
+	TAILQ_HEAD(, span) running;
+	unsigned int nrunning;
+	TAILQ_HEAD(, report) reports;
+	uint32_t error; /* ends all; or that of a failed chunk */
+	int abort;
+	char what[256];
+};
+
+enum problem { PROBLEM_CORRUPT, PROBLEM_MISSING };
+
+/* get.c: what became of a span's chunk. */
+void get_chunk_done(struct get *, struct want *);
+void get_chunk_bad(struct get *, struct want *, const struct hash *object,
+    enum problem);
+/* Its URL was refused: it is asked for again. */
+void get_chunk_refused(struct get *, struct want *);
+/* Ends the whole. */
+void get_abort(struct get *, int error, const char *what);
+
+/* get_span.c */
+/* Makes a span of those of its chunks that are wanted; NULL none, or errno. */
+struct span *span_new(struct get *, const struct wire_span *);
+void span_free(struct span *);
+/* Starts those that memory allows. */
+void span_start_waiting(struct get *);
+/* Those that wait are asked for again. */
+void span_drop_waiting(struct get *);
+/* Ends all, as soon as their threads let go. */
+void span_cancel_all(struct get *);
+
+#endif

@@ -1,0 +1,435 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * http: requests in their queue, their tries, repetitions and results; the
+ * transfers themselves are in http_curl.c.  In sailvol-fetch.
+ */
+#include <errno.h>
+#include <event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fetch_imsg.h"
+#include "lib/log.h"
+#include "sailvol-fetch/http.h"
+#include "sailvol-fetch/http_curl.h"
+
+#define CONCURRENCY 16
+#define CONCURRENCY_MAX 256
+#define CONCURRENCY_API 16
+#define DEADLINE_MS 30000
+#define TRIES_MAX 12
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+#define RETRY_AFTER_MAX_MS 30000
+
+struct http_settings http_settings;
+
+TAILQ_HEAD(queue, http);
+/* Those that wait for their turn; by class: objects, API. */
+static struct queue waiting[2] = { TAILQ_HEAD_INITIALIZER(waiting[0]),
+	TAILQ_HEAD_INITIALIZER(waiting[1]) };
+static unsigned int running[2];
+
+static void on_timer(int, short, void *);
+static void http_try(struct http *);
+static void queue_run(void);
+
+/* ---- settings ------------------------------------------------------------ */
+
+uint32_t
+http_deadline_ms(void)
+{
+	return http_settings.deadline_ms != 0 ? http_settings.deadline_ms
+					      : DEADLINE_MS;
+}
+
+static unsigned int
+limit(int api)
+{
+	unsigned int n = http_settings.concurrency;
+
+	if (api)
+		return CONCURRENCY_API;
+	return n == 0 ? CONCURRENCY : n > CONCURRENCY_MAX ? CONCURRENCY_MAX : n;
+}
+
+int
+http_configure(const struct http_config *conf)
+{
+	struct http_settings s = { .concurrency = conf->concurrency,
+		.deadline_ms = conf->deadline_ms };
+	struct url_host host;
+	size_t len = strlen(conf->api_url), i;
+	const char *why;
+
+	/* A slash at its end, and there would be two. */
+	while (len > 0 && conf->api_url[len - 1] == '/')
+		len--;
+	if (len > 0 && (why = url_check(conf->api_url, len, &host)) != NULL) {
+		log_warnx("api \"%s\": %s", conf->api_url, why);
+		return -1;
+	}
+	for (i = 0; conf->key[i] != '\0'; i++)
+		if (conf->key[i] <= 0x20 || conf->key[i] > 0x7e) {
+			log_warnx("api: the key has bytes that no key has");
+			return -1;
+		}
+	s.api_url = strndup(conf->api_url, len);
+	s.key = strdup(conf->key);
+	s.ca = malloc(conf->ca_len + 1);
+	if (s.api_url == NULL || s.key == NULL || s.ca == NULL)
+		fatal("http: settings");
+	memcpy(s.ca, conf->ca, conf->ca_len);
+	s.ca_len = conf->ca_len;
+	free(http_settings.api_url);
+	if (http_settings.key != NULL)
+		explicit_bzero(http_settings.key, strlen(http_settings.key));
+	free(http_settings.key);
+	free(http_settings.ca);
+	http_settings = s;
+	return 0;
+}
+
+void
+http_start_loop(void)
+{
+	http_curl_start();
+}
+
+int
+http_errno(unsigned int status)
+{
+	switch (status) {
+	case 401:
+	case 403:
+		return EACCES;
+	case 404:
+	case 410:
+		return ENOENT;
+	case 409:
+		return EBUSY;
+	case 413:
+		return EFBIG;
+	default:
+		return EIO;
+	}
+}
+
+/* ---- the end of a request ------------------------------------------------ */
+
+static void
+http_free(struct http *h)
+{
+	if (h == NULL)
+		return;
+	if (event_initialized(&h->timer))
+		evtimer_del(&h->timer);
+	free(h->url);
+	free(h->headers);
+	free(h->content_type);
+	free(h->buf);
+	free(h);
+}
+
+/* Out of whatever it is in. */
+static void
+http_detach(struct http *h)
+{
+	switch (h->state) {
+	case HTTP_WAITING:
+		TAILQ_REMOVE(&waiting[h->spec.api], h, entry);
+		break;
+	case HTTP_RESOLVING:
+		resolve_cancel(h->resolve);
+		h->resolve = NULL;
+		running[h->spec.api]--;
+		break;
+	case HTTP_RUNNING:
+		http_curl_end(h);
+		running[h->spec.api]--;
+		break;
+	case HTTP_BACKOFF:
+	case HTTP_ENDING:
+		evtimer_del(&h->timer);
+		break;
+	}
+	h->state = HTTP_ENDING;
+}
+
+static void
+http_finish(struct http *h)
+{
+	struct http_result r = {
+		.status = h->status,
+		.error = h->error,
+		.what = h->what,
+		.content_type = h->answer_type,
+		.length = h->length,
+		.has_skew = h->has_skew,
+		.skew_ms = h->skew_ms,
+		.body = h->buf,
+		.body_len = h->buf_len,
+	};
+
+	if (h->state != HTTP_ENDING)
+		http_detach(h);
+	h->spec.done(&r, h->spec.arg);
+	http_free(h);
+	queue_run();
+}
+
+void
+http_cancel(struct http *h)
+{
+	if (h == NULL)
+		return;
+	http_detach(h);
+	http_free(h);
+	queue_run();
+}
+
+void
+http_resume(struct http *h)
+{
+	if (h != NULL && h->state == HTTP_RUNNING)
+		http_curl_resume(h);
+}
+
+static void
+timer_set(struct http *h, int64_t ms)
+{
+	struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
+
+	if (evtimer_add(&h->timer, &tv) == -1)
+		fatalx("http: evtimer_add");
+}
+
+/* Ends it from the loop, for its starter does not expect it now. */
+static void
+fail_later(struct http *h, int error, const char *what)
+{
+	h->status = 0;
+	h->error = error;
+	strlcpy(h->what, what, sizeof(h->what));
+	h->state = HTTP_ENDING;
+	timer_set(h, 0);
+}
+
+/* ---- tries --------------------------------------------------------------- */
+
+/* Milliseconds that are left for this request. */
+static int64_t
+time_left(const struct http *h)
+{
+	if (h->spec.total_ms != 0)
+		return h->spec.total_ms -
+		    monotime_diff_ms(monotime_now(), h->began);
+	return http_deadline_ms() - monotime_diff_ms(monotime_now(), h->flowed);
+}
+
+static int64_t
+backoff_ms(struct http *h)
+{
+	int64_t ms = BACKOFF_MIN_MS;
+	unsigned int i;
+
+	for (i = 1; i < h->tries && ms < BACKOFF_MAX_MS; i++)
+		ms *= 2;
+	if (ms > BACKOFF_MAX_MS)
+		ms = BACKOFF_MAX_MS;
+	/* Not all at the same moment. */
+	ms = ms / 2 + (int64_t)arc4random_uniform((uint32_t)(ms / 2 + 1));
+	if (h->retry_after_ms > ms)
+		ms = h->retry_after_ms > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS
+							    : h->retry_after_ms;
+	return ms;
+}
+
+/*
+ * A try has ended: h has its status, or error and what; again says that
+ * another may have another end.
+ */
+void
+http_tried(struct http *h, int again)
+{
+	int64_t ms;
+
+	http_curl_end(h);
+	running[h->spec.api]--;
+	h->state = HTTP_BACKOFF;
+	if (!again) {
+		http_finish(h);
+		return;
+	}
+	ms = backoff_ms(h);
+	if (h->tries >= TRIES_MAX || ms >= time_left(h)) {
+		if (h->status == 0)
+			h->error = ETIMEDOUT;
+		http_finish(h);
+		return;
+	}
+	log_debug("%s: %s: again in %lld ms", h->host.host,
+	    h->status == 0 ? h->what : "server error", (long long)ms);
+	timer_set(h, ms);
+	queue_run();
+}
+
+static void
+on_resolved(const char *addrs, const char *why, void *arg)
+{
+	struct http *h = arg;
+
+	h->resolve = NULL;
+	h->state = HTTP_RUNNING;
+	if (addrs == NULL) {
+		h->status = 0;
+		h->error = EHOSTUNREACH;
+		snprintf(h->what, sizeof(h->what), "%s: %s", h->host.host, why);
+		http_tried(h, 1);
+		return;
+	}
+	if (http_curl_begin(h, addrs, time_left(h)) == -1)
+		http_tried(h, 0);
+}
+
+/* It has a place. */
+static void
+http_try(struct http *h)
+{
+	h->tries++;
+	h->status = 0;
+	h->error = 0;
+	h->what[0] = '\0';
+	h->answer_type[0] = '\0';
+	h->length = -1;
+	h->buf_len = 0;
+	h->retry_after_ms = 0;
+	h->offset = 0;
+	if (h->flowed.ns == 0)
+		h->flowed = monotime_now();
+	if (h->spec.rewind != NULL)
+		h->spec.rewind(h->spec.arg);
+	if (h->host.literal) {
+		h->state = HTTP_RUNNING;
+		if (http_curl_begin(h, NULL, time_left(h)) == -1)
+			fail_later(h, h->error, h->what);
+		return;
+	}
+	h->state = HTTP_RESOLVING;
+	h->resolve = resolve_start(h->host.host, on_resolved, h);
+	if (h->resolve == NULL)
+		fail_later(h, ENOMEM, "out of memory");
+}
+
+static void
+queue_run(void)
+{
+	struct http *h;
+	int api;
+
+	for (api = 0; api < 2; api++)
+		while (running[api] < limit(api) &&
+		    (h = TAILQ_FIRST(&waiting[api])) != NULL) {
+			TAILQ_REMOVE(&waiting[api], h, entry);
+			running[api]++;
+			http_try(h);
+			if (h->state == HTTP_ENDING)
+				running[api]--;
+		}
+}
+
+static void
+on_timer(int fd, short ev, void *arg)
+{
+	struct http *h = arg;
+
+	(void)fd;
+	(void)ev;
+	if (h->state == HTTP_ENDING) {
+		http_finish(h);
+		return;
+	}
+	h->state = HTTP_WAITING;
+	TAILQ_INSERT_HEAD(&waiting[h->spec.api], h, entry);
+	queue_run();
+}
+
+/* ---- start --------------------------------------------------------------- */
+
+static const char *
+check_headers(const char *p, size_t len)
+{
+	const char *nl, *why;
+	size_t n;
+
+	while (len > 0) {
+		if ((nl = memchr(p, '\n', len)) == NULL)
+			return "not a header";
+		n = (size_t)(nl - p);
+		if ((why = url_header_check(p, n)) != NULL)
+			return why;
+		p += n + 1;
+		len -= n + 1;
+	}
+	return NULL;
+}
+
+static int
+copy_spec(struct http *h, const struct http_spec *spec)
+{
+	const char *base = spec->api ? http_settings.api_url : "";
+
+	h->spec = *spec;
+	h->spec.api = spec->api != 0;
+	if (base == NULL)
+		base = "";
+	if (asprintf(&h->url, "%s%s", base, spec->url) == -1) {
+		h->url = NULL;
+		return -1;
+	}
+	h->headers = malloc(spec->headers_len + 1);
+	h->content_type =
+	    strdup(spec->content_type != NULL ? spec->content_type : "");
+	if (h->headers == NULL || h->content_type == NULL)
+		return -1;
+	if (spec->headers_len > 0)
+		memcpy(h->headers, spec->headers, spec->headers_len);
+	h->headers[spec->headers_len] = '\0';
+	h->spec.url = h->url;
+	h->spec.headers = h->headers;
+	h->spec.content_type = h->content_type;
+	return 0;
+}
+
+struct http *
+http_start(const struct http_spec *spec)
+{
+	struct http *h;
+	const char *why;
+
+	if ((h = calloc(1, sizeof(*h))) == NULL)
+		return NULL;
+	evtimer_set(&h->timer, on_timer, h);
+	if (copy_spec(h, spec) == -1) {
+		http_free(h);
+		errno = ENOMEM;
+		return NULL;
+	}
+	h->began = monotime_now();
+	if (h->spec.api &&
+	    (http_settings.api_url == NULL ||
+		http_settings.api_url[0] == '\0')) {
+		fail_later(h, EINVAL, "no API server is configured");
+		return h;
+	}
+	if ((why = url_check(h->url, strlen(h->url), &h->host)) != NULL ||
+	    (why = check_headers(h->headers, h->spec.headers_len)) != NULL) {
+		fail_later(h, EINVAL, why);
+		return h;
+	}
+	h->state = HTTP_WAITING;
+	TAILQ_INSERT_TAIL(&waiting[h->spec.api], h, entry);
+	queue_run();
+	return h;
+}

@@ -1,0 +1,85 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * http: HTTP requests of sailvol-fetch(8), bounded in number, repeated where
+ * that is safe.  No redirects, no proxies.
+ */
+#ifndef SAILVOL_FETCH_HTTP_H
+#define SAILVOL_FETCH_HTTP_H
+
+#include <sys/types.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Before the drop of privileges: what libcurl and OpenSSL load. */
+void http_init(void);
+/* In the chroot, once; and the settings, now and when they change. */
+void http_start_loop(void);
+struct http_config {
+	const char *api_url; /* "" for none */
+	const char *key;
+	const void *ca;
+	size_t ca_len;
+	uint32_t concurrency; /* objects at a time; 0: the built-in */
+	uint32_t deadline_ms; /* 0: the built-in */
+};
+/* Copies.  -1 after a message: the settings before stay. */
+int http_configure(const struct http_config *);
+uint32_t http_deadline_ms(void);
+
+struct http; /* one request, with its repetitions */
+
+struct http_result {
+	unsigned int status; /* 0: no answer, see error and what */
+	int error;           /* errno: ETIMEDOUT, EIO, EFBIG, EACCES, ... */
+	const char *what;
+	const char *content_type; /* "" none */
+	int64_t length;           /* of the answer's Content-Length; -1 */
+	int has_skew;
+	int64_t skew_ms;     /* server's Date less ours */
+	const uint8_t *body; /* when there is no sink, and of failures */
+	size_t body_len;
+};
+
+#define HTTP_PAUSE ((size_t)-1) /* of read: call http_resume() later */
+#define HTTP_ABORT ((size_t)-2) /* of read: give up, ECANCELED */
+
+struct http_spec {
+	uint8_t method; /* FETCH_METHOD_* */
+	/* Of the API: target is put behind its URL, with the key.  Else a URL
+	   of an object, with header lines "Name: value\n". */
+	int api;
+	const char *url;     /* copied */
+	const char *headers; /* copied */
+	size_t headers_len;
+	const char
+	    *content_type; /* API: of the body, copied; NULL or "" none */
+	/* A lost answer may be repeated. */
+	int repeat;
+	/* All tries together; 0: as long as bytes flow, and the configured
+	   deadline without any. */
+	uint32_t total_ms;
+	uint64_t max_answer; /* longer is EFBIG */
+	/* The body of the request: stays the caller's to the end. */
+	const void *body;
+	uint64_t body_len;
+	/* Or its bytes one after another, from 0 again after rewind. */
+	size_t (*read)(void *arg, void *buf, size_t n);
+	/* A try begins. */
+	void (*rewind)(void *arg);
+	/* Bytes of a 2xx answer; -1: give up, ECANCELED. */
+	int (*sink)(void *arg, const void *, size_t);
+	/* Called once, never before http_start() has returned. */
+	void (*done)(const struct http_result *, void *arg);
+	void *arg;
+};
+/* NULL and ENOMEM. */
+struct http *http_start(const struct http_spec *);
+/* Ends it without done().  Not from read, rewind and sink. */
+void http_cancel(struct http *);
+/* read() has bytes again. */
+void http_resume(struct http *);
+
+/* errno for a final answer that is no success. */
+int http_errno(unsigned int status);
+
+#endif

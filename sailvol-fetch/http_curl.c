@@ -1,0 +1,552 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * http_curl: transfers by libcurl's multi interface in libevent's loop.  In
+ * sailvol-fetch.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fetch_imsg.h"
+#include "lib/log.h"
+#include "sailvol-fetch/http_curl.h"
+
+#define CONNECT_MS 10000
+#define STALL_S 20
+#define STALL_BYTES 1024L /* a second */
+#define IDLE_CONNECTIONS 32L
+#define POOL_MAX 32
+#define OTHER_ANSWER_MAX (64 * 1024) /* of an object's failure: for the log */
+
+static CURLM *multi;
+static struct event multi_timer;
+static CURL *pool[POOL_MAX]; /* handles to be used again */
+static unsigned int npool;
+
+struct sock {
+	struct event ev;
+};
+
+static void check_done(void);
+
+void
+http_init(void)
+{
+	const curl_version_info_data *v;
+	CURL *easy;
+
+	if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK)
+		fatalx("curl_global_init");
+	v = curl_version_info(CURLVERSION_NOW);
+	if (!(v->features & CURL_VERSION_SSL))
+		fatalx("libcurl without TLS");
+	/* Loads what the first handle loads. */
+	if ((easy = curl_easy_init()) == NULL)
+		fatalx("curl_easy_init");
+	pool[npool++] = easy;
+}
+
+/* ---- libevent ------------------------------------------------------------ */
+
+static void
+on_socket(int fd, short ev, void *arg)
+{
+	int bits = 0, left;
+
+	(void)arg;
+	if (ev & EV_READ)
+		bits |= CURL_CSELECT_IN;
+	if (ev & EV_WRITE)
+		bits |= CURL_CSELECT_OUT;
+	curl_multi_socket_action(multi, fd, bits, &left);
+	check_done();
+}
+
+static void
+on_multi_timer(int fd, short ev, void *arg)
+{
+	int left;
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &left);
+	check_done();
+}
+
+static int
+curl_timer(CURLM *m, long ms, void *arg)
+{
+	struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
+
+	(void)m;
+	(void)arg;
+	evtimer_del(&multi_timer);
+	if (ms >= 0)
+		evtimer_add(&multi_timer, &tv);
+	return 0;
+}
+
+static int
+curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sockp)
+{
+	struct sock *s = sockp;
+	short bits = EV_PERSIST;
+
+	(void)easy;
+	(void)arg;
+	if (s != NULL)
+		event_del(&s->ev);
+	if (what == CURL_POLL_REMOVE) {
+		free(s);
+		curl_multi_assign(multi, fd, NULL);
+		return 0;
+	}
+	if (s == NULL) {
+		if ((s = calloc(1, sizeof(*s))) == NULL)
+			return -1;
+		curl_multi_assign(multi, fd, s);
+	}
+	if (what & CURL_POLL_IN)
+		bits |= EV_READ;
+	if (what & CURL_POLL_OUT)
+		bits |= EV_WRITE;
+	event_set(&s->ev, fd, bits, on_socket, NULL);
+	event_add(&s->ev, NULL);
+	return 0;
+}
+
+void
+http_curl_start(void)
+{
+	evtimer_set(&multi_timer, on_multi_timer, NULL);
+	if ((multi = curl_multi_init()) == NULL)
+		fatalx("curl_multi_init");
+	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, curl_socket);
+	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, curl_timer);
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
+}
+
+/* ---- what curl calls ----------------------------------------------------- */
+
+static int
+is_success(struct http *h)
+{
+	long status = 0;
+
+	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	return status >= 200 && status < 300;
+}
+
+static int
+keep(struct http *h, const void *data, size_t n)
+{
+	uint8_t *p;
+	size_t size;
+
+	if (n > h->buf_size - h->buf_len) {
+		size = h->buf_size < 4096 ? 4096 : h->buf_size * 2;
+		while (size - h->buf_len < n)
+			size *= 2;
+		if ((p = realloc(h->buf, size)) == NULL)
+			return -1;
+		h->buf = p;
+		h->buf_size = size;
+	}
+	memcpy(h->buf + h->buf_len, data, n);
+	h->buf_len += n;
+	return 0;
+}
+
+static size_t
+curl_write(char *data, size_t one, size_t n, void *arg)
+{
+	struct http *h = arg;
+	int good = is_success(h);
+	uint64_t max =
+	    good || h->spec.api ? h->spec.max_answer : OTHER_ANSWER_MAX;
+
+	(void)one;
+	h->flowed = monotime_now();
+	if (n > max - h->got) {
+		h->too_long = 1;
+		return 0;
+	}
+	h->got += n;
+	if (good && h->spec.sink != NULL) {
+		if (h->spec.sink(h->spec.arg, data, n) == -1) {
+			h->refused = 1;
+			return 0;
+		}
+		return n;
+	}
+	return keep(h, data, n) == 0 ? n : 0;
+}
+
+static size_t
+curl_read(char *buf, size_t one, size_t count, void *arg)
+{
+	struct http *h = arg;
+	size_t n = one * count;
+
+	h->flowed = monotime_now();
+	if (h->spec.read != NULL) {
+		n = h->spec.read(h->spec.arg, buf, n);
+		if (n == HTTP_PAUSE)
+			return CURL_READFUNC_PAUSE;
+		if (n == HTTP_ABORT) {
+			h->refused = 1;
+			return CURL_READFUNC_ABORT;
+		}
+		return n;
+	}
+	if (n > h->spec.body_len - h->offset)
+		n = (size_t)(h->spec.body_len - h->offset);
+	if (n > 0)
+		memcpy(buf, (const uint8_t *)h->spec.body + h->offset, n);
+	h->offset += n;
+	return n;
+}
+
+/* A connection that was kept had been closed: the body from its start. */
+static int
+curl_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct http *h = arg;
+
+	if (offset != 0 || origin != SEEK_SET)
+		return CURL_SEEKFUNC_CANTSEEK;
+	h->offset = 0;
+	if (h->spec.rewind != NULL)
+		h->spec.rewind(h->spec.arg);
+	return CURL_SEEKFUNC_OK;
+}
+
+static size_t
+curl_header(char *data, size_t one, size_t n, void *arg)
+{
+	struct http *h = arg;
+	char value[64];
+	time_t t;
+
+	(void)one;
+	if (n < 6 || n - 5 >= sizeof(value) ||
+	    strncasecmp(data, "date:", 5) != 0)
+		return n;
+	memcpy(value, data + 5, n - 5);
+	value[n - 5] = '\0';
+	if ((t = curl_getdate(value, NULL)) != -1) {
+		struct timens now = timens_now();
+
+		/* Date has whole seconds: half of one is the best guess. */
+		h->skew_ms =
+		    ((int64_t)t - now.sec) * 1000 + 500 - now.nsec / 1000000;
+		h->has_skew = 1;
+	}
+	return n;
+}
+
+/* ---- a try --------------------------------------------------------------- */
+
+static int
+add_line(struct http *h, const char *name, const char *value, size_t len)
+{
+	struct curl_slist *l;
+	char *line;
+
+	if (asprintf(&line, "%s%.*s", name, (int)len, value) == -1)
+		return -1;
+	l = curl_slist_append(h->lines, line);
+	explicit_bzero(line, strlen(line));
+	free(line);
+	if (l == NULL)
+		return -1;
+	h->lines = l;
+	return 0;
+}
+
+static int
+set_lines(struct http *h)
+{
+	const char *p = h->spec.headers, *nl;
+	size_t len;
+
+	/* No waiting for a "100 Continue". */
+	if (add_line(h, "Expect:", "", 0) == -1)
+		return -1;
+	if (h->spec.api && http_settings.key[0] != '\0' &&
+	    add_line(h, "Authorization: Bearer ", http_settings.key,
+		strlen(http_settings.key)) == -1)
+		return -1;
+	if (h->spec.content_type[0] != '\0' &&
+	    add_line(h, "Content-Type: ", h->spec.content_type,
+		strlen(h->spec.content_type)) == -1)
+		return -1;
+	while ((nl = strchr(p, '\n')) != NULL) {
+		len = (size_t)(nl - p);
+		if (add_line(h, "", p, len) == -1)
+			return -1;
+		p = nl + 1;
+	}
+	curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, h->lines);
+	return 0;
+}
+
+static void
+set_method(struct http *h)
+{
+	curl_off_t len = (curl_off_t)h->spec.body_len;
+
+	switch (h->spec.method) {
+	case FETCH_METHOD_PUT:
+		curl_easy_setopt(h->easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(h->easy, CURLOPT_INFILESIZE_LARGE, len);
+		curl_easy_setopt(h->easy, CURLOPT_UPLOAD_BUFFERSIZE,
+		    512L * 1024);
+		break;
+	case FETCH_METHOD_POST:
+		curl_easy_setopt(h->easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, len);
+		break;
+	case FETCH_METHOD_DELETE:
+		curl_easy_setopt(h->easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+		break;
+	case FETCH_METHOD_HEAD:
+		curl_easy_setopt(h->easy, CURLOPT_NOBODY, 1L);
+		break;
+	default:
+		curl_easy_setopt(h->easy, CURLOPT_HTTPGET, 1L);
+		if (!h->spec.api)
+			curl_easy_setopt(h->easy, CURLOPT_BUFFERSIZE,
+			    256L * 1024);
+		break;
+	}
+}
+
+static void
+set_limits(struct http *h, int64_t left_ms)
+{
+	int64_t stall = http_deadline_ms() / 2000;
+	long connect_ms = left_ms < CONNECT_MS ? (long)left_ms : CONNECT_MS;
+
+	if (connect_ms < 1)
+		connect_ms = 1;
+	curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+	if (h->spec.total_ms != 0) {
+		curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS,
+		    left_ms < 1 ? 1L : (long)left_ms);
+		return;
+	}
+	if (stall > STALL_S)
+		stall = STALL_S;
+	curl_easy_setopt(h->easy, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
+	curl_easy_setopt(h->easy, CURLOPT_LOW_SPEED_TIME,
+	    stall < 1 ? 1L : (long)stall);
+}
+
+static void
+set_tls(struct http *h)
+{
+	struct curl_blob ca = { http_settings.ca, http_settings.ca_len,
+		CURL_BLOB_COPY };
+
+	if (!h->host.https)
+		return;
+	/* The built-in places are not in the chroot. */
+	curl_easy_setopt(h->easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(h->easy, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(h->easy, CURLOPT_CAINFO_BLOB, &ca);
+	curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(h->easy, CURLOPT_SSLVERSION,
+	    (long)CURL_SSLVERSION_TLSv1_2);
+}
+
+static int
+set_addrs(struct http *h, const char *addrs)
+{
+	char *line;
+
+	if (addrs == NULL)
+		return 0;
+	if (asprintf(&line, "%s:%s:%s", h->host.host, h->host.port, addrs) ==
+	    -1)
+		return -1;
+	h->addrs = curl_slist_append(NULL, line);
+	free(line);
+	if (h->addrs == NULL)
+		return -1;
+	curl_easy_setopt(h->easy, CURLOPT_RESOLVE, h->addrs);
+	return 0;
+}
+
+static void
+set_rest(struct http *h)
+{
+	CURL *e = h->easy;
+
+	curl_easy_setopt(e, CURLOPT_URL, h->url);
+	curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR,
+	    h->host.https ? "https" : "http");
+	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(e, CURLOPT_PROXY, "");
+	curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(e, CURLOPT_USERAGENT, "sailvol-fetch");
+	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, curl_write);
+	curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
+	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, curl_header);
+	curl_easy_setopt(e, CURLOPT_HEADERDATA, h);
+	curl_easy_setopt(e, CURLOPT_READFUNCTION, curl_read);
+	curl_easy_setopt(e, CURLOPT_READDATA, h);
+	curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, curl_seek);
+	curl_easy_setopt(e, CURLOPT_SEEKDATA, h);
+	curl_easy_setopt(e, CURLOPT_PRIVATE, h);
+}
+
+int
+http_curl_begin(struct http *h, const char *addrs, int64_t left_ms)
+{
+	h->easy = npool > 0 ? pool[--npool] : curl_easy_init();
+	h->got = 0;
+	h->too_long = h->refused = 0;
+	if (h->easy == NULL)
+		goto fail;
+	set_rest(h);
+	set_method(h);
+	set_limits(h, left_ms);
+	set_tls(h);
+	if (set_addrs(h, addrs) == -1 || set_lines(h) == -1 ||
+	    curl_multi_add_handle(multi, h->easy) != CURLM_OK)
+		goto fail;
+	return 0;
+
+fail:
+	h->error = ENOMEM;
+	strlcpy(h->what, "out of memory", sizeof(h->what));
+	http_curl_end(h);
+	return -1;
+}
+
+void
+http_curl_end(struct http *h)
+{
+	if (h->easy != NULL) {
+		curl_multi_remove_handle(multi, h->easy);
+		curl_easy_reset(h->easy);
+		if (npool < POOL_MAX)
+			pool[npool++] = h->easy;
+		else
+			curl_easy_cleanup(h->easy);
+		h->easy = NULL;
+	}
+	curl_slist_free_all(h->lines);
+	curl_slist_free_all(h->addrs);
+	h->lines = h->addrs = NULL;
+}
+
+void
+http_curl_resume(struct http *h)
+{
+	if (h->easy != NULL)
+		curl_easy_pause(h->easy, CURLPAUSE_CONT);
+}
+
+/* ---- its end ------------------------------------------------------------- */
+
+/* 1: another try may have another end. */
+static int
+failed(struct http *h, CURLcode code)
+{
+	const char *what = curl_easy_strerror(code);
+	int again = h->spec.repeat;
+
+	h->error = EIO;
+	if (h->refused) {
+		h->error = ECANCELED;
+		again = 0;
+	} else if (h->too_long) {
+		h->error = EFBIG;
+		what = "answer is too long";
+		again = 0;
+	} else
+		switch (code) {
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_COULDNT_RESOLVE_HOST:
+			/* Nothing was sent. */
+			h->error = EHOSTUNREACH;
+			again = 1;
+			break;
+		case CURLE_OPERATION_TIMEDOUT:
+			h->error = ETIMEDOUT;
+			break;
+		case CURLE_PEER_FAILED_VERIFICATION:
+			h->error = EACCES;
+			again = 0;
+			break;
+		case CURLE_OUT_OF_MEMORY:
+		case CURLE_WRITE_ERROR:
+			h->error = ENOMEM;
+			again = 0;
+			break;
+		default:
+			break;
+		}
+	h->status = 0;
+	snprintf(h->what, sizeof(h->what), "%s: %s", h->host.host, what);
+	return again;
+}
+
+/* 1: a status that another try may change. */
+static int
+answered(struct http *h)
+{
+	curl_off_t length = -1, after = 0;
+	const char *type = NULL;
+	long status = 0;
+
+	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(h->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	curl_easy_getinfo(h->easy, CURLINFO_CONTENT_TYPE, &type);
+	curl_easy_getinfo(h->easy, CURLINFO_RETRY_AFTER, &after);
+	h->length = length;
+	h->retry_after_ms = after > 3600 ? 3600 * 1000 : after * 1000;
+	strlcpy(h->answer_type, type != NULL ? type : "",
+	    sizeof(h->answer_type));
+	if (status < 200 || status > 599) {
+		h->status = 0;
+		h->error = EPROTO;
+		snprintf(h->what, sizeof(h->what), "%s: status %ld",
+		    h->host.host, status);
+		return 0;
+	}
+	h->status = (unsigned int)status;
+	if (status == 429 || status == 503)
+		return 1; /* it was not done */
+	return h->spec.repeat &&
+	    (status == 408 || status == 500 || status == 502 || status == 504);
+}
+
+static void
+check_done(void)
+{
+	struct http *h;
+	CURLMsg *msg;
+	CURLcode code;
+	CURL *easy;
+	int left, again;
+
+	while ((msg = curl_multi_info_read(multi, &left)) != NULL) {
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		easy = msg->easy_handle;
+		code = msg->data.result;
+		h = NULL;
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&h);
+		again = code == CURLE_OK ? answered(h) : failed(h, code);
+		http_tried(h, again);
+	}
+}

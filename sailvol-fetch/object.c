@@ -1,0 +1,143 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * object: looks at, verifies and deletes one object by a signed URL.  In
+ * sailvol-fetch.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fetch_imsg.h"
+#include "lib/log.h"
+#include "sailvol-fetch/ops.h"
+#include "sailvol-fetch/request.h"
+
+struct object {
+	struct request req;
+	struct http *http;
+	struct fetch_url msg; /* its url is not kept */
+	struct hash_ctx *ctx;
+	uint64_t got;
+};
+
+static void
+object_answer(struct object *o, uint16_t status, uint8_t equal,
+    const char *what)
+{
+	struct hash h;
+
+	if (o->req.peer != NULL &&
+	    fetch_url_res_send(o->req.peer, o->req.id, status, equal, what) ==
+		-1)
+		op_lost("url");
+	request_del(&o->req);
+	if (o->ctx != NULL)
+		hash_end(o->ctx, &h);
+	free(o);
+}
+
+static void
+object_cancel(struct request *req)
+{
+	struct object *o = (struct object *)req;
+
+	http_cancel(o->http);
+	object_answer(o, 0, 0, "cancelled");
+}
+
+/* A try begins. */
+static void
+object_rewind(void *arg)
+{
+	struct object *o = arg;
+	struct hash h;
+
+	if (o->ctx != NULL)
+		hash_end(o->ctx, &h);
+	o->ctx = NULL;
+	o->got = 0;
+}
+
+static int
+object_sink(void *arg, const void *data, size_t n)
+{
+	struct object *o = arg;
+
+	/* More than expected is not equal, however much it is. */
+	if (n > o->msg.length - o->got)
+		return -1;
+	if (o->msg.verify) {
+		if (o->ctx == NULL && (o->ctx = hash_begin()) == NULL)
+			return -1;
+		hash_update(o->ctx, data, n);
+	}
+	o->got += n;
+	return 0;
+}
+
+static int
+object_equal(struct object *o, const struct http_result *r)
+{
+	struct hash h;
+
+	if (r->status != 200)
+		return 0;
+	if (o->msg.method == FETCH_METHOD_HEAD)
+		return r->length >= 0 && (uint64_t)r->length == o->msg.length;
+	if (o->msg.method != FETCH_METHOD_GET || o->got != o->msg.length)
+		return 0;
+	if (!o->msg.verify)
+		return 1;
+	if (o->ctx == NULL)
+		hash_bytes(&h, "", 0);
+	else
+		hash_end(o->ctx, &h);
+	o->ctx = NULL;
+	return hash_cmp(&h, &o->msg.hash) == 0;
+}
+
+static void
+object_done(const struct http_result *r, void *arg)
+{
+	struct object *o = arg;
+
+	/* Refused by object_sink(): there, and not what it should be. */
+	if (r->status == 0 && r->error == ECANCELED)
+		object_answer(o, 200, 0, "longer than it should be");
+	else
+		object_answer(o, (uint16_t)r->status,
+		    (uint8_t)object_equal(o, r), r->what);
+}
+
+int
+op_url(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct http_spec spec = { 0 };
+	struct object *o;
+	char *url;
+
+	(void)imsg;
+	if ((o = calloc(1, sizeof(*o))) == NULL)
+		fatal("url");
+	if (fetch_url_recv(body, &o->msg) == -1 ||
+	    request_add(&o->req, c, id, object_cancel) == -1) {
+		free(o);
+		return -1;
+	}
+	if ((url = strndup(o->msg.url, o->msg.url_len)) == NULL)
+		fatal("url");
+	o->msg.url = NULL;
+	spec.method = o->msg.method;
+	spec.url = url;
+	spec.repeat = 1;
+	spec.max_answer = o->msg.length;
+	spec.rewind = object_rewind;
+	spec.sink = object_sink;
+	spec.done = object_done;
+	spec.arg = o;
+	o->http = http_start(&spec);
+	free(url);
+	if (o->http == NULL)
+		object_answer(o, 0, 0, "out of memory");
+	return 0;
+}

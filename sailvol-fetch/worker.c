@@ -1,0 +1,222 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * worker: two threads that take works from a queue, and an eventfd that tells
+ * the loop what is done.  In sailvol-fetch.
+ */
+#include <sys/eventfd.h>
+#include <errno.h>
+#include <event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvol-fetch/worker.h"
+
+#define NTHREADS 2
+
+TAILQ_HEAD(works, work);
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t more = PTHREAD_COND_INITIALIZER;
+static struct works todo = TAILQ_HEAD_INITIALIZER(todo);
+static struct works todo_slow = TAILQ_HEAD_INITIALIZER(todo_slow);
+static struct works finished = TAILQ_HEAD_INITIALIZER(finished);
+static int slow_running;
+static int wake_fd = -1;
+static struct event wake_ev;
+
+static TAILQ_HEAD(, pump) pumps = TAILQ_HEAD_INITIALIZER(pumps);
+static struct event pump_ev;
+static int pump_set;
+static size_t budget_used;
+
+/* ---- threads ------------------------------------------------------------- */
+
+/* With the lock held. */
+static void
+enqueue(struct work *w)
+{
+	if (w->slow)
+		TAILQ_INSERT_TAIL(&todo_slow, w, entry);
+	else
+		TAILQ_INSERT_TAIL(&todo, w, entry);
+	pthread_cond_signal(&more);
+}
+
+static struct work *
+dequeue(void)
+{
+	struct work *w;
+
+	for (;;) {
+		if (!slow_running && (w = TAILQ_FIRST(&todo_slow)) != NULL) {
+			TAILQ_REMOVE(&todo_slow, w, entry);
+			slow_running = 1;
+			return w;
+		}
+		if ((w = TAILQ_FIRST(&todo)) != NULL) {
+			TAILQ_REMOVE(&todo, w, entry);
+			return w;
+		}
+		pthread_cond_wait(&more, &lock);
+	}
+}
+
+static void
+wake(void)
+{
+	uint64_t one = 1;
+
+	while (write(wake_fd, &one, sizeof(one)) == -1 && errno == EINTR)
+		;
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct work *w;
+	int again, was_slow, first;
+
+	(void)arg;
+	pthread_mutex_lock(&lock);
+	for (;;) {
+		w = dequeue();
+		was_slow = w->slow;
+		pthread_mutex_unlock(&lock);
+		again = w->run(w);
+		pthread_mutex_lock(&lock);
+		if (was_slow) {
+			slow_running = 0;
+			if (!TAILQ_EMPTY(&todo_slow))
+				pthread_cond_signal(&more);
+		}
+		if (again) {
+			enqueue(w);
+			continue;
+		}
+		first = TAILQ_EMPTY(&finished);
+		TAILQ_INSERT_TAIL(&finished, w, entry);
+		if (first)
+			wake();
+	}
+	return NULL;
+}
+
+static void
+on_wake(int fd, short ev, void *arg)
+{
+	struct works list = TAILQ_HEAD_INITIALIZER(list);
+	struct work *w;
+	uint64_t n;
+
+	(void)ev;
+	(void)arg;
+	if (read(fd, &n, sizeof(n)) == -1 && errno != EAGAIN)
+		fatal("worker: eventfd");
+	pthread_mutex_lock(&lock);
+	TAILQ_CONCAT(&list, &finished, entry);
+	pthread_mutex_unlock(&lock);
+	while ((w = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, w, entry);
+		w->done(w);
+	}
+}
+
+static void on_pump(int, short, void *);
+
+void
+worker_start(void)
+{
+	sigset_t all, old;
+	pthread_t t;
+	int i;
+
+	if ((wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) == -1)
+		fatal("worker: eventfd");
+	event_set(&wake_ev, wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
+	if (event_add(&wake_ev, NULL) == -1)
+		fatalx("worker: event_add");
+	evtimer_set(&pump_ev, on_pump, NULL);
+	pump_set = 1;
+	/* Signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (i = 0; i < NTHREADS; i++)
+		if ((errno = pthread_create(&t, NULL, thread_main, NULL)) != 0)
+			fatal("worker: thread");
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void
+worker_add(struct work *w)
+{
+	pthread_mutex_lock(&lock);
+	enqueue(w);
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- memory -------------------------------------------------------------- */
+
+static void
+on_pump(int fd, short ev, void *arg)
+{
+	struct pump *p, mark = { .fn = NULL };
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	/* Each once, in turn: who was first is last the next time.  A pump may
+	   end itself and others. */
+	TAILQ_INSERT_TAIL(&pumps, &mark, entry);
+	while ((p = TAILQ_FIRST(&pumps)) != &mark) {
+		TAILQ_REMOVE(&pumps, p, entry);
+		TAILQ_INSERT_TAIL(&pumps, p, entry);
+		p->fn(p->arg);
+	}
+	TAILQ_REMOVE(&pumps, &mark, entry);
+}
+
+void
+pump_kick(void)
+{
+	struct timeval now = { 0, 0 };
+
+	if (pump_set && !evtimer_pending(&pump_ev, NULL))
+		evtimer_add(&pump_ev, &now);
+}
+
+void
+pump_add(struct pump *p, void (*fn)(void *), void *arg)
+{
+	p->fn = fn;
+	p->arg = arg;
+	TAILQ_INSERT_TAIL(&pumps, p, entry);
+	pump_kick();
+}
+
+void
+pump_del(struct pump *p)
+{
+	if (p->fn == NULL)
+		return;
+	TAILQ_REMOVE(&pumps, p, entry);
+	p->fn = NULL;
+}
+
+int
+budget_take(size_t n)
+{
+	if (budget_used > 0 &&
+	    (n > BUDGET_BYTES || budget_used > BUDGET_BYTES - n))
+		return 0;
+	budget_used += n;
+	return 1;
+}
+
+void
+budget_give(size_t n)
+{
+	budget_used -= n;
+	pump_kick();
+}

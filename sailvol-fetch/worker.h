@@ -1,0 +1,51 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * worker: the threads of sailvol-fetch(8) that read, hash and write files, so
+ * that its loop never waits for a disk; and the memory that all transfers
+ * share.
+ */
+#ifndef SAILVOL_FETCH_WORKER_H
+#define SAILVOL_FETCH_WORKER_H
+
+#include <sys/queue.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+/*
+ * One piece of work.  Its owner keeps it until done() was called, which always
+ * happens, in the event loop.
+ */
+struct work {
+	TAILQ_ENTRY(work) entry;
+	/* In a thread: touches only what the work was given.  1: again, behind
+	   the others; 0: done. */
+	int (*run)(struct work *);
+	void (*done)(struct work *);
+	/* Waits for a disk and little else: one at a time. */
+	int slow;
+	atomic_int cancel; /* set by the owner; run() looks at it */
+};
+
+/* After the sandbox was entered. */
+void worker_start(void);
+/* From any thread. */
+void worker_add(struct work *);
+
+/*
+ * Memory for transfers under way.  pump_add: fn is called, from the loop, when
+ * memory has become free, and at once after the call.
+ */
+#define BUDGET_BYTES ((size_t)96 * 1024 * 1024)
+struct pump {
+	TAILQ_ENTRY(pump) entry;
+	void (*fn)(void *);
+	void *arg;
+};
+void pump_add(struct pump *, void (*fn)(void *), void *arg);
+void pump_del(struct pump *);
+void pump_kick(void);
+/* 1: taken; 0: wait.  Never refused when nothing is taken. */
+int budget_take(size_t);
+void budget_give(size_t);
+
+#endif
