@@ -18,11 +18,11 @@
 #include "lib/tree.h"
 
 #define DB_FILE "sailapi.db"
-#define DB_VERSION 1	    /* user_version of the schema */
-#define DB_PUBLIC_LEN 8	    /* bytes of the ids of orgs and keys */
-#define DB_ID_LEN 16	    /* bytes of the ids of volumes and families */
-#define DB_SECRET_LEN 67    /* "sk_" and 64 digits */
-#define DB_NAME_MAX 128	    /* names of orgs and keys */
+#define DB_VERSION 1     /* user_version of the schema */
+#define DB_PUBLIC_LEN 8  /* bytes of the ids of orgs and keys */
+#define DB_ID_LEN 16     /* bytes of the ids of volumes and families */
+#define DB_SECRET_LEN 67 /* "sk_" and 64 digits */
+#define DB_NAME_MAX 128  /* names of orgs and keys */
 
 struct db;
 
@@ -54,11 +54,7 @@ int64_t db_now(void);
 
 /* ---- orgs and keys (db_keys.c) ------------------------------------------- */
 
-enum key_role {
-	KEY_READ = 1,
-	KEY_WRITE = 2,
-	KEY_ADMIN = 3
-};
+enum key_role { KEY_READ = 1, KEY_WRITE = 2, KEY_ADMIN = 3 };
 const char *key_role_name(uint8_t role);
 int key_role_parse(const char *); /* 0: no such role */
 
@@ -76,7 +72,7 @@ struct db_key {
 	int64_t created;
 	int64_t revoked; /* 0: not */
 	int64_t expires; /* 0: never */
-	int has_prefix;	 /* bound to a part of a volume */
+	int has_prefix;  /* bound to a part of a volume */
 };
 int db_org_add(struct db *, const uint8_t public[DB_PUBLIC_LEN],
     const char *name, int64_t now, int64_t *id);
@@ -152,11 +148,11 @@ void db_nodes_init(struct db_nodes *, struct db *, int64_t family);
 /* ---- chunks, objects, locations (db_chunks.c) ---------------------------- */
 
 enum location_state {
-	LOCATION_CLAIMED = 1,	/* a client was told to upload it */
+	LOCATION_CLAIMED = 1,   /* a client was told to upload it */
 	LOCATION_CONFIRMED = 2, /* the store says that it is there (HEAD) */
-	LOCATION_VERIFIED = 3,	/* read and hashed */
-	LOCATION_BAD = 4,	/* missing or wrong: quarantined */
-	LOCATION_CONDEMNED = 5	/* to be deleted */
+	LOCATION_VERIFIED = 3,  /* read and hashed */
+	LOCATION_BAD = 4,       /* missing or wrong: quarantined */
+	LOCATION_CONDEMNED = 5  /* to be deleted */
 };
 struct db_location {
 	struct hash object;
@@ -174,10 +170,7 @@ int db_chunk_set(struct db *, int64_t family, const struct hash *,
 
 /* ---- upload sessions and leases (db_sessions.c) -------------------------- */
 
-enum session_state {
-	SESSION_OPEN = 1,
-	SESSION_PUBLISHED = 2
-};
+enum session_state { SESSION_OPEN = 1, SESSION_PUBLISHED = 2 };
 #define SESSION_LIFE_NS ((int64_t)86400 * 1000000000)
 #define SESSION_RESULT_LIFE_NS (30 * SESSION_LIFE_NS)
 #define LEASE_LIFE_NS (7 * SESSION_LIFE_NS)
@@ -195,15 +188,15 @@ int db_session_add(struct db *, int64_t volume, const uint8_t key[DB_ID_LEN],
     const char *message, const char *author, int if_unchanged,
     const uint8_t *mount, int64_t now);
 /* 1: *s is filled, end with db_session_clear. */
-int db_session_find(struct db *, int64_t volume,
-    const uint8_t key[DB_ID_LEN], struct db_session *);
+int db_session_find(struct db *, int64_t volume, const uint8_t key[DB_ID_LEN],
+    struct db_session *);
 void db_session_clear(struct db_session *);
 /* Keeps the result and lets the pins go. */
 int db_session_published(struct db *, int64_t id, const char *result);
 /* Forgets open ones older than a day and published ones older than thirty. */
 int db_session_expire(struct db *, int64_t now);
-int db_session_pin(struct db *, int64_t id, const struct hash *,
-    uint32_t bytes, int64_t now);
+int db_session_pin(struct db *, int64_t id, const struct hash *, uint32_t bytes,
+    int64_t now);
 int db_session_pinned(struct db *, int64_t id, const struct hash *,
     uint32_t *bytes);
 

@@ -29,8 +29,8 @@ int
 db_chunk_set(struct db *db, int64_t family, const struct hash *hash,
     uint32_t bytes, uint8_t state)
 {
-	if (db_exec(db, ST_CHUNK_SET, "ihi", family, hash,
-		(int64_t)bytes) == -1 ||
+	if (db_exec(db, ST_CHUNK_SET, "ihi", family, hash, (int64_t)bytes) ==
+		-1 ||
 	    db_exec(db, ST_OBJECT_SET, "ihii", family, hash, (int64_t)bytes,
 		(int64_t)state) == -1)
 		return -1;

@@ -55,8 +55,8 @@ db_random_public(uint8_t public[DB_PUBLIC_LEN])
 }
 
 int
-db_org_add(struct db *db, const uint8_t public[DB_PUBLIC_LEN],
-    const char *name, int64_t now, int64_t *id)
+db_org_add(struct db *db, const uint8_t public[DB_PUBLIC_LEN], const char *name,
+    int64_t now, int64_t *id)
 {
 	if (db_exec(db, ST_ORG_ADD, "bti", public, (size_t)DB_PUBLIC_LEN, name,
 		now) == -1)
@@ -137,8 +137,8 @@ db_key_by_public(struct db *db, int64_t org,
 }
 
 int
-db_key_each(struct db *db, int64_t org,
-    int (*f)(void *, const struct db_key *), void *arg)
+db_key_each(struct db *db, int64_t org, int (*f)(void *, const struct db_key *),
+    void *arg)
 {
 	struct db_key key;
 	sqlite3_stmt *st = db_query(db, ST_KEY_EACH, "i", org);

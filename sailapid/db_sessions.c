@@ -26,8 +26,8 @@ db_session_find(struct db *db, int64_t volume, const uint8_t key[DB_ID_LEN],
 	int r;
 
 	memset(s, 0, sizeof(*s));
-	st = db_query(db, ST_SESSION_FIND, "ib", volume, key,
-	    (size_t)DB_ID_LEN);
+	st =
+	    db_query(db, ST_SESSION_FIND, "ib", volume, key, (size_t)DB_ID_LEN);
 	if ((r = db_next(db, st)) != 1)
 		return r;
 	s->volume = volume;
@@ -66,8 +66,8 @@ db_session_published(struct db *db, int64_t id, const char *result)
 int
 db_session_expire(struct db *db, int64_t now)
 {
-	if (db_exec(db, ST_SESSION_EXPIRE_PINS, "i",
-		now - SESSION_LIFE_NS) == -1)
+	if (db_exec(db, ST_SESSION_EXPIRE_PINS, "i", now - SESSION_LIFE_NS) ==
+	    -1)
 		return -1;
 	return db_exec(db, ST_SESSION_EXPIRE, "ii", now - SESSION_LIFE_NS,
 	    now - SESSION_RESULT_LIFE_NS);

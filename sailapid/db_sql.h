@@ -10,13 +10,13 @@
 
 #include "sailapid/db.h"
 
-#define KEY_COLUMNS                                                            \
-	"k.id, k.public, k.name, k.role, k.created, ifnull(k.revoked, 0), "    \
-	"ifnull(k.expires, 0), k.prefix IS NOT NULL, o.id, o.public, o.name "  \
+#define KEY_COLUMNS                                                           \
+	"k.id, k.public, k.name, k.role, k.created, ifnull(k.revoked, 0), "   \
+	"ifnull(k.expires, 0), k.prefix IS NOT NULL, o.id, o.public, o.name " \
 	"FROM key k JOIN org o ON o.id = k.org "
-#define VOLUME_COLUMNS                                                         \
-	"v.id, v.public, v.org, v.name, v.family, f.public, f.salt, "          \
-	"v.created, v.head, v.header "                                         \
+#define VOLUME_COLUMNS                                                \
+	"v.id, v.public, v.org, v.name, v.family, f.public, f.salt, " \
+	"v.created, v.head, v.header "                                \
 	"FROM volume v JOIN family f ON f.id = v.family "
 
 #define DB_STATEMENTS(X)                                                       \
@@ -119,7 +119,7 @@ enum db_st {
 #define X(name, sql) ST_##name,
 	DB_STATEMENTS(X)
 #undef X
-	ST_COUNT
+	    ST_COUNT
 };
 
 struct db {

@@ -84,16 +84,18 @@ int
 db_volume_by_name(struct db *db, int64_t org, const char *name,
     struct db_volume *v)
 {
-	return volume_one(db,
-	    db_query(db, ST_VOLUME_BY_NAME, "it", org, name), v);
+	return volume_one(db, db_query(db, ST_VOLUME_BY_NAME, "it", org, name),
+	    v);
 }
 
 int
-db_volume_by_public(struct db *db, int64_t org,
-    const uint8_t public[DB_ID_LEN], struct db_volume *v)
+db_volume_by_public(struct db *db, int64_t org, const uint8_t public[DB_ID_LEN],
+    struct db_volume *v)
 {
-	return volume_one(db, db_query(db, ST_VOLUME_BY_PUBLIC, "bi", public,
-	    (size_t)DB_ID_LEN, org), v);
+	return volume_one(db,
+	    db_query(db, ST_VOLUME_BY_PUBLIC, "bi", public, (size_t)DB_ID_LEN,
+		org),
+	    v);
 }
 
 int
@@ -101,8 +103,8 @@ db_volume_each(struct db *db, int64_t org, const char *after, int limit,
     int (*f)(void *, const struct db_volume *), void *arg)
 {
 	struct db_volume v;
-	sqlite3_stmt *st = db_query(db, ST_VOLUME_EACH, "iti", org, after,
-	    (int64_t)limit);
+	sqlite3_stmt *st =
+	    db_query(db, ST_VOLUME_EACH, "iti", org, after, (int64_t)limit);
 	int r;
 
 	while ((r = db_next(db, st)) == 1) {
@@ -133,8 +135,8 @@ int
 db_commit_add(struct db *db, int64_t volume, const struct hash *hash,
     uint64_t number, const void *data, size_t len)
 {
-	return db_exec(db, ST_COMMIT_ADD, "ihib", volume, hash,
-	    (int64_t)number, data, len);
+	return db_exec(db, ST_COMMIT_ADD, "ihib", volume, hash, (int64_t)number,
+	    data, len);
 }
 
 struct blob *

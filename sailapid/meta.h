@@ -20,11 +20,11 @@ struct req;
    req_fetch, or with req_again: exactly one of them. */
 typedef void (*req_step)(struct req *);
 
-#define META_QUEUE_MAX 1024	       /* requests at a time; then 503 */
-#define META_ROUND 2048		       /* objects asked for in one go */
-#define META_JSON_MAX (256 * 1024)     /* bytes of a JSON body */
-#define META_WAIT_MS 90000	       /* for sign and fetch, then 503 */
-#define META_LIMIT_MAX 1000	       /* of a page of a list */
+#define META_QUEUE_MAX 1024        /* requests at a time; then 503 */
+#define META_ROUND 2048            /* objects asked for in one go */
+#define META_JSON_MAX (256 * 1024) /* bytes of a JSON body */
+#define META_WAIT_MS 90000         /* for sign and fetch, then 503 */
+#define META_LIMIT_MAX 1000        /* of a page of a list */
 #define META_CHUNK_MAX (1u << CHUNK_SHIFT_MAX)
 
 /* What comes in; strings end with NUL, and are copied. */
@@ -54,8 +54,8 @@ struct meta_backend {
 	void (*wake)(void);
 };
 struct meta_settings {
-	uint16_t store_port;	/* embedded store: on the API's host; or 0 */
-	char store_url[512];	/* scheme://host:port */
+	uint16_t store_port; /* embedded store: on the API's host; or 0 */
+	char store_url[512]; /* scheme://host:port */
 	uint32_t url_life_s;
 };
 
@@ -85,16 +85,16 @@ void meta_peer_found(void);
 enum object_use {
 	OBJECT_UPLOAD = 1, /* PUT by a client */
 	OBJECT_DOWNLOAD,   /* GET by a client */
-	OBJECT_LOOK,	   /* HEAD by our fetch */
-	OBJECT_VERIFY,	   /* GET by our fetch, hashed */
-	OBJECT_DELETE	   /* DELETE by our fetch */
+	OBJECT_LOOK,       /* HEAD by our fetch */
+	OBJECT_VERIFY,     /* GET by our fetch, hashed */
+	OBJECT_DELETE      /* DELETE by our fetch */
 };
 /* An object of the request's volume: what is wanted, and what came of it. */
 struct object_url {
 	struct hash hash;
 	uint32_t bytes;
-	uint8_t use;	 /* enum object_use */
-	char *url;	 /* after req_sign; "" could not be signed */
+	uint8_t use;     /* enum object_use */
+	char *url;       /* after req_sign; "" could not be signed */
 	uint16_t status; /* after req_fetch; 0 no answer */
 	uint8_t equal;
 };
@@ -110,9 +110,9 @@ struct req {
 	void *arg;
 	uint32_t id;
 	/* found by the route */
-	char *path;		     /* target without query, cut up */
-	char *query;		     /* or NULL */
-	const char *args[REQ_ARGS];  /* what stands where the pattern has * */
+	char *path;                 /* target without query, cut up */
+	char *query;                /* or NULL */
+	const char *args[REQ_ARGS]; /* what stands where the pattern has * */
 	struct db_key key;
 	struct db_volume vol;
 	/* on its way */
@@ -122,7 +122,7 @@ struct req {
 	struct object_url *objects; /* of the round under way */
 	size_t nobjects;
 	size_t pending; /* questions without an answer */
-	void *state;	/* of its handler */
+	void *state;    /* of its handler */
 	void (*state_free)(void *);
 	/* its answer */
 	uint16_t status;
@@ -157,8 +157,8 @@ void req_json(struct req *, uint16_t status, json_t *); /* takes it */
 void req_text(struct req *, uint16_t status, const char *json);
 void req_binary(struct req *, uint8_t *, size_t); /* takes it */
 /* The type follows from the status. */
-void req_error(struct req *, uint16_t status, const char *code,
-    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void req_error(struct req *, uint16_t status, const char *code, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
 /* The object of an error, for answers with more beside it. */
 json_t *error_json(uint16_t status, const char *code, const char *message);
 /* By errno, with a log line where it is ours to mend. */
@@ -171,8 +171,7 @@ void meta_route(struct req *);
 /* A parameter of the query, unescaped, into out: 1, 0 none, -1 too long. */
 int req_query(const struct req *, const char *name, char *out, size_t size);
 /* A number of the query, or its default; -1: the request was answered. */
-int req_query_number(struct req *, const char *name, uint32_t max,
-    uint32_t *n);
+int req_query_number(struct req *, const char *name, uint32_t max, uint32_t *n);
 /* A hash of the query: 1, 0 none; -1: the request was answered. */
 int req_query_hash(struct req *, const char *name, struct hash *);
 /* The body as a JSON object (an empty one when there is none); NULL: the
@@ -213,7 +212,7 @@ struct walk_target {
 	const struct node_store *store;
 	const struct entry *entry; /* a directory, or a file */
 	const struct entry *old;   /* or NULL */
-	const uint8_t *first;	   /* names from here on */
+	const uint8_t *first;      /* names from here on */
 	size_t first_len;
 	uint32_t budget;
 	uint32_t depth; /* directories below */

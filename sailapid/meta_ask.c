@@ -16,17 +16,13 @@
 #include "sailapid/hex.h"
 #include "sailapid/meta_ask.h"
 
-#define ASK_SIGN_N 16	  /* URLs of one message */
+#define ASK_SIGN_N 16 /* URLs of one message */
 #define ASK_WINDOW_SIGN 64
 #define ASK_WINDOW_FETCH 256
 #define OBJECT_KEY_LEN (2 * DB_ID_LEN + 4 + HASH_HEX_LEN)
 #define HEADERS_MAX 512
 
-enum {
-	ASK_SIGN,
-	ASK_FETCH,
-	ASK_KINDS
-};
+enum { ASK_SIGN, ASK_FETCH, ASK_KINDS };
 
 struct ask {
 	RB_ENTRY(ask) node;
@@ -130,19 +126,22 @@ client_base(const struct req *req, char *out, size_t size)
 	const char *h = req->host, *end, *scheme = "http";
 
 	if (asks.settings.store_port == 0)
-		return strlcpy(out, asks.settings.store_url, size) < size ?
-		    0 : -1;
+		return strlcpy(out, asks.settings.store_url, size) < size ? 0
+									  : -1;
 	if (strncasecmp(asks.settings.store_url, "https:", 6) == 0)
 		scheme = "https";
 	if (*h == '[') {
 		end = strchr(h, ']');
-		if (end == NULL || strspn(h + 1, "0123456789abcdefABCDEF:.") !=
+		if (end == NULL ||
+		    strspn(h + 1, "0123456789abcdefABCDEF:.") !=
 			(size_t)(end - h - 1))
 			return -1;
 		end++;
 	} else
-		end = h + strspn(h, "abcdefghijklmnopqrstuvwxyz"
-		    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
+		end = h +
+		    strspn(h,
+			"abcdefghijklmnopqrstuvwxyz"
+			"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
 	if (end == h || end - h > 255 || (*end != '\0' && *end != ':'))
 		return -1;
 	snprintf(out, size, "%s://%.*s:%u", scheme, (int)(end - h), h,
@@ -154,8 +153,8 @@ static int
 own_base(char *out, size_t size)
 {
 	if (asks.settings.store_url[0] != '\0')
-		return strlcpy(out, asks.settings.store_url, size) < size ?
-		    0 : -1;
+		return strlcpy(out, asks.settings.store_url, size) < size ? 0
+									  : -1;
 	snprintf(out, size, "http://127.0.0.1:%u", asks.settings.store_port);
 	return 0;
 }

@@ -94,10 +94,10 @@ chunks_of_delta(struct publish *p)
 		if (p->delta->ops[i].kind != DELTA_PUT ||
 		    (l = p->delta->ops[i].chunks) == NULL)
 			continue;
-		for (slot = 0;
-		     (r = chunklist_next(l, slot, &slot, &h)) == 1; slot++) {
-			if (chunk_named(p, &h,
-				chunklist_slot_bytes(l, slot)) == -1)
+		for (slot = 0; (r = chunklist_next(l, slot, &slot, &h)) == 1;
+		     slot++) {
+			if (chunk_named(p, &h, chunklist_slot_bytes(l, slot)) ==
+			    -1)
 				return -1;
 		}
 		if (r == -1)
@@ -120,11 +120,12 @@ publish_missing(struct req *req)
 {
 	struct publish *p = req->state;
 
-	req_json(req, 409, json_pack("{s:o, s:{s:I, s:O}}", "error",
-	    error_json(409, "missing_chunks",
-		"chunks are neither known nor uploaded in this session"),
-	    "missing", "count", (json_int_t)p->nmissing, "chunks",
-	    p->missing));
+	req_json(req, 409,
+	    json_pack("{s:o, s:{s:I, s:O}}", "error",
+		error_json(409, "missing_chunks",
+		    "chunks are neither known nor uploaded in this session"),
+		"missing", "count", (json_int_t)p->nmissing, "chunks",
+		p->missing));
 }
 
 /* May the session name chunk i?  Here, to be confirmed, or missing; -1:
@@ -269,12 +270,13 @@ publish_looked(struct req *req)
 		if (o->status != 200) {
 			req_error(req, 503, "store_unavailable",
 			    "the store answered %u when it was asked for a "
-			    "chunk", o->status);
+			    "chunk",
+			    o->status);
 			return;
 		}
-		if (db_chunk_set(meta_db(), req->vol.family, &o->hash,
-			o->bytes, o->use == OBJECT_VERIFY ? LOCATION_VERIFIED :
-			LOCATION_CONFIRMED) == -1) {
+		if (db_chunk_set(meta_db(), req->vol.family, &o->hash, o->bytes,
+			o->use == OBJECT_VERIFY ? LOCATION_VERIFIED
+						: LOCATION_CONFIRMED) == -1) {
 			req_errno(req, "chunk");
 			return;
 		}
@@ -322,8 +324,9 @@ publish_refused(struct req *req, const struct merge_out *out)
 	    "the commit would overwrite what others have published");
 
 	json_object_set_new(error, "type", json_string("refused"));
-	req_json(req, 409, json_pack("{s:o, s:o}", "error", error,
-	    "overwritten", overwritten_json(out)));
+	req_json(req, 409,
+	    json_pack("{s:o, s:o}", "error", error, "overwritten",
+		overwritten_json(out)));
 }
 
 static void
@@ -420,8 +423,9 @@ publish_swap(struct req *req, const struct db_session *s,
 		if (r == 0)
 			r = db_volume_swap(meta_db(), req->vol.id,
 			    &req->vol.head, &id);
-		if (r == 1 && db_commit_add(meta_db(), req->vol.id, &id,
-			c.number, w.data, w.len) == -1)
+		if (r == 1 &&
+		    db_commit_add(meta_db(), req->vol.id, &id, c.number, w.data,
+			w.len) == -1)
 			r = -1;
 	}
 	if (r == 1) {

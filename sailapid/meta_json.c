@@ -83,8 +83,8 @@ json_commit(const struct hash *id, const struct commit *c)
 	    c->has_parent ? json_hash(&c->parent) : json_null(), "time",
 	    json_time(c->time.sec * 1000000000 + c->time.nsec), "author",
 	    json_name(c->author, c->author_len), "message",
-	    json_name(c->message, c->message_len), "puts",
-	    (json_int_t)c->puts, "deletes", (json_int_t)c->deletes,
-	    "overwritten", (json_int_t)c->overwritten, "files",
-	    (json_int_t)c->root.files, "bytes", (json_int_t)c->root.bytes);
+	    json_name(c->message, c->message_len), "puts", (json_int_t)c->puts,
+	    "deletes", (json_int_t)c->deletes, "overwritten",
+	    (json_int_t)c->overwritten, "files", (json_int_t)c->root.files,
+	    "bytes", (json_int_t)c->root.bytes);
 }

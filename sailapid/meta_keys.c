@@ -12,11 +12,12 @@ meta_whoami(struct req *req)
 {
 	const struct db_key *k = &req->key;
 
-	req_json(req, 200, json_pack("{s:{s:o, s:s}, s:{s:o, s:s, s:s}}",
-	    "org", "id", json_id("org_", k->org.public, DB_PUBLIC_LEN),
-	    "name", k->org.name, "key", "id",
-	    json_id("key_", k->public, DB_PUBLIC_LEN), "name", k->name, "role",
-	    key_role_name(k->role)));
+	req_json(req, 200,
+	    json_pack("{s:{s:o, s:s}, s:{s:o, s:s, s:s}}", "org", "id",
+		json_id("org_", k->org.public, DB_PUBLIC_LEN), "name",
+		k->org.name, "key", "id",
+		json_id("key_", k->public, DB_PUBLIC_LEN), "name", k->name,
+		"role", key_role_name(k->role)));
 }
 
 static json_t *
@@ -75,8 +76,8 @@ meta_key_create(struct req *req)
 	}
 	if (req_write(req) == -1)
 		goto out;
-	if (db_key_mint(meta_db(), req->key.org.id, name, (uint8_t)role,
-		secret, &key) == -1) {
+	if (db_key_mint(meta_db(), req->key.org.id, name, (uint8_t)role, secret,
+		&key) == -1) {
 		req_errno(req, "key");
 		goto out;
 	}

@@ -162,8 +162,8 @@ locate_file(struct req *req, struct locate *l)
 	} else if (e.type != ENTRY_FILE)
 		req_error(req, 400, "not_a_file", "the path is not a file");
 	else {
-		list = chunklist_from_entry(&e, &nodes.store, SLOTS_MAX,
-		    &missing);
+		list =
+		    chunklist_from_entry(&e, &nodes.store, SLOTS_MAX, &missing);
 		if (list == NULL)
 			req_errno(req, "chunks of a file");
 		else if (locate_slots(req, l, list) == 0)
@@ -213,8 +213,8 @@ check_set(struct req *req, uint8_t state)
 
 	hash_hex(&o->hash, hex);
 	if (state == LOCATION_BAD)
-		log_warnx("volume %s: chunk %s is lost: %s", req->vol.name,
-		    hex, o->status == 404 ? "missing" : "corrupt");
+		log_warnx("volume %s: chunk %s is lost: %s", req->vol.name, hex,
+		    o->status == 404 ? "missing" : "corrupt");
 	if (req_write(req) == -1)
 		return;
 	if (db_chunk_set(meta_db(), req->vol.family, &o->hash, o->bytes,
@@ -323,8 +323,9 @@ meta_report(struct req *req)
 	    report_hash(req, body, "chunk", &chunk) == -1 ||
 	    req_member_string(req, body, "problem", &problem) == -1)
 		goto out;
-	if (problem == NULL || (strcmp(problem, "missing") != 0 &&
-	    strcmp(problem, "corrupt") != 0)) {
+	if (problem == NULL ||
+	    (strcmp(problem, "missing") != 0 &&
+		strcmp(problem, "corrupt") != 0)) {
 		req_error(req, 400, "bad_json",
 		    "problem: not missing or corrupt");
 		goto out;

@@ -74,8 +74,9 @@ meta_log_list(struct req *req)
 		req_errno(req, "commits");
 		return;
 	}
-	req_json(req, 200, json_pack("{s:o, s:o}", "commits", p.list, "next",
-	    p.n > p.limit ? json_hash(&p.last) : json_null()));
+	req_json(req, 200,
+	    json_pack("{s:o, s:o}", "commits", p.list, "next",
+		p.n > p.limit ? json_hash(&p.last) : json_null()));
 }
 
 void
@@ -161,8 +162,8 @@ meta_lease_put(struct req *req)
 		goto out;
 	}
 	for (i = 0; i < json_array_size(list); i++) {
-		if (lease_one(req, mount, json_array_get(list, i),
-			expires) == -1)
+		if (lease_one(req, mount, json_array_get(list, i), expires) ==
+		    -1)
 			goto out;
 	}
 	req_json(req, 200, json_pack("{s:o}", "expires", json_time(expires)));

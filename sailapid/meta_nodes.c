@@ -10,7 +10,6 @@
 #include "sailapid/meta.h"
 
 #define HEAD_BUDGET (1024 * 1024) /* when none is named */
-#define BUDGET_MIN 4096
 
 struct nodes_question {
 	struct hash commit;
@@ -51,8 +50,7 @@ nodes_bundle(const struct nodes_question *q, const struct blob *commit,
 	wire_bundle_begin(&w, &q->commit, commit->data, commit->len);
 	t->first = q->first;
 	t->first_len = q->first_len;
-	t->budget = q->budget < BUDGET_MIN ? BUDGET_MIN :
-	    q->budget > WIRE_BUDGET_MAX ? WIRE_BUDGET_MAX : q->budget;
+	t->budget = q->budget > WIRE_BUDGET_MAX ? WIRE_BUDGET_MAX : q->budget;
 	t->depth = q->depth;
 	if ((r = meta_walk(t, &w)) == -1) {
 		wbuf_free(&w.w);

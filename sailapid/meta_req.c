@@ -99,8 +99,7 @@ req_new(void)
 {
 	struct req *req;
 
-	if (meta.n >= META_QUEUE_MAX ||
-	    (req = calloc(1, sizeof(*req))) == NULL)
+	if (meta.n >= META_QUEUE_MAX || (req = calloc(1, sizeof(*req))) == NULL)
 		return NULL;
 	req->since = monotime_now();
 	TAILQ_INSERT_TAIL(&meta.all, req, all);
@@ -207,8 +206,8 @@ req_run(struct req *req)
 	req->queued = 0;
 	req->next(req);
 	if (req->saved) {
-		r = req->finished && req->status >= 400 ? db_undo(meta.db) :
-							  db_keep(meta.db);
+		r = req->finished && req->status >= 400 ? db_undo(meta.db)
+							: db_keep(meta.db);
 		req->saved = 0;
 		/* Said to all when the turn ends. */
 		req->lost = 1;
@@ -423,8 +422,8 @@ error_json(uint16_t status, const char *code, const char *message)
 }
 
 void
-req_error(struct req *req, uint16_t status, const char *code,
-    const char *fmt, ...)
+req_error(struct req *req, uint16_t status, const char *code, const char *fmt,
+    ...)
 {
 	char text[512];
 	va_list ap;
@@ -432,8 +431,8 @@ req_error(struct req *req, uint16_t status, const char *code,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	req_json(req, status, json_pack("{s:o}", "error",
-	    error_json(status, code, text)));
+	req_json(req, status,
+	    json_pack("{s:o}", "error", error_json(status, code, text)));
 }
 
 void
@@ -451,8 +450,8 @@ req_errno(struct req *req, const char *what)
 		req_error(req, 503, "no_space", "the server's disk is full");
 		break;
 	default:
-		log_warn("volume %s: %s", req->vol.id == 0 ? "-" :
-		    req->vol.name, what);
+		log_warn("volume %s: %s",
+		    req->vol.id == 0 ? "-" : req->vol.name, what);
 		req_error(req, 500, "internal", "%s: an error of the server",
 		    what);
 		break;

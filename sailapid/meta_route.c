@@ -169,8 +169,7 @@ route_auth(struct req *req)
 	int r;
 
 	if (strncmp(req->authorization, scheme, sizeof(scheme) - 1) != 0 ||
-	    strlen(secret) != DB_SECRET_LEN ||
-	    strncmp(secret, "sk_", 3) != 0)
+	    strlen(secret) != DB_SECRET_LEN || strncmp(secret, "sk_", 3) != 0)
 		goto bad;
 	hash_bytes(&hash, secret, DB_SECRET_LEN);
 	if ((r = db_key_by_hash(meta_db(), &hash, &req->key)) == -1) {

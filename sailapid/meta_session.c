@@ -106,7 +106,8 @@ meta_session_put(struct req *req)
 	if (session_key(req, key) == -1 || (body = req_body_json(req)) == NULL)
 		return;
 	if (session_words(req, body, &message, &author, &if_unchanged,
-		&mount) == -1 || req_write(req) == -1)
+		&mount) == -1 ||
+	    req_write(req) == -1)
 		goto out;
 	r = db_session_find(meta_db(), req->vol.id, key, &s);
 	if (r == 1) {
@@ -115,9 +116,9 @@ meta_session_put(struct req *req)
 	}
 	if (mount != NULL)
 		hex_decode(mount, raw, DB_ID_LEN);
-	if (r == -1 || db_session_add(meta_db(), req->vol.id, key, message,
-		author, if_unchanged, mount == NULL ? NULL : raw,
-		db_now()) == -1) {
+	if (r == -1 ||
+	    db_session_add(meta_db(), req->vol.id, key, message, author,
+		if_unchanged, mount == NULL ? NULL : raw, db_now()) == -1) {
 		req_errno(req, "session");
 		goto out;
 	}
@@ -179,7 +180,8 @@ lookup_answer(struct req *req)
 			base64_encode(o->hash.b, HASH_LEN, b64);
 			snprintf(headers, sizeof(headers),
 			    "if-none-match: *\nx-amz-checksum-sha256: %s\n"
-			    "x-amz-content-sha256: %s\n", b64, hex);
+			    "x-amz-content-sha256: %s\n",
+			    b64, hex);
 			u.presence = WIRE_UPLOAD;
 			u.object = o->hash;
 			u.url = (const uint8_t *)o->url;
@@ -225,8 +227,9 @@ lookup_one(struct req *req, const struct db_session *s, struct lookup *l,
 		l->nlacking++;
 	}
 	if (r == -1 ||
-	    (r == 0 && db_chunk_set(meta_db(), req->vol.family, &c->hash,
-		c->bytes, LOCATION_CLAIMED) == -1) ||
+	    (r == 0 &&
+		db_chunk_set(meta_db(), req->vol.family, &c->hash, c->bytes,
+		    LOCATION_CLAIMED) == -1) ||
 	    db_session_pin(meta_db(), s->id, &c->hash, c->bytes, now) == -1) {
 		req_errno(req, "chunk");
 		return -1;

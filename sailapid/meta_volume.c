@@ -21,13 +21,12 @@ volume_json(const struct req *req, const struct db_volume *v)
 		return NULL;
 	j = json_pack("{s:o, s:s, s:{s:o, s:s}, s:o, s:o, s:I, s:I, s:I, "
 		      "s:{s:i, s:I, s:I}}",
-	    "id", json_id("vol_", v->public, DB_ID_LEN), "name", v->name,
-	    "org", "id", json_id("org_", req->key.org.public, DB_PUBLIC_LEN),
-	    "name", req->key.org.name, "created", json_time(v->created),
-	    "head", json_hash(&v->head), "number", (json_int_t)c.number,
-	    "files", (json_int_t)c.root.files, "bytes",
-	    (json_int_t)c.root.bytes, "format", "version",
-	    (int)v->header.version, "may_ignore",
+	    "id", json_id("vol_", v->public, DB_ID_LEN), "name", v->name, "org",
+	    "id", json_id("org_", req->key.org.public, DB_PUBLIC_LEN), "name",
+	    req->key.org.name, "created", json_time(v->created), "head",
+	    json_hash(&v->head), "number", (json_int_t)c.number, "files",
+	    (json_int_t)c.root.files, "bytes", (json_int_t)c.root.bytes,
+	    "format", "version", (int)v->header.version, "may_ignore",
 	    (json_int_t)v->header.may_ignore, "must_know",
 	    (json_int_t)v->header.must_know);
 	blob_unref(b);
@@ -88,8 +87,9 @@ meta_volume_list(struct req *req)
 		    json_array_append_new(list, j) == -1)
 			goto fail;
 	}
-	req_json(req, 200, json_pack("{s:o, s:o}", "volumes", list, "next",
-	    l.n > n ? json_string(l.v[n - 1].name) : json_null()));
+	req_json(req, 200,
+	    json_pack("{s:o, s:o}", "volumes", list, "next",
+		l.n > n ? json_string(l.v[n - 1].name) : json_null()));
 	free(l.v);
 	return;
 fail:
@@ -163,8 +163,8 @@ volume_make(struct req *req, const char *name)
 	arc4random_buf(v->public, sizeof(v->public));
 	arc4random_buf(v->family_public, sizeof(v->family_public));
 	arc4random_buf(v->salt, sizeof(v->salt));
-	if (db_family_add(meta_db(), v->family_public, v->salt,
-		&v->family) == 0 &&
+	if (db_family_add(meta_db(), v->family_public, v->salt, &v->family) ==
+		0 &&
 	    volume_first_commit(v, &w) == 0 &&
 	    db_volume_add(meta_db(), v, &v->id) == 0 &&
 	    db_commit_add(meta_db(), v->id, &v->head, 0, w.data, w.len) == 0)

@@ -16,11 +16,7 @@
 
 struct work {
 	TAILQ_ENTRY(work) entry;
-	enum {
-		WORK_DIR,
-		WORK_CHUNKS,
-		WORK_XATTRS
-	} kind;
+	enum { WORK_DIR, WORK_CHUNKS, WORK_XATTRS } kind;
 	struct hash root, old;
 	int has_old;
 	uint32_t depth;
@@ -33,8 +29,13 @@ struct walk {
 	size_t budget, used;
 	struct hashset sent;
 	struct work_list work;
-	int full;
-	int forced; /* the way to the first leaf goes whatever it costs */
+	/*
+	 * Each answer must bring its client further, whatever the budget: the
+	 * way to the first two leaves (the first one may end right before the
+	 * name in question) goes beside it, and one more node always.
+	 */
+	int leaves;
+	int forced;
 	const uint8_t *first;
 	size_t first_len;
 	struct work *dir; /* under way */
@@ -49,7 +50,7 @@ struct old_level {
 	struct hash hash;
 	struct node_index index;
 	struct node_child child; /* the first not below the name; or over */
-	const uint8_t *prev;	 /* last name of the child before; or NULL */
+	const uint8_t *prev;     /* last name of the child before; or NULL */
 	size_t prev_len;
 	int over;
 };
@@ -91,13 +92,12 @@ walk_emit(struct walk *w, const struct hash *h, const struct blob *b)
 
 	if (hashset_has(&w->sent, h))
 		return 1;
-	if (!w->forced && w->used + cost > w->budget) {
-		w->full = 1;
+	if (!w->forced && w->used > 0 && w->used + cost > w->budget)
 		return 0;
-	}
 	if (hashset_add(&w->sent, h, &index) == -1)
 		return -1;
-	w->used += cost;
+	if (!w->forced)
+		w->used += cost;
 	wire_bundle_add(w->out, b->data, b->len);
 	return 1;
 }
@@ -217,8 +217,9 @@ old_child(struct walk *w, struct old_level *l, const struct hash *node,
 	    name_cmp(name, len, l->prev, l->prev_len) <= 0 &&
 	    old_level_open(l) == -1)
 		return -1;
-	while (!l->over && (l->child.last == NULL ||
-	    name_cmp(l->child.last, l->child.last_len, name, len) < 0)) {
+	while (!l->over &&
+	    (l->child.last == NULL ||
+		name_cmp(l->child.last, l->child.last_len, name, len) < 0)) {
 		l->prev = l->child.last;
 		l->prev_len = l->child.last_len;
 		if ((r = node_index_next(&l->index, &l->child)) == -1)
@@ -263,8 +264,8 @@ old_entry(struct walk *w, struct old_dir *o, const uint8_t *name, size_t len)
 		if (o->iter == NULL || i == OLD_STEPS) {
 			if (o->iter != NULL)
 				tree_iter_end(o->iter);
-			o->iter = tree_iter_begin(w->store, &o->root, name, len,
-			    0);
+			o->iter =
+			    tree_iter_begin(w->store, &o->root, name, len, 0);
 			o->name = NULL;
 		}
 		if (o->iter == NULL)
@@ -335,7 +336,8 @@ walk_node(struct walk *w, const struct hash *hash, struct old_dir *old,
 	if (node_header(b->data, b->len, &kind) != NULL)
 		goto out;
 	if (kind == NODE_LEAF) {
-		w->forced = 0;
+		if (++w->leaves == 2)
+			w->forced = 0;
 		r = walk_leaf(w, b, old);
 		goto out;
 	}
@@ -462,12 +464,17 @@ out:
 	return r;
 }
 
+/*
+ * The directory in question gets half of the budget, when what is below is
+ * wanted: so a client that lists a very wide one gets on with its
+ * subdirectories too, many in one answer, from the name on that it asks for.
+ */
 int
 meta_walk(const struct walk_target *t, struct wire_bundle_writer *out)
 {
 	struct walk w;
 	struct work *k;
-	int r;
+	int r, top = 1, partial = 0;
 
 	memset(&w, 0, sizeof(w));
 	w.store = t->store;
@@ -480,21 +487,35 @@ meta_walk(const struct walk_target *t, struct wire_bundle_writer *out)
 	TAILQ_INIT(&w.work);
 	if (t->entry->type == ENTRY_DIR)
 		r = walk_push(&w, WORK_DIR, &t->entry->root,
-		    t->old != NULL && t->old->type == ENTRY_DIR ?
-			&t->old->root : NULL, t->depth);
+		    t->old != NULL && t->old->type == ENTRY_DIR ? &t->old->root
+								: NULL,
+		    t->depth);
 	else
 		r = walk_entry(&w, t->entry, t->old);
 	if (r == 0)
 		r = 1;
+	if (t->entry->type == ENTRY_DIR && t->depth > 0)
+		w.budget /= 2;
 	while ((k = TAILQ_FIRST(&w.work)) != NULL) {
 		TAILQ_REMOVE(&w.work, k, entry);
 		if (r == 1)
-			r = k->kind == WORK_DIR ? walk_dir(&w, k) :
-						  walk_chunks(&w, k);
+			r = k->kind == WORK_DIR ? walk_dir(&w, k)
+						: walk_chunks(&w, k);
+		if (top && r == 0 && t->depth > 0) {
+			partial = 1;
+			r = 1;
+		}
+		if (top) {
+			/* What had to go beside it does not count here. */
+			if (w.used < w.budget)
+				w.budget = t->budget - w.used;
+			w.used = 0;
+		}
+		top = 0;
 		/* What was asked for is on its way: from here the budget. */
 		w.forced = 0;
 		free(k);
 	}
 	hashset_free(&w.sent);
-	return r;
+	return r == 1 && partial ? 0 : r;
 }

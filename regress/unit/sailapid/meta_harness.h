@@ -32,7 +32,7 @@ struct asked {
 	uint32_t id;
 	uint16_t n;
 	char *urls[SIGN_URLS_MAX]; /* of sign */
-	uint8_t method;		   /* of fetch */
+	uint8_t method;            /* of fetch */
 	struct hash hash;
 	uint64_t length;
 };
@@ -45,9 +45,9 @@ static struct {
 	    read[DB_SECRET_LEN + 1], other[DB_SECRET_LEN + 1];
 	struct asked_list sign, fetch;
 	int sign_down, fetch_down; /* nobody is there */
-	uint16_t store_status;	   /* 0: as it is, else that answer */
-	struct hashset store;	   /* objects */
-	uint8_t gone[1 << 20];	   /* by index in it */
+	uint16_t store_status;     /* 0: as it is, else that answer */
+	struct hashset store;      /* objects */
+	uint8_t gone[1 << 20];     /* by index in it */
 	unsigned int looks, verifies, deletes;
 	char last_url[1024];
 } h;
@@ -66,10 +66,10 @@ stand_in_sign(uint32_t id, const struct sign_url *u, uint16_t n)
 	a->n = n;
 	for (i = 0; i < n; i++) {
 		assert_true(u[i].base.len > 0);
-		assert_true(asprintf(&a->urls[i], "%.*s/sail/%.*s?m=%u",
-				(int)u[i].base.len, u[i].base.p,
-				(int)u[i].key.len, u[i].key.p,
-				u[i].method) > 0);
+		assert_true(
+		    asprintf(&a->urls[i], "%.*s/sail/%.*s?m=%u",
+			(int)u[i].base.len, u[i].base.p, (int)u[i].key.len,
+			u[i].key.p, u[i].method) > 0);
 	}
 	TAILQ_INSERT_TAIL(&h.sign, a, entry);
 	return &h.sign;
@@ -424,6 +424,18 @@ seen_file(struct seen *s, const char *content)
 	chunklist_free(l);
 }
 
+/* As a file made there has it: each with an id of its own. */
+static UNUSED void
+put_entry(struct delta_op *op, const char *content)
+{
+	struct hash hash;
+
+	file_entry(&op->entry, &op->chunks, content, &hash);
+	hash_bytes(&hash, op->path, op->len);
+	memcpy(&op->entry.fileid, hash.b, sizeof(op->entry.fileid));
+	op->entry.fileid |= 2;
+}
+
 /* Directories above the paths, each once, in order. */
 static UNUSED uint32_t
 contexts(const struct change *c, size_t n, struct delta_context **out)
@@ -440,8 +452,9 @@ contexts(const struct change *c, size_t n, struct delta_context **out)
 		     slash = strchr(slash + 1, '/')) {
 			len = (size_t)(slash - c[i].path);
 			/* What is below a directory is side by side. */
-			if (i > 0 && path_is_below(c[i - 1].path,
-				strlen(c[i - 1].path), c[i].path, len))
+			if (i > 0 &&
+			    path_is_below(c[i - 1].path, strlen(c[i - 1].path),
+				c[i].path, len))
 				continue;
 			v[m].path = (const uint8_t *)c[i].path;
 			v[m].len = len;
@@ -461,12 +474,12 @@ make_delta(struct wbuf *w, const struct hash *base, const struct change *c,
 	struct delta_context *ctx;
 	struct delta_writer dw;
 	struct delta_op op;
-	struct hash chunk;
 	uint32_t i, nctx = contexts(c, n, &ctx);
 
 	wbuf_init(w, DELTA_MAX_BYTES);
 	assert_int_equal(delta_begin(&dw, delta_sink, w, base, 1, nctx,
-	    (uint32_t)n), 0);
+			     (uint32_t)n),
+	    0);
 	for (i = 0; i < nctx; i++)
 		assert_int_equal(delta_add_context(&dw, &ctx[i]), 0);
 	for (i = 0; i < n; i++) {
@@ -476,8 +489,7 @@ make_delta(struct wbuf *w, const struct hash *base, const struct change *c,
 		op.kind = c[i].content == NULL ? DELTA_DELETE : DELTA_PUT;
 		seen_file(&op.seen, c[i].seen);
 		if (c[i].content != NULL)
-			file_entry(&op.entry, &op.chunks, c[i].content,
-			    &chunk);
+			put_entry(&op, c[i].content);
 		assert_int_equal(delta_add_op(&dw, &op), 0);
 		chunklist_free(op.chunks);
 	}
@@ -523,8 +535,8 @@ send_chunks(const char *vol, const char *session, const struct change *c,
 		for (i = 0; i < m; i++) {
 			if (up[i].presence != WIRE_UPLOAD)
 				continue;
-			assert_int_equal(
-			    hash_cmp(&up[i].object, &v[i].hash), 0);
+			assert_int_equal(hash_cmp(&up[i].object, &v[i].hash),
+			    0);
 			assert_true(up[i].url_len > 0);
 			lacking++;
 			if (store)

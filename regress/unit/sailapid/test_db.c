@@ -209,8 +209,9 @@ volume(struct db_volume *v, int64_t owner, const char *name, uint8_t n)
 	v->org = owner;
 	v->created = 77;
 	v->header.version = VOLUME_VERSION;
-	assert_int_equal(
-	    db_family_add(db, v->family_public, v->salt, &v->family), 0);
+	assert_int_equal(db_family_add(db, v->family_public, v->salt,
+			     &v->family),
+	    0);
 	assert_int_equal(db_volume_add(db, v, &v->id), 0);
 }
 
@@ -278,8 +279,8 @@ test_commits(void **state)
 	volume(&v, org("a"), "data", 1);
 	for (i = 0; i < 4; i++) {
 		fill(h.b, HASH_LEN, i);
-		assert_int_equal(
-		    db_commit_add(db, v.id, &h, i, "0123" + i, 1), 0);
+		assert_int_equal(db_commit_add(db, v.id, &h, i, "0123" + i, 1),
+		    0);
 	}
 	assert_int_equal(db_commit_add(db, v.id, &h, 9, "x", 1), -1);
 	assert_int_equal(errno, EEXIST);
@@ -292,8 +293,9 @@ test_commits(void **state)
 	assert_int_equal(b->len, 1);
 	assert_int_equal(b->data[0], '3');
 	blob_unref(b);
-	assert_int_equal(
-	    db_commit_each(db, v.id, UINT64_MAX, 10, last_number, seen), 0);
+	assert_int_equal(db_commit_each(db, v.id, UINT64_MAX, 10, last_number,
+			     seen),
+	    0);
 	assert_string_equal(seen, "3210");
 	seen[0] = '\0';
 	assert_int_equal(db_commit_each(db, v.id, 2, 1, last_number, seen), 0);
@@ -319,11 +321,10 @@ test_nodes(void **state)
 	assert_non_null(blob);
 	hash_bytes(&root, blob->data, blob->len);
 	blob_unref(blob);
-	assert_int_equal(
-	    a.store.put(&a, &root, (const uint8_t *)"junk", 4), 0);
+	assert_int_equal(a.store.put(&a, &root, (const uint8_t *)"junk", 4), 0);
 	fill(root.b, HASH_LEN, 1);
-	assert_int_equal(
-	    a.store.put(&a, &root, (const uint8_t *)"junk", 4), -1);
+	assert_int_equal(a.store.put(&a, &root, (const uint8_t *)"junk", 4),
+	    -1);
 	assert_int_equal(errno, EBADMSG);
 }
 
@@ -361,10 +362,9 @@ test_sessions(void **state)
 	(void)state;
 	fill(key, sizeof(key), 1);
 	fill(h.b, HASH_LEN, 7);
-	assert_int_equal(
-	    db_session_add(db, 1, key, "m", "a", 1, NULL, now), 0);
-	assert_int_equal(
-	    db_session_add(db, 1, key, "m", "a", 1, NULL, now), -1);
+	assert_int_equal(db_session_add(db, 1, key, "m", "a", 1, NULL, now), 0);
+	assert_int_equal(db_session_add(db, 1, key, "m", "a", 1, NULL, now),
+	    -1);
 	assert_int_equal(errno, EEXIST);
 	assert_int_equal(db_session_find(db, 2, key, &s), 0);
 	assert_int_equal(db_session_find(db, 1, key, &s), 1);
@@ -386,8 +386,7 @@ test_sessions(void **state)
 	assert_string_equal(s.result, "{}");
 	db_session_clear(&s);
 	fill(key, sizeof(key), 2);
-	assert_int_equal(
-	    db_session_add(db, 1, key, "", "", 0, key, now), 0);
+	assert_int_equal(db_session_add(db, 1, key, "", "", 0, key, now), 0);
 	assert_int_equal(db_session_expire(db, now + 2 * SESSION_LIFE_NS), 0);
 	assert_int_equal(db_session_find(db, 1, key, &s), 0);
 }
@@ -432,8 +431,8 @@ test_commands(void **state)
 	assert_int_equal(db_key_each(db, o.id, count_keys, &count), 0);
 	assert_int_equal(count, 2);
 	assert_int_equal(db_key_revoke(dir, "acme", "key_zz"), -1);
-	assert_int_equal(
-	    db_key_revoke(dir, "acme", "key_0123456789abcdef"), -1);
+	assert_int_equal(db_key_revoke(dir, "acme", "key_0123456789abcdef"),
+	    -1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

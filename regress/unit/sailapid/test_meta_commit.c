@@ -86,8 +86,8 @@ test_publish(void **state)
 	    session);
 	call(&again, API_GET, target, h.read, NULL, 0);
 	assert_string_equal(member(again.json, "state"), "published");
-	assert_string_equal(
-	    member(json_object_get(again.json, "result"), "commit"),
+	assert_string_equal(member(json_object_get(again.json, "result"),
+				"commit"),
 	    member(g.json, "commit"));
 	got_clear(&again);
 	expect(API_PUT, target, h.write, NULL, 200, "");
@@ -255,12 +255,14 @@ test_refused(void **state)
 	send_commit(&g, "data", session, &base, two, 2);
 	assert_int_equal(g.status, 409);
 	assert_string_equal(code_of(&g), "overwritten");
-	assert_string_equal(
-	    member(json_object_get(g.json, "error"), "type"), "refused");
+	assert_string_equal(member(json_object_get(g.json, "error"), "type"),
+	    "refused");
 	over = json_object_get(g.json, "overwritten");
 	assert_int_equal(json_integer_value(json_object_get(over, "count")), 1);
-	assert_string_equal(json_string_value(json_array_get(
-	    json_object_get(over, "paths"), 0)), "a");
+	assert_string_equal(json_string_value(
+				json_array_get(json_object_get(over, "paths"),
+				    0)),
+	    "a");
 	got_clear(&g);
 	head_of("data", &now);
 	assert_int_equal(hash_cmp(&id, &now), 0);
@@ -414,8 +416,8 @@ test_sizes(void **state)
 	publish("data", &base, c, 1, &id);
 	new_session(session);
 	open_session("data", session, "{}");
-	snprintf(target, sizeof(target), "/v1/volumes/data/sessions/%.32s/chunks",
-	    session);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/chunks", session);
 	hash_bytes(&chunk.hash, "one", 3);
 	chunk.bytes = 4;
 	wbuf_init(&w, 4096);
@@ -457,7 +459,8 @@ test_log(void **state)
 			hash_hex(&ids[7 - n], hex);
 			assert_string_equal(member(j, "id"), hex);
 			assert_int_equal(json_integer_value(
-			    json_object_get(j, "number")), 7 - n);
+					     json_object_get(j, "number")),
+			    7 - n);
 			n++;
 		}
 		if (member(g.json, "next")[0] == '\0')

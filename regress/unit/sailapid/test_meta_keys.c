@@ -18,8 +18,7 @@ test_routes(void **state)
 	    "no_such_route");
 	expect(API_GET, "/v1/vol%00umes", h.read, NULL, 404, "no_such_route");
 	expect(API_GET, "/v1/vol%zz", h.read, NULL, 404, "no_such_route");
-	expect(API_PUT, "/v1/volumes", h.read, NULL, 405,
-	    "method_not_allowed");
+	expect(API_PUT, "/v1/volumes", h.read, NULL, 405, "method_not_allowed");
 	expect(API_GET, "/v1/volumes?limit=x", h.read, NULL, 400, "bad_query");
 	expect(API_GET, "/v1/volumes?limit=0", h.read, NULL, 400, "bad_query");
 	expect(API_POST, "/v1/volumes", h.write, "[]", 400, "bad_json");
@@ -45,8 +44,8 @@ test_auth(void **state)
 	assert_string_equal(member(j, "role"), "read");
 	assert_string_equal(member(j, "name"), "look");
 	assert_int_equal(strncmp(member(j, "id"), "key_", 4), 0);
-	assert_string_equal(
-	    member(json_object_get(g.json, "org"), "name"), "acme");
+	assert_string_equal(member(json_object_get(g.json, "org"), "name"),
+	    "acme");
 	got_clear(&g);
 }
 
@@ -128,8 +127,8 @@ test_volumes(void **state)
 	call(&g, API_GET, "/v1/volumes/data", h.read, NULL, 0);
 	assert_int_equal(g.status, 200);
 	assert_string_equal(member(g.json, "name"), "data");
-	assert_int_equal(
-	    json_integer_value(json_object_get(g.json, "number")), 0);
+	assert_int_equal(json_integer_value(json_object_get(g.json, "number")),
+	    0);
 	strlcpy(id, member(g.json, "id"), sizeof(id));
 	assert_int_equal(strlen(id), 36);
 	got_clear(&g);
@@ -137,13 +136,11 @@ test_volumes(void **state)
 		snprintf(target, sizeof(target), "/v1/volumes/%s%s", id,
 		    routes[i]);
 		expect(API_GET, target, h.read, NULL, 200, "");
-		expect(API_GET, target, h.other, NULL, 404,
-		    "volume_not_found");
+		expect(API_GET, target, h.other, NULL, 404, "volume_not_found");
 		snprintf(target, sizeof(target), "/v1/volumes/data%s",
 		    routes[i]);
 		expect(API_GET, target, h.read, NULL, 200, "");
-		expect(API_GET, target, h.other, NULL, 404,
-		    "volume_not_found");
+		expect(API_GET, target, h.other, NULL, 404, "volume_not_found");
 	}
 	expect(API_DELETE, "/v1/volumes/data", h.write, NULL, 403, "role");
 	expect(API_DELETE, "/v1/volumes/data", h.other, NULL, 404,
@@ -174,21 +171,22 @@ test_list(void **state)
 		list = json_object_get(g.json, "volumes");
 		for (i = 0; i < (int)json_array_size(list); i++) {
 			snprintf(name, sizeof(name), "v%d", seen++);
-			assert_string_equal(
-			    member(json_array_get(list, (size_t)i), "name"),
+			assert_string_equal(member(json_array_get(list,
+						       (size_t)i),
+						"name"),
 			    name);
 		}
 		if (member(g.json, "next")[0] == '\0')
 			break;
-		snprintf(target, sizeof(target),
-		    "/v1/volumes?limit=3&after=%s", member(g.json, "next"));
+		snprintf(target, sizeof(target), "/v1/volumes?limit=3&after=%s",
+		    member(g.json, "next"));
 		got_clear(&g);
 	}
 	got_clear(&g);
 	assert_int_equal(seen, 8);
 	call(&g, API_GET, "/v1/volumes", h.other, NULL, 0);
-	assert_int_equal(
-	    json_array_size(json_object_get(g.json, "volumes")), 0);
+	assert_int_equal(json_array_size(json_object_get(g.json, "volumes")),
+	    0);
 	got_clear(&g);
 }
 
@@ -265,8 +263,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_routes), T(test_auth),
 		T(test_keys), T(test_volume_names), T(test_volumes),
-		T(test_list), T(test_leases), T(test_forgotten),
-		T(test_full) };
+		T(test_list), T(test_leases), T(test_forgotten), T(test_full) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
