@@ -15,8 +15,8 @@ struct commit {
 	uint8_t volume[16]; /* id of the volume */
 	int has_parent;
 	struct hash parent;
-	uint64_t number;   /* 0 for the first, then parent's + 1 */
-	struct entry root; /* the root directory, an entry without a name */
+	uint64_t number;    /* 0 for the first, then parent's + 1 */
+	struct entry root;  /* the root directory, an entry without a name */
 	struct timens time; /* of the server */
 	const uint8_t *author, *message;
 	size_t author_len, message_len;

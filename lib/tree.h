@@ -44,8 +44,8 @@ struct tree_edit {
 };
 struct tree_sums {
 	uint64_t entries; /* names in this directory */
-	uint64_t files;	  /* below: what is not a directory */
-	uint64_t bytes;	  /* below: sizes of files */
+	uint64_t files;   /* below: what is not a directory */
+	uint64_t bytes;   /* below: sizes of files */
 };
 /*
  * Applies edits (strictly ascending names) to the directory root (NULL: an
