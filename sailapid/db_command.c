@@ -103,7 +103,7 @@ db_key_create(const char *dir, const char *orgname, const char *role,
 		log_warnx("role %s: not read, write or admin", role);
 		return -1;
 	}
-	if ((why = db_name_problem(name)) != NULL) {
+	if (name[0] != '\0' && (why = db_name_problem(name)) != NULL) {
 		log_warnx("name of the key: %s", why);
 		return -1;
 	}

@@ -125,6 +125,9 @@ client_base(const struct req *req, char *out, size_t size)
 {
 	const char *h = req->host, *end, *scheme = "http";
 
+	/* A request of our own has no client. */
+	if (h == NULL)
+		return -1;
 	if (asks.settings.store_port == 0)
 		return strlcpy(out, asks.settings.store_url, size) < size ? 0
 									  : -1;

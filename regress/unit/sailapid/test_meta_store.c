@@ -1,0 +1,177 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * A reader finds the chunks of a file by (commit, path, slot) and in no other
+ * way; a chunk that is said to be missing or corrupt is looked at, quarantined
+ * when that is true, and healed by the next session that has its bytes.
+ */
+#include "meta_harness.h"
+
+static void
+locate(struct got *g, const char *key, const struct hash *commit,
+    const char *path, uint64_t slot)
+{
+	struct wire_locate_req q;
+	struct wbuf w;
+
+	memset(&q, 0, sizeof(q));
+	q.commit = *commit;
+	q.path = (const uint8_t *)path;
+	q.path_len = strlen(path);
+	q.nslots = 1;
+	q.slots = &slot;
+	wbuf_init(&w, 65536);
+	wire_locate_req_encode(&w, &q);
+	call(g, API_POST, "/v1/volumes/data/locate", key, w.data, w.len);
+	wbuf_free(&w);
+}
+
+static uint32_t
+located(const struct hash *commit, const char *path)
+{
+	struct wire_span *spans;
+	struct got g;
+	uint32_t n;
+
+	locate(&g, h.read, commit, path, 0);
+	assert_int_equal(g.status, 200);
+	assert_null(wire_spans_decode(g.body, g.len, &spans, &n));
+	wire_spans_free(spans, n);
+	got_clear(&g);
+	return n;
+}
+
+static void
+refused(const struct hash *commit, const char *path, uint64_t slot,
+    uint16_t status, const char *code)
+{
+	struct got g;
+
+	locate(&g, h.read, commit, path, slot);
+	assert_int_equal(g.status, status);
+	assert_string_equal(code_of(&g), code);
+	got_clear(&g);
+}
+
+static void
+test_locate(void **state)
+{
+	static const struct change c[] = { { "d/a", "one", NULL } };
+	struct wire_span *spans;
+	struct hash base, id, chunk;
+	struct got g;
+	uint32_t n;
+	char url[256];
+
+	(void)state;
+	make_volume("data", &base);
+	publish("data", &base, c, 1, &id);
+	locate(&g, h.read, &id, "d/a", 0);
+	assert_int_equal(g.status, 200);
+	assert_null(wire_spans_decode(g.body, g.len, &spans, &n));
+	assert_int_equal(n, 1);
+	hash_bytes(&chunk, "one", 3);
+	assert_int_equal(hash_cmp(&spans[0].object, &chunk), 0);
+	assert_int_equal(spans[0].length, 3);
+	assert_int_equal(spans[0].nchunks, 1);
+	assert_int_equal(spans[0].chunks[0].slot, 0);
+	assert_int_equal(spans[0].chunks[0].plain, 3);
+	assert_int_equal(hash_cmp(&spans[0].chunks[0].hash, &chunk), 0);
+	/* The store's port on the host that the client came by. */
+	snprintf(url, sizeof(url), "%.*s", (int)spans[0].url_len,
+	    (const char *)spans[0].url);
+	assert_int_equal(strncmp(url, "http://api.example:9000/sail/", 29), 0);
+	wire_spans_free(spans, n);
+	got_clear(&g);
+
+	refused(&id, "d/b", 0, 404, "path_not_found");
+	refused(&id, "d/a/b", 0, 404, "path_not_found");
+	refused(&id, "d", 0, 400, "not_a_file");
+	refused(&id, "d/a", 1, 400, "bad_slot");
+	refused(&base, "d/a", 0, 404, "path_not_found");
+	refused(&chunk, "d/a", 0, 404, "commit_not_found");
+	expect(API_POST, "/v1/volumes/data/locate", h.read, "junk", 400,
+	    "bad_request");
+}
+
+static void
+report(const char *content, const char *problem, uint16_t status)
+{
+	struct hash chunk;
+	char hex[HASH_HEX_LEN + 1], body[256];
+	int i;
+
+	hash_bytes(&chunk, content, strlen(content));
+	hash_hex(&chunk, hex);
+	snprintf(body, sizeof(body),
+	    "{\"object\":\"%s\",\"chunk\":\"%s\",\"problem\":\"%s\"}", hex, hex,
+	    problem);
+	expect(API_POST, "/v1/volumes/data/report", h.read, body, status,
+	    status == 202       ? ""
+		: status == 404 ? "chunk_not_found"
+				: "bad_json");
+	for (i = 0; i < 20; i++)
+		pump();
+}
+
+static void
+test_report(void **state)
+{
+	static const struct change one[] = { { "a", "one", NULL } };
+	static const struct change again[] = { { "b", "one", NULL } };
+	struct hash base, id, chunk;
+	struct got g;
+	char session[33];
+
+	(void)state;
+	make_volume("data", &base);
+	publish("data", &base, one, 1, &id);
+	hash_bytes(&chunk, "one", 3);
+	report("never", "missing", 404);
+	report("one", "ugly", 400);
+
+	/* Not true: verified, and as good as before. */
+	report("one", "corrupt", 202);
+	assert_int_equal(h.verifies, 1);
+	assert_int_equal(located(&id, "a"), 1);
+
+	/* The store is away: nothing is concluded. */
+	h.store_status = 503;
+	report("one", "missing", 202);
+	h.store_status = 0;
+	assert_int_equal(located(&id, "a"), 1);
+
+	/* Corrupt: quarantined, and deleted so that it can be brought anew. */
+	store_set(&chunk, 2);
+	report("one", "corrupt", 202);
+	assert_int_equal(h.deletes, 1);
+	assert_int_equal(located(&id, "a"), 0);
+	new_session(session);
+	open_session("data", session, "{}");
+	assert_int_equal(send_chunks("data", session, again, 1, 0), 1);
+
+	/* Not believed before it has been read. */
+	store_set(&chunk, 2);
+	send_commit(&g, "data", session, &id, again, 1);
+	assert_int_equal(g.status, 409);
+	assert_string_equal(code_of(&g), "missing_chunks");
+	got_clear(&g);
+	store_set(&chunk, 1);
+	send_commit(&g, "data", session, &id, again, 1);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	assert_int_equal(located(&id, "a"), 1);
+
+	/* Missing. */
+	store_set(&chunk, 0);
+	report("one", "missing", 202);
+	assert_int_equal(h.deletes, 1);
+	assert_int_equal(located(&id, "a"), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { T(test_locate), T(test_report) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
