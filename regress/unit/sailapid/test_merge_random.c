@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "lib/path.h"
 #include "regress/unit/sailapid/merge_tree.h"
 
 #define MOUNTS 3
@@ -29,7 +30,7 @@ static uint64_t rng_state;
 /* So that a run shows that it tried what it should. */
 static struct {
 	uint64_t merges, puts, attrs, deletes, trees, refs, both, excepts;
-	uint64_t overwritten, refused, paths, alone, flipped;
+	uint64_t overwritten, refused, paths, alone, flipped, mixed;
 } stats;
 
 static uint32_t
@@ -709,6 +710,101 @@ reload(struct history *h, struct mount *m, int commit)
 }
 
 static void
+put_path(struct mtree *t, const struct mpath *from)
+{
+	struct mpath *to = mtree_set(t, from->path, &from->n);
+
+	to->oc = from->oc;
+	memcpy(to->op, from->op, MP_MAX);
+}
+
+/* The mount shows another directory than it saw there, or none, or one where
+   none was: all below is its own. */
+static int
+replaced(const struct mpath *s, const struct mpath *v)
+{
+	int s_dir = s != NULL && s->n.type == ENTRY_DIR;
+	int v_dir = v != NULL && v->n.type == ENTRY_DIR;
+
+	if (!s_dir && !v_dir)
+		return 0;
+	return !s_dir || !v_dir || s->n.fileid != v->n.fileid;
+}
+
+/* Directories above a kept path are there, as the mount showed them. */
+static void
+keep_above(const struct mount *old, const char *path, struct mount *now)
+{
+	const struct mpath *s, *v;
+	char p[MP_MAX];
+	size_t i, len = strlen(path);
+
+	for (i = 0; i < len; i++) {
+		if (path[i] != '/')
+			continue;
+		memcpy(p, path, i);
+		p[i] = '\0';
+		if (get(&now->view, p).type == ENTRY_DIR)
+			continue;
+		remove_all(&now->view, p);
+		remove_all(&now->seen, p);
+		if ((v = mtree_find(&old->view, p)) != NULL)
+			put_path(&now->view, v);
+		if ((s = mtree_find(&old->seen, p)) != NULL)
+			put_path(&now->seen, s);
+	}
+}
+
+/* reload --keep: what the mount changed stays above the new base, and what it
+   had seen there too. */
+static void
+reload_keep(struct history *h, struct mount *m, int commit)
+{
+	struct mount now;
+	struct mpath *s, *v;
+	struct mtree u;
+	const char *own = NULL, *path;
+	char parent[MP_MAX];
+	size_t i;
+
+	memset(&now, 0, sizeof(now));
+	reload(h, &now, commit);
+	both_below(&m->seen, "", &m->view, "", &u);
+	for (i = 0; i < u.n; i++) {
+		path = u.v[i].path;
+		s = mtree_find(&m->seen, path);
+		v = mtree_find(&m->view, path);
+		if (own != NULL && !mp_below(path, own))
+			own = NULL;
+		if (own == NULL && !replaced(s, v) && s != NULL && v != NULL &&
+		    mnode_same(&s->n, &v->n))
+			continue;
+		if (v != NULL)
+			keep_above(m, path, &now);
+		if (own == NULL &&
+		    (v == NULL || v->n.type != ENTRY_DIR || replaced(s, v))) {
+			remove_all(&now.seen, path);
+			remove_all(&now.view, path);
+		}
+		(void)snprintf(parent, sizeof(parent), "%.*s",
+		    (int)path_parent(path, strlen(path)), path);
+		if (own == NULL && v == NULL &&
+		    get(&now.view, parent).type != ENTRY_DIR)
+			continue;
+		if (own == NULL && replaced(s, v))
+			own = path;
+		if (s != NULL)
+			put_path(&now.seen, s);
+		if (v != NULL)
+			put_path(&now.view, v);
+	}
+	mtree_free(&u);
+	mtree_free(&m->seen);
+	mtree_free(&m->view);
+	*m = now;
+}
+
+static void
 history_begin(struct history *h, uint32_t first_edits, int big)
 {
 	struct state *st = &h->commits[0];
@@ -762,8 +858,13 @@ count(const struct gen *g, const struct state *result,
     const struct mreport *rep)
 {
 	const struct mop *op;
+	int first = -1, mixed = 0;
 
 	for (op = g->d.op; op < g->d.op + g->d.nop; op++) {
+		if (op->has_tree && first == -1)
+			first = op->tree.commit;
+		mixed |= (op->has_tree && op->tree.commit != first) ||
+		    (op->has_ref && first != -1 && op->ref.commit != first);
 		stats.puts += op->kind == M_PUT;
 		stats.attrs += op->kind == M_ATTR;
 		stats.deletes += op->kind == M_DELETE;
@@ -773,6 +874,7 @@ count(const struct gen *g, const struct state *result,
 		stats.excepts += op->ref.nx + op->tree.nx;
 	}
 	stats.merges++;
+	stats.mixed += (uint64_t)mixed;
 	stats.overwritten += rep->n;
 	stats.refused += (uint64_t)rep->refused;
 	stats.paths += result->flat.n;
@@ -855,6 +957,9 @@ random_histories(void **state)
 			done++;
 			if (rnd(3) == 0)
 				reload(&h, &h.m[rnd(MOUNTS)], h.ncommits - 1);
+			if (rnd(6) == 0)
+				reload_keep(&h, &h.m[rnd(MOUNTS)],
+				    h.ncommits - 1);
 		}
 		history_end(&h);
 		if (bad)
@@ -865,10 +970,11 @@ random_histories(void **state)
 	    "%ju merges of %ju paths each: %ju puts, %ju attributes, "
 	    "%ju deletes, %ju trees, %ju references, %ju both, %ju exceptions; "
 	    "%ju overwritten, %ju refused, %ju with nobody else, "
-	    "%ju of changed bytes\n",
+	    "%ju of several commits, %ju of changed bytes\n",
 	    stats.merges, stats.paths / stats.merges, stats.puts, stats.attrs,
 	    stats.deletes, stats.trees, stats.refs, stats.both, stats.excepts,
-	    stats.overwritten, stats.refused, stats.alone, stats.flipped);
+	    stats.overwritten, stats.refused, stats.alone, stats.mixed,
+	    stats.flipped);
 	assert_false(bad);
 }
 
