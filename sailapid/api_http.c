@@ -18,7 +18,7 @@
 #include "sailapid/api.h"
 
 #define BODY_INLINE (32 * 1024) /* larger bodies stream into a memfd */
-#define DRAIN_MAX ((uint64_t)1 << 20)
+#define DRAIN_MAX ((uint64_t)64 << 20)
 #define ANSWER_MAX ((off_t)1 << 32)
 #define RETRY_AFTER "1"
 
