@@ -238,8 +238,8 @@ span_done(const struct http_result *r, void *arg)
 		worker_add(&s->work);
 		return;
 	}
-	if (r->status == 200 || r->status == 206 ||
-	    (r->status == 0 && r->error == ECANCELED) || r->status == 416)
+	if (r->status == 200 || r->status == 206 || r->status == 416 ||
+	    (r->status == 0 && (r->error == ECANCELED || r->error == EFBIG)))
 		all_bad(s, PROBLEM_CORRUPT); /* shorter or longer */
 	else if (r->status == 404 || r->status == 410)
 		all_bad(s, PROBLEM_MISSING);

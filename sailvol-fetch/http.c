@@ -141,6 +141,7 @@ http_detach(struct http *h)
 		TAILQ_REMOVE(&waiting[h->spec.api], h, entry);
 		break;
 	case HTTP_RESOLVING:
+		evtimer_del(&h->timer);
 		resolve_cancel(h->resolve);
 		h->resolve = NULL;
 		running[h->spec.api]--;
@@ -280,6 +281,7 @@ on_resolved(const char *addrs, const char *why, void *arg)
 {
 	struct http *h = arg;
 
+	evtimer_del(&h->timer);
 	h->resolve = NULL;
 	h->state = HTTP_RUNNING;
 	if (addrs == NULL) {
@@ -320,6 +322,8 @@ http_try(struct http *h)
 	h->resolve = resolve_start(h->host.host, on_resolved, h);
 	if (h->resolve == NULL)
 		fail_later(h, ENOMEM, "out of memory");
+	else
+		timer_set(h, time_left(h) > 0 ? time_left(h) : 0);
 }
 
 static void
@@ -348,6 +352,11 @@ on_timer(int fd, short ev, void *arg)
 	(void)ev;
 	if (h->state == HTTP_ENDING) {
 		http_finish(h);
+		return;
+	}
+	if (h->state == HTTP_RESOLVING) {
+		resolve_cancel(h->resolve);
+		on_resolved(NULL, "name server does not answer", h);
 		return;
 	}
 	h->state = HTTP_WAITING;

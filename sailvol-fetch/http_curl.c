@@ -405,6 +405,9 @@ set_rest(struct http *h)
 	curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, curl_seek);
 	curl_easy_setopt(e, CURLOPT_SEEKDATA, h);
 	curl_easy_setopt(e, CURLOPT_PRIVATE, h);
+	/* On a connection that was kept, and that the server has closed, curl
+	   would send it a second time by itself. */
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, h->spec.repeat ? 0L : 1L);
 }
 
 int
@@ -457,6 +460,36 @@ http_curl_resume(struct http *h)
 
 /* ---- its end ------------------------------------------------------------- */
 
+/* 1: a status that another try may change. */
+static int
+answered(struct http *h)
+{
+	curl_off_t length = -1, after = 0;
+	const char *type = NULL;
+	long status = 0;
+
+	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(h->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	curl_easy_getinfo(h->easy, CURLINFO_CONTENT_TYPE, &type);
+	curl_easy_getinfo(h->easy, CURLINFO_RETRY_AFTER, &after);
+	h->length = length;
+	h->retry_after_ms = after > 3600 ? 3600 * 1000 : after * 1000;
+	strlcpy(h->answer_type, type != NULL ? type : "",
+	    sizeof(h->answer_type));
+	if (status < 200 || status > 599) {
+		h->status = 0;
+		h->error = EPROTO;
+		snprintf(h->what, sizeof(h->what), "%s: status %ld",
+		    h->host.host, status);
+		return 0;
+	}
+	h->status = (unsigned int)status;
+	if (status == 429 || status == 503)
+		return 1; /* it was not done */
+	return h->spec.repeat &&
+	    (status == 408 || status == 500 || status == 502 || status == 504);
+}
+
 /* 1: another try may have another end. */
 static int
 failed(struct http *h, CURLcode code)
@@ -464,6 +497,9 @@ failed(struct http *h, CURLcode code)
 	const char *what = curl_easy_strerror(code);
 	int again = h->spec.repeat;
 
+	/* An object's failure with a long text is a failure like others. */
+	if (h->too_long && !h->spec.api && !is_success(h))
+		return answered(h);
 	h->error = EIO;
 	if (h->refused) {
 		h->error = ECANCELED;
@@ -498,36 +534,6 @@ failed(struct http *h, CURLcode code)
 	h->status = 0;
 	snprintf(h->what, sizeof(h->what), "%s: %s", h->host.host, what);
 	return again;
-}
-
-/* 1: a status that another try may change. */
-static int
-answered(struct http *h)
-{
-	curl_off_t length = -1, after = 0;
-	const char *type = NULL;
-	long status = 0;
-
-	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(h->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-	curl_easy_getinfo(h->easy, CURLINFO_CONTENT_TYPE, &type);
-	curl_easy_getinfo(h->easy, CURLINFO_RETRY_AFTER, &after);
-	h->length = length;
-	h->retry_after_ms = after > 3600 ? 3600 * 1000 : after * 1000;
-	strlcpy(h->answer_type, type != NULL ? type : "",
-	    sizeof(h->answer_type));
-	if (status < 200 || status > 599) {
-		h->status = 0;
-		h->error = EPROTO;
-		snprintf(h->what, sizeof(h->what), "%s: status %ld",
-		    h->host.host, status);
-		return 0;
-	}
-	h->status = (unsigned int)status;
-	if (status == 429 || status == 503)
-		return 1; /* it was not done */
-	return h->spec.repeat &&
-	    (status == 408 || status == 500 || status == 502 || status == 504);
 }
 
 static void

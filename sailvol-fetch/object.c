@@ -102,7 +102,7 @@ object_done(const struct http_result *r, void *arg)
 	struct object *o = arg;
 
 	/* Refused by object_sink(): there, and not what it should be. */
-	if (r->status == 0 && r->error == ECANCELED)
+	if (r->status == 0 && (r->error == ECANCELED || r->error == EFBIG))
 		object_answer(o, 200, 0, "longer than it should be");
 	else
 		object_answer(o, (uint16_t)r->status,

@@ -1,0 +1,622 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""sailvol-fetch brings, sends and hashes what it is asked to, and only good
+bytes, whatever the server and the store do."""
+
+import hashlib
+import http.server
+import json
+import os
+import random
+import re
+import struct
+import threading
+import time
+
+import sailtest
+from sailtest import role as r
+
+CONFIG, CA, RESOLV, HOSTS, END = 200, 201, 202, 203, 204
+API, API_RES, HASH, HASH_RES = 210, 211, 212, 213
+UPLOAD_FILE, UPLOAD, PROGRESS, UPLOAD_RES = 214, 215, 216, 217
+GET, GET_DONE, GET_RES = 218, 219, 220
+VERIFY_LIST, VERIFY, VERIFY_RES = 221, 222, 223
+URL, URL_RES, CANCEL = 224, 225, 226
+ECANCELED, EIO, EBADMSG, ETIMEDOUT, ENOENT = 125, 5, 74, 110, 2
+KEY = "sk_" + "5a" * 32
+SHIFT = 23
+MIB = 1 << 20
+
+
+def sha(b):
+    return hashlib.sha256(b).digest()
+
+
+def le_str16(s):
+    s = s.encode() if isinstance(s, str) else s
+    return struct.pack("<H", len(s)) + s
+
+
+class Server:
+    """The API and the store, with faults: faults[kind] is a list of what the
+    next requests of that kind meet."""
+
+    def __init__(self):
+        self.objects = {}   # hash: bytes
+        self.places = {}    # slot: [object names], the first is told
+        self.chunks = {}    # slot: bytes, of the one file
+        self.faults = {}
+        self.requests = []  # (kind, path)
+        self.reports = []
+        self.keys = set()
+        self.lock = threading.Lock()
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *args):
+                pass
+
+            def do(self):
+                server.handle(self)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do
+
+        class Threaded(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *args):
+                pass
+
+        self.http = Threaded(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.http.server_port
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def kind(self, h):
+        p = h.path.split("?")[0]
+        for name in ("chunks", "locate", "report"):
+            if p.endswith("/" + name):
+                return name
+        if p.startswith("/obj/"):
+            return "object " + h.command
+        return "api"
+
+    def handle(self, h):
+        kind = self.kind(h)
+        body = b""
+        n = int(h.headers.get("content-length") or 0)
+        while len(body) < n:
+            b = h.rfile.read(min(n - len(body), 1 << 20))
+            if not b:
+                return
+            body += b
+        with self.lock:
+            self.requests.append((kind, h.path))
+            faults = self.faults.get(kind, [])
+            fault = faults.pop(0) if faults else None
+            if h.headers.get("authorization"):
+                self.keys.add((kind.split()[0], h.headers["authorization"]))
+        status, out, ctype = 0, b"", "text/plain"
+        if not isinstance(fault, int):
+            status, out, ctype = getattr(
+                self, "on_" + kind.split()[0])(h, body)
+        self.answer(h, fault, status, out, ctype)
+
+    def answer(self, h, fault, status, out, ctype):
+        if isinstance(fault, int):
+            status, out = fault, b'{"error":{}}'
+        if fault == "wrong":
+            out = bytes([out[0] ^ 1]) + out[1:]
+        if fault == "close":
+            h.close_connection = True
+            return
+        if fault == "slow":
+            time.sleep(3)
+        h.send_response(status)
+        if fault == "redirect":
+            h.send_header("Location", self.url + "/obj/elsewhere")
+        h.send_header("Content-Type", ctype)
+        length = len(out)
+        if fault == "endless":
+            h.send_header("Connection", "close")
+        else:
+            h.send_header("Content-Length", str(length))
+        h.end_headers()
+        if h.command == "HEAD":
+            return
+        if fault == "short":
+            out = out[:len(out) // 2]
+            h.close_connection = True
+        h.wfile.write(out)
+        while fault == "endless":
+            h.wfile.write(b"x" * 65536)
+
+    def on_api(self, h, body):
+        if h.path.endswith("/nothing"):
+            return 404, b'{"error":{"code":"x"}}', "application/json"
+        out = json.dumps({"method": h.command, "path": h.path,
+                          "body": body.decode("latin-1"),
+                          "type": h.headers.get("content-type")}).encode()
+        return 200, out, "application/json; charset=utf-8"
+
+    def on_chunks(self, h, body):
+        assert body[:6] == b"SVWB\x03\x01"
+        n, = struct.unpack_from("<I", body, 6)
+        out = b"SVWB\x04\x01" + struct.pack("<I", n)
+        for i in range(n):
+            d = body[10 + 36 * i:42 + 36 * i]
+            if d in self.objects:
+                out += b"\0"
+            else:
+                out += b"\1" + d + le_str16("%s/obj/%s?sig=1" % (
+                    self.url, d.hex())) + le_str16(
+                        "x-amz-content-sha256: %s\nif-none-match: *\n" %
+                        d.hex())
+        return 200, out, "application/x-sailvol"
+
+    def on_locate(self, h, body):
+        assert body[:6] == b"SVWB\x05\x01"
+        n, = struct.unpack_from("<H", body, 38)
+        at = 40 + n
+        nslots, = struct.unpack_from("<I", body, at)
+        slots = struct.unpack_from("<%dQ" % nslots, body, at + 4)
+        spans = []
+        with self.lock:
+            for slot in slots:
+                c = self.chunks[slot]
+                places = self.places.get(slot, [sha(c).hex()])
+                if not places:
+                    continue
+                spans.append(
+                    sha(c) + struct.pack("<QQ", 0, len(c)) +
+                    le_str16("%s/obj/%s" % (self.url, places[0])) +
+                    le_str16("range: bytes=0-%d\n" % (len(c) - 1)) +
+                    struct.pack("<IQ", 1, slot) + sha(c) +
+                    struct.pack("<QIIB", 0, len(c), len(c), 0))
+        out = b"SVWB\x06\x01" + struct.pack("<I", len(spans))
+        return 200, out + b"".join(spans), "application/x-sailvol"
+
+    def on_report(self, h, body):
+        with self.lock:
+            rep = json.loads(body)
+            self.reports.append(rep)
+            for slot, c in self.chunks.items():
+                places = self.places.get(slot)
+                if places and sha(c).hex() == rep["chunk"]:
+                    places.pop(0)
+        return 202, b"{}", "application/json"
+
+    def on_object(self, h, body):
+        name = h.path[5:].split("?")[0]
+        if h.command == "PUT":
+            d = bytes.fromhex(name)
+            if h.headers.get("if-none-match") == "*" and d in self.objects:
+                return 412, b"", "text/plain"
+            if sha(body) != d:
+                return 400, b"XAmzContentSHA256Mismatch", "text/plain"
+            with self.lock:
+                self.objects[d] = body
+            return 200, b"", "text/plain"
+        if name.startswith("wrong"):
+            return 200, b"w" * int(name[5:]), "text/plain"
+        out = self.objects.get(bytes.fromhex(name)) \
+            if re.fullmatch("[0-9a-f]{64}", name) else None
+        if out is None:
+            return 404, b"", "text/plain"
+        if h.command == "DELETE":
+            del self.objects[bytes.fromhex(name)]
+            return 204, b"", "text/plain"
+        return 206 if h.headers.get("range") else 200, out, "text/plain"
+
+    def count(self, kind):
+        with self.lock:
+            return sum(1 for k, _ in self.requests if k == kind)
+
+
+def start(t, server=None, deadline_ms=8000, url=None):
+    os.makedirs(t.path("void"), exist_ok=True)
+    f = r.Role(t, t.repo + "/sailvol-fetch/sailvol-fetch", "fetch", r.FETCH,
+               t.path("void"))
+    f.parent.send(CONFIG, 0, r.str16(url or (server.url if server else "")) +
+                  r.str16(KEY) + struct.pack(">II", 0, deadline_ms))
+    f.parent.send(CA, 0, b"", r.memfd(b""))
+    f.parent.send(RESOLV, 0, b"", r.memfd(b"nameserver 127.0.0.1\n"))
+    f.parent.send(HOSTS, 0, b"", r.memfd(b"127.0.0.1 localhost x.test\n"))
+    f.parent.send(END)
+    f.ready()
+    return f
+
+
+def api(c, number, method, target, body=None, retry=0, deadline=0,
+        limit=MIB, ctype="application/json"):
+    c.send(API, number, struct.pack(">BBIQ", method, retry, deadline, limit) +
+           r.str16(target) + r.str16(ctype if body is not None else ""),
+           r.memfd(body) if body is not None else None)
+    m = c.wait(API_RES, number)
+    status, kind, skew = struct.unpack_from(">HBq", m.body)
+    return status, kind, skew, m.body[13:].decode(), r.read_fd(m.fd)
+
+
+def test_api(t):
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    status, kind, skew, what, body = api(c, 1, 3, "/v1/volumes", b'{"a":1}')
+    t.equal((200, 1), (status, kind), "answer")
+    t.true(abs(skew) < 2500, "skew %d" % skew)
+    got = json.loads(body)
+    t.equal(("POST", "/v1/volumes", '{"a":1}', "application/json"),
+            (got["method"], got["path"], got["body"], got["type"]), "request")
+    t.equal({("api", "Bearer " + KEY)}, s.keys, "key")
+    t.equal(404, api(c, 2, 1, "/v1/nothing")[0], "404 is an answer")
+    big = b"b" * (3 * MIB)
+    got = json.loads(api(c, 3, 2, "/v1/put", big, limit=8 * MIB)[4])
+    t.equal(("PUT", len(big)), (got["method"], len(got["body"])), "large PUT")
+    t.equal(len(big), len(json.loads(
+        api(c, 3, 3, "/v1/post", big, limit=8 * MIB)[4])["body"]), "POST")
+    t.equal("DELETE", json.loads(api(c, 4, 4, "/v1/x")[4])["method"], "DELETE")
+    t.equal(0, api(c, 5, 3, "/v1/post", big, limit=1000)[0], "limit")
+    t.equal(0, f.stop(), "status")
+    t.true(KEY not in f.logs(), "the key is in the log")
+
+
+def test_api_faults(t):
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    for fault in (500, 502, 503, 504, 429, "close", "short"):
+        s.faults["api"] = [fault, fault]
+        t.equal(200, api(c, 1, 3, "/v1/x", b"{}", retry=1)[0],
+                "%s twice" % fault)
+    s.faults["api"] = ["close"]
+    status, _, _, what, body = api(c, 1, 3, "/v1/x", b"{}")
+    t.equal((0, None), (status, body), "a lost answer is not repeated")
+    t.true(what, "and said")
+    s.faults["api"] = [500]
+    t.equal(500, api(c, 1, 3, "/v1/x", b"{}")[0], "nor is 500")
+    s.faults["api"] = ["redirect", "redirect"]
+    s.requests.clear()
+    s.faults["api"] = [302]
+    t.equal(302, api(c, 1, 1, "/v1/x")[0], "no redirect")
+    t.equal(1, len(s.requests), "nothing followed")
+    s.faults["api"] = ["endless"]
+    t.equal(0, api(c, 1, 1, "/v1/x", limit=100000)[0], "endless")
+    s.faults["api"] = ["slow"]
+    began = time.monotonic()
+    t.equal(0, api(c, 1, 1, "/v1/x", deadline=700)[0], "too slow")
+    t.true(time.monotonic() - began < 2.5, "deadline")
+    s.faults["api"] = [503] * 100
+    began = time.monotonic()
+    t.equal(503, api(c, 1, 1, "/v1/x", deadline=1500)[0], "only 503")
+    t.true(time.monotonic() - began < 2.5, "deadline of retries")
+    t.true(f.alive(), "alive")
+
+
+def test_bad_settings_and_messages(t):
+    f = start(t, url="http://10.1.2.3/")
+    c = f.peer(r.MANIFEST)
+    t.equal(0, api(c, 1, 1, "/v1/x")[0], "plain HTTP is for loopback")
+    c.send(URL, 1, b"")
+    t.true(c.receive() is None, "manifest may not send URL")
+    os.waitpid(f.pid, 0)
+    t.true("not allowed" in f.logs(), "said: " + f.logs())
+    s = Server()
+    f = start(t, s, url="http://localhost:%d" % s.http.server_port)
+    c = f.peer(r.MANIFEST)
+    t.equal(200, api(c, 1, 1, "/v1/x")[0], "localhost")
+    m = f.peer(r.META)
+    for url in ("http://93.184.216.34/x", "http://x.test/", "file:///etc/passwd",
+                "http://user@127.0.0.1/", "gopher://127.0.0.1/"):
+        m.send(URL, 2, b"\5" + r.str16(url) + b"\0" * 32 +
+               struct.pack(">QB", 1, 0))
+        t.equal(b"\0\0\0", m.wait(URL_RES, 2).body[:3], url)
+    t.true(f.alive(), "alive")
+
+
+def test_resolver(t):
+    """https to a name: resolved by the hosts file, refused by the CA."""
+    f = start(t, url="https://x.test:1/")
+    c = f.peer(r.MANIFEST)
+    status, _, _, what, _ = api(c, 1, 1, "/v1/x", deadline=500)
+    t.equal(0, status, "status")
+    t.true("connect" in what.lower(), "resolved: " + what)
+    f.kill()
+    f = start(t, url="https://nowhere.test:1/")
+    c = f.peer(r.MANIFEST)
+    status, _, _, what, _ = api(c, 1, 1, "/v1/x", deadline=500)
+    t.equal(0, status, "status")
+    t.true(f.alive(), "alive")
+
+
+def hash_file(c, number, path, shift=0):
+    c.send(HASH, number, struct.pack(">B", shift), os.open(path, os.O_RDONLY))
+    m = c.wait(HASH_RES, number, timeout=60)
+    error, size, cs, cn, bs, bn, changed = struct.unpack(">IQqIqIB", m.body)
+    data = r.read_fd(m.fd)
+    if error:
+        return error, None
+    lsize, lshift = struct.unpack_from("<QB", data)
+    slots = (size + (1 << lshift) - 1) >> lshift
+    at, runs, chunks = 9, [], []
+    while sum(n for n, _ in runs) < slots:
+        run, = struct.unpack_from("<I", data, at)
+        runs.append((run >> 1, run & 1))
+        at += 4
+    for n, is_hash in runs:
+        for _ in range(n):
+            chunks.append(data[at:at + 32] if is_hash else None)
+            at += 32 if is_hash else 0
+    t_ok = at == len(data) and lsize == size and not changed
+    st = os.stat(path)
+    t_ok = t_ok and (cs, cn) == divmod(st.st_ctime_ns, 10 ** 9)
+    return (0 if t_ok else -1), (size, lshift, chunks, data)
+
+
+def test_hash(t):
+    f = start(t)
+    c = f.peer(r.MANIFEST)
+    rng = random.Random(1)
+    for name, content in (
+            ("empty", b""), ("small", b"hello"), ("zeros", b"\0" * 5000),
+            ("two", rng.randbytes(9 * MIB)),
+            ("hole", b"\0" * (8 * MIB) + b"x" + b"\0" * (20 * MIB)),
+            ("late", b"a" * (16 * MIB) + b"\0" * (8 * MIB) + b"b")):
+        p = t.write(name, content)
+        error, got = hash_file(c, 7, p)
+        t.equal(0, error, name)
+        want = []
+        for i in range(0, len(content), 8 * MIB):
+            b = content[i:i + 8 * MIB]
+            want.append(sha(b) if b.strip(b"\0") else None)
+        t.equal((len(content), SHIFT, want), got[:3], name)
+        verify(t, f, p, got[3], len(content))
+    p = t.path("sparse")
+    with open(p, "wb") as s:
+        s.truncate(1 << 40)
+        s.seek(1 << 39)
+        s.write(b"x")
+    began = time.monotonic()
+    error, got = hash_file(c, 8, p)
+    t.equal((0, 1 << 40, 26), (error, got[0], got[1]), "sparse")
+    t.true(got[2][(1 << 39) >> 26] == sha(b"x" + b"\0" * (64 * MIB - 1)),
+           "its chunk")
+    t.equal(1, sum(1 for x in got[2] if x), "one")
+    t.true(time.monotonic() - began < 10, "holes are not read")
+    c.send(HASH, 9, b"\0", os.open(t.dir, os.O_RDONLY))
+    t.true(c.wait(HASH_RES, 9).body[:4] != b"\0\0\0\0", "a directory")
+
+
+verifier = {}
+
+
+def verify(t, f, path, flat, size):
+    c = verifier.setdefault(f, None) or f.peer(r.CACHE)
+    verifier[f] = c
+
+    def ask():
+        c.send(VERIFY_LIST, 3, b"", r.memfd(flat))
+        c.send(VERIFY, 3, struct.pack(">Q", size), os.open(path, os.O_RDONLY))
+        return struct.unpack(">I", c.wait(VERIFY_RES, 3).body)[0]
+
+    t.equal(0, ask(), path + " is good")
+    if size == 0:
+        return
+    with open(path, "r+b") as w:
+        w.seek(size // 2)
+        b = w.read(1)
+        w.seek(size // 2)
+        w.write(bytes([b[0] ^ 1]))
+    t.equal(EBADMSG, ask(), path + " was changed")
+    with open(path, "r+b") as w:
+        w.truncate(size - 1)
+    t.equal(EBADMSG, ask(), path + " was cut")
+
+
+def upload(c, number, files, chunks):
+    for i, p in enumerate(files):
+        c.send(UPLOAD_FILE, number, struct.pack(">I", i),
+               os.open(p, os.O_RDONLY))
+    data = struct.pack("<I", len(chunks))
+    for file, offset, n, d in chunks:
+        data += struct.pack("<IQI", file, offset, n) + d
+    c.send(UPLOAD, number, r.str16("vol_" + "0" * 32) + r.str16("a" * 32),
+           r.memfd(data))
+    m = c.wait(UPLOAD_RES, number, timeout=60)
+    return struct.unpack_from(">I", m.body)[0], list(r.read_fd(m.fd)), \
+        m.body[6:].decode()
+
+
+def test_upload(t):
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    rng = random.Random(2)
+    small = [rng.randbytes(rng.randrange(1, 9000)) for _ in range(1200)]
+    p = t.write("many", b"".join(small))
+    chunks, at = [], 0
+    for b in small:
+        chunks.append((0, at, len(b), sha(b)))
+        at += len(b)
+    big = rng.randbytes(11 * MIB)
+    q = t.write("big", big)
+    chunks.append((1, 0, 8 * MIB, sha(big[:8 * MIB])))
+    chunks.append((1, 8 * MIB, 3 * MIB, sha(big[8 * MIB:])))
+    chunks.append((0, 0, len(small[0]), sha(small[0])))  # twice
+    chunks.append((1, 5, 10, sha(b"something else")))    # changed
+    chunks.append((1, 5, 3 * MIB, sha(b"large else")))   # changed, large
+    s.objects[sha(small[5])] = small[5]
+    s.faults["object PUT"] = [403, 503, "close", 500, 403]
+    s.faults["chunks"] = [503]
+    error, status, what = upload(c, 1, [p, q], chunks)
+    t.equal((0, ""), (error, what), "result")
+    want = [1] * 1203 + [2, 2]
+    want[5] = 0
+    got = [1 if w == 1 and g == 0 else g for w, g in zip(want, status)]
+    t.equal(want, got, "statuses")
+    t.equal(1202, len(s.objects), "objects")
+    t.true(all(sha(b) == d for d, b in s.objects.items()), "their bytes")
+    t.equal(set(), {k for k, _ in s.keys} - {"chunks"}, "no key to the store")
+    n = s.count("object PUT")
+    error, status, what = upload(c, 2, [p, q], chunks[:1203])
+    t.equal((0, [0] * 1203), (error, status), "again: all there")
+    t.equal(n, s.count("object PUT"), "nothing sent")
+    t.equal((0, []), upload(c, 3, [], [])[:2], "nothing")
+    # The same bytes in another file, when the first has changed.
+    r1 = t.write("r1", b"xxxx")
+    r2 = t.write("r2", b"yyyy")
+    t.equal((0, [2, 1]), upload(c, 4, [r1, r2], [
+        (0, 0, 4, sha(b"yyyy")), (1, 0, 4, sha(b"yyyy"))])[:2], "second file")
+    s.faults["chunks"] = [404]
+    t.equal(ENOENT, upload(c, 5, [r1], [(0, 0, 4, sha(b"xxxx"))])[0], "404")
+    s.faults["object PUT"] = [403] * 9
+    t.true(upload(c, 6, [r1], [(0, 0, 4, sha(b"xxxx"))])[0] != 0, "only 403")
+    t.true(f.alive(), "alive")
+
+
+def get(c, number, path, chunks, timeout=60):
+    body = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("dir/file") + \
+        struct.pack(">BH", SHIFT, len(chunks))
+    for slot, b in chunks:
+        body += struct.pack(">QI", slot, len(b)) + sha(b)
+    c.send(GET, number, body, os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    m = c.wait(GET_RES, number, timeout)
+    return struct.unpack_from(">I", m.body)[0], m.body[6:].decode()
+
+
+def check_file(t, path, chunks):
+    with open(path, "rb") as f:
+        for slot, b in chunks:
+            f.seek(slot << SHIFT)
+            t.true(f.read(len(b)) == b, "slot %d" % slot)
+
+
+def test_get(t):
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.CACHE)
+    rng = random.Random(3)
+    s.chunks = {i * 2: rng.randbytes(8 * MIB if i < 4 else 100 + i)
+                for i in range(40)}
+    for b in s.chunks.values():
+        s.objects[sha(b)] = b
+    chunks = sorted(s.chunks.items())
+    t.equal((0, ""), get(c, 1, t.path("one"), chunks), "plain")
+    check_file(t, t.path("one"), chunks)
+    t.equal(1, s.count("locate"), "one question")
+    done = [struct.unpack(">Q", m.body)[0] for m in c.backlog
+            if m.kind == GET_DONE]
+    t.equal([k for k, _ in chunks], sorted(done), "done")
+    s.faults["object GET"] = ["wrong", "short", "close", 500, 503, 403, 404]
+    s.faults["locate"] = [502]
+    t.equal((0, ""), get(c, 2, t.path("two"), chunks), "with faults")
+    check_file(t, t.path("two"), chunks)
+    t.equal(["corrupt", "missing"],
+            sorted(x["problem"] for x in s.reports), "reports")
+    # A wrong place is reported, and another asked for.
+    s.reports.clear()
+    good = sha(s.chunks[8]).hex()
+    s.places = {8: ["wrong%d" % len(s.chunks[8]), good]}
+    t.equal((0, ""), get(c, 3, t.path("three"), chunks), "second place")
+    t.equal(1, len(s.reports), "one report")
+    check_file(t, t.path("three"), chunks)
+    # No good place: EIO, named in the log; the others are there.
+    for places in (["wrong9"] * 9, ["f" * 64] * 9, []):
+        s.places = {8: list(places)}
+        error, what = get(c, 4, t.path("four"), chunks)
+        t.equal(EIO, error, what)
+        t.true(good in what, "names it: " + what)
+        check_file(t, t.path("four"), [x for x in chunks if x[0] != 8])
+        with open(t.path("four"), "rb") as four:
+            four.seek(8 << SHIFT)
+            t.true(not four.read(100).strip(b"\0"), "not a byte of it")
+        os.unlink(t.path("four"))
+    t.true(good in f.logs() and "dir/file" in f.logs(), "log")
+    s.places = {}
+    s.faults["object GET"] = ["endless"]
+    t.equal((0, ""), get(c, 5, t.path("five"), chunks[4:6]), "endless")
+    t.equal(set(), {k for k, _ in s.keys} - {"locate", "report"}, "keys")
+
+
+def test_get_deadline_and_cancel(t):
+    s = Server()
+    f = start(t, s, deadline_ms=2000)
+    c = f.peer(r.CACHE)
+    s.chunks = {0: b"x" * 1000}
+    s.objects[sha(b"x" * 1000)] = b"x" * 1000
+    s.faults["object GET"] = [500] * 99
+    began = time.monotonic()
+    t.true(get(c, 1, t.path("a"), [(0, b"x" * 1000)])[0] != 0, "only 500")
+    t.true(time.monotonic() - began < 6, "deadline")
+    s.faults["object GET"] = ["slow"] * 9
+    body = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("f") + \
+        struct.pack(">BHQI", SHIFT, 1, 0, 1000) + sha(b"x" * 1000)
+    c.send(GET, 2, body, os.open(t.path("a"), os.O_RDWR))
+    time.sleep(0.3)
+    c.send(CANCEL, 0, struct.pack(">I", 2))
+    m = c.wait(GET_RES, 2, 2)
+    t.equal(ECANCELED, struct.unpack_from(">I", m.body)[0], "cancelled")
+    # The end of a peer ends its requests, and nothing else.
+    c.send(GET, 3, body, os.open(t.path("a"), os.O_RDWR))
+    c.close()
+    s.http.shutdown()
+    s.http.server_close()
+    c = f.peer(r.CACHE, 1)
+    error, what = get(c, 4, t.path("a"), [(0, b"x" * 1000)])
+    t.equal(ETIMEDOUT, error, "nobody there: " + what)
+    t.true(f.alive(), "alive")
+
+
+def test_url(t):
+    s = Server()
+    f = start(t, s)
+    m = f.peer(r.META)
+    b = b"object" * 1000
+    s.objects[sha(b)] = b
+
+    def ask(method, name, length, verify=0, digest=sha(b)):
+        m.send(URL, 1, struct.pack(">B", method) +
+               r.str16(s.url + "/obj/" + name) + digest +
+               struct.pack(">QB", length, verify))
+        return struct.unpack_from(">HB", m.wait(URL_RES, 1).body)
+
+    name = sha(b).hex()
+    t.equal((200, 1), ask(5, name, len(b)), "HEAD")
+    t.equal((200, 0), ask(5, name, len(b) + 1), "HEAD, other length")
+    t.equal((404, 0), ask(5, "f" * 64, len(b)), "HEAD, none")
+    t.equal((200, 1), ask(1, name, len(b), 1), "GET")
+    t.equal((200, 0), ask(1, name, len(b), 1, sha(b"x")), "GET, other hash")
+    t.equal((200, 0), ask(1, name, len(b) - 1, 1), "GET, longer")
+    s.faults["object GET"] = ["short", 500, "wrong"]
+    t.equal((200, 0), ask(1, name, len(b), 1), "GET, wrong at last")
+    s.faults["object HEAD"] = [503]
+    t.equal((200, 1), ask(5, name, len(b)), "HEAD after 503")
+    t.equal((204, 0), ask(4, name, len(b)), "DELETE")
+    t.equal({}, s.objects, "gone")
+    t.equal(set(), s.keys, "no key")
+
+
+def test_hostile_messages(t):
+    """Any body of any message ends the process by its own decision at worst."""
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    print("SEED=%d" % seed)
+    rng = random.Random(seed)
+    kinds = ((r.MANIFEST, API, 0), (r.MANIFEST, UPLOAD, 1), (r.CACHE, GET, 1),
+             (r.META, URL, 0), (r.CACHE, VERIFY, 1), (r.MANIFEST, HASH, 1))
+    for i in range(24):
+        f = start(t)
+        peer, kind, fd = kinds[i % len(kinds)]
+        c = f.peer(peer)
+        body = rng.randbytes(rng.choice((0, 1, 4, 18, 39, 45, 60, 300)))
+        c.send(kind, 1, body, r.memfd(rng.randbytes(64)) if fd else None)
+        try:
+            ended = c.receive(2) is None
+        except sailtest.Failure:
+            ended = False
+        if ended:
+            os.waitpid(f.pid, 0)
+            t.true("malformed" in f.logs() or " bytes, not" in f.logs(),
+                   "it said why: " + f.logs())
+        else:
+            f.stop()
