@@ -30,10 +30,10 @@ struct refusal {
 };
 static const struct refusal not_allowed = { 405, "invalid_request",
 	"method_not_allowed", "only GET, HEAD, PUT, POST and DELETE" };
-static const struct refusal bad_target = { 400, "invalid_request",
-	"bad_target", "the target of the request is malformed or too long" };
-static const struct refusal bad_header = { 400, "invalid_request",
-	"bad_header", "a header is malformed, too long or there twice" };
+static const struct refusal bad_target = { 400, "invalid_request", "bad_target",
+	"the target of the request is malformed or too long" };
+static const struct refusal bad_header = { 400, "invalid_request", "bad_header",
+	"a header is malformed, too long or there twice" };
 static const struct refusal no_length = { 411, "invalid_request",
 	"length_required", "a body needs a Content-Length" };
 static const struct refusal too_large = { 413, "too_large", "body_too_large",
@@ -264,7 +264,7 @@ add_body(struct api_call *call, const char *data, size_t len)
 	if (call->body_max > BODY_INLINE) {
 		if (call->body_fd == -1 &&
 		    (call->body_fd = memfd_create("body",
-			MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1)
+			 MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1)
 			return -1;
 		if (write_all(call->body_fd, data, len) == -1)
 			return -1;
@@ -331,8 +331,7 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
 		if (add_body(call, data, n) == 0)
 			return MHD_YES;
 		log_warn("body of a request");
-		return refuse(call, &internal,
-		    call->body_max - call->body_len);
+		return refuse(call, &internal, call->body_max - call->body_len);
 	case API_DRAIN:
 		return n > 0 ? MHD_YES : reply(call);
 	case API_READY:
@@ -368,8 +367,7 @@ file_response(int fd)
 }
 
 static void
-set_answer(struct api_call *call, unsigned int status,
-    struct MHD_Response *res)
+set_answer(struct api_call *call, unsigned int status, struct MHD_Response *res)
 {
 	if (res == NULL) {
 		status = internal.status;
@@ -386,12 +384,12 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 {
 	struct MHD_Response *res;
 
-	res = fd != -1 ? file_response(fd) :
-	    httpd_response(r->body.p, r->body.len, NULL);
+	res = fd != -1 ? file_response(fd)
+		       : httpd_response(r->body.p, r->body.len, NULL);
 	if (res != NULL && r->type != API_TYPE_NONE)
 		MHD_add_response_header(res, "Content-Type",
-		    r->type == API_TYPE_JSON ? "application/json" :
-		    WIRE_CONTENT_TYPE);
+		    r->type == API_TYPE_JSON ? "application/json"
+					     : WIRE_CONTENT_TYPE);
 	if (res != NULL && r->status == 503)
 		MHD_add_response_header(res, "Retry-After", RETRY_AFTER);
 	if (res != NULL && r->status == 401)

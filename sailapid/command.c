@@ -120,7 +120,6 @@ command_run(const struct config *conf, int argc, char **argv)
 			return 1;
 		}
 	if (WIFSIGNALED(status))
-		log_warnx("%s: killed by signal %d", argv[0],
-		    WTERMSIG(status));
+		log_warnx("%s: killed by signal %d", argv[0], WTERMSIG(status));
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

@@ -63,8 +63,8 @@ config_listen_set(struct conf_listen *l, const char *address, int64_t port)
 uint16_t
 config_listen_port(const struct conf_listen *l)
 {
-	return ntohs(l->addr.sa.sa_family == AF_INET6 ?
-	    l->addr.in6.sin6_port : l->addr.in.sin_port);
+	return ntohs(l->addr.sa.sa_family == AF_INET6 ? l->addr.in6.sin6_port
+						      : l->addr.in.sin_port);
 }
 
 void
@@ -113,8 +113,7 @@ config_path_problem(const char *p)
 }
 
 int
-config_user(const struct config *c, enum conf_role role, uid_t *uid,
-    gid_t *gid)
+config_user(const struct config *c, enum conf_role role, uid_t *uid, gid_t *gid)
 {
 	struct passwd *pw;
 
@@ -125,8 +124,8 @@ config_user(const struct config *c, enum conf_role role, uid_t *uid,
 	}
 	if ((pw = getpwnam(c->users[role])) == NULL) {
 		log_warnx("user %s for %s: no such user (see \"users from\" in "
-		    "sailapid.conf(5))", c->users[role],
-		    conf_role_names[role]);
+			  "sailapid.conf(5))",
+		    c->users[role], conf_role_names[role]);
 		return -1;
 	}
 	if (pw->pw_uid == 0 || pw->pw_gid == 0) {
@@ -182,9 +181,10 @@ config_print(const struct config *c, FILE *f)
 			fprintf(f, "\n");
 		}
 	fprintf(f, "url life %us\n", c->url_life_s);
-	fprintf(f, "limits {\n\tconnections %u per peer %u\n"
-	    "\tbody size %" PRIu64 "\n\tidle %us\n}\n", c->max_connections,
-	    c->per_peer, c->max_body, c->idle_s);
+	fprintf(f,
+	    "limits {\n\tconnections %u per peer %u\n"
+	    "\tbody size %" PRIu64 "\n\tidle %us\n}\n",
+	    c->max_connections, c->per_peer, c->max_body, c->idle_s);
 	fprintf(f, "log %s\n", c->debug ? "debug" : "info");
 	if (c->pid_file != NULL)
 		print_string(f, "pid file", c->pid_file);

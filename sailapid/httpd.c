@@ -137,9 +137,8 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	h->conf = *conf;
 	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
 		MHD_USE_ERROR_LOG,
-	    0, NULL, NULL, on_access, h,
-	    MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-	    MHD_OPTION_LISTEN_SOCKET, listen_fd,
+	    0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+	    NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned int)conf->max_connections,
 	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int)conf->per_peer,
 	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)conf->idle_s,
@@ -147,7 +146,9 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	    MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
 	    MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL,
 	    MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+	    /* It is ignored in every role; without this no sendfile(2). */
+	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_STRICT_FOR_CLIENT,
+	    1, MHD_OPTION_END);
 	if (h->mhd == NULL) {
 		log_warnx("libmicrohttpd does not start");
 		free(h);

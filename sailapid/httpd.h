@@ -38,8 +38,7 @@ void httpd_prepare(void);
 /* "127.0.0.1" of the client. */
 void httpd_peer(struct MHD_Connection *, char *, size_t);
 /* 1 once, 0 not there, 2 several; *value is the last. */
-int httpd_header(struct MHD_Connection *, const char *name,
-    const char **value);
+int httpd_header(struct MHD_Connection *, const char *name, const char **value);
 /* A response with a body that is copied; headers may be added to it. */
 struct MHD_Response *httpd_response(const void *body, size_t len,
     const char *type);

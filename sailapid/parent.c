@@ -81,8 +81,8 @@ configure_api(struct proc *p, void *arg)
 
 	(void)arg;
 	for (i = 0; i < conf->napi; i++)
-		if (send_socket(p, IMSG_PARENT_API_LISTEN,
-			api_sockets[i].fd) == -1)
+		if (send_socket(p, IMSG_PARENT_API_LISTEN, api_sockets[i].fd) ==
+		    -1)
 			return -1;
 	return send_limits(p, IMSG_PARENT_API_CONFIG);
 }
@@ -142,7 +142,8 @@ static int
 start_role(const struct start *s)
 {
 	struct proc_spec spec = { .role = s->role,
-		.title = role_name(s->role), .configure = s->configure };
+		.title = role_name(s->role),
+		.configure = s->configure };
 
 	if (config_user(conf, s->user, &spec.uid, &spec.gid) == -1)
 		return -1;
@@ -172,8 +173,8 @@ start_roles(void)
 	for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 		if (proc_connect(proc_find(pairs[i][0], 0),
 			proc_find(pairs[i][1], 0)) == -1) {
-			log_warn("channel of %s and %s",
-			    role_name(pairs[i][0]), role_name(pairs[i][1]));
+			log_warn("channel of %s and %s", role_name(pairs[i][0]),
+			    role_name(pairs[i][1]));
 			return -1;
 		}
 	return 0;
@@ -338,8 +339,7 @@ apply(struct config *c, struct listener *api, struct listener *store)
 		log_warn("settings of meta");
 	/* Resolver and certificates may have changed. */
 	p = proc_find(ROLE_FETCH, 0);
-	if (p != NULL && proc_chan(p) != NULL &&
-	    configure_fetch(p, NULL) == -1)
+	if (p != NULL && proc_chan(p) != NULL && configure_fetch(p, NULL) == -1)
 		log_warn("settings of fetch");
 	log_set_verbose(verbose_option || conf->debug);
 	proc_set_verbose(verbose_option || conf->debug);
@@ -361,7 +361,8 @@ on_hup(int sig, short what, void *arg)
 		log_warnx("%s: not read, nothing was changed", conf_path);
 	else if ((why = fixed_part(conf, c)) != NULL)
 		log_warnx("%s: another %s needs a new start, nothing was "
-		    "changed", conf_path, why);
+			  "changed",
+		    conf_path, why);
 	else if (new_sockets(c, api, &store) == -1)
 		log_warnx("%s: nothing was changed", conf_path);
 	else {
@@ -402,8 +403,10 @@ signals(void)
 	signal_set(&ev_term, SIGTERM, on_stop, NULL);
 	signal_set(&ev_int, SIGINT, on_stop, NULL);
 	return signal_add(&ev_hup, NULL) == -1 ||
-	    signal_add(&ev_term, NULL) == -1 ||
-	    signal_add(&ev_int, NULL) == -1 ? -1 : 0;
+		signal_add(&ev_term, NULL) == -1 ||
+		signal_add(&ev_int, NULL) == -1
+	    ? -1
+	    : 0;
 }
 
 static void
@@ -439,8 +442,9 @@ parent_run(struct config *c, const char *path, int foreground, int verbose)
 	if (proc_parent_init(verbose || conf->debug) == -1)
 		fatal("processes");
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (signals() == -1 || (conf->pid_file != NULL &&
-	    privileged_write(conf->pid_file, pid) == -1) ||
+	if (signals() == -1 ||
+	    (conf->pid_file != NULL &&
+		privileged_write(conf->pid_file, pid) == -1) ||
 	    start_roles() == -1)
 		fatalx("cannot start");
 	event_dispatch();

@@ -71,8 +71,8 @@ own(int fd, const char *path, int made, uid_t uid, gid_t gid)
 	if (fstat(fd, &st) == -1)
 		goto fail;
 	if (!made && st.st_uid != uid && !(st.st_uid == 0 && is_empty(fd))) {
-		log_warnx("%s: belongs to user %u, not to %u", path,
-		    st.st_uid, uid);
+		log_warnx("%s: belongs to user %u, not to %u", path, st.st_uid,
+		    uid);
 		return -1;
 	}
 	if ((st.st_uid != uid || st.st_gid != gid) &&
@@ -113,7 +113,8 @@ privileged_folder(const char *path, uid_t uid, gid_t gid)
 			continue;
 		if (errno == ELOOP || errno == ENOTDIR)
 			log_warnx("%.*s: is not a folder, or a symbolic link, "
-			    "which is not followed", (int)(p - path), path);
+				  "which is not followed",
+			    (int)(p - path), path);
 		else
 			log_warn("%.*s", (int)(p - path), path);
 		return -1;

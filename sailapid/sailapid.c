@@ -16,7 +16,10 @@
 static const struct role_def *const roles[] = { &api_role, &meta_role,
 	&sign_role, &store_role };
 
-static void __attribute__((noreturn)) usage(void)
+static void usage(void) __attribute__((noreturn));
+
+static void
+usage(void)
 {
 	size_t i;
 

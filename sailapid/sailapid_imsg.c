@@ -160,10 +160,9 @@ api_request_send(struct chan *c, uint32_t id, const struct api_request *r,
 
 	if ((b = body_new()) == NULL)
 		return -1;
-	if (ibuf_add_n8(b, r->method) == -1 ||
-	    add_str16(b, r->target) == -1 || add_str16(b, r->host) == -1 ||
-	    add_str16(b, r->authorization) == -1 ||
-	    add_str16(b, r->peer) == -1)
+	if (ibuf_add_n8(b, r->method) == -1 || add_str16(b, r->target) == -1 ||
+	    add_str16(b, r->host) == -1 ||
+	    add_str16(b, r->authorization) == -1 || add_str16(b, r->peer) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_API_META_REQUEST, id, body_fd, b);
 }
@@ -196,8 +195,7 @@ api_response_send(struct chan *c, uint32_t id, const struct api_response *r,
 	}
 	if ((b = body_new()) == NULL)
 		return -1;
-	if (ibuf_add_n16(b, r->status) == -1 ||
-	    ibuf_add_n8(b, r->type) == -1 ||
+	if (ibuf_add_n16(b, r->status) == -1 || ibuf_add_n8(b, r->type) == -1 ||
 	    ibuf_add_n32(b, r->body.len) == -1 ||
 	    (r->body.len != 0 && ibuf_add(b, r->body.p, r->body.len) == -1))
 		return body_drop(b);

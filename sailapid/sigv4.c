@@ -75,8 +75,8 @@ sigv4_date_parse(const char *s, size_t len, int64_t *t)
 	h = digits(s + 9, 2);
 	mi = digits(s + 11, 2);
 	se = digits(s + 13, 2);
-	if (y < 1970 || m < 1 || m > 12 || d < 1 || d > 31 || h < 0 ||
-	    h > 23 || mi < 0 || mi > 59 || se < 0 || se > 59)
+	if (y < 1970 || m < 1 || m > 12 || d < 1 || d > 31 || h < 0 || h > 23 ||
+	    mi < 0 || mi > 59 || se < 0 || se > 59)
 		return -1;
 	y -= m <= 2;
 	era = y / 400;
@@ -338,8 +338,8 @@ sigv4_canonical(struct wbuf *w, const struct sigv4_request *r,
     const char *signed_names, const char *payload)
 {
 	size_t path_len = strcspn(r->target, "?");
-	const char *query = r->target[path_len] == '?' ?
-	    r->target + path_len + 1 : NULL;
+	const char *query =
+	    r->target[path_len] == '?' ? r->target + path_len + 1 : NULL;
 
 	add(w, r->method);
 	add(w, "\n");

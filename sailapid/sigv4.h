@@ -11,10 +11,10 @@
 
 #include "lib/bytes.h"
 
-#define SIGV4_DATE_LEN 16     /* 20130524T000000Z */
+#define SIGV4_DATE_LEN 16 /* 20130524T000000Z */
 #define SIGV4_SIGNATURE_LEN 64
-#define SIGV4_HEADERS_MAX 64  /* of a request */
-#define SIGV4_QUERY_MAX 64    /* parameters */
+#define SIGV4_HEADERS_MAX 64 /* of a request */
+#define SIGV4_QUERY_MAX 64   /* parameters */
 #define SIGV4_CANONICAL_MAX (64 * 1024)
 #define SIGV4_EXPIRES_MAX 604800 /* seconds, as AWS has it */
 #define SIGV4_SKEW_S 900
@@ -76,16 +76,16 @@ int sigv4_presign(struct wbuf *, const struct sigv4_keys *, const char *method,
 
 enum sigv4_verdict {
 	SIGV4_OK = 0,
-	SIGV4_NONE,	 /* it is not signed */
+	SIGV4_NONE,      /* it is not signed */
 	SIGV4_MALFORMED, /* what is needed is missing, twice or wrong */
-	SIGV4_KEY,	 /* not our access key */
+	SIGV4_KEY,       /* not our access key */
 	SIGV4_EXPIRED,
-	SIGV4_SKEWED,	 /* from the future, or an old header */
-	SIGV4_HEADER,	 /* a signed header is missing, or there twice */
+	SIGV4_SKEWED, /* from the future, or an old header */
+	SIGV4_HEADER, /* a signed header is missing, or there twice */
 	SIGV4_MISMATCH
 };
 struct sigv4_result {
-	const char *why;  /* a constant string */
+	const char *why; /* a constant string */
 	int in_query;
 	char payload[65]; /* x-amz-content-sha256 as signed, "" in a query
 			     that does not sign it */

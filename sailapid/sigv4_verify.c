@@ -24,9 +24,11 @@ struct field {
 	const char *name;
 	size_t offset, size;
 };
-#define FIELD(name, member)                                                    \
-	{ name, offsetof(struct claim, member),                                \
-		sizeof(((struct claim *)0)->member) }
+#define FIELD(name, member)                             \
+	{                                               \
+		name, offsetof(struct claim, member),   \
+		    sizeof(((struct claim *)0)->member) \
+	}
 
 static const struct field query_fields[] = {
 	FIELD("X-Amz-Algorithm", algorithm),
@@ -270,7 +272,8 @@ find_payload(const struct sigv4_request *r, const struct claim *c,
 		return verdict(res, SIGV4_HEADER,
 		    "x-amz-content-sha256 is missing");
 	if (strlcpy(res->payload, v, sizeof(res->payload)) >=
-	    sizeof(res->payload) || *v == '\0')
+		sizeof(res->payload) ||
+	    *v == '\0')
 		return verdict(res, SIGV4_MALFORMED,
 		    "malformed x-amz-content-sha256");
 	return SIGV4_OK;

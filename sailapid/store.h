@@ -38,7 +38,7 @@ struct s3_request {
 	struct sigv4_header headers[SIGV4_HEADERS_MAX];
 	size_t nheaders;
 	const char *twice; /* a header that may be there only once */
-	char *key;	   /* decoded, not terminated */
+	char *key;         /* decoded, not terminated */
 	size_t key_len;
 	const char *query; /* in target; "" */
 	/* the answer of S3_DRAIN */

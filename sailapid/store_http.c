@@ -91,8 +91,7 @@ enum MHD_Result
 s3_refuse(struct s3_request *r, unsigned int status, const char *code,
     const char *message)
 {
-	if (r->stage == S3_BODY ||
-	    (r->stage == S3_NEW && must_drain(r))) {
+	if (r->stage == S3_BODY || (r->stage == S3_NEW && must_drain(r))) {
 		s3_put_free(r);
 		r->stage = S3_DRAIN;
 		r->status = status;
@@ -100,8 +99,7 @@ s3_refuse(struct s3_request *r, unsigned int status, const char *code,
 		r->message = message;
 		return MHD_YES;
 	}
-	return s3_reply(r, status,
-	    s3_error_response(code, message, r->target));
+	return s3_reply(r, status, s3_error_response(code, message, r->target));
 }
 
 enum MHD_Result
@@ -130,7 +128,7 @@ s3_etag(const struct stat *st, char *out, size_t size)
 {
 	snprintf(out, size, "\"%llx-%llx-%llx\"",
 	    (unsigned long long)st->st_mtim.tv_sec * 1000000000ULL +
-	    (unsigned long long)st->st_mtim.tv_nsec,
+		(unsigned long long)st->st_mtim.tv_nsec,
 	    (unsigned long long)st->st_ino, (unsigned long long)st->st_size);
 }
 
@@ -213,15 +211,14 @@ check_conditions(struct s3_request *r, const struct stat *st)
 	if (match != NULL && strcmp(match, "*") != 0 &&
 	    strcmp(match, etag) != 0)
 		return 412;
-	if (none != NULL &&
-	    (strcmp(none, "*") == 0 || strcmp(none, etag) == 0))
+	if (none != NULL && (strcmp(none, "*") == 0 || strcmp(none, etag) == 0))
 		return 304;
 	return 0;
 }
 
 static enum MHD_Result
-send_object(struct s3_request *r, int fd, const struct stat *st,
-    uint64_t from, uint64_t len, unsigned int status)
+send_object(struct s3_request *r, int fd, const struct stat *st, uint64_t from,
+    uint64_t len, unsigned int status)
 {
 	struct MHD_Response *res;
 	char text[96];
@@ -230,7 +227,7 @@ send_object(struct s3_request *r, int fd, const struct stat *st,
 		close(fd);
 		res = httpd_response("", 0, NULL);
 	} else if ((res = MHD_create_response_from_fd_at_offset64(len, fd,
-	    from)) == NULL)
+			from)) == NULL)
 		close(fd);
 	if (res == NULL)
 		return s3_errno(r, ENOMEM);
@@ -238,8 +235,9 @@ send_object(struct s3_request *r, int fd, const struct stat *st,
 	MHD_add_response_header(res, "Content-Type",
 	    "application/octet-stream");
 	if (status == 206) {
-		snprintf(text, sizeof(text), "bytes %" PRIu64 "-%" PRIu64
-		    "/%" PRIu64, from, from + len - 1, (uint64_t)st->st_size);
+		snprintf(text, sizeof(text),
+		    "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, from,
+		    from + len - 1, (uint64_t)st->st_size);
 		MHD_add_response_header(res, "Content-Range", text);
 	}
 	return s3_reply(r, status, res);
@@ -271,8 +269,8 @@ get_object(struct s3_request *r)
 	close(fd);
 	if (r->twice != NULL || span == -1)
 		return s3_refuse(r, 400, "InvalidArgument",
-		    r->twice != NULL ? "A header is there twice." :
-		    "The Range header is malformed.");
+		    r->twice != NULL ? "A header is there twice."
+				     : "The Range header is malformed.");
 	if (status == 412)
 		return s3_refuse(r, 412, "PreconditionFailed",
 		    "The object is another one.");
@@ -297,8 +295,8 @@ delete_run(struct work *w)
 	struct s3_request *r = (struct s3_request *)(void *)((char *)w -
 	    offsetof(struct s3_request, work));
 
-	r->error = store_delete(store.root, r->key, r->key_len) == -1 ?
-	    errno : 0;
+	r->error =
+	    store_delete(store.root, r->key, r->key_len) == -1 ? errno : 0;
 }
 
 static void
@@ -345,9 +343,10 @@ refuse_signature(struct s3_request *r, enum sigv4_verdict v,
 {
 	switch (v) {
 	case SIGV4_MALFORMED:
-		return s3_refuse(r, 400, res->in_query ?
-		    "AuthorizationQueryParametersError" :
-		    "AuthorizationHeaderMalformed", res->why);
+		return s3_refuse(r, 400,
+		    res->in_query ? "AuthorizationQueryParametersError"
+				  : "AuthorizationHeaderMalformed",
+		    res->why);
 	case SIGV4_KEY:
 		return s3_refuse(r, 403, "InvalidAccessKeyId", res->why);
 	case SIGV4_SKEWED:
@@ -385,8 +384,8 @@ split_target(struct s3_request *r, enum MHD_Result *ret)
 		r->query = r->target + len + 1;
 	if (r->target[0] != '/' || (r->key = malloc(len + 1)) == NULL ||
 	    (n = sigv4_decode(r->key, r->target + 1, len - 1)) == -1) {
-		*ret = s3_refuse(r, 400, "InvalidURI",
-		    "The path is malformed.");
+		*ret =
+		    s3_refuse(r, 400, "InvalidURI", "The path is malformed.");
 		return -1;
 	}
 	if ((size_t)n < blen || memcmp(r->key, store.bucket, blen) != 0 ||
@@ -399,8 +398,10 @@ split_target(struct s3_request *r, enum MHD_Result *ret)
 	memmove(r->key, r->key + (size_t)n - r->key_len, r->key_len);
 	if (r->key_len > 0 &&
 	    (why = store_key_problem(r->key, r->key_len)) != NULL) {
-		*ret = s3_refuse(r, 400, r->key_len > STORE_KEY_MAX ?
-		    "KeyTooLongError" : "InvalidArgument", why);
+		*ret = s3_refuse(r, 400,
+		    r->key_len > STORE_KEY_MAX ? "KeyTooLongError"
+					       : "InvalidArgument",
+		    why);
 		return -1;
 	}
 	return 0;

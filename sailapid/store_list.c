@@ -113,8 +113,8 @@ items_add(struct items *s, const struct item *it)
 
 struct reading {
 	struct items *items, *pieces; /* pieces: folders to be looked into */
-	const char *path;	      /* before the names, "" or "x%+/" */
-	const char *before;	      /* decoded, of earlier pieces */
+	const char *path;             /* before the names, "" or "x%+/" */
+	const char *before;           /* decoded, of earlier pieces */
 };
 
 static void

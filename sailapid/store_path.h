@@ -18,7 +18,7 @@ struct store_path {
 	char enc[3 * STORE_KEY_MAX]; /* the component under way */
 	size_t enc_len, enc_pos;
 	char name[STORE_PIECE_MAX + 4]; /* of the folder or file */
-	int last;			/* it is the file */
+	int last;                       /* it is the file */
 };
 void store_path_init(struct store_path *, const char *key, size_t len);
 /* 1: name and last are set; 0: the end. */

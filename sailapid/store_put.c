@@ -36,9 +36,9 @@ base64(const char *s, uint8_t *out, size_t len)
 
 	if (strlen(s) != chars || chars / 4 * 3 > sizeof(tmp) ||
 	    EVP_DecodeBlock(tmp, (const unsigned char *)s, (int)chars) !=
-	    (int)(chars / 4 * 3) ||
+		(int)(chars / 4 * 3) ||
 	    strspn(s + chars - (chars / 4 * 3 - len), "=") !=
-	    chars / 4 * 3 - len)
+		chars / 4 * 3 - len)
 		return -1;
 	memcpy(out, tmp, len);
 	return 0;
@@ -196,7 +196,7 @@ check_sums(struct s3_request *r)
 	}
 	if (r->md5 != NULL &&
 	    (EVP_DigestFinal_ex(r->md5, md5, NULL) != 1 ||
-	    memcmp(md5, r->md5_want, sizeof(r->md5_want)) != 0))
+		memcmp(md5, r->md5_want, sizeof(r->md5_want)) != 0))
 		return "BadDigest";
 	return NULL;
 }
@@ -214,7 +214,9 @@ commit_run(struct work *w)
 	struct s3_request *r = request_of(w);
 
 	r->error = store_put_commit(store.root, &r->put, r->key, r->key_len,
-	    r->exclusive, &r->st) == -1 ? errno : 0;
+		       r->exclusive, &r->st) == -1
+	    ? errno
+	    : 0;
 }
 
 static void

@@ -133,7 +133,7 @@ read_params(struct listing *l, const char *q)
 			return "a parameter of the query is malformed";
 		if ((l->p[i].value = calloc(1, len + 1)) == NULL ||
 		    (l->p[i].len = sigv4_decode(l->p[i].value, eq + 1,
-			len - nlen - 1)) == -1)
+			 len - nlen - 1)) == -1)
 			return "a parameter of the query is malformed";
 	}
 	return NULL;
@@ -184,8 +184,9 @@ check_params(struct listing *l)
 	if (p[P_PREFIX].len > STORE_KEY_MAX || p[P_AFTER].len > STORE_KEY_MAX)
 		return "a parameter of the query is too long";
 	if (p[P_TOKEN].value != NULL)
-		return read_token(l) == -1 ?
-		    "continuation-token is not one of ours" : NULL;
+		return read_token(l) == -1
+		    ? "continuation-token is not one of ours"
+		    : NULL;
 	if (p[P_AFTER].value != NULL) {
 		memcpy(l->last, p[P_AFTER].value, (size_t)p[P_AFTER].len);
 		l->last_len = (size_t)p[P_AFTER].len;
@@ -211,13 +212,15 @@ add_object(struct listing *l, const char *key, size_t len,
 	add(&l->body, "<Contents><Key>");
 	add_key(l, key, len);
 	sigv4_date(st->st_mtim.tv_sec, d);
-	snprintf(text, sizeof(text), "</Key><LastModified>%.4s-%.2s-%.2sT"
-	    "%.2s:%.2s:%.2s.000Z</LastModified><ETag>", d, d + 4, d + 6, d + 9,
-	    d + 11, d + 13);
+	snprintf(text, sizeof(text),
+	    "</Key><LastModified>%.4s-%.2s-%.2sT"
+	    "%.2s:%.2s:%.2s.000Z</LastModified><ETag>",
+	    d, d + 4, d + 6, d + 9, d + 11, d + 13);
 	add(&l->body, text);
 	s3_etag(st, etag, sizeof(etag));
 	add_xml(&l->body, etag, strlen(etag));
-	snprintf(text, sizeof(text), "</ETag><Size>%lld</Size>"
+	snprintf(text, sizeof(text),
+	    "</ETag><Size>%lld</Size>"
 	    "<StorageClass>STANDARD</StorageClass></Contents>",
 	    (long long)st->st_size);
 	add(&l->body, text);
@@ -231,8 +234,9 @@ on_key(void *arg, const char *key, size_t len, const struct stat *st)
 	size_t prefix = (size_t)l->p[P_PREFIX].len, common = 0;
 	const char *at;
 
-	if (d->len > 0 && (at = memmem(key + prefix, len - prefix, d->value,
-	    (size_t)d->len)) != NULL)
+	if (d->len > 0 &&
+	    (at = memmem(key + prefix, len - prefix, d->value,
+		 (size_t)d->len)) != NULL)
 		common = (size_t)(at - key) + (size_t)d->len;
 	/* The page before ended in this common prefix: it is not told again. */
 	if (common > 0 && l->last_len == common &&
@@ -278,7 +282,9 @@ list_body(struct wbuf *w, struct listing *l)
 	char text[160];
 	size_t i;
 
-	add(w, XML_HEAD "<ListBucketResult "
+	add(w,
+	    XML_HEAD
+	    "<ListBucketResult "
 	    "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>");
 	add_xml(w, store.bucket, strlen(store.bucket));
 	add(w, "</Name>");
@@ -289,9 +295,10 @@ list_body(struct wbuf *w, struct listing *l)
 	add_param(w, l, P_AFTER, "StartAfter");
 	add_param(w, l, P_TOKEN, "ContinuationToken");
 	add_param(w, l, P_ENCODING, "EncodingType");
-	snprintf(text, sizeof(text), "<KeyCount>%ld</KeyCount><MaxKeys>%ld"
-	    "</MaxKeys><IsTruncated>%s</IsTruncated>", l->count, l->max,
-	    l->truncated ? "true" : "false");
+	snprintf(text, sizeof(text),
+	    "<KeyCount>%ld</KeyCount><MaxKeys>%ld"
+	    "</MaxKeys><IsTruncated>%s</IsTruncated>",
+	    l->count, l->max, l->truncated ? "true" : "false");
 	add(w, text);
 	if (l->truncated && l->count > 0) {
 		add(w, "<NextContinuationToken>k");
@@ -332,9 +339,10 @@ s3_list(struct s3_request *r)
 	else {
 		memcpy(after, l->last, l->last_len);
 		if (store_list(store.root,
-			l->p[P_PREFIX].value == NULL ? "" :
-			l->p[P_PREFIX].value, (size_t)l->p[P_PREFIX].len,
-			after, l->last_len, on_key, l) == -1)
+			l->p[P_PREFIX].value == NULL ? ""
+						     : l->p[P_PREFIX].value,
+			(size_t)l->p[P_PREFIX].len, after, l->last_len, on_key,
+			l) == -1)
 			ret = s3_errno(r, errno);
 		else {
 			if (l->body.error == 0)

@@ -18,10 +18,12 @@ test_round(void **state)
 	(void)state;
 	expect_round("");
 	expect_round("listen on ::1 port 1 port file \"/a \\\"b\\\"\"\n"
-	    "listen on 127.1.2.3 port 65535\n");
-	expect_round("store \"/o\" listen on 127.0.0.1 port 0 port file \"/p\""
+		     "listen on 127.1.2.3 port 65535\n");
+	expect_round(
+	    "store \"/o\" listen on 127.0.0.1 port 0 port file \"/p\""
 	    " users from 7000 url life 2s log debug pid file \"/p i d\"");
-	expect_round("store \"/o\" { listen on ::1 port 9 } user api \"x\"\n"
+	expect_round(
+	    "store \"/o\" { listen on ::1 port 9 } user api \"x\"\n"
 	    "user store \"y\" user tls z\n"
 	    "limits { connections 7 per peer 3, body size 3M, idle 2m }");
 }
@@ -51,7 +53,7 @@ test_values(void **state)
 	assert_int_equal(config_listen_port(&c->store), 0);
 	config_free(c);
 	c = parse("store \"/o\" listen on 127.0.0.1 port 5\n"
-	    "listen on localhost port 6 users from 100");
+		  "listen on localhost port 6 users from 100");
 	assert_non_null(c);
 	assert_int_equal(config_listen_port(&c->api[0]), 6);
 	assert_int_equal(config_listen_port(&c->store), 5);
@@ -70,7 +72,8 @@ static void
 test_refused(void **state)
 {
 	static const struct conf_refusal t[] = {
-		{ "listen on 10.0.0.1 port 1", "1: listen on 10.0.0.1: plain "
+		{ "listen on 10.0.0.1 port 1",
+		    "1: listen on 10.0.0.1: plain "
 		    "HTTP is for loopback addresses only" },
 		{ "listen on * port 1", "1: listen on *: plain HTTP is" },
 		{ "listen on 0.0.0.0 port 1", "plain HTTP is" },
@@ -84,7 +87,8 @@ test_refused(void **state)
 		{ "store \"o\"", "store: o: path does not begin with /" },
 		{ "database \"/a/../b\"", "path has . or .." },
 		{ "database \"/\"", "path is /" },
-		{ "database \"/a\" database \"/b\"", "database is there twice" },
+		{ "database \"/a\" database \"/b\"",
+		    "database is there twice" },
 		{ "database \"/a\" store \"/a\"", "the same folder" },
 		{ "user nobody \"x\"", "no such role: nobody" },
 		{ "user api \"\"", "user for api: empty name" },

@@ -48,7 +48,8 @@ test_published(void **state)
 		    "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803"
 		    "f8b072" },
 		{ "x-amz-date", DAY },
-		{ "x-amz-storage-class", "REDUCED_REDUNDANCY" } };
+		{ "x-amz-storage-class", "REDUCED_REDUNDANCY" }
+	};
 	struct sigv4_request r = { "GET", "/test.txt", get, 4 };
 
 	(void)state;
@@ -97,7 +98,8 @@ test_published_url(void **state)
 	assert_int_equal(t, 1369353600);
 	wbuf_init(&w, 4096);
 	assert_int_equal(sigv4_presign(&w, &aws, "GET", "https://" HOST,
-	    "/test.txt", NULL, 0, t, 86400), 0);
+			     "/test.txt", NULL, 0, t, 86400),
+	    0);
 	wbuf_u8(&w, 0);
 	assert_string_equal((char *)w.data, want);
 	wbuf_free(&w);
@@ -146,7 +148,9 @@ make_url(void)
 
 	wbuf_init(&w, sizeof(url) - 1);
 	assert_int_equal(sigv4_presign(&w, &aws, "PUT", "http://h:80",
-	    "/sail/a b/\xc3\xa9+", put_headers + 1, 3, now, 100), 0);
+			     "/sail/a b/\xc3\xa9+", put_headers + 1, 3, now,
+			     100),
+	    0);
 	memcpy(url, w.data, w.len);
 	url[w.len] = '\0';
 	target = url + strlen("http://h:80");
@@ -223,11 +227,13 @@ test_every_byte(void **state)
 		/* The case of the digits of an escape means nothing. */
 		t[i] = t[i] == 'x' ? 'y' : 'x';
 		assert_int_not_equal(verify("PUT", t, put_headers, 5, now,
-		    &aws), SIGV4_OK);
+					 &aws),
+		    SIGV4_OK);
 		strlcpy(t, target, sizeof(t));
 		t[i] = '\0';
 		assert_int_not_equal(verify("PUT", t, put_headers, 5, now,
-		    &aws), SIGV4_OK);
+					 &aws),
+		    SIGV4_OK);
 	}
 	strlcpy(t, target, sizeof(t));
 	strlcat(t, "&a=b", sizeof(t));
@@ -243,9 +249,9 @@ static void
 test_header(void **state)
 {
 	char auth[512];
-	struct sigv4_header h[] = { { "host", HOST },
-		{ "range", "bytes=0-9" }, { "x-amz-content-sha256", EMPTY },
-		{ "x-amz-date", DAY }, { "Authorization", auth } };
+	struct sigv4_header h[] = { { "host", HOST }, { "range", "bytes=0-9" },
+		{ "x-amz-content-sha256", EMPTY }, { "x-amz-date", DAY },
+		{ "Authorization", auth } };
 	static const char fmt[] =
 	    "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/"
 	    "us-east-1/s3/aws4_request,SignedHeaders=host;range;"
@@ -254,8 +260,7 @@ test_header(void **state)
 	(void)state;
 	snprintf(auth, sizeof(auth), "%s%s", fmt,
 	    "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
-	assert_int_equal(verify("GET", "/test.txt", h, 5, now, &aws),
-	    SIGV4_OK);
+	assert_int_equal(verify("GET", "/test.txt", h, 5, now, &aws), SIGV4_OK);
 	assert_int_equal(verify("GET", "/test.txt", h, 5, now + 901, &aws),
 	    SIGV4_SKEWED);
 	assert_int_equal(verify("GET", "/test.txt", h, 5, now - 901, &aws),
@@ -285,19 +290,25 @@ test_presign_refuses(void **state)
 	for (i = 0; i < 4; i++) {
 		errno = 0;
 		assert_int_equal(sigv4_presign(&w, &aws, "GET", "http://h",
-		    "/k", &bad[i], 1, now, 10), -1);
+				     "/k", &bad[i], 1, now, 10),
+		    -1);
 		assert_int_equal(errno, EINVAL);
 	}
-	assert_int_equal(sigv4_presign(&w, &aws, "GET", "h", "/k", NULL, 0,
-	    now, 10), -1);
+	assert_int_equal(sigv4_presign(&w, &aws, "GET", "h", "/k", NULL, 0, now,
+			     10),
+	    -1);
 	assert_int_equal(sigv4_presign(&w, &aws, "GET", "http://h/x", "/k",
-	    NULL, 0, now, 10), -1);
+			     NULL, 0, now, 10),
+	    -1);
 	assert_int_equal(sigv4_presign(&w, &aws, "GET", "http://h", "k", NULL,
-	    0, now, 10), -1);
+			     0, now, 10),
+	    -1);
 	assert_int_equal(sigv4_presign(&w, &aws, "GET", "http://h", "/k", NULL,
-	    0, now, 0), -1);
+			     0, now, 0),
+	    -1);
 	assert_int_equal(sigv4_presign(&w, &aws, "GET", "http://h", "/k", NULL,
-	    0, now, 604801), -1);
+			     0, now, 604801),
+	    -1);
 	assert_int_equal(w.len, 0);
 	wbuf_free(&w);
 }

@@ -208,8 +208,8 @@ test_random_list(void **state)
 	static char keys[300][STORE_KEY_MAX + 1];
 	static const char letters[] = "ab/%\x01\xff!z";
 	const char *env = getenv("SEED");
-	unsigned int seed = env != NULL ? (unsigned int)strtoul(env, NULL, 10) :
-	    (unsigned int)getpid();
+	unsigned int seed = env != NULL ? (unsigned int)strtoul(env, NULL, 10)
+					: (unsigned int)getpid();
 	size_t lens[300], n = 0, i, j, len, want;
 	char text[24], *k;
 	int r;
@@ -249,7 +249,7 @@ test_random_list(void **state)
 	assert_int_equal(seen.n, n);
 	for (i = 1; i < seen.n; i++)
 		assert_true(cmp(seen.keys[i - 1], seen.lens[i - 1],
-		    seen.keys[i], seen.lens[i]) < 0);
+				seen.keys[i], seen.lens[i]) < 0);
 	for (i = 0; i < n; i++) {
 		/* After each, and below each of its prefixes. */
 		for (want = 0, j = 0; j < n; j++)
