@@ -225,28 +225,29 @@ def test_signed_range(t):
 
 def test_interrupted(t):
     """Half a body stores nothing and leaves nothing."""
-    # What ends together with its last bytes is noticed when it is idle.
-    srv = server.Server(t, "limits { idle 2s }")
+    srv = server.Server(t)
     c = srv.s3
     c.put("k", b"old")
+    headers = {"content-length": str(len(DATA)),
+               "x-amz-content-sha256": s3.sha256(DATA)}
+    url = c.presign("PUT", "k", headers)
+    head = ("PUT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (url, c.host, "".join(
+        "%s: %s\r\n" % h for h in headers.items()))).encode()
+
+    def start(n):
+        sock = s3.socket.create_connection(("127.0.0.1", c.port), 30)
+        sock.sendall(head + DATA[:n])
+        t.wait_for(lambda: len(objects(srv)[1]) == 1, "a temporary file")
+        return sock
+
     for n in (0, 1, len(DATA) // 2, len(DATA) - 1):
-        headers = {"content-length": str(len(DATA)),
-                   "x-amz-content-sha256": s3.sha256(DATA)}
-        url = c.presign("PUT", "k", headers)
-        c.raw(("PUT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (
-            url, c.host, "".join("%s: %s\r\n" % h for h in headers.items())
-        )).encode() + DATA[:n], wait=False)
-    t.wait_for(lambda: objects(srv)[1] == [], "temporary files are removed")
+        start(n).close()
+        t.wait_for(lambda: objects(srv)[1] == [], "it is removed")
     t.equal(b"old", c.get("k").body, "the old object")
     t.equal(["k"], objects(srv)[0], "files")
     # Killed in the middle: cleaned at the next start.
     t.expect_deaths = True
-    headers = {"content-length": str(len(DATA))}
-    url = c.presign("PUT", "k2", headers)
-    sock = s3.socket.create_connection(("127.0.0.1", c.port), 30)
-    sock.sendall(("PUT %s HTTP/1.1\r\nHost: %s\r\ncontent-length: %d\r\n\r\n" %
-                  (url, c.host, len(DATA))).encode() + DATA[:100])
-    t.wait_for(lambda: len(objects(srv)[1]) == 1, "a temporary file")
+    sock = start(100)
     os.kill(srv.roles()["store"], signal.SIGKILL)
     t.wait_for(lambda: objects(srv)[1] == [], "it is removed")
     sock.close()
