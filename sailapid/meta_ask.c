@@ -224,7 +224,7 @@ static void *
 send_fetch(const struct ask *a)
 {
 	const struct object_url *o = &a->req->objects[a->first];
-	struct fetch_url u;
+	static struct fetch_url u;
 
 	memset(&u, 0, sizeof(u));
 	u.method = o->use == OBJECT_LOOK ? 5 : o->use == OBJECT_DELETE ? 4 : 1;

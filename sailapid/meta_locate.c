@@ -201,9 +201,55 @@ meta_locate(struct req *req)
  * while anything is there; wrong twice, so that one torn answer deletes
  * nothing.
  */
+#define CHECKS_MAX 16 /* at a time: each reads a whole object */
+
 struct check {
+	LIST_ENTRY(check) entry;
+	int64_t family;
+	struct hash object;
 	int wrong;
 };
+static LIST_HEAD(, check) checks = LIST_HEAD_INITIALIZER(checks);
+static unsigned int nchecks;
+
+static void
+check_free(void *arg)
+{
+	struct check *c = arg;
+
+	if (c == NULL)
+		return;
+	LIST_REMOVE(c, entry);
+	nchecks--;
+	free(c);
+}
+
+/* Two at a time could delete what was brought anew in between. */
+static int
+check_running(int64_t family, const struct hash *object)
+{
+	struct check *c;
+
+	LIST_FOREACH (c, &checks, entry) {
+		if (c->family == family && hash_cmp(&c->object, object) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+static struct check *
+check_new(int64_t family, const struct hash *object)
+{
+	struct check *c;
+
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return NULL;
+	c->family = family;
+	c->object = *object;
+	LIST_INSERT_HEAD(&checks, c, entry);
+	nchecks++;
+	return c;
+}
 
 static void
 check_set(struct req *req, uint8_t state)
@@ -289,16 +335,19 @@ report_check(struct req *req, const struct db_location *loc)
 {
 	struct req *own;
 
-	own = req_spawn(req, check_begin);
-	if (own == NULL) {
+	if (check_running(req->vol.family, &loc->object)) {
+		req_none(req, 202);
+		return;
+	}
+	if (nchecks >= CHECKS_MAX ||
+	    (own = req_spawn(req, check_begin)) == NULL) {
 		req_error(req, 503, "busy", "too many reports");
 		return;
 	}
-	own->state = calloc(1, sizeof(struct check));
-	own->state_free = free;
+	own->state = check_new(req->vol.family, &loc->object);
+	own->state_free = check_free;
 	if (own->state == NULL || req_objects(own, 1) == -1) {
-		if (!own->finished)
-			req_errno(own, "report");
+		req_errno(own, "report");
 		req_errno(req, "report");
 		return;
 	}

@@ -239,9 +239,6 @@ turn_lost(void)
 		tmp = TAILQ_NEXT(req, all);
 		if (!req->lost && !req->finished)
 			continue;
-		if (req->queued)
-			TAILQ_REMOVE(&meta.ready, req, entry);
-		req->queued = 0;
 		ask_drop(req);
 		req_error(req, 503, "database", "the database did not keep it");
 	}
@@ -357,6 +354,9 @@ req_finish(struct req *req, uint16_t status, uint8_t type, uint8_t *answer,
 	req->type = type;
 	req->answer = answer;
 	req->answer_len = len;
+	if (req->queued)
+		TAILQ_REMOVE(&meta.ready, req, entry);
+	req->queued = 0;
 	if (!req->finished)
 		TAILQ_INSERT_TAIL(&meta.finished, req, entry);
 	req->finished = 1;

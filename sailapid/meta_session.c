@@ -68,7 +68,7 @@ static int
 session_words(struct req *req, json_t *body, const char **message,
     const char **author, int *if_unchanged, const char **mount)
 {
-	uint8_t raw[DB_ID_LEN];
+	uint8_t raw[DB_ID_LEN] = { 0 };
 
 	if (req_member_string(req, body, "message", message) == -1 ||
 	    req_member_string(req, body, "author", author) == -1 ||
@@ -97,7 +97,7 @@ void
 meta_session_put(struct req *req)
 {
 	const char *message = "", *author = req->key.name, *mount = NULL;
-	uint8_t key[DB_ID_LEN], raw[DB_ID_LEN];
+	uint8_t key[DB_ID_LEN], raw[DB_ID_LEN] = { 0 };
 	struct db_session s;
 	json_t *body;
 	int r, if_unchanged = 0;

@@ -168,10 +168,54 @@ test_report(void **state)
 	assert_int_equal(located(&id, "a"), 0);
 }
 
+/* Several at once are one look; and not more than some at a time. */
+static void
+test_many_reports(void **state)
+{
+	enum { N = 20 };
+	static char content[N][8], name[N][8];
+	static struct change c[N];
+	struct got g[2 * N];
+	struct hash base, id, chunk;
+	char hex[HASH_HEX_LEN + 1], body[256];
+	int i, busy = 0;
+
+	(void)state;
+	for (i = 0; i < N; i++) {
+		snprintf(content[i], sizeof(content[i]), "%d", 100 + i);
+		snprintf(name[i], sizeof(name[i]), "f%d", 100 + i);
+		c[i].path = name[i];
+		c[i].content = content[i];
+	}
+	make_volume("data", &base);
+	publish("data", &base, c, N, &id);
+	for (i = 0; i < 2 * N; i++) {
+		hash_bytes(&chunk, content[i / 2], 3);
+		hash_hex(&chunk, hex);
+		snprintf(body, sizeof(body),
+		    "{\"object\":\"%s\","
+		    "\"chunk\":\"%s\",\"problem\":\"corrupt\"}",
+		    hex, hex);
+		submit(&g[i], API_POST, "/v1/volumes/data/report", h.read, body,
+		    strlen(body));
+	}
+	while (pump())
+		;
+	for (i = 0; i < 2 * N; i++) {
+		busy += g[i].status == 503;
+		got_clear(&g[i]);
+	}
+	assert_int_equal(h.verifies, 16);
+	assert_int_equal(busy, 8);
+	report(content[N - 1], "corrupt", 202);
+	assert_int_equal(h.verifies, 17);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_locate), T(test_report) };
+	const struct CMUnitTest tests[] = { T(test_locate), T(test_report),
+		T(test_many_reports) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
