@@ -128,6 +128,9 @@ int db_names_of_obj(struct db *, int64_t mount, uint64_t ovl,
     struct name_row **, size_t *n);
 int db_names_changed(struct db *, int64_t mount, struct name_row **,
     size_t *n);
+/* All names of a mount go, and what was seen; *ovls: objects that had one
+   (db_job.c). */
+int db_names_lose_all(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 /* Names changed up to that journal offset are published (db_job.c). */
 int db_names_published(struct db *, int64_t mount, uint64_t offset);
 /* The fileid that a name made by link(2) got; ENOENT: none (db_job.c). */

@@ -66,3 +66,52 @@ db_link_id_put(struct db *db, int64_t mount, uint64_t ovl, uint64_t dir,
 	bind_u64(st, 5, fileid);
 	return db_exec_stmt(db, st);
 }
+
+static int
+exec_mount(struct db *db, enum db_statement which, int64_t mount)
+{
+	sqlite3_stmt *st;
+
+	if ((st = db_stmt(db, which)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, mount);
+	return db_exec_stmt(db, st);
+}
+
+int
+db_names_lose_all(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
+{
+	sqlite3_stmt *st;
+	uint64_t *more;
+	size_t cap = 0;
+	int rc;
+
+	*ovls = NULL;
+	*n = 0;
+	if ((st = db_stmt(db, DB_OBJ_LIST_NAMED)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, mount);
+	while ((rc = db_step(db, st)) == 1) {
+		if (*n == cap) {
+			cap = cap == 0 ? 64 : cap * 2;
+			more = reallocarray(*ovls, cap, sizeof(**ovls));
+			if (more == NULL) {
+				sqlite3_reset(st);
+				rc = -1;
+				break;
+			}
+			*ovls = more;
+		}
+		(*ovls)[(*n)++] = column_u64(st, 0);
+	}
+	if (rc == -1 || exec_mount(db, DB_OBJ_LOSE_NAMES, mount) == -1 ||
+	    exec_mount(db, DB_NAME_DELETE_ALL, mount) == -1 ||
+	    exec_mount(db, DB_LINK_ID_CLEAR, mount) == -1 ||
+	    exec_mount(db, DB_SEEN_CLEAR, mount) == -1) {
+		free(*ovls);
+		*ovls = NULL;
+		*n = 0;
+		return -1;
+	}
+	return 0;
+}

@@ -155,6 +155,11 @@
 
 /* Those of db_job.c and db_stash.c. */
 #define DB_STATEMENTS_JOB(X)                                                   \
+	X(OBJ_LIST_NAMED, "SELECT ovl FROM obj WHERE mount = ?1 AND ovl != 1"  \
+	    " AND links > 0")                                                  \
+	X(OBJ_LOSE_NAMES, "UPDATE obj SET links = 0, changed_content = 0,"     \
+	    " changed_attr = 0, flags = flags & ~8 WHERE mount = ?1 AND"       \
+	    " ovl != 1")                                                       \
 	X(NAME_PUBLISHED, "UPDATE name SET changed = 0 WHERE mount = ?1 AND"   \
 	    " changed > 0 AND changed <= ?2")                                  \
 	X(LINK_ID_GET, "SELECT fileid FROM link_id WHERE mount = ?1 AND"       \

@@ -595,7 +595,7 @@ directory(struct make *k, const struct level *lv, const struct seen_at *s,
 			if ((it = item_add(k, s, b, w, NULL, 0, 0)) == NULL)
 				return -1;
 			it->kind = DELTA_ATTR;
-			*keep = KEEP_OWN;
+			*keep = KEEP_ATTR;
 		}
 		if (it != NULL && b->has_tree) {
 			it->has_after = 1;
@@ -669,7 +669,7 @@ walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
 	    (k->set->items[k->set->n - 1].kind != 0 ||
 	    k->set->items[k->set->n - 1].hash != HASH_KNOWN))))
 		keep = KEEP_OWN;
-	if (keep == KEEP_PASS && lv->mode != MODE_SEEN)
+	if (lv->mode != MODE_SEEN)
 		keep = KEEP_OWN;
 	if (rc == 0 && k->keep != NULL && w.has_row)
 		rc = k->keep(k->keep_arg, v->ovl, lk->name, lk->len, k->path.b,

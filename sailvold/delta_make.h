@@ -72,6 +72,7 @@ struct delta_set {
 enum keep {
 	KEEP_NOT,  /* as seen: the base shows it */
 	KEEP_PASS, /* a directory as seen, on the way to what is kept or not */
+	KEEP_ATTR, /* the same, but that its attributes changed */
 	KEEP_OWN   /* changed */
 };
 typedef int (*delta_keep_cb)(void *arg, uint64_t dir, const void *name,

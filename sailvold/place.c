@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/tree.h"
 #include "sailvold/place.h"
 
 void *
@@ -138,6 +137,47 @@ place_is(const struct place *p, const struct hash *commit, const void *path,
 {
 	return hash_cmp(&p->commit, commit) == 0 && p->len == len &&
 	    (len == 0 || memcmp(p->path, path, len) == 0);
+}
+
+struct diffing {
+	tree_diff_cb f;
+	void *arg;
+	uint8_t last[SAIL_NAME_MAX];
+	size_t len;
+};
+
+static int
+diff_name(void *arg, const uint8_t *name, size_t len, const struct entry *a,
+    const struct entry *b)
+{
+	struct diffing *d = arg;
+
+	if (len <= sizeof(d->last)) {
+		memcpy(d->last, name, len);
+		d->len = len;
+	}
+	return d->f(d->arg, name, len, a, b);
+}
+
+int
+place_diff(const struct place *a, const struct place *b, unsigned int attempt,
+    tree_diff_cb f, void *arg, struct node_miss *miss)
+{
+	struct diffing d = { f, arg, { 0 }, 0 };
+	struct node_store store;
+	const struct place *ask;
+
+	if ((a == NULL && b == NULL) ||
+	    (a != NULL && b != NULL && place_same(a, b)))
+		return 0;
+	db_node_store(manifest_db, &store);
+	if (tree_diff(&store, a != NULL ? &a->root : NULL,
+	    b != NULL ? &b->root : NULL, diff_name, &d) == 0)
+		return 0;
+	if (errno != ENODATA)
+		return -1;
+	ask = a == NULL ? b : b == NULL || (attempt & 1) == 0 ? a : b;
+	return miss_set(miss, &ask->commit, ask->path, ask->len, d.last, d.len);
 }
 
 long

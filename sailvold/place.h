@@ -6,6 +6,7 @@
 #ifndef SAILVOLD_PLACE_H
 #define SAILVOLD_PLACE_H
 
+#include "lib/tree.h"
 #include "sailvold/manifest.h"
 
 struct place {
@@ -33,6 +34,13 @@ int place_same(const struct place *, const struct place *);
 /* 1 when it is that place of that commit. */
 int place_is(const struct place *, const struct hash *commit, const void *path,
     size_t len);
+
+/*
+ * Names where two directories differ (NULL: none), tree_diff() of both.  A node
+ * that is missing may be of either: an even attempt asks for a's.
+ */
+int place_diff(const struct place *a, const struct place *b,
+    unsigned int attempt, tree_diff_cb f, void *arg, struct node_miss *);
 
 /* What is to be asked for; frees what it held. Always -1 with ENODATA, or
    ENOMEM. */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/tree.h"
 #include "sailvold/seen.h"
 
 void
@@ -173,27 +172,6 @@ add_differ(void *arg, const uint8_t *name, size_t len, const struct entry *a,
 }
 
 static int
-diff_places(struct walk *w, const struct place *a, const struct place *b,
-    struct differs *ds)
-{
-	const struct place *ask;
-	struct node_store store;
-
-	db_node_store(manifest_db, &store);
-	if (tree_diff(&store, a != NULL ? &a->root : NULL,
-	    b != NULL ? &b->root : NULL, add_differ, ds) == 0)
-		return 0;
-	if (errno != ENODATA)
-		return -1;
-	/* Either may lack the node: they are asked for in turn. */
-	ask = a == NULL ? b : b == NULL || (w->c->attempt & 1) == 0 ? a : b;
-	if (ds->n > 0)
-		return miss_set(w->c->miss, &ask->commit, ask->path, ask->len,
-		    ds->v[ds->n - 1].name, ds->v[ds->n - 1].len);
-	return miss_set(w->c->miss, &ask->commit, ask->path, ask->len, "", 0);
-}
-
-static int
 add_except(struct walk *w, const struct seen *seen)
 {
 	struct seen_except *x;
@@ -335,9 +313,8 @@ walk_dir(struct walk *w, const struct place *assumed,
 	size_t i = 0, len, end;
 	int c, rc = -1;
 
-	if (!(assumed == NULL && actual == NULL) && (assumed == NULL ||
-	    actual == NULL || !place_same(assumed, actual)) &&
-	    diff_places(w, assumed, actual, &ds) == -1)
+	if (place_diff(assumed, actual, w->c->attempt, add_differ, &ds,
+	    w->c->miss) == -1)
 		goto done;
 	while (i < ds.n || lo < hi) {
 		d = i < ds.n ? &ds.v[i] : NULL;
