@@ -38,6 +38,10 @@ int db_commit_put(struct db *, const struct hash *, const uint8_t *, size_t);
 
 /* ---- mounts (db_mount.c) ------------------------------------------------- */
 
+/* What was seen is more than the base (from the mark of the first commit on, or
+   after a reload that keeps): removing a name leaves a whiteout. */
+#define ROW_SEEN 0x1
+
 struct mount_row {
 	int64_t row;
 	uint8_t id[16];	  /* of (volume, subpath, mount point) */
@@ -50,7 +54,7 @@ struct mount_row {
 	struct hash last; /* newest own commit since the base */
 	uint64_t last_number;
 	uint8_t lease[16]; /* mount id of its leases, random */
-	uint32_t flags;
+	uint32_t flags;	   /* ROW_* */
 };
 int db_mount_find(struct db *, const uint8_t id[16], struct mount_row *);
 int db_mount_insert(struct db *, struct mount_row *); /* sets row */

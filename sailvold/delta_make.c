@@ -671,7 +671,8 @@ walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
 		keep = KEEP_OWN;
 	if (lv->mode != MODE_SEEN)
 		keep = KEEP_OWN;
-	if (rc == 0 && k->keep != NULL && w.has_row)
+	if (rc == 0 && k->keep != NULL && (w.has_row || (v->ovl != 0 &&
+	    !w.present && keep == KEEP_OWN)))
 		rc = k->keep(k->keep_arg, v->ovl, lk->name, lk->len, k->path.b,
 		    k->path.len, w.has_obj ? w.o.ovl : 0, keep);
 done:

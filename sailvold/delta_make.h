@@ -67,7 +67,9 @@ struct delta_set {
 /*
  * Walks what changed.  ENODATA: a node is missing, miss says which; ask, and
  * begin again with attempt + 1.  all: every name of the overlay is looked at,
- * and f (may be NULL) is told of each what becomes of it at a reload that keeps.
+ * and f (may be NULL) is told of each what becomes of it at a reload that keeps;
+ * names in a directory come before the directory.  ovl 0: nothing is shown; there
+ * may be no row that says so yet.
  */
 enum keep {
 	KEEP_NOT,  /* as seen: the base shows it */

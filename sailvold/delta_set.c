@@ -686,6 +686,8 @@ delta_set_published(struct db *db, const struct mount_row *row,
 			goto done;
 		if (s->items[i].local && !s->items[i].left &&
 		    s->items[i].hashed_ctime.sec != 0 &&
+		    bsearch(&s->items[i].ovl, left, nleft, sizeof(*left),
+		    u64_cmp) == NULL &&
 		    object_hashed(db, row, &s->items[i], s->mark) == -1)
 			goto done;
 	}

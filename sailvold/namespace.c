@@ -159,7 +159,7 @@ done:
 static int
 clear_name(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 {
-	if (!a->row->has_last && !origin_has(a, dir, name, len))
+	if (!(a->row->flags & ROW_SEEN) && !origin_has(a, dir, name, len))
 		return db_name_delete(a->db, a->row->row, dir, name, len);
 	return db_name_put(a->db, a->row->row, dir, name, len, 0, a->offset);
 }

@@ -108,8 +108,11 @@ done:
 
 static int
 rebase_row(struct db *db, struct mount_row *row, const struct hash *base,
-    uint64_t number)
+    uint64_t number, int seen)
 {
+	row->flags &= ~(uint32_t)ROW_SEEN;
+	if (seen)
+		row->flags |= ROW_SEEN;
 	row->base = *base;
 	row->base_number = number;
 	row->epoch++;
@@ -123,7 +126,7 @@ rebase_drop(struct db *db, struct mount_row *row, const struct hash *base,
     uint64_t number, struct rebase_gone *gone, struct node_miss *miss)
 {
 	memset(gone, 0, sizeof(*gone));
-	if (rebase_row(db, row, base, number) == -1 ||
+	if (rebase_row(db, row, base, number, 0) == -1 ||
 	    rebase_root(db, row, 0, 0, miss) == -1 ||
 	    db_names_lose_all(db, row->row, &gone->ovls, &gone->n) == -1)
 		return -1;
@@ -359,6 +362,21 @@ done:
 	return rc;
 }
 
+/* What is gone stays so, also where a directory without an origin gets one. */
+static int
+keep_whiteout(struct keeping *k, const struct kept *x)
+{
+	struct name_row r;
+
+	if (db_name_get(k->db, k->row->row, x->dir, x->name, x->name_len,
+	    &r) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -1;
+	return db_name_put(k->db, k->row->row, x->dir, x->name, x->name_len, 0,
+	    k->row->applied > 0 ? k->row->applied : 1);
+}
+
 /* Children come before their directory. */
 static int
 keep_one(struct keeping *k, const struct kept *x)
@@ -370,7 +388,7 @@ keep_one(struct keeping *k, const struct kept *x)
 	case KEEP_NOT:
 		return lose_name(k, x);
 	case KEEP_OWN:
-		return 0;
+		return x->ovl == 0 ? keep_whiteout(k, x) : 0;
 	case KEEP_PASS:
 		if (db_names_of_dir(k->db, k->row->row, x->ovl, "", 0, 0, 1,
 		    &rows, &n) == -1)
@@ -390,6 +408,7 @@ rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
     uint64_t number, unsigned int attempt, struct rebase_gone *gone,
     struct node_miss *miss)
 {
+	const struct delta_item *it, *put = NULL;
 	struct delta_set set;
 	struct keeping k;
 	size_t i;
@@ -406,12 +425,20 @@ rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
 		keeping_free(&k);
 		return -1;
 	}
-	for (i = 0; i < set.n; i++)
-		if (seen_of_item(&k, &set.items[i], base, attempt) == -1)
+	for (i = 0; i < set.n; i++) {
+		it = &set.items[i];
+		/* What was seen at a path that is put says it of all below. */
+		if (put != NULL && path_is_below(it->path, it->len, put->path,
+		    put->len))
+			continue;
+		if (it->kind == DELTA_PUT || it->kind == DELTA_TREE)
+			put = it;
+		if (seen_of_item(&k, it, base, attempt) == -1)
 			goto done;
+	}
 	root_attr = set.n > 0 && set.items[0].kind == DELTA_ATTR &&
 	    set.items[0].len == strlen(row->subpath);
-	if (rebase_row(db, row, base, number) == -1 ||
+	if (rebase_row(db, row, base, number, k.nseen > 0) == -1 ||
 	    rebase_root(db, row, root_attr, 1, miss) == -1)
 		goto done;
 	for (i = 0; i < k.n; i++)
