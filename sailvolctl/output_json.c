@@ -1,0 +1,57 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * output_json: one JSON object on standard output, and nothing besides.  In
+ * sailvolctl.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sailvolctl/commands.h"
+#include "sailvolctl/output.h"
+
+static void
+dump(const json_t *j)
+{
+	if (json_dumpf(j, stdout, JSON_COMPACT) == -1 || putchar('\n') == EOF)
+		fprintf(stderr, "sailvolctl: standard output failed\n");
+}
+
+static void
+json_result(const struct invocation *inv, const json_t *result)
+{
+	(void)inv;
+	dump(result);
+}
+
+static int
+json_failure(const struct failure *f)
+{
+	json_t *j;
+
+	if (f->whole != NULL)
+		dump(f->whole);
+	else {
+		j = json_pack("{s:{s:s, s:s, s:s}}", "error", "message",
+		    f->message, "type", *f->type != '\0' ? f->type : "client",
+		    "code", *f->code != '\0' ? f->code : "failed");
+		if (j != NULL)
+			dump(j);
+		json_decref(j);
+	}
+	return failure_status(f);
+}
+
+static void
+json_note(const char *message)
+{
+	(void)message;
+}
+
+static void
+json_progress(const json_t *progress)
+{
+	(void)progress;
+}
+
+const struct output output_json = { json_result, json_failure, json_note,
+	json_progress };

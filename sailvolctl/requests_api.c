@@ -1,0 +1,302 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * requests_api: the commands that ask the API server: volume, key and log.  In
+ * sailvolctl.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fetch_imsg.h"
+#include "lib/path.h"
+#include "sailvolctl/api.h"
+#include "sailvolctl/client.h"
+#include "sailvolctl/commands.h"
+#include "sailvolctl/output.h"
+#include "sailvolctl/requests.h"
+
+#define PAGE 1000
+#define TARGET_MAX 1024
+
+/* Takes result; NULL: failure is set. */
+static int
+finish(const struct invocation *inv, json_t *result, struct failure *f)
+{
+	int status = EXIT_DONE;
+
+	api_end();
+	if (result != NULL)
+		inv->out->result(inv, result);
+	else
+		status = inv->out->error(f);
+	json_decref(result);
+	failure_clear(f);
+	return status;
+}
+
+/* "" or why the operand cannot be in a target. */
+static int
+check_volume(const char *name, struct failure *f)
+{
+	const char *why = volume_name_problem(name, strlen(name));
+
+	if (why == NULL)
+		return 0;
+	failure_set(f, "invalid_request", "bad_name", "volume %s: %s", name,
+	    why);
+	return -1;
+}
+
+static json_t *
+volume_request(const struct invocation *inv, uint8_t method, struct failure *f)
+{
+	char target[TARGET_MAX];
+
+	if (check_volume(inv->operand[0], f) == -1)
+		return NULL;
+	snprintf(target, sizeof(target), "/v1/volumes/%s", inv->operand[0]);
+	return api_request(inv, method, 1, target, NULL, f);
+}
+
+int
+run_volume_create(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+	json_t *body, *result = NULL;
+	int mint = inv->opt[OPT_MINT] != NULL;
+
+	if (check_volume(inv->operand[0], &f) == 0) {
+		body = json_pack("{s:s, s:b}", "name", inv->operand[0],
+		    "mint_if_missing", mint);
+		result = api_request(inv, FETCH_METHOD_POST, mint,
+		    "/v1/volumes", body, &f);
+		json_decref(body);
+	}
+	return finish(inv, result, &f);
+}
+
+int
+run_volume_get(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+
+	return finish(inv, volume_request(inv, FETCH_METHOD_GET, &f), &f);
+}
+
+int
+run_volume_delete(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+
+	return finish(inv, volume_request(inv, FETCH_METHOD_DELETE, &f), &f);
+}
+
+/* ---- lists that come by pages ------------------------------------------------------ */
+
+/* 1: more is wanted. */
+static int
+take_page(json_t *all, json_t *page, const char *what, size_t max)
+{
+	json_t *list = json_object_get(page, what);
+	size_t i;
+
+	for (i = 0; i < json_array_size(list) && json_array_size(all) < max;
+	     i++)
+		if (json_array_append(all, json_array_get(list, i)) == -1)
+			return 0;
+	return json_array_size(list) > 0 && json_array_size(all) < max &&
+	    json_is_string(json_object_get(page, "next"));
+}
+
+/* Only what may stand in a query. */
+static int
+token_ok(const char *s)
+{
+	return strspn(s,
+		   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		   "0123456789._-") == strlen(s) &&
+	    strlen(s) <= 256;
+}
+
+static json_t *
+all_pages(const struct invocation *inv, const char *target, const char *key,
+    const char *what, size_t max, struct failure *f)
+{
+	json_t *all = json_array(), *page = NULL;
+	char query[TARGET_MAX], next[257] = "";
+	size_t limit;
+	int more = 1;
+
+	while (more) {
+		limit = max - json_array_size(all);
+		if (limit > PAGE)
+			limit = PAGE;
+		snprintf(query, sizeof(query), "%s?limit=%zu%s%s%s%s", target,
+		    limit, *next != '\0' ? "&" : "", *next != '\0' ? key : "",
+		    *next != '\0' ? "=" : "", next);
+		page = api_request(inv, FETCH_METHOD_GET, 1, query, NULL, f);
+		if (page == NULL)
+			goto fail;
+		if ((more = take_page(all, page, what, max))) {
+			const char *s =
+			    json_string_value(json_object_get(page, "next"));
+
+			if (!token_ok(s) || strcmp(s, next) == 0)
+				more = 0;
+			else
+				snprintf(next, sizeof(next), "%s", s);
+		}
+		json_decref(page);
+	}
+	return json_pack("{s:o}", what, all);
+
+fail:
+	json_decref(all);
+	return NULL;
+}
+
+int
+run_volume_list(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+
+	return finish(inv,
+	    all_pages(inv, "/v1/volumes", "after", "volumes", SIZE_MAX, &f),
+	    &f);
+}
+
+/* ---- log ------------------------------------------------------------------------------ */
+
+/* Through the mount's own door: no key is needed. */
+static json_t *
+log_of_mount(const struct invocation *inv, size_t max, struct failure *f)
+{
+	json_t *all = json_array(), *page, *request;
+	char next[257] = "";
+	int fd, more = 1;
+
+	while (more) {
+		fd = client_open_mount(inv->operand[0], f);
+		if (fd == -1)
+			goto fail;
+		request = json_pack("{s:s, s:s*, s:I}", "request", "log",
+		    "before", *next != '\0' ? next : NULL, "limit",
+		    (json_int_t)(max < PAGE ? max : PAGE));
+		page = request != NULL ? client_ask(fd, request, inv->out, f)
+				       : NULL;
+		json_decref(request);
+		close(fd);
+		if (page == NULL)
+			goto fail;
+		if ((more = take_page(all, page, "commits", max)))
+			snprintf(next, sizeof(next), "%s",
+			    json_string_value(json_object_get(page, "next")));
+		json_decref(page);
+	}
+	return json_pack("{s:o}", "commits", all);
+
+fail:
+	json_decref(all);
+	return NULL;
+}
+
+static int
+limit_of(const struct invocation *inv, size_t *max, struct failure *f)
+{
+	const char *s = inv->opt[OPT_LIMIT];
+	char *end;
+	unsigned long n;
+
+	*max = SIZE_MAX;
+	if (s == NULL)
+		return 0;
+	n = strtoul(s, &end, 10);
+	if (*s < '0' || *s > '9' || *end != '\0' || n == 0 || n > INT_MAX) {
+		failure_set(f, "invalid_request", "bad_number",
+		    "-n %s: not a number from 1", s);
+		return -1;
+	}
+	*max = n;
+	return 0;
+}
+
+/* A name of a volume has no slash, and does not begin with a dot. */
+static int
+is_path(const char *s)
+{
+	return strchr(s, '/') != NULL || *s == '.';
+}
+
+int
+run_log(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+	char target[TARGET_MAX];
+	json_t *result = NULL;
+	size_t max;
+
+	if (limit_of(inv, &max, &f) == -1) {
+		inv->out->error(&f);
+		return EXIT_USAGE;
+	}
+	if (is_path(inv->operand[0]))
+		result = log_of_mount(inv, max, &f);
+	else if (check_volume(inv->operand[0], &f) == 0) {
+		snprintf(target, sizeof(target), "/v1/volumes/%s/commits",
+		    inv->operand[0]);
+		result = all_pages(inv, target, "before", "commits", max, &f);
+	}
+	return finish(inv, result, &f);
+}
+
+/* ---- keys ------------------------------------------------------------------------------ */
+
+int
+run_key_create(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+	const char *name = inv->noperands > 1 ? inv->operand[1] : NULL;
+	json_t *body, *result = NULL;
+
+	if (name != NULL && !utf8_valid(name, strlen(name)))
+		failure_set(&f, "invalid_request", "bad_name",
+		    "the name is not UTF-8");
+	else {
+		body = json_pack("{s:s, s:s*}", "role", inv->operand[0], "name",
+		    name);
+		result = api_request(inv, FETCH_METHOD_POST, 0, "/v1/keys",
+		    body, &f);
+		json_decref(body);
+	}
+	return finish(inv, result, &f);
+}
+
+int
+run_key_list(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+
+	return finish(inv,
+	    api_request(inv, FETCH_METHOD_GET, 1, "/v1/keys", NULL, &f), &f);
+}
+
+int
+run_key_revoke(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+	char target[TARGET_MAX];
+	json_t *result = NULL;
+
+	if (!token_ok(inv->operand[0]) || *inv->operand[0] == '\0')
+		failure_set(&f, "invalid_request", "bad_id",
+		    "%.100s: not the id of a key", inv->operand[0]);
+	else {
+		snprintf(target, sizeof(target), "/v1/keys/%s",
+		    inv->operand[0]);
+		result =
+		    api_request(inv, FETCH_METHOD_DELETE, 1, target, NULL, &f);
+	}
+	return finish(inv, result, &f);
+}
