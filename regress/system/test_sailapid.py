@@ -6,8 +6,12 @@ import json
 import os
 import re
 import signal
+import struct
+import urllib.parse
 
 from sailtest import s3, server
+
+MAGIC = b"SVWB"
 
 
 def error(out):
@@ -141,3 +145,71 @@ def test_without_meta(t):
     t.true(got.startswith(b"HTTP/1.1 503 ") and b"Retry-After: " in got,
            "%r" % got)
     t.wait_for(srv.up, "meta is back")
+
+
+def chunk_urls(t, srv, session, datas):
+    """Asks for the upload of chunks: [None or (target, headers)]."""
+    body = MAGIC + bytes([3, 1]) + struct.pack("<I", len(datas))
+    for d in datas:
+        body += bytes.fromhex(s3.sha256(d)) + struct.pack("<I", len(d))
+    status, headers, out = srv.raw(
+        "POST", session + "/chunks", body,
+        {"Authorization": "Bearer " + srv.key})
+    t.equal((200, "application/x-sailvol"), (status, headers["content-type"]),
+            "chunks: %r" % out[:200])
+    t.equal(MAGIC + bytes([4, 1]) + struct.pack("<I", len(datas)), out[:10],
+            "head of the answer")
+    at, urls = 10, []
+    for d in datas:
+        if out[at] == 0:
+            urls.append(None)
+            at += 1
+            continue
+        t.equal(s3.sha256(d), out[at + 1:at + 33].hex(), "object")
+        at += 33
+        parts = []
+        for _ in range(2):
+            (n,) = struct.unpack_from("<H", out, at)
+            parts.append(out[at + 2:at + 2 + n].decode())
+            at += 2 + n
+        url = urllib.parse.urlsplit(parts[0])
+        t.equal("127.0.0.1:%d" % srv.store_port, url.netloc, "host of the URL")
+        urls.append((url.path + "?" + url.query, dict(
+            line.split(": ") for line in parts[1].splitlines())))
+    t.equal(len(out), at, "nothing left over")
+    return urls
+
+
+def test_signed_upload(t):
+    """The URL that the API gives for a chunk takes that chunk and no other,
+    until its time is over."""
+    srv = server.Server(t, "url life 2s")
+    t.equal(201, srv.call("POST", "/v1/volumes", {"name": "v"})[0], "volume")
+    session = "/v1/volumes/v/sessions/" + "5" * 32
+    t.true(srv.call("PUT", session, {})[0] in (200, 201), "session")
+    datas = [b"one" * 1000, b"x", b"three"]
+    urls = chunk_urls(t, srv, session, datas)
+    # The URLs of one answer are not one and the same.
+    t.equal(3, len({u[0] for u in urls}), "URLs")
+    for (target, headers), data in zip(urls, datas):
+        headers = dict(headers, **{"Content-Length": str(len(data))})
+        wrong = srv.s3.send("PUT", target, headers, data[:-1] + b"?")
+        t.equal((400, "XAmzContentSHA256Mismatch"), (wrong.status, wrong.code),
+                "another content")
+        t.equal(200, srv.s3.send("PUT", target, headers, data).status,
+                "upload")
+        t.equal(412, srv.s3.send("PUT", target, headers, data).status,
+                "upload again")
+    # An answer of more than 32 KiB goes another way through the server.
+    many = [b"%d" % i for i in range(200)]
+    t.equal(200, len({u[0] for u in chunk_urls(t, srv, session, many)}),
+            "many URLs")
+    target, headers = chunk_urls(t, srv, session, [b"late"])[0]
+    headers["Content-Length"] = "4"
+
+    def late():
+        a = srv.s3.send("PUT", target, headers, b"1ate")
+        return a if a.status == 403 else None
+
+    t.equal("AccessDenied", t.wait_for(late, "the URL expires").code, "expired")
+    t.equal(3, len(srv.s3.list()[0]), "objects")
