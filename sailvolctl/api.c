@@ -20,6 +20,7 @@
 
 #define ANSWER_MAX (16 * 1024 * 1024)
 #define STOP_MS 1000
+#define DEADLINE_MS 10000 /* somebody waits before a terminal */
 #define NOBODY 65534
 
 static const char *const method_names[] = { [FETCH_METHOD_GET] = "GET",
@@ -127,7 +128,8 @@ static const struct msg_rule rules[] = {
 static int
 configure(struct proc *p, void *arg)
 {
-	struct fetch_config c = { direct.url, direct.key, NULL, 2, 0 };
+	struct fetch_config c = { direct.url, direct.key, NULL, 2,
+		DEADLINE_MS };
 
 	(void)arg;
 	return fetch_configure(proc_chan(p), &c);
