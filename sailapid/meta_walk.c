@@ -444,7 +444,8 @@ walk_chunks(struct walk *w, const struct work *k)
 	hashset_init(&todo);
 	hashset_init(&skip);
 	if ((k->has_old && chunk_old(w, &k->old, &skip) == -1) ||
-	    hashset_add(&todo, &k->root, &index) == -1)
+	    (!hashset_has(&skip, &k->root) &&
+		hashset_add(&todo, &k->root, &index) == -1))
 		goto out;
 	for (i = 0, r = 1; i < todo.n && r == 1; i++) {
 		if ((b = walk_get(w, &todo.keys[i])) == NULL) {

@@ -33,6 +33,17 @@ client_get(void *ctx, const struct hash *hash)
 	return blob_ref(client.blobs[i]);
 }
 
+/* For what a client would not keep. */
+static int
+client_drop(void *ctx, const struct hash *hash, const uint8_t *p, size_t len)
+{
+	(void)ctx;
+	(void)hash;
+	(void)p;
+	(void)len;
+	return 0;
+}
+
 static void
 client_clear(void)
 {
@@ -359,6 +370,141 @@ test_difference(void **state)
 	assert_true(wide < 128 * 1024);
 }
 
+/* Publishes a file of n chunks, of which one is another. */
+static void
+publish_big(const struct hash *base, uint32_t n, uint32_t other,
+    const struct seen *seen, struct seen *now, struct hash *id)
+{
+	struct wire_chunk *v = calloc(n, sizeof(*v));
+	struct delta_writer dw;
+	struct delta_op op;
+	struct wire_upload *up;
+	struct wbuf w, tree;
+	struct entry e;
+	struct got g;
+	char session[33], target[256];
+	uint32_t i;
+
+	assert_non_null(v);
+	memset(&op, 0, sizeof(op));
+	op.path = (const uint8_t *)"big";
+	op.len = 3;
+	op.kind = DELTA_PUT;
+	op.seen = *seen;
+	op.entry.type = ENTRY_FILE;
+	op.entry.mode = 0644;
+	op.entry.fileid = 7;
+	op.entry.size = (uint64_t)n << CHUNK_SHIFT_MAX;
+	op.entry.chunk_shift = CHUNK_SHIFT_MAX;
+	op.chunks = chunklist_new(op.entry.size, CHUNK_SHIFT_MAX);
+	assert_non_null(op.chunks);
+	new_session(session);
+	open_session("data", session, "{}");
+	for (i = 0; i < n; i++) {
+		v[i].bytes = 1u << CHUNK_SHIFT_MAX;
+		snprintf(target, sizeof(target), "chunk %u %d", i, i == other);
+		hash_bytes(&v[i].hash, target, strlen(target));
+		store_set(&v[i].hash, 1);
+		assert_int_equal(chunklist_add(op.chunks, &v[i].hash), 0);
+	}
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/chunks", session);
+	wbuf_init(&w, 1 << 20);
+	wire_chunks_encode(&w, v, n);
+	call(&g, API_POST, target, h.write, w.data, w.len);
+	assert_int_equal(g.status, 200);
+	assert_null(wire_uploads_decode(g.body, g.len, n, &up));
+	free(up);
+	got_clear(&g);
+	w.len = 0;
+	assert_int_equal(delta_begin(&dw, delta_sink, &w, base, 1, 0, 1), 0);
+	assert_int_equal(delta_add_op(&dw, &op), 0);
+	assert_int_equal(delta_end(&dw), 0);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/commit", session);
+	call(&g, API_POST, target, h.write, w.data, w.len);
+	assert_int_equal(g.status, 200);
+	parse_hash(id, member(g.json, "commit"));
+	got_clear(&g);
+	/* What is seen there now. */
+	e = op.entry;
+	wbuf_init(&tree, 1 << 20);
+	client.store.put = client_drop;
+	assert_int_equal(chunklist_to_entry(op.chunks, &client.store, &e,
+			     &tree),
+	    0);
+	seen_of(&e, now);
+	wbuf_free(&tree);
+	wbuf_free(&w);
+	chunklist_free(op.chunks);
+	free(v);
+}
+
+static void
+test_chunk_trees(void **state)
+{
+	struct wire_locate_req q;
+	struct wire_span *spans;
+	struct seen seen, now;
+	struct hash base, id, next, want;
+	struct wbuf w;
+	struct got g;
+	uint64_t slots[2] = { 2047, 2500 };
+	uint32_t n;
+	char query[128], hex[HASH_HEX_LEN + 1];
+
+	(void)state;
+	make_volume("data", &base);
+	memset(&seen, 0, sizeof(seen));
+	publish_big(&base, 3000, UINT32_MAX, &seen, &now, &id);
+	ask_head("");
+	assert_true(client.complete);
+	/* The directory, an index of chunks and three leaves. */
+	assert_int_equal(client.nodes, 5);
+	ask_nodes(&id, NULL, "big", "", 0, 1 << 20, 0);
+	assert_int_equal(client.nodes, 4);
+
+	seen = now;
+	publish_big(&id, 3000, 1500, &seen, &now, &next);
+	hash_hex(&id, hex);
+	snprintf(query, sizeof(query), "?have=%s", hex);
+	ask_head(query);
+	assert_true(client.complete);
+	assert_int_equal(client.nodes, 3);
+	ask_nodes(&next, &id, "big", "", 0, 1 << 20, 0);
+	assert_int_equal(client.nodes, 2);
+	ask_nodes(&next, NULL, "big", "", 0, 0, 0);
+	assert_false(client.complete);
+	assert_int_equal(client.nodes, 2);
+
+	/* It shrinks to one leaf, which was there: the directory alone. */
+	seen = now;
+	publish_big(&next, 1024, UINT32_MAX, &seen, &now, &base);
+	hash_hex(&next, hex);
+	snprintf(query, sizeof(query), "?have=%s", hex);
+	ask_head(query);
+	assert_true(client.complete);
+	assert_int_equal(client.nodes, 1);
+
+	memset(&q, 0, sizeof(q));
+	q.commit = next;
+	q.path = (const uint8_t *)"big";
+	q.path_len = 3;
+	q.nslots = 2;
+	q.slots = slots;
+	wbuf_init(&w, 65536);
+	wire_locate_req_encode(&w, &q);
+	call(&g, API_POST, "/v1/volumes/data/locate", h.read, w.data, w.len);
+	assert_int_equal(g.status, 200);
+	assert_null(wire_spans_decode(g.body, g.len, &spans, &n));
+	assert_int_equal(n, 2);
+	hash_bytes(&want, "chunk 2500 0", 12);
+	assert_int_equal(hash_cmp(&spans[1].chunks[0].hash, &want), 0);
+	wire_spans_free(spans, n);
+	got_clear(&g);
+	wbuf_free(&w);
+}
+
 static void
 test_refused(void **state)
 {
@@ -407,7 +553,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { TN(test_empty), TN(test_walk),
 		TN(test_wide), TN(test_depth), TN(test_difference),
-		TN(test_refused) };
+		TN(test_chunk_trees), TN(test_refused) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
