@@ -505,6 +505,76 @@ test_chunk_trees(void **state)
 	wbuf_free(&w);
 }
 
+/*
+ * Random histories: whoever has all nodes of one commit and takes the
+ * difference to another has all nodes of that.
+ */
+enum { PATHS = 5000, ROUNDS = 8 };
+
+static void
+random_commit(struct hash *head, uint8_t *now, uint8_t round)
+{
+	static char names[PATHS][32], content[PATHS][8], was[PATHS][8];
+	static struct change c[PATHS];
+	long chance = (const long[]){ 900, 5, 300, 1 }[random() % 4];
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < PATHS; i++) {
+		if (random() % 1000 >= chance)
+			continue;
+		if (i < 2000)
+			snprintf(names[i], 32, "d%04d/f%d", i / 5, i % 5);
+		else
+			snprintf(names[i], 32, "w/%04d", i);
+		c[n].path = names[i];
+		snprintf(was[i], 8, "%u", now[i]);
+		c[n].seen = now[i] == 0 ? NULL : was[i];
+		now[i] = now[i] != 0 && random() % 2 == 0 ? 0 : round;
+		snprintf(content[i], 8, "%u", now[i]);
+		c[n].content = now[i] == 0 ? NULL : content[i];
+		if (c[n].content != NULL || c[n].seen != NULL)
+			n++;
+	}
+	publish("data", head, c, n, head);
+}
+
+static void
+test_random(void **state)
+{
+	const char *text = getenv("SEED");
+	unsigned int seed = text != NULL ? (unsigned int)strtoul(text, NULL, 10)
+					 : (unsigned int)time(NULL);
+	static uint8_t now[PATHS];
+	struct hash commits[ROUNDS + 1], head;
+	int i, a, b;
+
+	(void)state;
+	print_message("SEED=%u\n", seed);
+	srandom(seed);
+	memset(now, 0, sizeof(now));
+	make_volume("data", &head);
+	commits[0] = head;
+	for (i = 1; i <= ROUNDS; i++) {
+		random_commit(&head, now, (uint8_t)i);
+		commits[i] = head;
+	}
+	for (i = 0; i < 20; i++) {
+		a = (int)(random() % (ROUNDS + 1));
+		b = (int)(random() % (ROUNDS + 1));
+		client_clear();
+		ask_nodes(&commits[a], NULL, "", "", 0, WIRE_BUDGET_MAX,
+		    SAIL_DEPTH_MAX);
+		assert_true(client.complete);
+		ask_nodes(&commits[b], &commits[a], "", "", 0, WIRE_BUDGET_MAX,
+		    SAIL_DEPTH_MAX);
+		assert_true(client.complete);
+		client.requests = 0;
+		client_walk_all(&commits[b], WIRE_BUDGET_MAX);
+		assert_int_equal(client.requests, 0);
+	}
+}
+
 static void
 test_refused(void **state)
 {
@@ -553,7 +623,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { TN(test_empty), TN(test_walk),
 		TN(test_wide), TN(test_depth), TN(test_difference),
-		TN(test_chunk_trees), TN(test_refused) };
+		TN(test_chunk_trees), TN(test_random), TN(test_refused) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
