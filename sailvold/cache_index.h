@@ -1,0 +1,58 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * cache_index: what the cache holds, by content and by age, and its limit.
+ * Pure: no files, no messages.  In cache.
+ */
+#ifndef SAILVOLD_CACHE_INDEX_H
+#define SAILVOLD_CACHE_INDEX_H
+
+#include <sys/queue.h>
+#include <sys/tree.h>
+#include <stdint.h>
+
+#include "lib/hash.h"
+
+struct cache_entry {
+	RB_ENTRY(cache_entry) node;
+	TAILQ_ENTRY(cache_entry) age;
+	struct hash content; /* entry_content_hash: its name */
+	uint64_t bytes;      /* on the disk */
+	int64_t touched;     /* second when the file was marked as used */
+	uint8_t verified;    /* since this process runs */
+	uint8_t busy;        /* being verified: stays */
+};
+
+RB_HEAD(cache_tree, cache_entry);
+TAILQ_HEAD(cache_ages, cache_entry);
+struct cache_index {
+	struct cache_tree tree;
+	struct cache_ages ages; /* the longest unused first */
+	uint64_t used;          /* bytes of all */
+	uint64_t reserved;      /* bytes of those to come */
+	uint64_t limit;
+	uint64_t files;
+};
+
+void cache_index_init(struct cache_index *, uint64_t limit);
+/* Frees all entries. */
+void cache_index_clear(struct cache_index *);
+struct cache_entry *cache_index_find(struct cache_index *, const struct hash *);
+/* As the one used last; or, when oldest is set, as the longest unused.  NULL:
+   EEXIST, ENOMEM. */
+struct cache_entry *cache_index_add(struct cache_index *, const struct hash *,
+    uint64_t bytes, int verified, int oldest);
+/* It was used now. */
+void cache_index_touch(struct cache_index *, struct cache_entry *);
+/* Forgets and frees it. */
+void cache_index_remove(struct cache_index *, struct cache_entry *);
+/*
+ * The next to be evicted so that `need' more bytes, with what is reserved,
+ * stay below the limit, and `lack' more bytes of the file system become free;
+ * NULL: nothing has to go, or nothing can.
+ */
+struct cache_entry *cache_index_victim(struct cache_index *, uint64_t need,
+    uint64_t lack);
+/* 1 when that many more bytes fit the limit. */
+int cache_index_fits(const struct cache_index *, uint64_t need);
+
+#endif

@@ -1,0 +1,52 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * cache_store: the files of the cache directory: HH/HEX64, named by content,
+ * always whole; tmp/N while they grow.  In cache.
+ */
+#ifndef SAILVOLD_CACHE_STORE_H
+#define SAILVOLD_CACHE_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/hash.h"
+
+#define CACHE_TMP_LEN 32 /* of a name below tmp/ */
+
+/*
+ * As root: the directory, and a read-only copy of its tree, through which all
+ * files are opened that others get: what the kernel reopens for writing fails.
+ */
+int cache_store_prepare(int dirfd);
+/* After the drop: one owner, folders, what is left from before is removed.
+   -1 after a message. */
+int cache_store_start(void);
+
+/* A file for others, read-only; size may be NULL; -1 and errno. */
+int cache_store_open(const struct hash *, uint64_t *size);
+void cache_store_remove(const struct hash *);
+/* Marks it as used, for the order after a restart. */
+void cache_store_touch(const struct hash *);
+/* Calls f for each file of the folder i of 256.  age: seconds since 1970 of
+   its last use. */
+void cache_store_scan(unsigned int i,
+    void (*f)(const struct hash *, uint64_t bytes, int64_t age));
+
+/* A new file of that size, without bytes. */
+int cache_store_tmp(char name[CACHE_TMP_LEN], uint64_t size);
+/* The same file for others, read-only. */
+int cache_store_tmp_open(const char *name);
+void cache_store_tmp_drop(const char *name);
+/* It is whole: from now on it has the name of its content. */
+int cache_store_keep(const char *name, const struct hash *);
+/*
+ * Copies from *offset on, a slice, without holes.  1: all of it, *offset and
+ * more remain; 0: done; -1 and errno.
+ */
+int cache_store_copy(int from, int to, uint64_t *offset, uint64_t size);
+
+/* Bytes of the file system that may be filled, less `keep' (0: the larger of
+   2 % and 1 GiB); negative when it is fuller than that. */
+int64_t cache_store_free(uint64_t keep);
+
+#endif
