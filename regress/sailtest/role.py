@@ -135,6 +135,13 @@ class Channel:
         self.sock.close()
 
 
+def connect(a, role_a, instance_a, b, role_b, instance_b):
+    """A channel between two roles, as their parent makes it."""
+    x, y = socket.socketpair()
+    a.parent.send(PEER, 0, struct.pack(">BI", role_b, instance_b), x.detach())
+    b.parent.send(PEER, 0, struct.pack(">BI", role_a, instance_a), y.detach())
+
+
 class Role:
     """program -R name, in directory; what it logs goes to name.log."""
 

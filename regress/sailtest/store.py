@@ -1,0 +1,198 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A server that plays the API and the store for sailvol-fetch, with faults."""
+
+import hashlib
+import http.server
+import json
+import re
+import struct
+import threading
+import time
+
+
+def sha(b):
+    return hashlib.sha256(b).digest()
+
+
+def le_str16(s):
+    s = s.encode() if isinstance(s, str) else s
+    return struct.pack("<H", len(s)) + s
+
+
+class Server:
+    """The API and the store, with faults: faults[kind] is a list of what the
+    next requests of that kind meet."""
+
+    def __init__(self):
+        self.objects = {}   # hash: bytes
+        self.places = {}    # slot: [object names], the first is told
+        self.chunks = {}    # slot: bytes, of the one file
+        self.faults = {}
+        self.requests = []  # (kind, path)
+        self.reports = []
+        self.keys = set()
+        self.lock = threading.Lock()
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *args):
+                pass
+
+            def do(self):
+                server.handle(self)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do
+
+        class Threaded(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *args):
+                pass
+
+        self.http = Threaded(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.http.server_port
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def kind(self, h):
+        p = h.path.split("?")[0]
+        for name in ("chunks", "locate", "report"):
+            if p.endswith("/" + name):
+                return name
+        if p.startswith("/obj/"):
+            return "object " + h.command
+        return "api"
+
+    def handle(self, h):
+        kind = self.kind(h)
+        body = b""
+        n = int(h.headers.get("content-length") or 0)
+        while len(body) < n:
+            b = h.rfile.read(min(n - len(body), 1 << 20))
+            if not b:
+                return
+            body += b
+        with self.lock:
+            self.requests.append((kind, h.path))
+            faults = self.faults.get(kind, [])
+            fault = faults.pop(0) if faults else None
+            if h.headers.get("authorization"):
+                self.keys.add((kind.split()[0], h.headers["authorization"]))
+        status, out, ctype = 0, b"", "text/plain"
+        if not isinstance(fault, int):
+            status, out, ctype = getattr(
+                self, "on_" + kind.split()[0])(h, body)
+        self.answer(h, fault, status, out, ctype)
+
+    def answer(self, h, fault, status, out, ctype):
+        if isinstance(fault, int):
+            status, out = fault, b'{"error":{}}'
+        if fault == "wrong":
+            out = bytes([out[0] ^ 1]) + out[1:]
+        if fault == "close":
+            h.close_connection = True
+            return
+        if fault == "slow":
+            time.sleep(3)
+        h.send_response(status)
+        if fault == "redirect":
+            h.send_header("Location", self.url + "/obj/elsewhere")
+        h.send_header("Content-Type", ctype)
+        length = len(out)
+        if fault == "endless":
+            h.send_header("Connection", "close")
+        else:
+            h.send_header("Content-Length", str(length))
+        h.end_headers()
+        if h.command == "HEAD":
+            return
+        if fault == "short":
+            out = out[:len(out) // 2]
+            h.close_connection = True
+        h.wfile.write(out)
+        while fault == "endless":
+            h.wfile.write(b"x" * 65536)
+
+    def on_api(self, h, body):
+        if h.path.endswith("/nothing"):
+            return 404, b'{"error":{"code":"x"}}', "application/json"
+        out = json.dumps({"method": h.command, "path": h.path,
+                          "body": body.decode("latin-1"),
+                          "type": h.headers.get("content-type")}).encode()
+        return 200, out, "application/json; charset=utf-8"
+
+    def on_chunks(self, h, body):
+        assert body[:6] == b"SVWB\x03\x01"
+        n, = struct.unpack_from("<I", body, 6)
+        out = b"SVWB\x04\x01" + struct.pack("<I", n)
+        for i in range(n):
+            d = body[10 + 36 * i:42 + 36 * i]
+            if d in self.objects:
+                out += b"\0"
+            else:
+                out += b"\1" + d + le_str16("%s/obj/%s?sig=1" % (
+                    self.url, d.hex())) + le_str16(
+                        "x-amz-content-sha256: %s\nif-none-match: *\n" %
+                        d.hex())
+        return 200, out, "application/x-sailvol"
+
+    def on_locate(self, h, body):
+        assert body[:6] == b"SVWB\x05\x01"
+        n, = struct.unpack_from("<H", body, 38)
+        at = 40 + n
+        nslots, = struct.unpack_from("<I", body, at)
+        slots = struct.unpack_from("<%dQ" % nslots, body, at + 4)
+        spans = []
+        with self.lock:
+            for slot in slots:
+                c = self.chunks[slot]
+                places = self.places.get(slot, [sha(c).hex()])
+                if not places:
+                    continue
+                spans.append(
+                    sha(c) + struct.pack("<QQ", 0, len(c)) +
+                    le_str16("%s/obj/%s" % (self.url, places[0])) +
+                    le_str16("range: bytes=0-%d\n" % (len(c) - 1)) +
+                    struct.pack("<IQ", 1, slot) + sha(c) +
+                    struct.pack("<QIIB", 0, len(c), len(c), 0))
+        out = b"SVWB\x06\x01" + struct.pack("<I", len(spans))
+        return 200, out + b"".join(spans), "application/x-sailvol"
+
+    def on_report(self, h, body):
+        with self.lock:
+            rep = json.loads(body)
+            self.reports.append(rep)
+            for slot, c in self.chunks.items():
+                places = self.places.get(slot)
+                if places and sha(c).hex() == rep["chunk"]:
+                    places.pop(0)
+        return 202, b"{}", "application/json"
+
+    def on_object(self, h, body):
+        name = h.path[5:].split("?")[0]
+        if h.command == "PUT":
+            d = bytes.fromhex(name)
+            if h.headers.get("if-none-match") == "*" and d in self.objects:
+                return 412, b"", "text/plain"
+            if sha(body) != d:
+                return 400, b"XAmzContentSHA256Mismatch", "text/plain"
+            with self.lock:
+                self.objects[d] = body
+            return 200, b"", "text/plain"
+        if name.startswith("wrong"):
+            return 200, b"w" * int(name[5:]), "text/plain"
+        out = self.objects.get(bytes.fromhex(name)) \
+            if re.fullmatch("[0-9a-f]{64}", name) else None
+        if out is None:
+            return 404, b"", "text/plain"
+        if h.command == "DELETE":
+            del self.objects[bytes.fromhex(name)]
+            return 204, b"", "text/plain"
+        return 206 if h.headers.get("range") else 200, out, "text/plain"
+
+    def count(self, kind):
+        with self.lock:
+            return sum(1 for k, _ in self.requests if k == kind)
