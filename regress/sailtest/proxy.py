@@ -1,0 +1,286 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A proxy of a test's own between a daemon and a server: counts requests and
+bytes, and cuts, delays, refuses or spoils what goes through it."""
+
+import re
+import socket
+import threading
+import time
+
+CUT, CORRUPT, DELAY, REFUSE, CLOSE = "cut", "corrupt", "delay", "refuse", "close"
+REFUSAL = (b"HTTP/1.1 %d Faulty\r\nContent-Length: 0\r\n"
+           b"Connection: close\r\n\r\n")
+
+
+class Request:
+    """One request as it went through: bytes with their headers."""
+
+    def __init__(self, method, target):
+        self.method, self.target = method, target
+        self.up = self.down = 0
+        self.status = 0
+
+    def __repr__(self):
+        return "%s %s: %d, %d up, %d down" % (
+            self.method, self.target, self.status, self.up, self.down)
+
+
+class Fault:
+    """What happens to the requests that match, so many times.
+
+    CUT: the answer ends after `at' bytes of its body.  CORRUPT: one bit of byte
+    `at' of the body is turned.  DELAY: `at' seconds pass before.  REFUSE: the
+    answer is status `at'.  CLOSE: the connection ends without an answer.
+    """
+
+    def __init__(self, kind, pattern, at, times):
+        self.kind, self.pattern, self.at = kind, re.compile(pattern), at
+        self.left, self.done = times, 0
+
+
+class Proxy:
+    def __init__(self, upstream, host="127.0.0.2", port=0):
+        self.upstream = upstream
+        self.requests, self.faults = [], []
+        self.lock = threading.Lock()
+        self.open = set()
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((host, port))
+        self.socket.listen(128)
+        self.host, self.port = self.socket.getsockname()
+        self.down = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self):
+        return "http://%s:%d" % (self.host, self.port)
+
+    # ---- what a test does with it ----
+
+    def fault(self, kind, pattern=".", at=0, times=1):
+        """pattern: a regular expression for "METHOD target"."""
+        f = Fault(kind, pattern, at, times)
+        with self.lock:
+            self.faults.append(f)
+        return f
+
+    def set_down(self, down=True):
+        """Down: open connections end, and new ones at once."""
+        self.down = down
+        if down:
+            with self.lock:
+                for s in list(self.open):
+                    _shut(s)
+
+    def reset(self):
+        """Forgets what was counted, and all faults."""
+        with self.lock:
+            self.requests.clear()
+            self.faults.clear()
+
+    def count(self, pattern="."):
+        """How many requests matched."""
+        return len(self.matching(pattern))
+
+    def matching(self, pattern="."):
+        with self.lock:
+            return [r for r in self.requests
+                    if re.search(pattern, "%s %s" % (r.method, r.target))]
+
+    def bytes(self, pattern="."):
+        """Bytes both ways."""
+        return sum(r.up + r.down for r in self.matching(pattern))
+
+    # ---- the machinery ----
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            if self.down:
+                client.close()
+                continue
+            threading.Thread(target=self._serve, args=(client,),
+                             daemon=True).start()
+
+    def _serve(self, client):
+        server = None
+        try:
+            server = socket.create_connection(self.upstream, 30)
+            server.settimeout(None)
+            for s in (client, server):
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self.lock:
+                self.open |= {client, server}
+            conn = _Connection(self, client, server)
+            back = threading.Thread(target=conn.answers, daemon=True)
+            back.start()
+            conn.questions()
+            back.join()
+        except OSError:
+            pass
+        finally:
+            with self.lock:
+                self.open -= {client, server}
+            for s in (client, server):
+                if s is not None:
+                    s.close()
+
+    def _began(self, method, target):
+        request = Request(method, target)
+        line = "%s %s" % (method, target)
+        with self.lock:
+            self.requests.append(request)
+            for f in self.faults:
+                if f.left > 0 and f.pattern.search(line):
+                    f.left -= 1
+                    f.done += 1
+                    return request, f
+        return request, None
+
+
+def _shut(s):
+    try:
+        s.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+class _Connection:
+    def __init__(self, proxy, client, server):
+        self.proxy, self.client, self.server = proxy, client, server
+        self.current = self.fault = None
+        self.head = True     # the answer's head is not over yet
+        self.head_bytes = b""
+        self.body_at = 0     # bytes of the answer's body so far
+
+    def questions(self):
+        """Follows the requests by Content-Length or chunks."""
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                more = self._read(self.client)
+                if not more:
+                    return _shut(self.server)
+                data += more
+            head, _, data = data.partition(b"\r\n\r\n")
+            head += b"\r\n\r\n"
+            method, target = head.decode("latin-1").split(" ")[:2]
+            self.current, self.fault = self.proxy._began(method, target)
+            self.head, self.head_bytes, self.body_at = True, b"", 0
+            if self._before():
+                return
+            self._send_up(head)
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head):
+                data = self._pass_chunks(data)
+            else:
+                data = self._pass_bytes(data, int(length[1]) if length else 0)
+            if data is None:
+                return _shut(self.server)
+
+    def _before(self):
+        """A fault before the request goes on; 1: it does not."""
+        f = self.fault
+        if f is None:
+            return False
+        if f.kind == DELAY:
+            time.sleep(f.at)
+        elif f.kind == REFUSE:
+            self.client.sendall(REFUSAL % f.at)
+        if f.kind in (REFUSE, CLOSE):
+            _shut(self.client)
+            _shut(self.server)
+            return True
+        return False
+
+    def _send_up(self, data):
+        self.current.up += len(data)
+        self.server.sendall(data)
+
+    def _pass_bytes(self, data, left):
+        while left > 0:
+            if not data:
+                data = self._read(self.client)
+                if not data:
+                    return None
+            now, data = data[:left], data[left:]
+            self._send_up(now)
+            left -= len(now)
+        return data
+
+    def _pass_chunks(self, data):
+        while True:
+            while b"\r\n" not in data:
+                more = self._read(self.client)
+                if not more:
+                    return None
+                data += more
+            size = int(data.partition(b"\r\n")[0].split(b";")[0], 16)
+            line = data.index(b"\r\n") + 2
+            data = self._pass_bytes(data, line + size + 2)
+            if data is None or size == 0:
+                return data
+
+    def answers(self):
+        while True:
+            data = self._read(self.server)
+            if not data:
+                return _shut(self.client)
+            if self.current is not None:
+                self.current.down += len(data)
+                if self.fault is not None or self.current.status == 0:
+                    data, over = self._spoil(data)
+                else:
+                    over = False
+            else:
+                over = False
+            try:
+                self.client.sendall(data)
+            except OSError:
+                over = True
+            if over:
+                _shut(self.client)
+                return _shut(self.server)
+
+    def _spoil(self, data):
+        """(what goes on, whether that was all)"""
+        out = b""
+        if self.head:
+            self.head_bytes += data
+            out, sep, body = self.head_bytes.partition(b"\r\n\r\n")
+            if not sep:
+                return b"", False
+            status = int(out.split(b" ")[1])
+            out += sep
+            if status == 100:
+                self.head_bytes = b""
+                return self._after_continue(out, body)
+            self.current.status = status
+            self.head, data = False, body
+        f = self.fault
+        if f is not None and f.kind == CUT and (
+                self.body_at + len(data) > f.at):
+            return out + data[:max(0, f.at - self.body_at)], True
+        if f is not None and f.kind == CORRUPT and (
+                self.body_at <= f.at < self.body_at + len(data)):
+            i = f.at - self.body_at
+            data = data[:i] + bytes([data[i] ^ 1]) + data[i + 1:]
+        self.body_at += len(data)
+        return out + data, False
+
+    def _after_continue(self, out, rest):
+        if not rest:
+            return out, False
+        more, over = self._spoil(rest)
+        return out + more, over
+
+    @staticmethod
+    def _read(s):
+        try:
+            return s.recv(256 * 1024)
+        except OSError:
+            return b""

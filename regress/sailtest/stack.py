@@ -1,0 +1,359 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A server and daemons of a test's own, with mounts below its directory.
+
+    s = Stack(t)
+    a, b = s.mount("vol", "a", create=True), s.mount("vol", "b")
+    ... s.commit(a) ... s.reload(b)
+"""
+
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+
+from sailtest import Failure, proxy, server
+
+USERS_FROM = 61100
+
+
+def real_uid_of(pid):
+    with open("/proc/%d/status" % pid, encoding="ascii",
+              errors="replace") as f:
+        for line in f:
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+    return None
+
+
+def children(ppid):
+    """[(pid, command name)] of the living children of a process."""
+    found = []
+    for pid in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/stat" % pid, encoding="utf-8",
+                      errors="replace") as f:
+                text = f.read()
+        except (OSError, ValueError):
+            continue
+        name, rest = text[text.index("(") + 1:].rsplit(")", 1)
+        rest = rest.split()
+        if int(rest[1]) == ppid and rest[0] != "Z":
+            found.append((int(pid), name))
+    return sorted(found)
+
+
+class FixedServer(server.Server):
+    """A sailapid whose ports stay when it starts again."""
+
+    def __init__(self, t, extra="", **kwargs):
+        self.ports = t.free_port(), t.free_port()
+        super().__init__(t, extra, **kwargs)
+
+    def configure(self, extra):
+        conf = super().configure(extra)
+        with open(conf, encoding="utf-8") as f:
+            text = f.read()
+        for port in self.ports:
+            text = text.replace(" port 0 ", " port %d " % port, 1)
+        return self.t.write("%s/sailapid.conf" % self.name, text)
+
+
+class Daemon:
+    """One sailvold: its own folders, socket, users and mounts."""
+
+    def __init__(self, stack, name, key=None, extra="", api=None, number=0,
+                 start=True):
+        self.stack, self.t, self.name = stack, stack.t, name
+        self.dir = self.t.path(name)
+        os.mkdir(self.dir, 0o711)
+        self.key = key or stack.server.key
+        self.api = api or stack.url
+        self.number = number
+        self.process = None
+        self.program = os.path.join(self.t.repo, "sailvold", "sailvold")
+        self.socket = os.path.join(self.dir, "sock")
+        self.conf = self.configure(extra)
+        if start:
+            self.start()
+
+    def configure(self, extra=""):
+        self.t.write("%s/key" % self.name, self.key + "\n", 0o600)
+        return self.t.write("%s/sailvold.conf" % self.name, """
+api "%(api)s" {
+	key file "%(d)s/key"
+}
+state "%(d)s/state"
+cache "%(d)s/cache" size 2G keep free 1M
+control "%(d)s/sock"
+users from %(u)d
+log debug
+%(x)s
+""" % {"api": self.api, "d": self.dir, "u": USERS_FROM + 10 * self.number,
+            "x": extra})
+
+    @property
+    def log_name(self):
+        return self.name + ".log"
+
+    def start(self, wait=True):
+        self.process = self.t.spawn(
+            [self.program, "-d", "-f", self.conf], self.log_name)
+        if wait:
+            self.t.wait_for(self.up, "%s answers" % self.name)
+
+    def up(self):
+        if self.process.poll() is not None:
+            self.t.fail("%s ended with status %d" % (
+                self.name, self.process.returncode))
+        if not os.path.exists(self.socket):
+            return False
+        return self.ctl("-j", "status", ok=None).returncode == 0
+
+    def stop(self):
+        self.t.equal(0, self.t.stop(self.process),
+                     "exit status of %s" % self.name)
+
+    def log(self):
+        with open(self.t.path(self.log_name), encoding="utf-8",
+                  errors="backslashreplace") as f:
+            return f.read()
+
+    def hup(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    # ---- processes ----
+
+    def roles(self, role=None):
+        """[(pid, role)] of the running roles."""
+        return [(pid, name) for pid, name in children(self.process.pid)
+                if role is None or name == role]
+
+    def pids(self, role):
+        return [pid for pid, _ in self.roles(role)]
+
+    def kill(self, role, sig=signal.SIGKILL):
+        self.t.expect_deaths = True
+        for pid in self.pids(role):
+            os.kill(pid, sig)
+
+    def kill_all(self):
+        """kill -9 of the parent and all roles."""
+        self.t.expect_deaths = True
+        pids = [self.process.pid] + [pid for pid, _ in self.roles()]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        self.t.wait_for(lambda: not [p for p in pids[1:] if _alive(p)],
+                        "the killed processes to go")
+
+    # ---- commands ----
+
+    def ctl(self, *args, ok=True, timeout=120):
+        return self.stack.ctl("-s", self.socket, *args, ok=ok,
+                              timeout=timeout)
+
+    def ctl_json(self, *args, ok=True, timeout=120):
+        return json.loads(self.ctl("-j", *args, ok=ok, timeout=timeout).stdout)
+
+    def mount(self, volume, where, create=False, args=(), ok=True):
+        """Mounts at t.dir/mnt/where; the path."""
+        path = self.stack.point(where)
+        words = (["--create"] if create else []) + list(args)
+        done = self.ctl("mount", *words, volume, path, ok=ok)
+        return path if ok is True else done
+
+    def umount(self, path, *args, ok=True):
+        return self.ctl("umount", *args, path, ok=ok)
+
+
+def _alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8",
+                  errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Stack:
+    """proxied: daemons reach the API and the store through self.api and
+    self.store, which count."""
+
+    def __init__(self, t, daemons=1, proxied=False, server_extra="",
+                 extra=""):
+        require_fuse(t)
+        self.t = t
+        self.program = os.path.join(t.repo, "sailvolctl", "sailvolctl")
+        self.server = FixedServer(t, server_extra)
+        self.api = self.store = None
+        self.url = self.server.url
+        if proxied:
+            # A signed URL has the host of the API's request and the store's
+            # port: both are at another loopback address.
+            self.api = proxy.Proxy(("127.0.0.1", self.server.port))
+            self.store = proxy.Proxy(
+                ("127.0.0.1", self.server.store_port), self.api.host,
+                self.server.store_port)
+            self.url = self.api.url
+        self.daemons = []
+        for _ in range(daemons):
+            self.add_daemon(extra=extra)
+
+    def add_daemon(self, **kwargs):
+        n = len(self.daemons)
+        self.daemons.append(Daemon(self, "sailvold%d" % n, number=n, **kwargs))
+        return self.daemons[-1]
+
+    @property
+    def daemon(self):
+        return self.daemons[0]
+
+    def new_key(self, role="write", org=None):
+        if org is not None:
+            return self.t.run([self.server.program, "-f", self.server.conf,
+                               "init", org]).stdout.strip()
+        status, answer = self.server.call("POST", "/v1/keys", {"role": role})
+        self.t.equal(201, status, "a new key")
+        return answer["key"]
+
+    def point(self, where):
+        path = self.t.path("mnt", where)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    # ---- commands ----
+
+    def ctl(self, *args, ok=True, timeout=120):
+        return self.t.run([self.program] + list(args), ok=ok, timeout=timeout)
+
+    def mount(self, volume, where, create=False, args=(), ok=True):
+        return self.daemon.mount(volume, where, create, args, ok)
+
+    def commit(self, path, *args, timeout=120):
+        """The id of the commit."""
+        ident = self.ctl("commit", *args, path, timeout=timeout).stdout
+        self._check_id(ident)
+        return ident.strip()
+
+    def reload(self, path, *args, timeout=120):
+        ident = self.ctl("reload", *args, path, timeout=timeout).stdout
+        self._check_id(ident)
+        return ident.strip()
+
+    def _check_id(self, text):
+        if len(text) != 65 or not set(text[:64]) <= set("0123456789abcdef"):
+            raise Failure("not the id of a commit, alone: %r" % text)
+
+    def commit_json(self, path, *args, ok=True, timeout=120):
+        return json.loads(self.ctl("-j", "commit", *args, path, ok=ok,
+                                   timeout=timeout).stdout)
+
+    def reload_json(self, path, *args, ok=True, timeout=120):
+        return json.loads(self.ctl("-j", "reload", *args, path, ok=ok,
+                                   timeout=timeout).stdout)
+
+    def share(self, a, *others):
+        """Commits a, and reloads the others."""
+        ident = self.commit(a)
+        for b in others:
+            self.t.equal(ident, self.reload(b), "commit after a reload")
+        return ident
+
+    # ---- the store ----
+
+    def objects(self):
+        """{name: bytes} of the objects in the store."""
+        found = {}
+        top = os.path.join(self.server.dir, "objects")
+        for where, _, files in os.walk(top):
+            for name in files:
+                path = os.path.join(where, name)
+                rel = os.path.relpath(path, top)
+                if len(name) == 64:
+                    found[rel] = os.stat(path).st_size
+        return found
+
+    def object_path(self, sha):
+        """The file that holds the object with that SHA-256."""
+        for rel in self.objects():
+            if rel.endswith(sha):
+                return os.path.join(self.server.dir, "objects", rel)
+        raise Failure("no object %s in the store" % sha)
+
+
+def require_fuse(t):
+    if os.geteuid() != 0:
+        t.skip("mounts need root")
+    if not os.path.exists(os.path.join(t.repo, "sailvold", "sailvold.c")):
+        t.skip("this tree has no sailvold")
+    if not os.path.exists("/dev/fuse"):
+        t.skip("no /dev/fuse: the kernel has no FUSE, or modprobe fuse")
+
+
+# ---- looking at trees --------------------------------------------------------
+
+def sha256(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        for block in iter(lambda: f.read(1 << 20), b""):
+            h.update(block)
+    return h.hexdigest()
+
+
+def look(top, content=True, fields=("mode", "uid", "gid", "mtime", "ino")):
+    """{path below top: what is there}; bytes, nothing followed."""
+    top = os.fsencode(top)
+    out = {}
+
+    def one(path, rel):
+        st = os.lstat(path)
+        item = {"type": stat.S_IFMT(st.st_mode)}
+        if "mode" in fields:
+            item["mode"] = stat.S_IMODE(st.st_mode)
+        for name in ("uid", "gid", "ino"):
+            if name in fields:
+                item[name] = getattr(st, "st_" + name)
+        # The mtime of a directory is that of its mount.
+        if "mtime" in fields and not stat.S_ISDIR(st.st_mode):
+            item["mtime"] = st.st_mtime_ns
+        if "ctime" in fields and not stat.S_ISDIR(st.st_mode):
+            item["ctime"] = st.st_ctime_ns
+        if stat.S_ISLNK(st.st_mode):
+            item["target"] = os.readlink(path)
+        elif stat.S_ISREG(st.st_mode):
+            item["size"] = st.st_size
+            if content:
+                item["sha256"] = sha256(path)
+        out[rel] = item
+
+    for where, dirs, files in os.walk(top):
+        rel = os.path.relpath(where, top)
+        for name in dirs + files:
+            one(os.path.join(where, name), os.path.join(rel, name))
+    return out
+
+
+def same(t, want, got, what):
+    """Two look()s are the same; the first differences are shown."""
+    if want == got:
+        return
+    lines = []
+    for path in sorted(set(want) | set(got)):
+        if want.get(path) != got.get(path):
+            lines.append("%r: expected %r, actual %r" % (
+                path, want.get(path), got.get(path)))
+    t.fail("%s: %d differences\n%s" % (what, len(lines),
+                                       "\n".join(lines[:20])))
+
+
+def as_user(uid, argv, **kwargs):
+    """Runs a command as that uid and gid; subprocess.run()'s result."""
+    return subprocess.run(
+        ["setpriv", "--reuid=%d" % uid, "--regid=%d" % uid, "--clear-groups"]
+        + [str(a) for a in argv], check=False, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
