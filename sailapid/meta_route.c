@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/log.h"
 #include "sailapid/hex.h"
@@ -168,7 +169,7 @@ route_auth(struct req *req)
 	struct hash hash;
 	int r;
 
-	if (strncmp(req->authorization, scheme, sizeof(scheme) - 1) != 0 ||
+	if (strncasecmp(req->authorization, scheme, sizeof(scheme) - 1) != 0 ||
 	    strlen(secret) != DB_SECRET_LEN || strncmp(secret, "sk_", 3) != 0)
 		goto bad;
 	hash_bytes(&hash, secret, DB_SECRET_LEN);
