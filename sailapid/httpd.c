@@ -24,9 +24,27 @@ struct httpd {
 	struct MHD_Daemon *mhd;
 	struct httpd_conf conf;
 	struct event readable, timer;
+	unsigned int connections; /* after the last run */
 	LIST_ENTRY(httpd) entry;
 };
 static LIST_HEAD(, httpd) all = LIST_HEAD_INITIALIZER(all);
+
+/*
+ * At its limit of connections it stops listening, and looks whether it can
+ * listen again only at the beginning of a run: there must be one more.
+ */
+static int
+fewer(struct httpd *h)
+{
+	const union MHD_DaemonInfo *info;
+	unsigned int before = h->connections;
+
+	info = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+	if (info == NULL)
+		return 0;
+	h->connections = info->num_connections;
+	return h->connections < before;
+}
 
 static void
 run(struct httpd *h)
@@ -42,6 +60,10 @@ run(struct httpd *h)
 	for (i = 0; i < RUNS_A_TURN; i++) {
 		if (MHD_run(h->mhd) == MHD_NO)
 			fatalx("libmicrohttpd cannot go on");
+		if (fewer(h)) {
+			ms = 0;
+			continue;
+		}
 		if (MHD_get_timeout(h->mhd, &ms) == MHD_NO) {
 			evtimer_del(&h->timer);
 			return;

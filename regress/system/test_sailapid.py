@@ -213,3 +213,35 @@ def test_signed_upload(t):
 
     t.equal("AccessDenied", t.wait_for(late, "the URL expires").code, "expired")
     t.equal(3, len(srv.s3.list()[0]), "objects")
+
+
+def test_limits(t):
+    """More connections than configured wait; silent ones are closed."""
+    srv = server.Server(t, "limits { connections 6 per peer 6, idle 1s }")
+    held = [s3.socket.create_connection(("127.0.0.1", srv.port), 30)
+            for _ in range(20)]
+    for sock in held[:10]:
+        sock.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n")
+    t.wait_for(srv.up, "an answer when the silent ones are closed")
+    for sock in held:
+        sock.settimeout(30)
+        t.equal(b"", sock.recv(100), "a silent connection is closed")
+        sock.close()
+    t.equal(5, len(srv.roles()), "all roles still run")
+
+
+def test_background(t):
+    """Without -d it goes into the background when nothing can fail any more."""
+    srv = server.Server(t)
+    srv.stop()
+    pid_file = os.path.join(srv.dir, "pid")
+    srv.configure('pid file "%s"' % pid_file)
+    t.run([srv.program, "-f", srv.conf], timeout=20)
+    pid = int(t.wait_for(lambda: srv.read("pid"), "pid file"))
+    # A second one cannot take its address, and says so while it is heard.
+    conf = t.write("second.conf", t.run(["cat", srv.conf]).stdout.replace(
+        "port 0 port file", "port %d port file" % srv.port, 1))
+    r = t.run([srv.program, "-f", conf], ok=1)
+    t.true("Address already in use" in r.stderr, r.stderr)
+    os.kill(pid, signal.SIGTERM)
+    t.wait_for(lambda: srv.read("pid") == "", "it ends")
