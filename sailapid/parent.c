@@ -317,12 +317,14 @@ apply(struct config *c, struct listener *api, struct listener *store)
 	struct config *old = conf;
 	struct proc *p;
 	int limits, sockets;
+	size_t i;
 
 	limits = c->max_connections != old->max_connections ||
 	    c->per_peer != old->per_peer || c->idle_s != old->idle_s ||
 	    c->max_body != old->max_body;
-	sockets = c->napi != old->napi ||
-	    memcmp(api, api_sockets, c->napi * sizeof(*api)) != 0;
+	sockets = c->napi != old->napi;
+	for (i = 0; i < c->napi && !sockets; i++)
+		sockets = api[i].fd != api_sockets[i].fd;
 	conf = c;
 	close_not_in(api_sockets, old->napi, api, c->napi);
 	memcpy(api_sockets, api, c->napi * sizeof(*api));
