@@ -5,6 +5,7 @@
  * while sign or fetch is away.
  */
 #include "meta_harness.h"
+#include "sailapid/db_sql.h"
 
 static const char target_fmt[] = "/v1/volumes/data/sessions/%.32s/commit";
 
@@ -486,6 +487,65 @@ test_log(void **state)
 	expect(API_GET, target, h.read, NULL, 404, "commit_not_found");
 }
 
+/* A full disk: 503, nothing is half done, and it works when there is room. */
+static void
+test_full_disk(void **state)
+{
+	enum { N = 3000 };
+	static char name[N][32], content[N][8];
+	static struct change c[N];
+	static struct got g[4];
+	struct hash base, now;
+	char session[33], target[256], text[64];
+	struct wbuf w;
+	int i, pages;
+
+	(void)state;
+	for (i = 0; i < N; i++) {
+		snprintf(name[i], sizeof(name[i]), "d%03d/%0*d", i / 100, 20,
+		    i);
+		snprintf(content[i], sizeof(content[i]), "%d", i % 7);
+		c[i].path = name[i];
+		c[i].content = content[i];
+	}
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	send_chunks("data", session, c, N, 1);
+	send_chunks("data", session, c, N, 0);
+	for (pages = 1; pages < 4000; pages = pages * 3 / 2 + 1) {
+		snprintf(text, sizeof(text), "PRAGMA max_page_count=%d", pages);
+		assert_int_equal(sqlite3_exec(h.db->h, text, NULL, NULL, NULL),
+		    SQLITE_OK);
+		snprintf(target, sizeof(target), target_fmt, session);
+		make_delta(&w, &base, c, N);
+		submit(&g[0], API_GET, "/v1/whoami", h.read, NULL, 0);
+		submit(&g[1], API_POST, target, h.write, w.data, w.len);
+		submit(&g[2], API_POST, "/v1/volumes", h.write,
+		    "{\"name\":\"x\",\"mint_if_missing\":true}", 35);
+		wbuf_free(&w);
+		while (pump())
+			;
+		assert_true(g[0].done && g[1].done && g[2].done);
+		assert_true(g[2].status == 201 || g[2].status == 200 ||
+		    g[2].status == 503);
+		got_clear(&g[0]);
+		got_clear(&g[2]);
+		i = g[1].status;
+		got_clear(&g[1]);
+		if (i == 200)
+			break;
+		assert_int_equal(i, 503);
+		head_of("data", &now);
+		assert_int_equal(hash_cmp(&base, &now), 0);
+	}
+	assert_int_equal(i, 200);
+	assert_true(pages > 20);
+	call(&g[0], API_GET, "/v1/volumes/data", h.read, NULL, 0);
+	assert_int_equal(number_of(&g[0], "files"), N);
+	got_clear(&g[0]);
+}
+
 int
 main(void)
 {
@@ -493,7 +553,7 @@ main(void)
 		T(test_restart), T(test_nothing), T(test_missing),
 		T(test_claims), T(test_refused), T(test_concurrent),
 		T(test_twice_at_once), T(test_peers), T(test_sizes),
-		T(test_log) };
+		T(test_log), T(test_full_disk) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
