@@ -1,0 +1,159 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * frontend: what the operations of a mount share: what the mount is, questions
+ * to manifest and cache, node ids and the things that they stand for.  In fuse.
+ */
+#ifndef SAILVOLD_FRONTEND_H
+#define SAILVOLD_FRONTEND_H
+
+#include <sys/stat.h>
+
+#include "sailvold/handle.h"
+#include "sailvold/inode.h"
+#include "sailvold/request.h"
+#include "sailvold/view.h"
+
+/* ---- the mount (fuse.c) */
+int frontend_readonly(void);
+/* What START said; strings. */
+const struct start *frontend_start(void);
+uint64_t frontend_applied(void);
+struct chan *frontend_manifest(void); /* NULL until it said START */
+struct chan *frontend_cache(void);
+extern const struct fuse_lowlevel_ops frontend_ops;
+
+/* ---- questions to manifest (query.c); each returns E_WAIT or an errno */
+int query_load(struct vn *dir, const void *first, size_t len);
+int query_object(uint64_t ovl);
+/* The thing that is in a commit at a path, for a detached slot. */
+int query_detached(uint32_t slot);
+/* Chunk list of a file, a tree: into fetch. */
+uint32_t query_chunks(struct vn *);
+void query_resend(void); /* manifest is there again */
+/* Answers of before a reload are of no use: all is asked anew. */
+void query_forget_all(void);
+/* Changes up to here are in every answer that is still to come. */
+uint64_t query_safe(void);
+/* A name of a directory: 0 and the thing (NULL: not there), or E_WAIT... */
+int query_name(struct vn *dir, const char *name, size_t len, struct vn **);
+int query_rules_load(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int query_rules_object(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int query_rules_chunks(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+
+/* ---- nodes (node.c) */
+/* The thing of a node id: 0, E_WAIT, ESTALE... */
+int node_get(fuse_ino_t, struct vn **);
+int node_get_slot(uint32_t idx, struct vn **);
+/* The same, and ENOTDIR when it is not one. */
+int node_dir(fuse_ino_t, struct vn **);
+/* The slot of a thing, made when there is none; 0 and errno. */
+uint32_t node_slot(struct vn *);
+void node_stat(struct vn *, struct stat *);
+/* Answers a look-up of the thing; the kernel has it one time more then. */
+void node_reply(fuse_req_t, struct vn *);
+int node_entry(struct vn *, struct fuse_entry_param *);
+void node_forget(fuse_ino_t, uint64_t n);
+void node_unref(struct vn *); /* an entry that the kernel did not take */
+/* Its last name went: it lives on for who has it open. */
+void node_lost_name(struct vn *);
+void node_drop_if_unused(struct vn *);
+/* size and times of a file whose overlay file is being written. */
+void node_refresh(struct vn *);
+
+/* ---- content (content.c) */
+/* A descriptor to read from: 0 and vn->fd; E_WAIT... */
+int content_fd(struct vn *);
+/* Makes the content the overlay file; empty: nothing of it is kept. */
+int content_local(struct vn *, int empty);
+void content_resend(void); /* cache is there again */
+void content_chunks(struct vn *, int error, int fd);
+int content_rules_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int content_rules_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+/* For a reload: hands an overlay file to the cache. */
+int content_put(struct vn *, uint32_t id, const struct cache_get *);
+void content_abandoned(struct waitq *);
+
+/* ---- writers (writer.c) */
+/* Somebody may write from now on: RECORD_DIRTY; 0 or an errno. */
+int writer_begin(struct vn *);
+/* The last one went: RECORD_SETTLE. */
+void writer_end(struct vn *);
+int writer_settle(struct vn *);
+void writer_settle_all(void);
+int writer_kill_priv(struct vn *);
+
+/* ---- .sailvol (fuse_ctl.c) */
+int door_lookup(fuse_req_t, const char *name, fuse_ino_t parent); /* 1: done */
+int door_is(fuse_ino_t);
+int door_getattr(fuse_req_t, fuse_ino_t);
+int door_name(const char *name); /* reserved */
+void door_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void door_read(fuse_req_t, struct handle *, size_t, off_t);
+void door_write(fuse_req_t, struct handle *, const char *, size_t, off_t);
+void door_release(struct handle *);
+void door_resend(void);
+void door_takeover(void);
+int door_line(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+
+/* ---- answers from the journal (resent.c): 1: answered */
+int resent_answer(fuse_req_t);
+
+/* ---- operations by family */
+void op_lookup(fuse_req_t, fuse_ino_t, const char *);
+void op_forget(fuse_req_t, fuse_ino_t, uint64_t);
+void op_forget_multi(fuse_req_t, size_t, struct fuse_forget_data *);
+void op_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_setattr(fuse_req_t, fuse_ino_t, struct stat *, int,
+    struct fuse_file_info *);
+void op_readlink(fuse_req_t, fuse_ino_t);
+void op_mknod(fuse_req_t, fuse_ino_t, const char *, mode_t, dev_t);
+void op_mkdir(fuse_req_t, fuse_ino_t, const char *, mode_t);
+void op_symlink(fuse_req_t, const char *, fuse_ino_t, const char *);
+void op_unlink(fuse_req_t, fuse_ino_t, const char *);
+void op_rmdir(fuse_req_t, fuse_ino_t, const char *);
+void op_rename(fuse_req_t, fuse_ino_t, const char *, fuse_ino_t, const char *,
+    unsigned int);
+void op_link(fuse_req_t, fuse_ino_t, fuse_ino_t, const char *);
+void op_create(fuse_req_t, fuse_ino_t, const char *, mode_t,
+    struct fuse_file_info *);
+void op_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
+void op_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t,
+    struct fuse_file_info *);
+void op_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_fsync(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+void op_fallocate(fuse_req_t, fuse_ino_t, int, off_t, off_t,
+    struct fuse_file_info *);
+void op_copy_file_range(fuse_req_t, fuse_ino_t, off_t, struct fuse_file_info *,
+    fuse_ino_t, off_t, struct fuse_file_info *, size_t, int);
+void op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
+void op_statfs(fuse_req_t, fuse_ino_t);
+void op_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t,
+    struct fuse_file_info *);
+void op_readdirplus(fuse_req_t, fuse_ino_t, size_t, off_t,
+    struct fuse_file_info *);
+void op_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_fsyncdir(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+void op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *, size_t,
+    int);
+void op_getxattr(fuse_req_t, fuse_ino_t, const char *, size_t);
+void op_listxattr(fuse_req_t, fuse_ino_t, size_t);
+void op_removexattr(fuse_req_t, fuse_ino_t, const char *);
+/* Opens a file and fills fi; 0 and the handle in fi->fh. */
+int file_open_handle(struct vn *, uint32_t flags, struct fuse_file_info *);
+
+/* ---- reload and commit (switch.c) */
+int switch_sync(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_open(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_unlink(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_reload(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_switch(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_cache_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+void switch_put_done(uint32_t id, int error);
+void switch_cache_gone(void);
+/* A new base, epoch and root. */
+int frontend_set_start(const struct start *);
+
+#endif

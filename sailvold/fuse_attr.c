@@ -1,0 +1,218 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * fuse_attr: operations on attributes, and what a symlink points to.  In fuse.
+ */
+#include <sys/stat.h>
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sailvold/change.h"
+#include "sailvold/frontend.h"
+#include "sailvold/journal.h"
+#include "sailvold/overlay.h"
+
+static void
+reply_attr(fuse_req_t req, struct vn *vn)
+{
+	struct stat st;
+
+	node_stat(vn, &st);
+	fuse_reply_attr(req, &st, FOREVER);
+}
+
+void
+op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct vn *vn;
+	int error;
+
+	(void)fi;
+	if (door_is(ino)) {
+		if ((error = door_getattr(req, ino)) != 0)
+			request_fail(req, error);
+		return;
+	}
+	if ((error = node_get(ino, &vn)) != 0)
+		request_fail(req, error);
+	else
+		reply_attr(req, vn);
+}
+
+void
+op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct vn *vn;
+	int error;
+
+	if ((error = node_get(ino, &vn)) == 0 && vn->type != ENTRY_SYMLINK)
+		error = EINVAL;
+	if (error != 0)
+		request_fail(req, error);
+	else
+		fuse_reply_readlink(req, vn->target);
+}
+
+/* ---- setattr ------------------------------------------------------------------ */
+
+static int
+kill_priv_wanted(void)
+{
+	const struct fuse_setattr_in *in = request_body(sizeof(*in));
+
+	return in != NULL && (in->valid & FATTR_KILL_SUIDGID);
+}
+
+static uint16_t
+without_priv(uint16_t mode)
+{
+	mode &= ~S_ISUID;
+	if (mode & S_IXGRP)
+		mode &= ~S_ISGID;
+	return mode;
+}
+
+static int
+set_size(struct vn *vn, off_t size)
+{
+	int error, fd;
+
+	if (vn->type != ENTRY_FILE)
+		return vn->type == ENTRY_DIR ? EISDIR : EINVAL;
+	if (size < 0 || (uint64_t)size > SAIL_SIZE_MAX)
+		return EFBIG;
+	if ((error = content_local(vn, size == 0)) != 0 ||
+	    (error = writer_begin(vn)) != 0)
+		return error;
+	if ((fd = overlay_fd(vn)) == -1 || ftruncate(fd, size) == -1)
+		error = errno;
+	writer_end(vn);
+	return error;
+}
+
+/* What is asked for, as a record; its flags are 0 when nothing is. */
+static void
+wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
+    int size_too)
+{
+	r->type = RECORD_ATTR;
+	r->entry.mode = vn->mode;
+	r->entry.uid = vn->uid;
+	r->entry.gid = vn->gid;
+	r->entry.mtime = vn->mtime;
+	if (set & FUSE_SET_ATTR_MODE) {
+		r->flags |= RECORD_ATTR_MODE;
+		r->entry.mode = st->st_mode & 07777;
+	}
+	if (set & FUSE_SET_ATTR_UID) {
+		r->flags |= RECORD_ATTR_UID;
+		r->entry.uid = st->st_uid;
+	}
+	if (set & FUSE_SET_ATTR_GID) {
+		r->flags |= RECORD_ATTR_GID;
+		r->entry.gid = st->st_gid;
+	}
+	if (set & FUSE_SET_ATTR_MTIME) {
+		r->flags |= RECORD_ATTR_MTIME;
+		r->entry.mtime.sec = st->st_mtim.tv_sec;
+		r->entry.mtime.nsec = (uint32_t)st->st_mtim.tv_nsec;
+	}
+	/* Both come with a truncate: then the file's own time is that. */
+	if ((set & FUSE_SET_ATTR_MTIME_NOW) && !size_too) {
+		r->flags |= RECORD_ATTR_MTIME;
+		r->entry.mtime = change_time();
+	}
+	if (kill_priv_wanted() && vn->type != ENTRY_DIR &&
+	    without_priv(r->entry.mode) != r->entry.mode) {
+		r->flags |= RECORD_ATTR_MODE;
+		r->entry.mode = without_priv(r->entry.mode);
+	}
+}
+
+static void
+take(struct vn *vn, const struct record *r)
+{
+	vn->mode = r->entry.mode;
+	vn->uid = r->entry.uid;
+	vn->gid = r->entry.gid;
+	vn->mtime = r->entry.mtime;
+	vn->ctime = r->entry.ctime;
+	vn->dirty = journal_end();
+}
+
+/* utimens(2) on a file whose times are those of its overlay file. */
+static int
+set_file_times(struct vn *vn, struct timens t)
+{
+	struct timespec ts[2] = { { 0, UTIME_OMIT }, { t.sec, (long)t.nsec } };
+	int fd;
+
+	if (!(vn->flags & VN_LOCAL) || !(vn->flags & VN_UNSETTLED))
+		return 0;
+	if ((fd = overlay_fd(vn)) == -1 || futimens(fd, ts) == -1)
+		return errno;
+	return 0;
+}
+
+static int
+set_attr(struct vn *vn, const struct stat *st, int set)
+{
+	int size_too = (set & FUSE_SET_ATTR_SIZE) != 0;
+	struct record r;
+	struct change c;
+	int error;
+
+	if (size_too && (error = set_size(vn, st->st_size)) != 0)
+		return error;
+	memset(&r, 0, sizeof(r));
+	wanted(&r, vn, st, set, size_too);
+	if (r.flags == 0)
+		return frontend_readonly() ? EROFS : 0;
+	r.flags |= RECORD_ATTR_CTIME;
+	r.entry.ctime = change_time();
+	if ((error = change_begin(&c)) != 0)
+		return error;
+	/* Clean and without a name: nobody will see it but who has it open. */
+	if (vn->ovl == 0 && (vn->flags & VN_GONE)) {
+		change_abort(&c);
+		take(vn, &r);
+		return 0;
+	}
+	r.ovl = change_object(&c, vn);
+	change_add(&c, &r);
+	if ((r.flags & RECORD_ATTR_MTIME) &&
+	    (error = set_file_times(vn, r.entry.mtime)) != 0) {
+		change_abort(&c);
+		return error;
+	}
+	if ((error = change_commit(&c)) != 0)
+		return error;
+	take(vn, &r);
+	return 0;
+}
+
+void
+op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
+    struct fuse_file_info *fi)
+{
+	struct vn *vn;
+	int error;
+
+	(void)fi;
+	if (door_is(ino)) {
+		/* O_TRUNC of a shell's redirection is no change of ctl. */
+		if (set &
+		    ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME |
+			FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME))
+			fuse_reply_err(req, EPERM);
+		else if ((error = door_getattr(req, ino)) != 0)
+			request_fail(req, error);
+		return;
+	}
+	if ((error = node_get(ino, &vn)) != 0 ||
+	    (error = set_attr(vn, st, set)) != 0)
+		request_fail(req, error);
+	else
+		reply_attr(req, vn);
+}

@@ -1,0 +1,511 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * fuse_ctl: .sailvol, the mount's own door: volume.json, and sessions of ctl
+ * (sailvol-ctl(5)): one line in, lines out until the last.  In fuse.
+ */
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "sailvold/change.h"
+#include "sailvold/frontend.h"
+#include "sailvold/journal.h"
+
+#define LINE_MAX_BYTES (64 * 1024)
+#define UNREAD_MAX (4 * 1024 * 1024) /* of lines that are not the last */
+#define SESSIONS_A_USER 64
+#define SESSIONS_MAX 1024
+
+struct session {
+	TAILQ_ENTRY(session) link;
+	uint64_t id;
+	uint32_t uid, gid;
+	char *line; /* what was written, with its new line */
+	size_t line_len;
+	uint64_t offset; /* of the journal, behind the line's record */
+	int sent, ended;
+	int adopted; /* of a process before this one: any offset is the next */
+	/* The last answer, then what was not read yet; base: offset of it. */
+	uint8_t *out;
+	size_t out_len, last_len;
+	uint64_t base;
+	struct waitq q;
+};
+static TAILQ_HEAD(session_list, session) sessions = TAILQ_HEAD_INITIALIZER(
+    sessions);
+
+/* ---- nodes --------------------------------------------------------------------- */
+
+int
+door_is(fuse_ino_t ino)
+{
+	return ino == INODE_DOOR || ino == INODE_CTL || ino == INODE_INFO;
+}
+
+static char *
+info_text(size_t *len)
+{
+	const struct start *st = frontend_start();
+	char base[HASH_HEX_LEN + 1], *text, *out;
+	json_t *o;
+
+	hash_hex(&st->base, base);
+	o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:b}", "volume_id",
+	    st->volume_id, "volume", st->volume, "org", st->org, "base", base,
+	    "base_number", (json_int_t)st->base_number, "version",
+	    (int)st->volume_version, "readonly", frontend_readonly());
+	text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+	json_decref(o);
+	if (text == NULL)
+		return NULL;
+	*len = strlen(text);
+	if ((out = realloc(text, *len + 2)) == NULL) {
+		free(text);
+		return NULL;
+	}
+	out[(*len)++] = '\n';
+	out[*len] = '\0';
+	return out;
+}
+
+static void
+door_stat(fuse_ino_t ino, struct stat *st)
+{
+	const struct vn *root = view_root();
+	char *text;
+	size_t len = 0;
+	mode_t w = root->mode & 0222;
+
+	memset(st, 0, sizeof(*st));
+	st->st_ino = ino;
+	st->st_nlink = 1;
+	st->st_uid = root->uid;
+	st->st_gid = root->gid;
+	st->st_blksize = 4096;
+	st->st_mtim.tv_sec = st->st_ctim.tv_sec = st->st_atim.tv_sec =
+	    root->ctime.sec;
+	if (ino == INODE_DOOR)
+		st->st_mode = S_IFDIR | 0555;
+	else if (ino == INODE_CTL)
+		st->st_mode = S_IFREG | w | w << 1;
+	else {
+		st->st_mode = S_IFREG | 0444;
+		if ((text = info_text(&len)) != NULL)
+			st->st_size = (off_t)len;
+		free(text);
+	}
+}
+
+int
+door_getattr(fuse_req_t req, fuse_ino_t ino)
+{
+	struct stat st;
+
+	door_stat(ino, &st);
+	fuse_reply_attr(req, &st, 0);
+	return 0;
+}
+
+int
+door_lookup(fuse_req_t req, const char *name, fuse_ino_t parent)
+{
+	struct fuse_entry_param e;
+	fuse_ino_t ino = 0;
+
+	if (parent == INODE_ROOT && strcmp(name, ".sailvol") == 0)
+		ino = INODE_DOOR;
+	else if (parent == INODE_ROOT && strcmp(name, ".sail_volume.json") == 0)
+		ino = INODE_INFO;
+	else if (parent == INODE_DOOR && strcmp(name, "ctl") == 0)
+		ino = INODE_CTL;
+	else if (parent == INODE_DOOR && strcmp(name, "volume.json") == 0)
+		ino = INODE_INFO;
+	else if (parent != INODE_DOOR && !name_is_reserved(name, strlen(name)))
+		return 0;
+	memset(&e, 0, sizeof(e));
+	e.ino = ino;
+	e.entry_timeout = FOREVER;
+	if (ino != 0)
+		door_stat(ino, &e.attr);
+	fuse_reply_entry(req, &e);
+	return 1;
+}
+
+/* ---- sessions -------------------------------------------------------------------- */
+
+static struct session *
+session_find(uint64_t id)
+{
+	struct session *s;
+
+	TAILQ_FOREACH (s, &sessions, link)
+		if (s->id == id)
+			return s;
+	return NULL;
+}
+
+static struct session *
+session_new(uint64_t id, uint32_t uid, uint32_t gid)
+{
+	struct session *s;
+
+	if ((s = calloc(1, sizeof(*s))) == NULL)
+		return NULL;
+	s->id = id;
+	s->uid = uid;
+	s->gid = gid;
+	waitq_init(&s->q);
+	TAILQ_INSERT_TAIL(&sessions, s, link);
+	return s;
+}
+
+static void
+session_free(struct session *s)
+{
+	TAILQ_REMOVE(&sessions, s, link);
+	waitq_wake(&s->q, EBADF);
+	free(s->line);
+	free(s->out);
+	free(s);
+}
+
+/* A new one fits: the oldest that asked nothing yet ends for it. */
+static int
+session_room(uint32_t uid)
+{
+	struct session *s, *idle = NULL;
+	int n = 0, of_user = 0;
+
+	TAILQ_FOREACH (s, &sessions, link) {
+		n++;
+		if (s->uid == uid)
+			of_user++;
+		if (idle == NULL && !s->sent && !s->ended &&
+		    (s->uid == uid || uid == 0))
+			idle = s;
+	}
+	if (of_user < SESSIONS_A_USER && n < SESSIONS_MAX)
+		return 1;
+	if (idle == NULL)
+		return 0;
+	idle->ended = 1;
+	idle->uid = UINT32_MAX;
+	return n < SESSIONS_MAX;
+}
+
+static void
+session_send(struct session *s)
+{
+	struct chan *c = frontend_manifest();
+	size_t len = s->line_len - 1;
+	struct ibuf *b;
+
+	if (c == NULL || !s->sent || s->ended)
+		return;
+	if ((b = ibuf_dynamic(64, PROC_MAX_BODY + LINE_MAX_BYTES)) == NULL)
+		return;
+	if (ibuf_add_n64(b, s->id) == -1 || ibuf_add_n32(b, s->uid) == -1 ||
+	    ibuf_add_n32(b, s->gid) == -1 || ibuf_add_n64(b, s->offset) == -1 ||
+	    ibuf_add_n32(b, len) == -1 ||
+	    (len > 0 && ibuf_add(b, s->line, len) == -1)) {
+		ibuf_free(b);
+		return;
+	}
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL, 0, -1, b) == -1 &&
+	    errno != EPIPE)
+		log_warn("session of ctl");
+}
+
+void
+door_resend(void)
+{
+	struct session *s;
+
+	TAILQ_FOREACH (s, &sessions, link)
+		session_send(s);
+}
+
+void
+door_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	uint8_t kind = ino == INODE_CTL ? HANDLE_CTL : HANDLE_INFO;
+	struct handle *h;
+	uint64_t id;
+	int error = EISDIR;
+
+	if (ino == INODE_DOOR)
+		goto fail;
+	error = EACCES;
+	if (ino == INODE_INFO && (fi->flags & O_ACCMODE) != O_RDONLY)
+		goto fail;
+	error = EUSERS;
+	if (ino == INODE_CTL && !session_room(ctx->uid))
+		goto fail;
+	fi->fh = handle_new(kind, (uint32_t)ino, (uint32_t)fi->flags,
+	    now.unique, ctx->uid);
+	error = ENFILE;
+	if (fi->fh == 0)
+		goto fail;
+	if (ino == INODE_CTL) {
+		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+			fatal("getrandom");
+		h = handle_get(fi->fh);
+		h->session = id >> 1 | 1;
+		if (session_new(h->session, ctx->uid, ctx->gid) == NULL) {
+			handle_free(fi->fh);
+			error = ENOMEM;
+			goto fail;
+		}
+	}
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	if (fuse_reply_open(req, fi) != 0) {
+		door_release(handle_get(fi->fh));
+		handle_free(fi->fh);
+	}
+	return;
+fail:
+	fuse_reply_err(req, error);
+}
+
+void
+door_release(struct handle *h)
+{
+	struct chan *c = frontend_manifest();
+	struct session *s;
+	struct ibuf *b;
+
+	if (h == NULL || h->kind != HANDLE_CTL ||
+	    (s = session_find(h->session)) == NULL)
+		return;
+	if (s->sent && !s->ended && c != NULL &&
+	    (b = ibuf_dynamic(8, 64)) != NULL) {
+		if (ibuf_add_n64(b, s->id) == -1)
+			ibuf_free(b);
+		else
+			(void)chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL_CLOSE, 0,
+			    -1, b);
+	}
+	session_free(s);
+}
+
+/* ---- writing ------------------------------------------------------------------------ */
+
+/* The line is whole: it stands in the journal before it is answered. */
+static int
+line_done(struct session *s)
+{
+	struct change c;
+	struct record r;
+	int error;
+
+	/* Before the mark of a commit: what is known of sizes. */
+	writer_settle_all();
+	memset(&c, 0, sizeof(c));
+	wbuf_init(&c.w, RECORD_MAX_BYTES * 2);
+	memset(&r, 0, sizeof(r));
+	r.type = RECORD_CTL;
+	r.session = s->id;
+	r.uid = s->uid;
+	r.gid = s->gid;
+	r.line = (const uint8_t *)s->line;
+	r.line_len = s->line_len - 1;
+	change_add(&c, &r);
+	if ((error = change_commit(&c)) != 0)
+		return error;
+	s->offset = journal_end();
+	s->sent = 1;
+	s->base = s->line_len;
+	session_send(s);
+	return 0;
+}
+
+static int
+line_add(struct session *s, const char *data, size_t size, off_t off)
+{
+	const char *nl = memchr(data, '\n', size);
+	char *p;
+	int error;
+
+	if (s->sent || s->ended)
+		return EBUSY;
+	if (off < 0 || (uint64_t)off != s->line_len)
+		return EINVAL;
+	if (nl != NULL && nl != data + size - 1)
+		return EBUSY; /* a second line behind it */
+	if (s->line_len + size > LINE_MAX_BYTES)
+		return EMSGSIZE;
+	if ((p = realloc(s->line, s->line_len + size)) == NULL)
+		return ENOMEM;
+	s->line = p;
+	memcpy(p + s->line_len, data, size);
+	s->line_len += size;
+	if (nl == NULL || (error = line_done(s)) == 0)
+		return 0;
+	s->line_len -= size;
+	return error;
+}
+
+void
+door_write(fuse_req_t req, struct handle *h, const char *data, size_t size,
+    off_t off)
+{
+	const struct journal_done *d;
+	struct session *s;
+	int error = EBADF;
+
+	if (now.resent && (d = journal_find(now.unique)) != NULL &&
+	    d->session == h->session) {
+		fuse_reply_write(req, size);
+		return;
+	}
+	if ((s = session_find(h->session)) != NULL && size > 0)
+		error = line_add(s, data, size, off);
+	if (error != 0)
+		fuse_reply_err(req, error);
+	else
+		fuse_reply_write(req, size);
+}
+
+/* ---- reading ------------------------------------------------------------------------- */
+
+static void
+read_info(fuse_req_t req, size_t size, off_t off)
+{
+	size_t len = 0;
+	char *text = info_text(&len);
+
+	if (text == NULL)
+		fuse_reply_err(req, ENOMEM);
+	else if ((size_t)off >= len)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_buf(req, text + off,
+		    size < len - (size_t)off ? size : len - (size_t)off);
+	free(text);
+}
+
+void
+door_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
+{
+	struct session *s;
+	size_t n;
+
+	if (h->kind == HANDLE_INFO) {
+		read_info(req, size, off);
+		return;
+	}
+	if ((s = session_find(h->session)) == NULL || off < 0) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	if (!s->sent) {
+		/* Nothing was asked: nothing is answered. */
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (s->adopted) {
+		s->base = (uint64_t)off;
+		s->adopted = 0;
+	}
+	if (s->last_len > 0 && (uint64_t)off == s->base) {
+		fuse_reply_buf(req, (char *)s->out,
+		    size < s->last_len ? size : s->last_len);
+		return;
+	}
+	if ((uint64_t)off != s->base + s->last_len) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (s->out_len == s->last_len && !s->ended) {
+		request_fail(req, wait_on(&s->q));
+		return;
+	}
+	s->base += s->last_len;
+	s->out_len -= s->last_len;
+	if (s->out_len > 0)
+		memmove(s->out, s->out + s->last_len, s->out_len);
+	n = s->out_len < size ? s->out_len : size;
+	s->last_len = n;
+	fuse_reply_buf(req, (char *)s->out, n);
+}
+
+int
+door_line(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct session *s;
+	uint64_t session;
+	uint32_t len;
+	uint8_t last, *p;
+
+	(void)c;
+	(void)id;
+	(void)imsg;
+	if (ibuf_get_n64(body, &session) == -1 ||
+	    ibuf_get_n8(body, &last) == -1 || ibuf_get_n32(body, &len) == -1 ||
+	    ibuf_size(body) != len)
+		return -1;
+	if ((s = session_find(session)) == NULL || !s->sent || s->ended)
+		return 0; /* closed meanwhile */
+	/* Progress that nobody reads is not kept. */
+	if (!last && s->out_len - s->last_len > UNREAD_MAX)
+		return 0;
+	if ((p = realloc(s->out, s->out_len + len + 1)) == NULL)
+		return 0;
+	s->out = p;
+	if (len > 0)
+		memcpy(p + s->out_len, ibuf_data(body), len);
+	s->out_len += len;
+	p[s->out_len++] = '\n';
+	s->ended = last != 0;
+	waitq_wake(&s->q, 0);
+	return 0;
+}
+
+/* ---- a session of the process before --------------------------------------------- */
+
+static void
+adopt(struct handle *h, void *arg)
+{
+	struct session *s;
+
+	(void)arg;
+	if (h->kind != HANDLE_CTL)
+		return;
+	if ((s = session_new(h->session, h->uid, 0)) == NULL)
+		fatal("sessions");
+}
+
+static void
+adopt_line(uint64_t session, uint32_t uid, uint32_t gid, const uint8_t *line,
+    size_t len, uint64_t offset, void *arg)
+{
+	struct session *s = session_find(session);
+
+	(void)arg;
+	if (s == NULL || s->sent)
+		return;
+	if ((s->line = malloc(len + 1)) == NULL)
+		fatal("sessions");
+	memcpy(s->line, line, len);
+	s->line[len] = '\n';
+	s->line_len = len + 1;
+	s->uid = uid;
+	s->gid = gid;
+	s->offset = offset;
+	s->sent = s->adopted = 1;
+	s->base = s->line_len;
+}
+
+void
+door_takeover(void)
+{
+	handle_foreach(adopt, NULL);
+	journal_lines(adopt_line, NULL);
+}

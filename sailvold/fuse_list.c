@@ -1,0 +1,324 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * fuse_list: reading of directories, in the order of names.  The offset of an
+ * entry is a hash of its name (1 and 2: "." and ".."), so that it stays what it
+ * is while names come and go; the handle remembers the last one given out, in
+ * case that very name goes.  In fuse.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sailvold/frontend.h"
+
+#define BUFFER_MAX (1024 * 1024)
+
+/* The last name that a handle gave out. */
+struct place {
+	uint64_t fh, cookie;
+	size_t len;
+	uint8_t name[SAIL_NAME_MAX];
+};
+
+static struct place **places; /* by index of the handle */
+static uint32_t nplaces;
+
+static struct place *
+place_of(uint64_t fh, int make)
+{
+	uint32_t i = (uint32_t)fh;
+	struct place **p;
+
+	if (i >= nplaces) {
+		uint32_t n = i + 64;
+
+		if (!make || (p = reallocarray(places, n, sizeof(*p))) == NULL)
+			return NULL;
+		memset(p + nplaces, 0, (n - nplaces) * sizeof(*p));
+		places = p;
+		nplaces = n;
+	}
+	if (places[i] == NULL && make)
+		places[i] = calloc(1, sizeof(**places));
+	if (places[i] != NULL && places[i]->fh != fh) {
+		memset(places[i], 0, sizeof(**places));
+		places[i]->fh = fh;
+	}
+	return places[i];
+}
+
+void
+op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	uint32_t idx = inode_index(ino);
+	struct vn *vn;
+	int error = 0;
+
+	if (ino != INODE_DOOR && (error = node_dir(ino, &vn)) != 0) {
+		request_fail(req, error);
+		return;
+	}
+	fi->fh = now.resent ? handle_by_unique(now.unique, HANDLE_DIR) : 0;
+	if (fi->fh == 0)
+		fi->fh = handle_new(HANDLE_DIR, idx, (uint32_t)fi->flags,
+		    now.unique, 0);
+	if (fi->fh == 0) {
+		fuse_reply_err(req, errno);
+		return;
+	}
+	fi->cache_readdir = 1;
+	fi->keep_cache = 1;
+	if (fuse_reply_open(req, fi) != 0)
+		handle_free(fi->fh);
+}
+
+void
+op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_get(fi->fh);
+	uint32_t i = (uint32_t)fi->fh, idx;
+	struct vn *vn;
+
+	(void)ino;
+	if (h != NULL) {
+		idx = h->inode;
+		handle_free(fi->fh);
+		if (i < nplaces) {
+			free(places[i]);
+			places[i] = NULL;
+		}
+		if (inode_slot(idx)->nlookup == 0) {
+			if ((vn = inode_priv(idx)->vn) != NULL)
+				node_drop_if_unused(vn);
+			else
+				inode_try_free(idx);
+		}
+	}
+	fuse_reply_err(req, 0);
+}
+
+/* ---- the list ---------------------------------------------------------------- */
+
+struct list {
+	fuse_req_t req;
+	struct vn *dir;
+	int plus;
+	char *buf;
+	size_t size, used;
+	struct vn **given; /* look-ups that the kernel gets */
+	size_t ngiven, cap;
+	uint64_t cookie; /* of the last that fits */
+	uint8_t name[SAIL_NAME_MAX];
+	size_t name_len;
+};
+
+/* 1: it fits. */
+static int
+add(struct list *l, const char *name, struct fuse_entry_param *e,
+    uint64_t cookie)
+{
+	size_t n, left = l->size - l->used;
+
+	n = l->plus ? fuse_add_direntry_plus(l->req, l->buf + l->used, left,
+			  name, e, (off_t)cookie)
+		    : fuse_add_direntry(l->req, l->buf + l->used, left, name,
+			  &e->attr, (off_t)cookie);
+	if (n > left)
+		return 0;
+	l->used += n;
+	return 1;
+}
+
+static int
+add_dot(struct list *l, const char *name, uint64_t cookie)
+{
+	struct fuse_entry_param e;
+	uint32_t idx = l->dir->slot;
+	struct vn *vn = l->dir;
+
+	if (cookie == 2 && idx != INODE_ROOT && inode_slot(idx)->parent != 0)
+		vn = inode_priv(inode_slot(idx)->parent)->vn;
+	memset(&e, 0, sizeof(e));
+	e.attr.st_mode = S_IFDIR;
+	e.attr.st_ino = vn != NULL ? vn->fileid : l->dir->fileid;
+	return add(l, name, &e, cookie);
+}
+
+static int
+keep_given(struct list *l, struct vn *vn)
+{
+	struct vn **p;
+
+	if (l->ngiven == l->cap) {
+		l->cap = l->cap == 0 ? 256 : l->cap * 2;
+		p = reallocarray(l->given, l->cap, sizeof(*p));
+		if (p == NULL)
+			return -1;
+		l->given = p;
+	}
+	l->given[l->ngiven++] = vn;
+	return 0;
+}
+
+/* 1: it fits, 0: not, or an errno below 0. */
+static int
+add_name(struct list *l, struct vname *n)
+{
+	struct fuse_entry_param e;
+	int error;
+
+	if (!l->plus) {
+		memset(&e, 0, sizeof(e));
+		e.attr.st_ino = n->vn->fileid;
+		e.attr.st_mode = vn_ifmt(n->vn->type);
+		return add(l, n->name, &e, n->cookie);
+	}
+	if ((error = node_entry(n->vn, &e)) != 0)
+		return -error;
+	if (!add(l, n->name, &e, n->cookie)) {
+		node_unref(n->vn);
+		return 0;
+	}
+	if (keep_given(l, n->vn) == -1) {
+		node_unref(n->vn);
+		return -ENOMEM;
+	}
+	return 1;
+}
+
+/* Where the offset points to: after which name to go on.  0, E_WAIT... */
+static int
+find_place(struct list *l, uint64_t fh, uint64_t off)
+{
+	uint8_t from[SAIL_NAME_MAX];
+	struct place *p;
+	struct vname *n;
+	size_t len;
+	int rc;
+
+	l->name_len = 0;
+	if (off <= 2)
+		return 0;
+	if ((n = view_by_cookie(l->dir, off)) == NULL &&
+	    (p = place_of(fh, 0)) != NULL && p->cookie == off) {
+		memcpy(l->name, p->name, p->len);
+		l->name_len = p->len;
+		return 0;
+	}
+	/* Not in memory: the names are gone through from the front. */
+	rc = 1;
+	if (n == NULL) {
+		rc = view_next(l->dir, "", 0, 1, &n, from, &len);
+		while (rc == 1 && n->cookie != off)
+			rc = view_next(l->dir, n->name, n->len, 0, &n, from,
+			    &len);
+	}
+	if (rc == -1)
+		return query_load(l->dir, from, len);
+	if (rc == 1) {
+		memcpy(l->name, n->name, n->len);
+		l->name_len = n->len;
+	}
+	/* Else it was removed under another process: from the front again. */
+	return 0;
+}
+
+static int
+fill(struct list *l, uint64_t off)
+{
+	uint8_t from[SAIL_NAME_MAX];
+	struct vname *n;
+	size_t len;
+	int rc;
+
+	if (off == 0 && !add_dot(l, ".", 1))
+		return 0;
+	if (off <= 1 && !add_dot(l, "..", 2))
+		return 0;
+	for (;;) {
+		rc = view_next(l->dir, l->name, l->name_len, l->name_len == 0,
+		    &n, from, &len);
+		if (rc == 0)
+			return 0;
+		if (rc == -1) {
+			/* What is there goes first. */
+			if (l->ngiven > 0 || l->cookie != 0)
+				return 0;
+			return query_load(l->dir, from, len);
+		}
+		if ((rc = add_name(l, n)) == 0)
+			return 0;
+		if (rc < 0)
+			return l->cookie != 0 ? 0 : -rc;
+		l->cookie = n->cookie;
+		l->name_len = n->len;
+		memcpy(l->name, n->name, n->len);
+	}
+}
+
+static void
+take_back(struct list *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->ngiven; i++)
+		node_unref(l->given[i]);
+}
+
+static void
+list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi, int plus)
+{
+	struct place *p;
+	struct list l;
+	int error;
+
+	memset(&l, 0, sizeof(l));
+	if (ino == INODE_DOOR) {
+		fuse_reply_buf(req, NULL, 0); /* what is there is not listed */
+		return;
+	}
+	l.req = req;
+	l.plus = plus;
+	l.size = size < BUFFER_MAX ? size : BUFFER_MAX;
+	if ((error = node_dir(ino, &l.dir)) != 0 ||
+	    (error = find_place(&l, fi->fh, (uint64_t)off)) != 0) {
+		request_fail(req, error);
+		return;
+	}
+	if ((l.buf = malloc(l.size)) == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	error = fill(&l, (uint64_t)off);
+	if (error == E_WAIT && l.used > 0)
+		error = 0; /* the dots alone; the names are on their way */
+	if (error != 0) {
+		take_back(&l);
+		request_fail(req, error);
+	} else {
+		if (l.cookie != 0 && (p = place_of(fi->fh, 1)) != NULL) {
+			p->cookie = l.cookie;
+			p->len = l.name_len;
+			memcpy(p->name, l.name, l.name_len);
+		}
+		if (fuse_reply_buf(req, l.buf, l.used) != 0)
+			take_back(&l);
+	}
+	free(l.given);
+	free(l.buf);
+}
+
+void
+op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	list_dir(req, ino, size, off, fi, 0);
+}
+
+void
+op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	list_dir(req, ino, size, off, fi, 1);
+}

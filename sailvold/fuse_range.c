@@ -1,0 +1,293 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * fuse_range: operations on a file that a thread does: fsync, fallocate,
+ * copy_file_range; and lseek, statfs.  In fuse.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sailvold/change.h"
+#include "sailvold/frontend.h"
+#include "sailvold/journal.h"
+#include "sailvold/overlay.h"
+#include "sailvold/worker.h"
+
+struct range_work {
+	struct work work;
+	fuse_req_t req;
+	int fd, fd2; /* -1: none */
+	int mode;
+	off_t off, off2, len;
+	size_t copied;
+};
+
+static struct range_work *
+range_new(fuse_req_t req, void (*run)(struct work *),
+    void (*done)(struct work *))
+{
+	struct range_work *r;
+
+	if ((r = calloc(1, sizeof(*r))) == NULL)
+		return NULL;
+	r->work.run = run;
+	r->work.done = done;
+	r->req = req;
+	r->fd = r->fd2 = -1;
+	return r;
+}
+
+static void
+range_free(struct range_work *r)
+{
+	if (r->fd != -1)
+		close(r->fd);
+	if (r->fd2 != -1)
+		close(r->fd2);
+	free(r);
+}
+
+static void
+done_err(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+
+	fuse_reply_err(r->req, w->error);
+	range_free(r);
+}
+
+static int
+dup_fd(int fd)
+{
+	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+/* ---- fsync --------------------------------------------------------------------- */
+
+static void
+sync_run(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+
+	if ((r->fd != -1 && fdatasync(r->fd) == -1) || fdatasync(r->fd2) == -1)
+		w->error = errno;
+}
+
+static void
+sync_begin(fuse_req_t req, struct vn *vn)
+{
+	struct range_work *r;
+	int fd;
+
+	if ((r = range_new(req, sync_run, done_err)) == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (vn != NULL && (vn->flags & VN_LOCAL)) {
+		fd = overlay_fd(vn);
+		if (fd == -1 || (r->fd = dup_fd(fd)) == -1)
+			goto fail;
+	}
+	if ((r->fd2 = journal_dup()) == -1)
+		goto fail;
+	worker_submit(&r->work);
+	return;
+fail:
+	fuse_reply_err(req, errno);
+	range_free(r);
+}
+
+void
+op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+    struct fuse_file_info *fi)
+{
+	struct vn *vn;
+	int error;
+
+	(void)datasync;
+	(void)fi;
+	if (door_is(ino)) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	if ((error = node_get(ino, &vn)) != 0) {
+		request_fail(req, error);
+		return;
+	}
+	sync_begin(req, vn);
+}
+
+void
+op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
+    struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	(void)fi;
+	sync_begin(req, NULL);
+}
+
+/* ---- fallocate ----------------------------------------------------------------- */
+
+static void
+fallocate_run(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+
+	if (fallocate(r->fd, r->mode, r->off, r->len) == -1)
+		w->error = errno;
+}
+
+void
+op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+    struct fuse_file_info *fi)
+{
+	const int known =
+	    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+	struct range_work *r;
+	struct vn *vn;
+	int error, fd;
+
+	(void)fi;
+	error = EOPNOTSUPP;
+	if (mode & ~known)
+		goto fail;
+	if ((error = node_get(ino, &vn)) != 0 ||
+	    (error = content_local(vn, 0)) != 0 ||
+	    (error = writer_begin(vn)) != 0)
+		goto fail;
+	error = ENOMEM;
+	if ((r = range_new(req, fallocate_run, done_err)) == NULL)
+		goto fail;
+	r->mode = mode;
+	r->off = off;
+	r->len = len;
+	if ((fd = overlay_fd(vn)) == -1 || (r->fd = dup_fd(fd)) == -1) {
+		error = errno;
+		range_free(r);
+		goto fail;
+	}
+	worker_submit(&r->work);
+	return;
+fail:
+	request_fail(req, error);
+}
+
+/* ---- copy_file_range ---------------------------------------------------------------- */
+
+static void
+copy_run(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+	loff_t in = r->off, out = r->off2;
+	ssize_t n;
+
+	n = copy_file_range(r->fd, &in, r->fd2, &out, (size_t)r->len, 0);
+	if (n == -1)
+		w->error = errno;
+	else
+		r->copied = (size_t)n;
+}
+
+static void
+copy_done(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+
+	if (w->error != 0)
+		fuse_reply_err(r->req, w->error);
+	else
+		fuse_reply_write(r->req, r->copied);
+	range_free(r);
+}
+
+void
+op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
+    struct fuse_file_info *fi, fuse_ino_t ino2, off_t off2,
+    struct fuse_file_info *fi2, size_t len, int flags)
+{
+	struct vn *from, *to;
+	struct range_work *r;
+	int error, fd;
+
+	(void)fi;
+	(void)fi2;
+	error = EINVAL;
+	if (flags != 0)
+		goto fail;
+	if ((error = node_get(ino, &from)) != 0 ||
+	    (error = node_get(ino2, &to)) != 0 ||
+	    (error = content_local(to, 0)) != 0 ||
+	    (error = writer_begin(to)) != 0)
+		goto fail;
+	if (!(from->flags & VN_LOCAL) && from->size == 0) {
+		fuse_reply_write(req, 0);
+		return;
+	}
+	if ((error = content_fd(from)) != 0)
+		goto fail;
+	error = ENOMEM;
+	if ((r = range_new(req, copy_run, copy_done)) == NULL)
+		goto fail;
+	r->off = off;
+	r->off2 = off2;
+	r->len = (off_t)len;
+	if ((r->fd = dup_fd(from->fd)) == -1 || (fd = overlay_fd(to)) == -1 ||
+	    (r->fd2 = dup_fd(fd)) == -1) {
+		error = errno;
+		range_free(r);
+		goto fail;
+	}
+	worker_submit(&r->work);
+	return;
+fail:
+	request_fail(req, error);
+}
+
+/* ---- the rest ---------------------------------------------------------------------------- */
+
+void
+op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+    struct fuse_file_info *fi)
+{
+	struct vn *vn;
+	off_t at;
+	int error;
+
+	(void)fi;
+	error = EINVAL;
+	if (whence != SEEK_HOLE && whence != SEEK_DATA)
+		goto fail;
+	if ((error = node_get(ino, &vn)) != 0)
+		goto fail;
+	if (!(vn->flags & VN_LOCAL) && (off < 0 || (uint64_t)off >= vn->size)) {
+		error = ENXIO;
+		goto fail;
+	}
+	if ((error = content_fd(vn)) != 0)
+		goto fail;
+	if ((at = lseek(vn->fd, off, whence)) == -1)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_lseek(req, at);
+	return;
+fail:
+	request_fail(req, error);
+}
+
+void
+op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+
+	(void)ino;
+	if (overlay_statvfs(&st) == -1) {
+		fuse_reply_err(req, errno);
+		return;
+	}
+	st.f_namemax = SAIL_NAME_MAX;
+	fuse_reply_statfs(req, &st);
+}

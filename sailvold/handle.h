@@ -1,0 +1,45 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * handle: open files, directories and sessions of .sailvol/ctl, in the memory
+ * that the parent keeps beside the inode table.  The kernel's fh is
+ * generation << 32 | index.  In fuse.
+ */
+#ifndef SAILVOLD_HANDLE_H
+#define SAILVOLD_HANDLE_H
+
+#include <stdint.h>
+
+enum handle_kind {
+	HANDLE_FREE = 0,
+	HANDLE_FILE,
+	HANDLE_DIR,
+	HANDLE_CTL,
+	HANDLE_INFO
+};
+
+struct handle {
+	uint64_t unique;  /* of the request that opened it */
+	uint64_t session; /* CTL */
+	uint64_t spare;
+	uint32_t generation;
+	uint32_t inode; /* slot */
+	uint32_t flags; /* of open(2) */
+	uint32_t uid;
+	uint8_t kind; /* enum handle_kind; written last */
+	uint8_t pad[7];
+};
+
+/* After inode_open(): counts opens and writers of a session that goes on. */
+void handle_open_table(int takeover);
+/* 0 and ENFILE. */
+uint64_t handle_new(uint8_t kind, uint32_t inode, uint32_t flags,
+    uint64_t unique, uint32_t uid);
+struct handle *handle_get(uint64_t fh); /* NULL: no such handle */
+void handle_free(uint64_t fh);
+uint64_t handle_id(const struct handle *);
+/* One that this request opened before it was sent again; 0. */
+uint64_t handle_by_unique(uint64_t unique, uint8_t kind);
+int handle_writes(const struct handle *);
+void handle_foreach(void (*f)(struct handle *, void *), void *arg);
+
+#endif

@@ -1,0 +1,534 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * journal: segments of a mount's journal: opening, appending, cutting, and the
+ * table of what this connection's requests did.  In fuse.
+ */
+#include <sys/mman.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/journal.h"
+#include "sailvold/record.h"
+
+#define DONE_MAX (1U << 20)
+
+struct segment {
+	TAILQ_ENTRY(segment) link;
+	uint64_t first;
+	uint64_t len; /* bytes of records */
+	uint8_t connection[16];
+};
+TAILQ_HEAD(segment_list, segment);
+
+static struct {
+	int dir, fd; /* fd: the last segment, for appending */
+	uint8_t mount[16], connection[16];
+	struct segment_list segments;
+	struct journal_done *done; /* open hash by unique */
+	uint32_t mask, ndone;
+	void (*on_segment)(uint64_t, int, void *);
+	void *on_segment_arg;
+} j = { .dir = -1, .fd = -1 };
+
+static void
+segment_name(uint64_t first, char out[17])
+{
+	snprintf(out, 17, "%016" PRIx64, first);
+}
+
+static int
+segment_open(uint64_t first, int flags)
+{
+	char name[17];
+
+	segment_name(first, name);
+	return openat(j.dir, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static struct segment *
+last(void)
+{
+	return TAILQ_LAST(&j.segments, segment_list);
+}
+
+uint64_t
+journal_end(void)
+{
+	struct segment *s = last();
+
+	return s == NULL ? 0 : s->first + s->len;
+}
+
+/* ---- what was done ------------------------------------------------------------ */
+
+static void
+done_add(const struct record *r)
+{
+	struct journal_done *d;
+	uint32_t i, n;
+
+	if (r->unique == 0 || j.ndone >= DONE_MAX)
+		return;
+	if (j.ndone * 2 >= j.mask) {
+		struct journal_done *old = j.done;
+		uint32_t old_n = j.done == NULL ? 0 : j.mask + 1;
+
+		n = old_n == 0 ? 1024 : old_n * 2;
+		if ((j.done = calloc(n, sizeof(*d))) == NULL)
+			fatal("journal");
+		j.mask = n - 1;
+		for (i = 0; i < old_n; i++) {
+			uint32_t k = (uint32_t)(old[i].unique >> 1) & j.mask;
+
+			if (old[i].unique == 0)
+				continue;
+			while (j.done[k].unique != 0)
+				k = (k + 1) & j.mask;
+			j.done[k] = old[i];
+		}
+		free(old);
+	}
+	i = (uint32_t)(r->unique >> 1) & j.mask;
+	while (j.done[i].unique != 0 && j.done[i].unique != r->unique)
+		i = (i + 1) & j.mask;
+	d = &j.done[i];
+	if (d->unique == 0)
+		j.ndone++;
+	d->unique = r->unique;
+	d->type = r->type;
+	d->ovl = r->ovl;
+	d->session = r->session;
+	d->result = r->result;
+}
+
+const struct journal_done *
+journal_find(uint64_t unique)
+{
+	uint32_t i;
+
+	if (j.done == NULL || unique == 0)
+		return NULL;
+	i = (uint32_t)(unique >> 1) & j.mask;
+	while (j.done[i].unique != 0 && j.done[i].unique != unique)
+		i = (i + 1) & j.mask;
+	return j.done[i].unique == unique ? &j.done[i] : NULL;
+}
+
+/* ---- opening ------------------------------------------------------------------ */
+
+typedef void (*record_cb)(const struct record *, uint64_t offset, void *);
+
+/*
+ * Walks the records of a segment.  The bytes that are whole records, of which
+ * *why says what ends them (NULL: the end).
+ */
+static uint64_t
+walk(const struct segment *s, const uint8_t *p, uint64_t len, record_cb f,
+    void *arg, const char **why)
+{
+	struct record r;
+	uint64_t at = 0;
+	size_t n;
+	int rc;
+
+	*why = NULL;
+	while (at < len) {
+		rc = record_decode(p + at, len - at, &r, &n, why);
+		if (rc == 0)
+			*why = "torn";
+		if (rc != 1)
+			break;
+		at += n;
+		if (f != NULL)
+			f(&r, s->first + at, arg);
+	}
+	return at;
+}
+
+/* 0, or -1 and errno; cut: a torn end is cut off. */
+static int
+segment_scan(struct segment *s, int cut, record_cb f, void *arg)
+{
+	struct segment_header h;
+	const char *why = "not a regular file";
+	struct stat st;
+	uint8_t *p = MAP_FAILED;
+	uint64_t whole, len;
+	int fd, rc = -1;
+
+	if ((fd = segment_open(s->first, cut ? O_RDWR : O_RDONLY)) == -1) {
+		log_warn("journal %016" PRIx64, s->first);
+		return -1;
+	}
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))
+		goto bad;
+	why = "too short";
+	if (st.st_size < SEGMENT_HEADER_LEN)
+		goto bad;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		goto bad;
+	if ((why = segment_header_decode(p, (size_t)st.st_size, &h)) != NULL)
+		goto bad;
+	why = "of another mount, or with another name";
+	if (memcmp(h.mount, j.mount, 16) != 0 || h.first != s->first)
+		goto bad;
+	memcpy(s->connection, h.connection, 16);
+	len = (uint64_t)st.st_size - SEGMENT_HEADER_LEN;
+	whole = walk(s, p + SEGMENT_HEADER_LEN, len, f, arg, &why);
+	if (whole < len) {
+		if (!cut)
+			goto bad;
+		log_warnx("journal %016" PRIx64 ": %s: cut by %" PRIu64
+			  " bytes",
+		    s->first, why, len - whole);
+		if (ftruncate(fd, (off_t)(SEGMENT_HEADER_LEN + whole)) == -1) {
+			why = "cannot be cut";
+			goto bad;
+		}
+	}
+	s->len = whole;
+	rc = 0;
+bad:
+	if (rc == -1) {
+		log_warnx("journal %016" PRIx64 ": %s", s->first, why);
+		errno = EBADMSG;
+	}
+	if (p != MAP_FAILED)
+		munmap(p, (size_t)st.st_size);
+	close(fd);
+	return rc;
+}
+
+static int
+name_parse(const char *name, uint64_t *first)
+{
+	size_t i;
+
+	*first = 0;
+	for (i = 0; i < 16; i++) {
+		const char *digits = "0123456789abcdef", *d;
+
+		if (name[i] == '\0' || (d = strchr(digits, name[i])) == NULL)
+			return -1;
+		*first = *first << 4 | (uint64_t)(d - digits);
+	}
+	return name[16] == '\0' ? 0 : -1;
+}
+
+static int
+list_segments(void)
+{
+	struct segment *s, *p;
+	struct dirent *e;
+	uint64_t first;
+	DIR *d;
+	int fd;
+
+	if ((fd = openat(j.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
+		return -1;
+	if ((d = fdopendir(fd)) == NULL) {
+		close(fd);
+		return -1;
+	}
+	while ((e = readdir(d)) != NULL) {
+		if (name_parse(e->d_name, &first) == -1)
+			continue;
+		if ((s = calloc(1, sizeof(*s))) == NULL)
+			fatal("journal");
+		s->first = first;
+		TAILQ_FOREACH (p, &j.segments, link)
+			if (p->first > first)
+				break;
+		if (p != NULL)
+			TAILQ_INSERT_BEFORE(p, s, link);
+		else
+			TAILQ_INSERT_TAIL(&j.segments, s, link);
+	}
+	closedir(d);
+	return 0;
+}
+
+static void
+drop_segment(struct segment *s)
+{
+	char name[17];
+
+	segment_name(s->first, name);
+	if (unlinkat(j.dir, name, 0) == -1 && errno != ENOENT)
+		log_warn("journal %s", name);
+	TAILQ_REMOVE(&j.segments, s, link);
+	free(s);
+}
+
+/* A segment that died before its header was whole has no record either. */
+static void
+drop_unborn(void)
+{
+	struct segment *s = last();
+	struct stat st;
+	char name[17];
+
+	if (s == NULL)
+		return;
+	segment_name(s->first, name);
+	if (fstatat(j.dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_size < SEGMENT_HEADER_LEN)
+		drop_segment(s);
+}
+
+static void
+remember(const struct record *r, uint64_t offset, void *arg)
+{
+	(void)offset;
+	(void)arg;
+	done_add(r);
+}
+
+static int
+scan_all(int takeover)
+{
+	struct segment *s, *next;
+	uint64_t end = 0;
+
+	TAILQ_FOREACH (s, &j.segments, link) {
+		next = TAILQ_NEXT(s, link);
+		if (s != TAILQ_FIRST(&j.segments) && s->first != end) {
+			log_warnx("journal: nothing from %016" PRIx64
+				  " to %016" PRIx64,
+			    end, s->first);
+			errno = EBADMSG;
+			return -1;
+		}
+		if (segment_scan(s, next == NULL, NULL, NULL) == -1)
+			return -1;
+		if (takeover && memcmp(s->connection, j.connection, 16) == 0 &&
+		    segment_scan(s, 0, remember, NULL) == -1)
+			return -1;
+		end = s->first + s->len;
+	}
+	return 0;
+}
+
+/* ---- segments ------------------------------------------------------------------ */
+
+static int
+segment_begin_at(uint64_t first)
+{
+	uint8_t header[SEGMENT_HEADER_LEN];
+	struct segment_header h;
+	struct segment *new;
+	int fd, error;
+
+	if ((new = calloc(1, sizeof(*new))) == NULL)
+		return -1;
+	new->first = first;
+	memcpy(new->connection, j.connection, 16);
+	memcpy(h.mount, j.mount, 16);
+	memcpy(h.connection, j.connection, 16);
+	h.first = first;
+	segment_header_encode(header, &h);
+	fd = segment_open(first, O_RDWR | O_APPEND | O_CREAT | O_EXCL);
+	if (fd == -1)
+		goto fail;
+	/* Room is taken beforehand where that is possible. */
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SEGMENT_BYTES) == -1 &&
+	    errno != EOPNOTSUPP && errno != EFBIG)
+		goto fail_file;
+	if (write(fd, header, sizeof(header)) != (ssize_t)sizeof(header))
+		goto fail_file;
+	if (j.fd != -1)
+		close(j.fd);
+	j.fd = fd;
+	TAILQ_INSERT_TAIL(&j.segments, new, link);
+	if (j.on_segment != NULL && (fd = segment_open(first, O_RDONLY)) != -1)
+		j.on_segment(first, fd, j.on_segment_arg);
+	return 0;
+fail_file:
+	error = errno != 0 ? errno : ENOSPC;
+	close(fd);
+	{
+		char name[17];
+
+		segment_name(first, name);
+		(void)unlinkat(j.dir, name, 0);
+	}
+	errno = error;
+fail:
+	free(new);
+	return -1;
+}
+
+static int
+segment_begin(void)
+{
+	struct segment *s = last();
+	uint64_t first = journal_end();
+
+	/* An empty one would have the same name. */
+	if (s != NULL && s->len == 0)
+		drop_segment(s);
+	return segment_begin_at(first);
+}
+
+int
+journal_open(const char *folder, const uint8_t mount[16],
+    const uint8_t connection[16], int takeover)
+{
+	struct segment *s;
+
+	TAILQ_INIT(&j.segments);
+	memcpy(j.mount, mount, 16);
+	memcpy(j.connection, connection, 16);
+	if (mkdir(folder, 0700) == -1 && errno != EEXIST)
+		return -1;
+	j.dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (j.dir == -1 || list_segments() == -1)
+		return -1;
+	drop_unborn();
+	if (scan_all(takeover) == -1)
+		return -1;
+	s = last();
+	if (s == NULL || memcmp(s->connection, connection, 16) != 0)
+		return segment_begin();
+	j.fd = segment_open(s->first, O_RDWR | O_APPEND);
+	return j.fd == -1 ? -1 : 0;
+}
+
+void
+journal_close(void)
+{
+	struct segment *s;
+
+	while ((s = TAILQ_FIRST(&j.segments)) != NULL) {
+		TAILQ_REMOVE(&j.segments, s, link);
+		free(s);
+	}
+	if (j.fd != -1)
+		close(j.fd);
+	if (j.dir != -1)
+		close(j.dir);
+	free(j.done);
+	memset(&j, 0, sizeof(j));
+	j.fd = j.dir = -1;
+}
+
+int
+journal_append(const void *data, size_t len)
+{
+	struct segment *s = last();
+	ssize_t n;
+	int error;
+
+	if (len == 0)
+		return 0;
+	if (s->len + len > SEGMENT_BYTES) {
+		if (segment_begin() == -1) {
+			log_warn("journal");
+			return -1;
+		}
+		s = last();
+	}
+	n = write(j.fd, data, len);
+	if (n == (ssize_t)len) {
+		s->len += len;
+		return 0;
+	}
+	error = n == -1 ? errno : ENOSPC;
+	/* What went in of it is nobody's change. */
+	if (n > 0 &&
+	    ftruncate(j.fd, (off_t)(SEGMENT_HEADER_LEN + s->len)) == -1)
+		fatal("journal: a part of a record cannot be cut off");
+	errno = error == EFBIG ? ENOSPC : error;
+	return -1;
+}
+
+int
+journal_skip(uint64_t offset)
+{
+	struct segment *s;
+
+	log_warnx("journal: nothing from %016" PRIx64 " to %016" PRIx64
+		  ", which is applied",
+	    journal_end(), offset);
+	while ((s = TAILQ_FIRST(&j.segments)) != NULL)
+		drop_segment(s);
+	return segment_begin_at(offset);
+}
+
+void
+journal_cut(uint64_t applied)
+{
+	struct segment *s, *next;
+
+	/* The next one is applied too: it is the one that is kept. */
+	while ((s = TAILQ_FIRST(&j.segments)) != NULL &&
+	    (next = TAILQ_NEXT(s, link)) != NULL &&
+	    TAILQ_NEXT(next, link) != NULL &&
+	    next->first + next->len <= applied)
+		drop_segment(s);
+}
+
+void
+journal_segments(void (*f)(uint64_t, int, void *), void *arg)
+{
+	struct segment *s;
+	int fd;
+
+	TAILQ_FOREACH (s, &j.segments, link) {
+		if ((fd = segment_open(s->first, O_RDONLY)) == -1)
+			fatal("journal %016" PRIx64, s->first);
+		f(s->first, fd, arg);
+	}
+}
+
+void
+journal_on_segment(void (*f)(uint64_t, int, void *), void *arg)
+{
+	j.on_segment = f;
+	j.on_segment_arg = arg;
+}
+
+int
+journal_dup(void)
+{
+	return fcntl(j.fd, F_DUPFD_CLOEXEC, 0);
+}
+
+struct lines {
+	void (*f)(uint64_t, uint32_t, uint32_t, const uint8_t *, size_t,
+	    uint64_t, void *);
+	void *arg;
+};
+
+static void
+line_found(const struct record *r, uint64_t offset, void *arg)
+{
+	struct lines *l = arg;
+
+	if (r->type == RECORD_CTL)
+		l->f(r->session, r->uid, r->gid, r->line, r->line_len, offset,
+		    l->arg);
+}
+
+void
+journal_lines(void (*f)(uint64_t, uint32_t, uint32_t, const uint8_t *, size_t,
+		  uint64_t, void *),
+    void *arg)
+{
+	struct lines l = { f, arg };
+	struct segment *s;
+
+	TAILQ_FOREACH (s, &j.segments, link)
+		if (memcmp(s->connection, j.connection, 16) == 0)
+			(void)segment_scan(s, 0, line_found, &l);
+}

@@ -1,0 +1,55 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * journal: the file in which every acknowledged change of a mount stands
+ * before it is acknowledged: segments in the folder `journal' (record.h).  In
+ * fuse, which alone writes and cuts them; manifest reads behind.
+ */
+#ifndef SAILVOLD_JOURNAL_H
+#define SAILVOLD_JOURNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a resent request was answered. */
+struct journal_done {
+	uint64_t unique, ovl;
+	uint64_t session; /* CTL */
+	int32_t result;
+	uint8_t type;
+};
+
+/*
+ * Opens folder, checks all segments, cuts a torn end.  A connection other than
+ * that of the last segment begins a new one.  takeover: requests of this
+ * connection are remembered for journal_find().  -1: errno, said in the log.
+ */
+int journal_open(const char *folder, const uint8_t mount[16],
+    const uint8_t connection[16], int takeover);
+void journal_close(void); /* tests */
+uint64_t journal_end(void);
+/*
+ * Whole records, in one write(2): all of them stand there, or none and errno
+ * (ENOSPC: no room, nothing was changed).
+ */
+int journal_append(const void *, size_t);
+/*
+ * Offsets go on from there: what was before is lost, and manifest has it.  Only
+ * when it knows more than stands here.
+ */
+int journal_skip(uint64_t offset);
+/* Removes whole segments up to the offset; one applied one is kept. */
+void journal_cut(uint64_t applied);
+/* Read-only descriptors, oldest first; f owns fd. */
+void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
+/* Called for each segment that is begun later; f owns fd. */
+void journal_on_segment(void (*f)(uint64_t first, int fd, void *), void *arg);
+/* The current segment, for fdatasync(2); a copy of the descriptor. */
+int journal_dup(void);
+/* What the request did before it was sent again; NULL: nothing. */
+const struct journal_done *journal_find(uint64_t unique);
+/* Lines of .sailvol/ctl that this connection finished. */
+void journal_lines(void (*f)(uint64_t session, uint32_t uid, uint32_t gid,
+		       const uint8_t *line, size_t len, uint64_t offset, void *),
+    void *arg);
+
+#endif

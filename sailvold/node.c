@@ -1,0 +1,304 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * node: node ids and the things that they stand for; look-ups given to the
+ * kernel and taken back.  In fuse.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "sailvold/change.h"
+#include "sailvold/frontend.h"
+#include "sailvold/journal.h"
+#include "sailvold/overlay.h"
+
+static void
+bind_slot(uint32_t idx, struct vn *vn)
+{
+	vn->slot = idx;
+	inode_priv(idx)->vn = vn;
+}
+
+/* Of a slot that a process before this one filled, or whose thing was dropped
+   from memory: asked for from the root down. */
+static int
+resolve(uint32_t idx, struct vn **vn, int depth)
+{
+	struct inode_slot *s = inode_slot(idx);
+	struct inode_priv *p = inode_priv(idx);
+	const uint8_t *name;
+	struct vn *dir;
+	size_t len;
+	int error;
+
+	if (p->vn != NULL) {
+		*vn = p->vn;
+		return 0;
+	}
+	switch (s->kind) {
+	case INODE_OBJECT:
+		if ((*vn = view_object(s->ovl)) != NULL) {
+			bind_slot(idx, *vn);
+			return 0;
+		}
+		return query_object(s->ovl);
+	case INODE_DETACHED:
+		return query_detached(idx);
+	case INODE_NAMED:
+		break;
+	default:
+		return ESTALE;
+	}
+	if (depth > SAIL_DEPTH_MAX)
+		return ESTALE;
+	if ((error = resolve(s->parent, &dir, depth + 1)) != 0)
+		return error;
+	if (dir->type != ENTRY_DIR)
+		return ESTALE;
+	name = inode_name(idx, &len);
+	if ((error = query_name(dir, (const char *)name, len, vn)) != 0)
+		return error;
+	if (*vn == NULL || ((*vn)->slot != 0 && (*vn)->slot != idx))
+		return ESTALE;
+	bind_slot(idx, *vn);
+	if ((*vn)->ovl != 0)
+		inode_set_ovl(idx, (*vn)->ovl);
+	return 0;
+}
+
+int
+node_get_slot(uint32_t idx, struct vn **vn)
+{
+	*vn = NULL;
+	return resolve(idx, vn, 0);
+}
+
+int
+node_get(fuse_ino_t ino, struct vn **vn)
+{
+	uint32_t idx = inode_index(ino);
+
+	*vn = NULL;
+	if (idx == 0 || door_is(ino))
+		return ESTALE;
+	return resolve(idx, vn, 0);
+}
+
+int
+node_dir(fuse_ino_t ino, struct vn **vn)
+{
+	int error;
+
+	if ((error = node_get(ino, vn)) != 0)
+		return error;
+	return (*vn)->type == ENTRY_DIR ? 0 : ENOTDIR;
+}
+
+uint32_t
+node_slot(struct vn *vn)
+{
+	const char *name = vn->name != NULL ? vn->name->name : "";
+	size_t len = vn->name != NULL ? vn->name->len : 0;
+	uint32_t idx = 0, parent = 0;
+
+	if (vn->slot != 0)
+		return vn->slot;
+	if (vn->name != NULL && (parent = vn->name->dir->slot) == 0)
+		parent = node_slot(vn->name->dir);
+	if (vn->ovl != 0)
+		idx = inode_by_ovl(vn->ovl);
+	else if (parent != 0) {
+		idx = inode_by_name(parent, name, len);
+		if (idx != 0 &&
+		    (inode_slot(idx)->kind != INODE_NAMED ||
+			inode_priv(idx)->vn != NULL))
+			idx = 0;
+	}
+	if (idx == 0) {
+		if (parent == 0 && vn->ovl == 0) {
+			errno = ESTALE;
+			return 0;
+		}
+		idx = inode_new(parent == 0 ? INODE_ROOT : parent, name,
+		    parent == 0 ? 0 : len, vn->ovl);
+		if (idx == 0)
+			return 0;
+	}
+	bind_slot(idx, vn);
+	return idx;
+}
+
+/* ---- attributes ------------------------------------------------------------------ */
+
+void
+node_refresh(struct vn *vn)
+{
+	struct stat st;
+	struct timens t;
+	int fd;
+
+	if (!(vn->flags & VN_LOCAL) || !(vn->flags & VN_UNSETTLED))
+		return;
+	if ((fd = overlay_fd(vn)) == -1 || fstat(fd, &st) == -1)
+		return;
+	vn->size = (uint64_t)st.st_size;
+	vn->mtime.sec = st.st_mtim.tv_sec;
+	vn->mtime.nsec = (uint32_t)st.st_mtim.tv_nsec;
+	t.sec = st.st_ctim.tv_sec;
+	t.nsec = (uint32_t)st.st_ctim.tv_nsec;
+	if (timens_cmp(t, vn->ctime) > 0)
+		vn->ctime = t;
+}
+
+void
+node_stat(struct vn *vn, struct stat *st)
+{
+	struct stat file;
+
+	node_refresh(vn);
+	memset(st, 0, sizeof(*st));
+	st->st_ino = vn->fileid;
+	st->st_mode = vn_ifmt(vn->type) | vn->mode;
+	/* Directories do not count theirs: 1, as in other file systems that
+	   do not. */
+	st->st_nlink = vn->type == ENTRY_DIR && vn->links > 0 ? 1 : vn->links;
+	st->st_uid = vn->uid;
+	st->st_gid = vn->gid;
+	st->st_size = vn->type == ENTRY_DIR ? 4096 : (off_t)vn->size;
+	st->st_blksize = 4096;
+	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_mtim.tv_sec = st->st_atim.tv_sec = vn->mtime.sec;
+	st->st_mtim.tv_nsec = st->st_atim.tv_nsec = vn->mtime.nsec;
+	st->st_ctim.tv_sec = vn->ctime.sec;
+	st->st_ctim.tv_nsec = vn->ctime.nsec;
+	if ((vn->flags & VN_LOCAL) && vn->fd != -1 && vn->fd_local &&
+	    fstat(vn->fd, &file) == 0)
+		st->st_blocks = file.st_blocks;
+}
+
+/* ---- look-ups -------------------------------------------------------------------- */
+
+int
+node_entry(struct vn *vn, struct fuse_entry_param *e)
+{
+	uint32_t idx;
+
+	memset(e, 0, sizeof(*e));
+	if ((idx = node_slot(vn)) == 0)
+		return errno;
+	inode_ref(idx);
+	e->ino = inode_id(idx);
+	e->generation = 0;
+	e->attr_timeout = e->entry_timeout = FOREVER;
+	node_stat(vn, &e->attr);
+	return 0;
+}
+
+void
+node_unref(struct vn *vn)
+{
+	if (vn->slot != 0)
+		node_forget(inode_id(vn->slot), 1);
+}
+
+void
+node_reply(fuse_req_t req, struct vn *vn)
+{
+	struct fuse_entry_param e;
+	int error;
+
+	if ((error = node_entry(vn, &e)) != 0) {
+		fuse_reply_err(req, error);
+		return;
+	}
+	/* Interrupted meanwhile: the kernel did not take it. */
+	if (fuse_reply_entry(req, &e) != 0)
+		node_forget(e.ino, 1);
+}
+
+void
+node_forget(fuse_ino_t ino, uint64_t n)
+{
+	uint32_t idx = inode_index(ino);
+	struct vn *vn;
+
+	if (idx == 0 || !inode_forget(idx, n))
+		return;
+	if (inode_priv(idx)->opens != 0)
+		return;
+	if ((vn = inode_priv(idx)->vn) == NULL) {
+		if (inode_slot(idx)->kind == INODE_OBJECT &&
+		    inode_slot(idx)->name_len == 0 &&
+		    inode_slot(idx)->ovl != 0) {
+			/* Lost its names under another process of ours. */
+			struct change c;
+			struct record r;
+
+			memset(&r, 0, sizeof(r));
+			r.type = RECORD_DROP;
+			r.ovl = inode_slot(idx)->ovl;
+			memset(&c, 0, sizeof(c));
+			wbuf_init(&c.w, RECORD_MAX_BYTES);
+			change_add(&c, &r);
+			if (change_commit(&c) != 0)
+				log_warnx("object %llu is not dropped",
+				    (unsigned long long)r.ovl);
+		}
+		inode_try_free(idx);
+		return;
+	}
+	node_drop_if_unused(vn);
+}
+
+/* Nobody can reach it any more: its overlay file may go. */
+void
+node_drop_if_unused(struct vn *vn)
+{
+	uint32_t idx = vn->slot;
+	struct record r;
+	struct change c;
+	int error;
+
+	if (idx != 0 &&
+	    (inode_slot(idx)->nlookup != 0 || inode_priv(idx)->opens != 0))
+		return;
+	if (vn->pins != 0 || vn == view_root())
+		return;
+	if ((vn->flags & VN_GONE) && vn->ovl != 0) {
+		memset(&c, 0, sizeof(c));
+		wbuf_init(&c.w, RECORD_MAX_BYTES);
+		memset(&r, 0, sizeof(r));
+		r.type = RECORD_DROP;
+		r.ovl = vn->ovl;
+		change_add(&c, &r);
+		/* Without room it stays until the next start of the mount. */
+		if ((error = change_commit(&c)) != 0)
+			log_warnx("object %llu is not dropped: %s",
+			    (unsigned long long)vn->ovl, strerror(error));
+	}
+	if (idx != 0) {
+		inode_priv(idx)->vn = NULL;
+		vn->slot = 0;
+		inode_try_free(idx);
+	}
+	vn_release(vn);
+}
+
+void
+node_lost_name(struct vn *vn)
+{
+	if (vn->links > 0)
+		vn->links--;
+	if (vn->ovl != 0 && vn->links > 0)
+		return;
+	vn->links = 0;
+	vn->flags |= VN_GONE;
+	if (vn->slot == 0)
+		return;
+	if (vn->ovl != 0)
+		inode_unname(vn->slot);
+	else if (vn->origin != NULL &&
+	    inode_detach(vn->slot, vn->origin->commit.b, vn->origin->path,
+		vn->origin->len) == -1)
+		inode_make_stale(vn->slot);
+}

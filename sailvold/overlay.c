@@ -1,0 +1,178 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * overlay: overlay files and open descriptors.  In fuse.
+ */
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/journal.h"
+#include "sailvold/overlay.h"
+#include "sailvold/view.h"
+
+#define BLOCK 4096 /* numbers taken at once */
+
+static int files = -1;
+static uint64_t next, taken; /* taken: numbers below stand in the journal */
+static uint8_t made[256];
+static TAILQ_HEAD(vn_fds, vn) fds = TAILQ_HEAD_INITIALIZER(fds);
+static unsigned int nfds, max_fds = 256;
+
+int
+overlay_open(void)
+{
+	if (mkdir("files", 0700) == -1 && errno != EEXIST)
+		return -1;
+	files = open("files", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return files == -1 ? -1 : 0;
+}
+
+void
+overlay_set_next(uint64_t n)
+{
+	if (n <= OVL_ROOT)
+		n = OVL_ROOT + 1;
+	if (n > taken)
+		next = taken = n;
+}
+
+uint64_t
+overlay_number(void)
+{
+	struct record r;
+	struct wbuf w;
+	int error = 0;
+
+	if (next < taken)
+		return next++;
+	memset(&r, 0, sizeof(r));
+	r.type = RECORD_ALLOC;
+	r.next = taken + BLOCK;
+	wbuf_init(&w, RECORD_MAX_BYTES);
+	record_encode(&w, &r);
+	if (w.error != 0)
+		error = w.error;
+	else if (journal_append(w.data, w.len) == -1)
+		error = errno;
+	wbuf_free(&w);
+	if (error != 0) {
+		errno = error;
+		return 0;
+	}
+	taken += BLOCK;
+	return next++;
+}
+
+static void
+file_name(uint64_t ovl, char out[32])
+{
+	snprintf(out, 32, "%02x/%016" PRIx64, (unsigned int)(ovl & 0xff), ovl);
+}
+
+int
+overlay_create(uint64_t ovl, int again)
+{
+	char name[32], dir[3];
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%02x", (unsigned int)(ovl & 0xff));
+	if (!made[ovl & 0xff]) {
+		if (mkdirat(files, dir, 0700) == -1 && errno != EEXIST)
+			return -1;
+		made[ovl & 0xff] = 1;
+	}
+	file_name(ovl, name);
+	fd = openat(files, name,
+	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+		(again ? O_TRUNC : O_EXCL),
+	    0600);
+	return fd;
+}
+
+int
+overlay_open_file(uint64_t ovl, int flags)
+{
+	char name[32];
+
+	file_name(ovl, name);
+	return openat(files, name, flags | O_CLOEXEC | O_NOFOLLOW);
+}
+
+int
+overlay_unlink(uint64_t ovl)
+{
+	char name[32];
+
+	file_name(ovl, name);
+	return unlinkat(files, name, 0);
+}
+
+int
+overlay_statvfs(struct statvfs *st)
+{
+	return fstatvfs(files, st);
+}
+
+/* ---- descriptors ------------------------------------------------------------- */
+
+void
+overlay_fd_limit(unsigned int max)
+{
+	max_fds = max < 16 ? 16 : max;
+}
+
+void
+overlay_fd_drop(struct vn *vn)
+{
+	if (vn->fd == -1)
+		return;
+	TAILQ_REMOVE(&fds, vn, fd_link);
+	nfds--;
+	close(vn->fd);
+	vn->fd = -1;
+}
+
+void
+overlay_fd_used(struct vn *vn)
+{
+	if (vn->fd == -1 || TAILQ_FIRST(&fds) == vn)
+		return;
+	TAILQ_REMOVE(&fds, vn, fd_link);
+	TAILQ_INSERT_HEAD(&fds, vn, fd_link);
+}
+
+void
+overlay_fd_set(struct vn *vn, int fd, int local)
+{
+	overlay_fd_drop(vn);
+	while (nfds >= max_fds)
+		overlay_fd_drop(TAILQ_LAST(&fds, vn_fds));
+	vn->fd = fd;
+	vn->fd_local = local != 0;
+	TAILQ_INSERT_HEAD(&fds, vn, fd_link);
+	nfds++;
+}
+
+int
+overlay_fd(struct vn *vn)
+{
+	int fd;
+
+	if (vn->fd != -1 && vn->fd_local) {
+		overlay_fd_used(vn);
+		return vn->fd;
+	}
+	if ((fd = overlay_open_file(vn->ovl, O_RDWR)) == -1) {
+		log_warn("overlay file %016" PRIx64, vn->ovl);
+		if (errno == ENOENT)
+			errno = EIO;
+		return -1;
+	}
+	overlay_fd_set(vn, fd, 1);
+	return fd;
+}

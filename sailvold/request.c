@@ -1,0 +1,384 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * request: reading, parking and answering of FUSE requests.  In fuse.
+ */
+#include <sys/uio.h>
+#include <errno.h>
+#include <event.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/proc.h"
+#include "sailvold/request.h"
+
+#define MAX_WRITE (1024 * 1024)
+#define READ_BYTES (MAX_WRITE + 8192)
+#define BURST 64 /* requests in one go of the loop */
+#define UNIQUE_RESENT ((uint64_t)1 << 63)
+#define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, of a newer linux/fuse.h */
+
+struct park {
+	TAILQ_ENTRY(park) link; /* of its queue, or of those that are ready */
+	TAILQ_ENTRY(park) all;
+	struct waitq *q; /* NULL: ready */
+	uint8_t *raw;
+	size_t len;
+	uint64_t unique; /* as the kernel has it */
+	int error;
+};
+
+struct request now;
+static TAILQ_HEAD(, park) all = TAILQ_HEAD_INITIALIZER(all);
+static struct park_list ready = TAILQ_HEAD_INITIALIZER(ready);
+static unsigned int nparked;
+static struct fuse_session *se;
+static int session_fd = -1;
+static uint8_t *buffer;
+static struct park *running; /* the park that `now' came from */
+static struct event ev_read, ev_ready;
+static uint64_t init_unique;
+static int init_answered, swallow_init;
+static uint32_t init_flags;
+static abandoned_cb on_abandoned;
+
+/* ---- waiting ------------------------------------------------------------------ */
+
+void
+waitq_init(struct waitq *q)
+{
+	TAILQ_INIT(&q->parks);
+}
+
+int
+waitq_empty(const struct waitq *q)
+{
+	return TAILQ_EMPTY(&q->parks);
+}
+
+int
+wait_on(struct waitq *q)
+{
+	now.wait = q;
+	return E_WAIT;
+}
+
+static void
+kick(void)
+{
+	struct timeval tv = { 0, 0 };
+
+	if (!event_pending(&ev_ready, EV_TIMEOUT, NULL))
+		evtimer_add(&ev_ready, &tv);
+}
+
+void
+waitq_wake(struct waitq *q, int error)
+{
+	struct park *p;
+
+	while ((p = TAILQ_FIRST(&q->parks)) != NULL) {
+		TAILQ_REMOVE(&q->parks, p, link);
+		p->q = NULL;
+		p->error = error;
+		TAILQ_INSERT_TAIL(&ready, p, link);
+		kick();
+	}
+}
+
+void
+request_on_abandoned(abandoned_cb f)
+{
+	on_abandoned = f;
+}
+
+unsigned int
+request_parked(void)
+{
+	return nparked;
+}
+
+/* An answer without a body, past libfuse, which has forgotten the request. */
+static void
+answer_raw(uint64_t unique, int error)
+{
+	struct fuse_out_header h = {
+		.len = sizeof(h),
+		.error = -error,
+		.unique = unique,
+	};
+
+	if (write(session_fd, &h, sizeof(h)) == -1 && errno != ENOENT)
+		log_warn("answer");
+}
+
+static void
+park_free(struct park *p)
+{
+	TAILQ_REMOVE(&all, p, all);
+	nparked--;
+	free(p->raw);
+	free(p);
+}
+
+static void
+park(fuse_req_t req)
+{
+	struct park *p = running;
+
+	if (now.wait == NULL)
+		fatalx("request %u waits for nothing", now.opcode);
+	if (p == NULL) {
+		if ((p = calloc(1, sizeof(*p))) == NULL ||
+		    (p->raw = malloc(now.len)) == NULL) {
+			free(p);
+			fuse_reply_err(req, ENOMEM);
+			return;
+		}
+		memcpy(p->raw, now.raw, now.len);
+		p->len = now.len;
+		p->unique =
+		    ((const struct fuse_in_header *)(const void *)now.raw)
+			->unique;
+		TAILQ_INSERT_TAIL(&all, p, all);
+		nparked++;
+	}
+	running = NULL; /* it lives on */
+	p->q = now.wait;
+	p->error = 0;
+	TAILQ_INSERT_TAIL(&p->q->parks, p, link);
+	fuse_reply_none(req);
+}
+
+void
+request_fail(fuse_req_t req, int error)
+{
+	if (error == E_WAIT)
+		park(req);
+	else
+		fuse_reply_err(req, error);
+}
+
+/* ---- doing ------------------------------------------------------------------------ */
+
+const void *
+request_body(size_t len)
+{
+	if (now.len < sizeof(struct fuse_in_header) + len)
+		return NULL;
+	return now.raw + sizeof(struct fuse_in_header);
+}
+
+static void
+interrupt(const uint8_t *raw, size_t len)
+{
+	struct fuse_interrupt_in in;
+	struct waitq *q;
+	struct park *p;
+
+	if (len < sizeof(struct fuse_in_header) + sizeof(in))
+		return;
+	memcpy(&in, raw + sizeof(struct fuse_in_header), sizeof(in));
+	TAILQ_FOREACH (p, &all, all)
+		if (p->unique == in.unique)
+			break;
+	if (p == NULL || p == running)
+		return; /* it is being answered */
+	q = p->q;
+	TAILQ_REMOVE(q != NULL ? &q->parks : &ready, p, link);
+	answer_raw(p->unique, EINTR);
+	park_free(p);
+	if (q != NULL && waitq_empty(q) && on_abandoned != NULL)
+		on_abandoned(q);
+}
+
+static void
+process(uint8_t *raw, size_t len, struct park *from)
+{
+	struct fuse_in_header h;
+	struct fuse_buf b;
+
+	if (len < sizeof(h))
+		return;
+	memcpy(&h, raw, sizeof(h));
+	if (h.opcode == FUSE_INTERRUPT) {
+		interrupt(raw, len);
+		return;
+	}
+	memset(&now, 0, sizeof(now));
+	now.raw = raw;
+	now.len = len;
+	now.unique = h.unique & ~UNIQUE_RESENT;
+	now.resent = (h.unique & UNIQUE_RESENT) != 0;
+	now.opcode = h.opcode;
+	now.woken = from != NULL;
+	now.error = from != NULL ? from->error : 0;
+	running = from;
+	memset(&b, 0, sizeof(b));
+	b.mem = raw;
+	b.size = len;
+	fuse_session_process_buf(se, &b);
+	if (running != NULL)
+		park_free(running);
+	running = NULL;
+}
+
+static void
+on_ready(int fd, short ev, void *arg)
+{
+	struct park *p;
+	int n;
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	for (n = 0; n < BURST && (p = TAILQ_FIRST(&ready)) != NULL; n++) {
+		TAILQ_REMOVE(&ready, p, link);
+		process(p->raw, p->len, p);
+	}
+	if (!TAILQ_EMPTY(&ready))
+		kick();
+}
+
+static void
+on_read(int fd, short ev, void *arg)
+{
+	ssize_t n;
+	int i;
+
+	(void)ev;
+	(void)arg;
+	for (i = 0; i < BURST; i++) {
+		n = read(fd, buffer, READ_BYTES);
+		if (n > 0) {
+			process(buffer, (size_t)n, NULL);
+			continue;
+		}
+		if (n == -1 && (errno == EINTR || errno == ENOENT))
+			continue;
+		if (n == -1 && errno == EAGAIN)
+			return;
+		if (n == 0 || errno == ENODEV)
+			log_debug("the mount is gone");
+		else
+			log_warn("fuse device");
+		event_del(&ev_read);
+		return;
+	}
+}
+
+/* ---- the session --------------------------------------------------------------------- */
+
+static ssize_t
+io_read(int fd, void *buf, size_t len, void *arg)
+{
+	(void)arg;
+	return read(fd, buf, len);
+}
+
+/* What this kernel offers and libfuse does not know of is added to INIT. */
+static void
+patch_init(struct iovec *iov, int count)
+{
+	struct fuse_init_out *out;
+
+	if (count < 2 || iov[1].iov_len < sizeof(*out))
+		return;
+	out = iov[1].iov_base;
+	out->flags |= init_flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT);
+	out->max_background = out->congestion_threshold = 65535;
+}
+
+static ssize_t
+io_writev(int fd, struct iovec *iov, int count, void *arg)
+{
+	const struct fuse_out_header *h = iov[0].iov_base;
+
+	(void)arg;
+	if (!init_answered && h->unique == init_unique) {
+		init_answered = 1;
+		if (h->error != 0)
+			log_warnx("the kernel's INIT is refused");
+		if (swallow_init)
+			return (ssize_t)h->len;
+		if (h->error == 0)
+			patch_init(iov, count);
+	}
+	return writev(fd, iov, count);
+}
+
+static int
+ask_resend(void)
+{
+	struct fuse_out_header h = {
+		.len = sizeof(h),
+		.error = NOTIFY_RESEND,
+	};
+
+	return write(session_fd, &h, sizeof(h)) == -1 ? -1 : 0;
+}
+
+static int
+feed_init(const uint8_t *init, size_t len)
+{
+	const struct fuse_in_header *h = (const void *)init;
+	const struct fuse_init_in *in =
+	    (const void *)(init + sizeof(struct fuse_in_header));
+	uint8_t copy[1024];
+	struct fuse_buf b;
+
+	if (len < sizeof(*h) + 16 || len > sizeof(copy) ||
+	    h->opcode != FUSE_INIT || h->len != len) {
+		errno = EBADMSG;
+		return -1;
+	}
+	init_unique = h->unique;
+	init_flags = in->flags;
+	memcpy(copy, init, len);
+	memset(&b, 0, sizeof(b));
+	b.mem = copy;
+	b.size = len;
+	fuse_session_process_buf(se, &b);
+	if (!init_answered) {
+		errno = EPROTO;
+		return -1;
+	}
+	return 0;
+}
+
+int
+request_start(int fd, const struct fuse_lowlevel_ops *ops, const uint8_t *init,
+    size_t init_len, int takeover)
+{
+	static char name[] = "sailvold";
+	static char *argv[] = { name, NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	const struct fuse_custom_io io = {
+		.writev = io_writev,
+		.read = io_read,
+	};
+	int flags;
+
+	if ((flags = fcntl(fd, F_GETFL)) == -1 ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1)
+		return -1;
+	if ((buffer = malloc(READ_BYTES)) == NULL)
+		return -1;
+	se = fuse_session_new(&args, ops, sizeof(*ops), NULL);
+	if (se == NULL || fuse_session_custom_io(se, &io, fd) != 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	session_fd = fd;
+	swallow_init = takeover;
+	evtimer_set(&ev_ready, on_ready, NULL);
+	event_set(&ev_read, fd, EV_READ | EV_PERSIST, on_read, NULL);
+	if (feed_init(init, init_len) == -1)
+		return -1;
+	if (takeover && ask_resend() == -1)
+		log_warn("requests in flight cannot be asked for again");
+	return event_add(&ev_read, NULL);
+}

@@ -1,0 +1,63 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * request: the session with the kernel: requests as they are read, those that
+ * wait (parked as the bytes that they came in, and done again from the
+ * beginning when what they wait for has come), and their answers.  In fuse.
+ */
+#ifndef SAILVOLD_REQUEST_H
+#define SAILVOLD_REQUEST_H
+
+#include <sys/queue.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <fuse_lowlevel.h>
+
+/* What an operation returns: 0, an errno, or that it waits. */
+#define E_WAIT (-1)
+/* Seconds that names and attributes live in the kernel: for ever. */
+#define FOREVER 1e9
+
+struct park;
+struct waitq {
+	TAILQ_HEAD(park_list, park) parks;
+};
+
+/* The request that is being done. */
+struct request {
+	const uint8_t *raw; /* struct fuse_in_header and its body */
+	size_t len;
+	uint64_t unique; /* without bit 63 */
+	uint32_t opcode;
+	int resent; /* the kernel sent it again after a takeover */
+	int woken;  /* it waited before; error: what came of that */
+	int error;
+	struct waitq *wait;
+};
+extern struct request now;
+
+/*
+ * Starts the session on fd with the INIT that the kernel sent.  takeover: INIT
+ * was answered by another process, and the kernel is asked to send again what
+ * nobody answered.  Requests are read from then on.
+ */
+int request_start(int fd, const struct fuse_lowlevel_ops *,
+    const uint8_t *init, size_t init_len, int takeover);
+
+void waitq_init(struct waitq *);
+int waitq_empty(const struct waitq *);
+/* The operation is to return this: it will be done again after a wake. */
+int wait_on(struct waitq *);
+/* All that wait there are done again, with now.error set. */
+void waitq_wake(struct waitq *, int error);
+/* Called when the last that waited there was interrupted. */
+typedef void (*abandoned_cb)(struct waitq *);
+void request_on_abandoned(abandoned_cb);
+/* Answers with the errno, or parks. */
+void request_fail(fuse_req_t, int error);
+/* The rest of the body of the request, of at least len bytes; NULL. */
+const void *request_body(size_t len);
+/* Requests that wait, for the log. */
+unsigned int request_parked(void);
+
+#endif

@@ -1,0 +1,590 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * switch: fuse's part of commit and reload: settling, handing files out to be
+ * hashed, moving the mount from one base to another.  In fuse.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/memfd.h"
+#include "sailvold/change.h"
+#include "sailvold/frontend.h"
+#include "sailvold/journal.h"
+#include "sailvold/overlay.h"
+#include "sailvold/worker.h"
+
+#define DIFF_MAX_BYTES (256 * 1024 * 1024)
+#define TELL_MAX_BYTES (256 * 1024 * 1024)
+
+static int
+answer_offset(struct chan *c, uint32_t type, uint32_t id)
+{
+	struct ibuf *b;
+
+	if ((b = ibuf_dynamic(8, 64)) == NULL ||
+	    ibuf_add_n64(b, journal_end()) == -1)
+		fatal("answer");
+	if (chan_send_ibuf(c, type, id, -1, b) == -1 && errno != EPIPE)
+		log_warn("answer to manifest");
+	return 0;
+}
+
+static int
+answer_error(struct chan *c, uint32_t type, uint32_t id, int error)
+{
+	struct ibuf *b;
+
+	if ((b = ibuf_dynamic(4, 64)) == NULL ||
+	    ibuf_add_n32(b, (uint32_t)error) == -1)
+		fatal("answer");
+	if (chan_send_ibuf(c, type, id, -1, b) == -1 && errno != EPIPE)
+		log_warn("answer to manifest");
+	return 0;
+}
+
+static void
+no_request(void)
+{
+	memset(&now, 0, sizeof(now));
+}
+
+int
+switch_sync(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	(void)imsg;
+	(void)body;
+	no_request();
+	writer_settle_all();
+	return answer_offset(c, IMSG_FUSE_MANIFEST_SYNC_RES, id);
+}
+
+/* ---- files for the commit ------------------------------------------------------ */
+
+int
+switch_open(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	uint32_t idx, error = 0;
+	uint8_t writers;
+	struct ibuf *b;
+	struct vn *vn;
+	uint64_t ovl;
+	int fd;
+
+	(void)imsg;
+	if (ibuf_get_n64(body, &ovl) == -1)
+		return -1;
+	no_request();
+	idx = inode_by_ovl(ovl);
+	writers = idx != 0 && inode_priv(idx)->writers > 0;
+	/* From now on a write is a new one: settled, it says so first. */
+	if ((vn = view_object(ovl)) != NULL && (vn->flags & VN_UNSETTLED) &&
+	    writer_settle(vn) == 0) {
+		vn->flags &= ~VN_UNSETTLED;
+		vn->dirty = journal_end();
+	}
+	if ((fd = overlay_open_file(ovl, O_RDONLY)) == -1)
+		error = (uint32_t)errno;
+	if ((b = ibuf_dynamic(8, 64)) == NULL || ibuf_add_n32(b, error) == -1 ||
+	    ibuf_add_n8(b, writers) == -1)
+		fatal("answer");
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_OPEN_RES, id, fd, b) == -1 &&
+	    fd != -1)
+		close(fd);
+	return 0;
+}
+
+static int
+get_numbers(struct ibuf *body, uint64_t **out, uint16_t *n)
+{
+	uint16_t i;
+
+	*out = NULL;
+	if (ibuf_get_n16(body, n) == -1 || ibuf_size(body) != (size_t)*n * 8)
+		return -1;
+	if ((*out = calloc((size_t)*n + 1, sizeof(**out))) == NULL)
+		fatal("numbers");
+	for (i = 0; i < *n; i++)
+		if (ibuf_get_n64(body, &(*out)[i]) == -1) {
+			free(*out);
+			return -1;
+		}
+	return 0;
+}
+
+struct unlink_work {
+	struct work work;
+	uint64_t *ovls;
+	uint16_t n;
+};
+
+static void
+unlink_run(struct work *w)
+{
+	struct unlink_work *u = (struct unlink_work *)w;
+	uint16_t i;
+
+	for (i = 0; i < u->n; i++)
+		if (overlay_unlink(u->ovls[i]) == -1 && errno != ENOENT)
+			w->error = errno;
+}
+
+static void
+unlink_done(struct work *w)
+{
+	struct unlink_work *u = (struct unlink_work *)w;
+
+	if (w->error != 0)
+		log_warnx("overlay files cannot be removed: %s",
+		    strerror(w->error));
+	free(u->ovls);
+	free(u);
+}
+
+int
+switch_unlink(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct unlink_work *u;
+	struct vn *vn;
+	uint16_t i;
+
+	(void)c;
+	(void)id;
+	(void)imsg;
+	if ((u = calloc(1, sizeof(*u))) == NULL)
+		fatal("unlink");
+	if (get_numbers(body, &u->ovls, &u->n) == -1) {
+		free(u);
+		return -1;
+	}
+	for (i = 0; i < u->n; i++)
+		if ((vn = view_object(u->ovls[i])) != NULL && vn->fd_local)
+			overlay_fd_drop(vn);
+	u->work.run = unlink_run;
+	u->work.done = unlink_done;
+	worker_submit(&u->work);
+	return 0;
+}
+
+static void
+drop_unknown(uint64_t ovl)
+{
+	struct change c;
+	struct record r;
+
+	memset(&c, 0, sizeof(c));
+	wbuf_init(&c.w, RECORD_MAX_BYTES);
+	memset(&r, 0, sizeof(r));
+	r.type = RECORD_DROP;
+	r.ovl = ovl;
+	change_add(&c, &r);
+	if (change_commit(&c) != 0)
+		log_warnx("object %llu is not dropped",
+		    (unsigned long long)ovl);
+}
+
+int
+switch_let_go(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	uint64_t *ovls;
+	uint32_t idx;
+	uint16_t i, n;
+	struct vn *vn;
+
+	(void)c;
+	(void)id;
+	(void)imsg;
+	if (get_numbers(body, &ovls, &n) == -1)
+		return -1;
+	no_request();
+	for (i = 0; i < n; i++) {
+		vn = view_object(ovls[i]);
+		idx = inode_by_ovl(ovls[i]);
+		if (idx != 0)
+			inode_unname(idx);
+		if (vn != NULL) {
+			vn->links = 0;
+			vn->flags |= VN_GONE;
+		}
+		/* Without handles nobody reads what is in it. */
+		if (idx != 0 && inode_priv(idx)->opens > 0)
+			continue;
+		drop_unknown(ovls[i]);
+		if (idx != 0)
+			inode_make_stale(idx);
+		if (vn != NULL) {
+			if (vn->slot != 0)
+				inode_priv(vn->slot)->vn = NULL;
+			vn->slot = 0;
+			vn_set_ovl(vn, 0);
+			vn_release(vn);
+		}
+	}
+	free(ovls);
+	return 0;
+}
+
+/* ---- reload ------------------------------------------------------------------------- */
+
+int
+switch_reload(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	(void)imsg;
+	(void)body;
+	no_request();
+	change_hold(1);
+	writer_settle_all();
+	return answer_offset(c, IMSG_FUSE_MANIFEST_RELOAD_RES, id);
+}
+
+struct moving {
+	struct wbuf tell;
+	uint32_t writers; /* whose file is no longer at its name */
+	uint32_t top;     /* directory that goes, and all below it */
+};
+
+/* The slot of a directory that the kernel knows, by its path; 0. */
+static uint32_t
+dir_slot(const uint8_t *path, size_t len)
+{
+	const uint8_t *slash;
+	uint32_t idx = INODE_ROOT;
+	size_t at = 0, n;
+
+	while (idx != 0 && at < len) {
+		slash = memchr(path + at, '/', len - at);
+		n = slash != NULL ? (size_t)(slash - path) - at : len - at;
+		idx = inode_by_name(idx, path + at, n);
+		at += n + 1;
+	}
+	return idx;
+}
+
+static int
+slot_is_below(uint32_t idx, uint32_t top)
+{
+	int depth;
+
+	for (depth = 0;
+	     idx != 0 && idx != INODE_ROOT && depth <= SAIL_DEPTH_MAX;
+	     depth++) {
+		if (idx == top)
+			return 1;
+		if (inode_slot(idx)->name_len == 0)
+			return 0;
+		idx = inode_slot(idx)->parent;
+	}
+	return 0;
+}
+
+/* Path of a clean file that is open and not in memory, from the old root. */
+static int
+old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
+{
+	const struct origin *o = view_root()->origin;
+	uint8_t buf[SAIL_PATH_MAX];
+	size_t at = sizeof(buf), n;
+	const uint8_t *name;
+	int depth;
+
+	if (o == NULL)
+		return -1;
+	for (depth = 0; idx != INODE_ROOT; depth++) {
+		name = inode_name(idx, &n);
+		if (depth > SAIL_DEPTH_MAX || n == 0 || n + 1 > at ||
+		    (depth > 0 && inode_slot(idx)->kind != INODE_NAMED))
+			return -1;
+		at -= n;
+		memcpy(buf + at, name, n);
+		buf[--at] = '/';
+		idx = inode_slot(idx)->parent;
+	}
+	if (o->len == 0)
+		at++;
+	if (o->len + sizeof(buf) - at > SAIL_PATH_MAX)
+		return -1;
+	*commit = o->commit;
+	memcpy(path, o->path, o->len);
+	memcpy(path + o->len, buf + at, sizeof(buf) - at);
+	*len = o->len + sizeof(buf) - at;
+	return 0;
+}
+
+/* The node id keeps what it showed for who has it open; its name is another's. */
+static void
+detach(struct moving *m, uint32_t idx)
+{
+	struct inode_priv *p = inode_priv(idx);
+	struct vn *vn = p->vn;
+	uint8_t path[SAIL_PATH_MAX];
+	struct hash commit;
+	size_t len;
+	int known;
+
+	if (idx < INODE_FIRST || inode_slot(idx)->kind == INODE_STALE ||
+	    inode_slot(idx)->kind == INODE_DETACHED)
+		return;
+	if (p->opens == 0) {
+		if (vn != NULL) {
+			p->vn = NULL;
+			vn->slot = 0;
+		}
+		inode_make_stale(idx);
+		return;
+	}
+	m->writers += p->writers > 0;
+	if (inode_slot(idx)->kind == INODE_OBJECT) {
+		inode_unname(idx);
+		if (vn != NULL) {
+			vn->flags |= VN_GONE;
+			vn->links = 0;
+		}
+		return;
+	}
+	known = vn != NULL ? vn_origin(vn, &commit, path, &len)
+			   : old_origin(idx, &commit, path, &len);
+	if (known == -1 || inode_detach(idx, commit.b, path, len) == -1) {
+		inode_make_stale(idx);
+		return;
+	}
+	if (vn != NULL) {
+		(void)vn_set_origin(vn, &commit, path, len);
+		vn->flags |= VN_GONE;
+		vn->links = 0;
+	}
+}
+
+static void
+detach_if_below(struct handle *h, void *arg)
+{
+	struct moving *m = arg;
+
+	if (h->inode != m->top && slot_is_below(h->inode, m->top))
+		detach(m, h->inode);
+}
+
+static void
+one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
+{
+	uint32_t dir, idx = 0;
+	const char *base;
+	size_t n = 0;
+
+	if (len == 0) {
+		tell_encode(&m->tell, TELL_ATTR, inode_id(INODE_ROOT), "", 0);
+		return;
+	}
+	if ((dir = dir_slot(path, path_parent(path, len))) == 0)
+		return; /* nothing of it was looked up */
+	base = path_base((const char *)path, len, &n);
+	idx = inode_by_name(dir, base, n);
+	if (kind == DIFF_ATTR) {
+		if (idx != 0)
+			tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
+		return;
+	}
+	tell_encode(&m->tell, TELL_ENTRY, inode_id(dir), base, n);
+	if (kind == DIFF_NEW || idx == 0)
+		return;
+	m->top = idx;
+	handle_foreach(detach_if_below, m);
+	detach(m, idx);
+}
+
+/* An object may be none in the new view: it is found by its name there. */
+static void
+by_name(uint32_t idx, void *arg)
+{
+	struct inode_priv *p = inode_priv(idx);
+	struct vn *vn;
+
+	(void)arg;
+	if (inode_slot(idx)->kind != INODE_OBJECT || p->writers > 0 ||
+	    inode_slot(idx)->name_len == 0)
+		return;
+	inode_set_named(idx);
+	if ((vn = p->vn) != NULL) {
+		vn->slot = 0;
+		p->vn = NULL;
+		vn_release(vn);
+	}
+}
+
+/* Clean ones that are held in memory must not be taken for the new ones. */
+static void
+forget_clean(uint32_t idx, void *arg)
+{
+	struct inode_priv *p = inode_priv(idx);
+	struct vn *vn;
+
+	(void)arg;
+	if (inode_slot(idx)->kind == INODE_NAMED && (vn = p->vn) != NULL) {
+		vn->slot = 0;
+		p->vn = NULL;
+		vn_release(vn);
+	}
+}
+
+static void
+pin_writer(struct handle *h, void *arg)
+{
+	struct vn *vn = inode_priv(h->inode)->vn;
+
+	if (!handle_writes(h) || vn == NULL)
+		return;
+	if (*(int *)arg)
+		vn_pin(vn);
+	else
+		vn->pins--;
+}
+
+static int
+move(struct moving *m, const struct start *st, int fd)
+{
+	struct memfd_view view;
+	const uint8_t *path;
+	struct rbuf r;
+	uint8_t kind;
+	size_t len;
+	int rc, on = 1;
+
+	if (memfd_map(fd, DIFF_MAX_BYTES, &view) == -1)
+		return -1;
+	rbuf_init(&r, view.data, view.len);
+	while ((rc = diff_decode(&r, &kind, &path, &len)) == 1)
+		one_difference(m, kind, path, len);
+	memfd_unmap(&view);
+	if (rc == -1)
+		return -1;
+	query_forget_all();
+	handle_foreach(pin_writer, &on);
+	inode_foreach(by_name, NULL);
+	view_forget_names();
+	inode_foreach(forget_clean, NULL);
+	on = 0;
+	handle_foreach(pin_writer, &on);
+	return frontend_set_start(st);
+}
+
+int
+switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct moving m;
+	struct start st;
+	struct ibuf *b;
+	int fd = imsg_get_fd(imsg), rc, tell;
+
+	if (start_recv(body, &st) == -1)
+		return -1;
+	no_request();
+	memset(&m, 0, sizeof(m));
+	wbuf_init(&m.tell, TELL_MAX_BYTES);
+	if (fd != -1) {
+		rc = move(&m, &st, fd);
+		close(fd);
+		if (rc == -1)
+			return -1;
+	} else if (st.epoch != frontend_start()->epoch)
+		return -1;
+	change_hold(0);
+	if (m.tell.error != 0)
+		fatalx("notifications: too many");
+	tell = memfd_new("tell", m.tell.data, m.tell.len);
+	wbuf_free(&m.tell);
+	if (tell == -1 || (b = ibuf_dynamic(4, 64)) == NULL ||
+	    ibuf_add_n32(b, m.writers) == -1)
+		fatal("switched");
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_SWITCHED, id, tell, b) == -1)
+		close(tell);
+	return 0;
+}
+
+/* ---- published files to the cache ---------------------------------------------------- */
+
+struct put {
+	TAILQ_ENTRY(put) link;
+	uint32_t id;    /* of the question to cache */
+	uint32_t asked; /* of manifest's */
+};
+static TAILQ_HEAD(, put) pending = TAILQ_HEAD_INITIALIZER(pending);
+static uint32_t next_put = (uint32_t)1 << 31; /* apart from those of GET */
+
+static void
+put_end(struct put *p, int error)
+{
+	struct chan *c = frontend_manifest();
+
+	TAILQ_REMOVE(&pending, p, link);
+	if (c != NULL)
+		(void)answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES,
+		    p->asked, error);
+	free(p);
+}
+
+void
+switch_put_done(uint32_t id, int error)
+{
+	struct put *p;
+
+	TAILQ_FOREACH (p, &pending, link)
+		if (p->id == id) {
+			put_end(p, error);
+			return;
+		}
+}
+
+void
+switch_cache_gone(void)
+{
+	while (!TAILQ_EMPTY(&pending))
+		put_end(TAILQ_FIRST(&pending), EAGAIN);
+}
+
+int
+switch_cache_put(struct chan *c, uint32_t id, struct imsg *imsg,
+    struct ibuf *body)
+{
+	struct cache_get g;
+	struct put *p;
+	struct vn *vn, bare;
+	uint64_t ovl;
+	uint32_t len, idx;
+	int error;
+
+	(void)imsg;
+	memset(&g, 0, sizeof(g));
+	if (ibuf_get_n64(body, &ovl) == -1 ||
+	    ibuf_get(body, g.content.b, HASH_LEN) == -1 ||
+	    ibuf_get_n64(body, &g.size) == -1 ||
+	    ibuf_get_n32(body, &len) == -1 || ibuf_size(body) != len)
+		return -1;
+	g.list = ibuf_data(body);
+	g.list_len = len;
+	g.commit = frontend_start()->base;
+	g.path = (const uint8_t *)"";
+	strlcpy(g.volume_id, frontend_start()->volume_id, sizeof(g.volume_id));
+	idx = inode_by_ovl(ovl);
+	if (idx != 0 && inode_priv(idx)->writers > 0)
+		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
+		    EBUSY);
+	/* Without its chunks it is fetched when somebody wants it. */
+	if (len == 0)
+		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
+		    EOPNOTSUPP);
+	if ((p = calloc(1, sizeof(*p))) == NULL)
+		fatal("cache put");
+	p->id = next_put++ | (uint32_t)1 << 31;
+	p->asked = id;
+	TAILQ_INSERT_TAIL(&pending, p, link);
+	if ((vn = view_object(ovl)) == NULL) {
+		memset(&bare, 0, sizeof(bare));
+		bare.ovl = ovl;
+		vn = &bare;
+	}
+	if ((error = content_put(vn, p->id, &g)) != 0)
+		put_end(p, error);
+	return 0;
+}
