@@ -520,6 +520,8 @@ failed(struct http *h, CURLcode code)
 			h->error = ETIMEDOUT;
 			break;
 		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
 			h->error = EACCES;
 			again = 0;
 			break;

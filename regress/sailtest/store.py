@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import re
+import ssl
 import struct
 import threading
 import time
@@ -23,7 +24,8 @@ class Server:
     """The API and the store, with faults: faults[kind] is a list of what the
     next requests of that kind meet."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        """tls: (certificate file, key file)."""
         self.objects = {}   # hash: bytes
         self.places = {}    # slot: [object names], the first is told
         self.chunks = {}    # slot: bytes, of the one file
@@ -55,6 +57,13 @@ class Server:
 
         self.http = Threaded(("127.0.0.1", 0), Handler)
         self.url = "http://127.0.0.1:%d" % self.http.server_port
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.http.socket = context.wrap_socket(
+                self.http.socket, server_side=True,
+                do_handshake_on_connect=False)
+            self.url = "https://x.test:%d" % self.http.server_port
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def kind(self, h):

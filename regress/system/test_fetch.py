@@ -5,6 +5,7 @@ bytes, whatever the server and the store do."""
 import json
 import os
 import random
+import shutil
 import struct
 import time
 
@@ -24,13 +25,13 @@ SHIFT = 23
 MIB = 1 << 20
 
 
-def start(t, server=None, deadline_ms=8000, url=None):
+def start(t, server=None, deadline_ms=8000, url=None, ca=b""):
     os.makedirs(t.path("void"), exist_ok=True)
     f = r.Role(t, t.repo + "/sailvol-fetch/sailvol-fetch", "fetch", r.FETCH,
                t.path("void"))
     f.parent.send(CONFIG, 0, r.str16(url or (server.url if server else "")) +
                   r.str16(KEY) + struct.pack(">II", 0, deadline_ms))
-    f.parent.send(CA, 0, b"", r.memfd(b""))
+    f.parent.send(CA, 0, b"", r.memfd(ca))
     f.parent.send(RESOLV, 0, b"", r.memfd(b"nameserver 127.0.0.1\n"))
     f.parent.send(HOSTS, 0, b"", r.memfd(b"127.0.0.1 localhost x.test\n"))
     f.parent.send(END)
@@ -137,6 +138,48 @@ def test_resolver(t):
     status, _, _, what, _ = api(c, 1, 1, "/v1/x", deadline=500)
     t.equal(0, status, "status")
     t.true(f.alive(), "alive")
+
+
+def certificate(t, name, host):
+    """A certificate of its own authority; (certificate file, key file)."""
+    if not shutil.which("openssl"):
+        t.skip("no openssl(1)")
+    cert, key = t.path(name + ".pem"), t.path(name + ".key")
+    t.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+           "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+           "/CN=" + host, "-addext", "subjectAltName=DNS:" + host,
+           "-keyout", key, "-out", cert])
+    return cert, key
+
+
+def test_tls(t):
+    tls = certificate(t, "good", "x.test")
+    s = Server(tls)
+    with open(tls[0], "rb") as f:
+        ca = f.read()
+    f = start(t, s, ca=ca)
+    c = f.peer(r.MANIFEST)
+    for _ in range(3):
+        t.equal(200, api(c, 1, 1, "/v1/x")[0], "verified")
+    g = f.peer(r.CACHE)
+    s.chunks = {0: os.urandom(3 * MIB)}
+    s.objects[sha(s.chunks[0])] = s.chunks[0]
+    t.equal((0, ""), get(g, 2, t.path("f"), [(0, s.chunks[0])]), "object")
+    check_file(t, t.path("f"), [(0, s.chunks[0])])
+    f.stop()
+    with open(certificate(t, "other", "x.test")[0], "rb") as o:
+        other = o.read()
+    for what, ca2 in (("another authority", other), ("none", b"")):
+        f = start(t, s, ca=ca2)
+        status, _, _, why, _ = api(f.peer(r.MANIFEST), 1, 1, "/v1/x")
+        t.equal(0, status, what + ": " + why)
+        f.stop()
+    s = Server(certificate(t, "name", "y.test"))
+    with open(t.path("name.pem"), "rb") as o:
+        f = start(t, s, ca=o.read())
+    status, _, _, why, _ = api(f.peer(r.MANIFEST), 1, 1, "/v1/x")
+    t.equal(0, status, "another name: " + why)
+    t.true("key" not in s.keys and not s.keys, "no key was sent")
 
 
 def hash_file(c, number, path, shift=0):
