@@ -50,9 +50,12 @@ dequeue(void)
 	struct work *w;
 
 	for (;;) {
-		if (!slow_running && (w = TAILQ_FIRST(&todo_slow)) != NULL) {
+		/* Syncs side by side share a commit of the file system, but
+		   one thread is left to who only computes. */
+		if ((slow_running == 0 || TAILQ_EMPTY(&todo)) &&
+		    (w = TAILQ_FIRST(&todo_slow)) != NULL) {
 			TAILQ_REMOVE(&todo_slow, w, entry);
-			slow_running = 1;
+			slow_running++;
 			return w;
 		}
 		if ((w = TAILQ_FIRST(&todo)) != NULL) {
@@ -87,7 +90,7 @@ thread_main(void *arg)
 		again = w->run(w);
 		pthread_mutex_lock(&lock);
 		if (was_slow) {
-			slow_running = 0;
+			slow_running--;
 			if (!TAILQ_EMPTY(&todo_slow))
 				pthread_cond_signal(&more);
 		}

@@ -21,7 +21,7 @@ struct work {
 	   the others; 0: done. */
 	int (*run)(struct work *);
 	void (*done)(struct work *);
-	/* Waits for a disk and little else: one at a time. */
+	/* Waits for a disk and little else: not in all threads. */
 	int slow;
 	atomic_int cancel; /* set by the owner; run() looks at it */
 };
