@@ -18,6 +18,12 @@ SBINDIR ?=	$(PREFIX)/sbin
 LIBEXECDIR ?=	$(PREFIX)/libexec
 MANDIR ?=	$(PREFIX)/share/man
 SYSCONFDIR ?=	/etc
+EXAMPLEDIR ?=	$(PREFIX)/share/examples/sailvol
+UNITDIR ?=	$(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?=	$(PREFIX)/lib/sysusers.d
+# Where Debian's python3 looks: below /usr one folder for all versions.
+PYTHONDIR ?=	$(if $(filter /usr,$(PREFIX)),/usr/lib/python3,$(PREFIX)/lib/python$(shell \
+		/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'))/dist-packages
 
 CC =		gcc
 YACC =		bison
@@ -85,6 +91,14 @@ $(OBJ)/.variant: FORCE
 	@[ -e $@ ] || touch $@
 FORCE:
 
+# Those that have paths of the installation in them are built anew when these
+# change.
+$(OBJ)/.paths: FORCE
+	@mkdir -p $(OBJ)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBEXECDIR) $(SYSCONFDIR)" ] || \
+	    echo "$(LIBEXECDIR) $(SYSCONFDIR)" >$@
+$(OBJ)/lib/program.o $(foreach p,$(PROGS),$(OBJ)/$(p)/$(p).o): $(OBJ)/.paths
+
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -124,6 +138,36 @@ check: deps
 check-nodeps: all unit
 	@/usr/bin/python3 regress/run.py --obj $(OBJ) $(if $(T),-t '$(T)')
 
+quickstart: deps
+	@$(MAKE) --no-print-directory all
+	@sh etc/quickstart.sh up
+
+quickstart-down:
+	@sh etc/quickstart.sh down
+
+# A script, a unit or a configuration that names our folders.
+PLACED =	sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' \
+		-e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
+TO =		$(DESTDIR)
+install: all
+	install -d $(TO)$(SBINDIR) $(TO)$(BINDIR) $(TO)$(LIBEXECDIR) \
+	    $(TO)$(EXAMPLEDIR) $(TO)$(UNITDIR) $(TO)$(SYSUSERSDIR) \
+	    $(TO)$(PYTHONDIR)/sail
+	install -m 755 sailvold/sailvold sailapid/sailapid $(TO)$(SBINDIR)
+	install -m 755 sailvolctl/sailvolctl $(TO)$(BINDIR)
+	install -m 755 sailvol-fetch/sailvol-fetch $(TO)$(LIBEXECDIR)
+	for f in man/*.[1-9] imsg/*.3; do \
+	    install -d $(TO)$(MANDIR)/man$${f##*.} && \
+	    install -m 644 $$f $(TO)$(MANDIR)/man$${f##*.} || exit 1; done
+	install -m 644 etc/*.conf $(TO)$(EXAMPLEDIR)
+	for f in etc/rc.*; do $(PLACED) $$f >$(TO)$(EXAMPLEDIR)/$${f##*/} && \
+	    chmod 755 $(TO)$(EXAMPLEDIR)/$${f##*/} || exit 1; done
+	for f in etc/*.service; do \
+	    $(PLACED) $$f >$(TO)$(UNITDIR)/$${f##*/} && \
+	    chmod 644 $(TO)$(UNITDIR)/$${f##*/} || exit 1; done
+	install -m 644 etc/sysusers.d/sailvol.conf $(TO)$(SYSUSERSDIR)
+	install -m 644 python/sail/*.py python/sail/py.typed $(TO)$(PYTHONDIR)/sail
+
 lint:
 	@sh regress/lint.sh
 
@@ -136,4 +180,4 @@ clean:
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d)
 
-.PHONY: all unit deps check check-nodeps lint format clean FORCE
+.PHONY: all unit deps check check-nodeps quickstart quickstart-down install lint format clean FORCE

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Requests to the API server, sailapi(7)."""
+
+import http.client
+import ipaddress
+import json
+import os
+import random
+import time
+from typing import Any, Dict, Optional
+from urllib.parse import urlsplit
+
+from sail.errors import AuthError, SailError, UnavailableError, from_answer
+
+TRIES = 4
+TIMEOUT_S = 30
+ANSWER_MAX = 16 * 1024 * 1024
+
+
+class Client:
+    """One API server and one key.  Proxies of the environment are not used and
+    redirects are not followed."""
+
+    def __init__(self, url: Optional[str] = None,
+                 key: Optional[str] = None) -> None:
+        url = url or os.environ.get("SAIL_API_URL")
+        key = key or os.environ.get("SAIL_API_KEY")
+        if not url:
+            raise SailError("SAIL_API_URL is not set", "client", "no_url")
+        if not key:
+            raise AuthError("SAIL_API_KEY is not set", "client", "no_key")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SailError("%s: not the URL of a server" % url, "client",
+                            "bad_url")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise SailError("%s: plain HTTP is for loopback only" % url,
+                            "client", "bad_url")
+        self.url = url
+        self._parts = parts
+        self._key = key
+
+    def request(self, method: str, target: str,
+                body: Optional[Dict[str, Any]] = None,
+                retry: Optional[bool] = None) -> Dict[str, Any]:
+        """The answer's object.  retry: it may be sent again when an answer was
+        lost; by default what only reads, or deletes."""
+        if retry is None:
+            retry = method in ("GET", "DELETE")
+        for n in range(TRIES):
+            last = not retry or n == TRIES - 1
+            try:
+                return self._once(method, target, body)
+            except UnavailableError:
+                if last:
+                    raise
+            time.sleep(0.1 * 2 ** n * (0.5 + random.random()))
+        raise AssertionError("not reached")
+
+    def _connect(self) -> http.client.HTTPConnection:
+        kind = (http.client.HTTPSConnection if self._parts.scheme == "https"
+                else http.client.HTTPConnection)
+        return kind(self._parts.hostname or "", self._parts.port,
+                    timeout=TIMEOUT_S)
+
+    def _once(self, method: str, target: str,
+              body: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+        headers = {"Authorization": "Bearer " + self._key,
+                   "Accept": "application/json"}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        conn = self._connect()
+        try:
+            conn.request(method, self._parts.path.rstrip("/") + target, data,
+                         headers)
+            answer = conn.getresponse()
+            status, raw = answer.status, answer.read(ANSWER_MAX + 1)
+        except (OSError, http.client.HTTPException) as e:
+            raise UnavailableError("%s: %s" % (self.url, e or type(e).__name__),
+                                   "unavailable", "no_answer") from e
+        finally:
+            conn.close()
+        return _result(status, raw)
+
+
+def _result(status: int, raw: bytes) -> Dict[str, Any]:
+    if len(raw) > ANSWER_MAX:
+        raise SailError("the server's answer is too long")
+    try:
+        value = json.loads(raw) if raw else {}
+    except ValueError:
+        value = None
+    if 200 <= status < 300:
+        if not isinstance(value, dict):
+            raise UnavailableError("the server's answer is no JSON object",
+                                   "unavailable", "bad_answer")
+        return value
+    if isinstance(value, dict) and "error" in value:
+        raise from_answer(value)
+    if status >= 500:
+        raise UnavailableError("the server answered with status %d" % status,
+                               "unavailable", "status_%d" % status)
+    raise SailError("the server answered with status %d" % status, "",
+                    "status_%d" % status)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
