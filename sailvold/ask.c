@@ -46,24 +46,39 @@ ask_new(struct mount *m, uint32_t type, void *arg)
 	return a;
 }
 
+/* No longer in the queue of its mount. */
 static void
-ask_free(struct mount *m, struct ask *a)
+ask_end(struct ask *a)
 {
-	TAILQ_REMOVE(&m->asks, a, link);
 	if (a->fd != -1)
 		close(a->fd);
 	free(a->list);
 	free(a);
 }
 
+static void
+ask_free(struct mount *m, struct ask *a)
+{
+	TAILQ_REMOVE(&m->asks, a, link);
+	ask_end(a);
+}
+
+/*
+ * The question that is answered, out of the queue: its callback may ask, cancel
+ * and end what it likes.
+ */
 static struct ask *
-ask_find(struct mount *m, uint32_t type, uint32_t number)
+ask_take(struct mount *m, uint32_t type, uint32_t number)
 {
 	struct ask *a;
 
+	if (m == NULL)
+		return NULL;
 	TAILQ_FOREACH(a, &m->asks, link)
-		if (a->number == number && a->type == type)
+		if (a->number == number && a->type == type) {
+			TAILQ_REMOVE(&m->asks, a, link);
 			return a;
+		}
 	return NULL;
 }
 
@@ -156,9 +171,15 @@ ask_send(struct mount *m, struct ask *a)
 static int
 ask_first(struct mount *m, struct ask *a)
 {
-	if (ask_send(m, a) == 0)
+	int saved;
+
+	if (m->gone)
+		errno = ENODEV;
+	else if (ask_send(m, a) == 0)
 		return 0;
+	saved = errno;
 	ask_free(m, a);
+	errno = saved;
 	return -1;
 }
 
@@ -290,10 +311,10 @@ offset_res(struct chan *ch, uint32_t type, uint32_t id, struct ibuf *body)
 
 	if (ibuf_get_n64(body, &offset) == -1 || ibuf_size(body) != 0)
 		return -1;
-	if (m == NULL || (a = ask_find(m, type, id)) == NULL)
+	if ((a = ask_take(m, type, id)) == NULL)
 		return 0;
 	a->offset_f(m, a->arg, 0, offset);
-	ask_free(m, a);
+	ask_end(a);
 	return 0;
 }
 
@@ -324,8 +345,7 @@ ask_open_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	if (ibuf_get_n32(body, &error) == -1 ||
 	    ibuf_get_n8(body, &writers) == -1 || ibuf_size(body) != 0)
 		return -1;
-	if (m == NULL ||
-	    (a = ask_find(m, IMSG_MANIFEST_FUSE_OPEN, id)) == NULL)
+	if ((a = ask_take(m, IMSG_MANIFEST_FUSE_OPEN, id)) == NULL)
 		return 0;
 	fd = imsg_get_fd(im);
 	if (error == 0 && fd == -1)
@@ -335,7 +355,7 @@ ask_open_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 		fd = -1;
 	}
 	a->open_f(m, a->arg, (int)error, fd, writers != 0);
-	ask_free(m, a);
+	ask_end(a);
 	return 0;
 }
 
@@ -348,11 +368,10 @@ ask_switched(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 
 	if (ibuf_get_n32(body, &writers) == -1 || ibuf_size(body) != 0)
 		return -1;
-	if (m == NULL ||
-	    (a = ask_find(m, IMSG_MANIFEST_FUSE_SWITCH, id)) == NULL)
+	if ((a = ask_take(m, IMSG_MANIFEST_FUSE_SWITCH, id)) == NULL)
 		return 0;
 	a->switch_f(m, a->arg, 0, writers, imsg_get_fd(im));
-	ask_free(m, a);
+	ask_end(a);
 	return 0;
 }
 
@@ -367,11 +386,10 @@ ask_cache_put_res(struct chan *ch, uint32_t id, struct imsg *im,
 	(void)im;
 	if (ibuf_get_n32(body, &error) == -1 || ibuf_size(body) != 0)
 		return -1;
-	if (m == NULL ||
-	    (a = ask_find(m, IMSG_MANIFEST_FUSE_CACHE_PUT, id)) == NULL)
+	if ((a = ask_take(m, IMSG_MANIFEST_FUSE_CACHE_PUT, id)) == NULL)
 		return 0;
 	a->done_f(m, a->arg, (int)error);
-	ask_free(m, a);
+	ask_end(a);
 	return 0;
 }
 
@@ -386,13 +404,12 @@ ask_told(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	if (ibuf_get_n32(body, &told) == -1 ||
 	    ibuf_get_n32(body, &unknown) == -1 || ibuf_size(body) != 0)
 		return -1;
-	if (m == NULL ||
-	    (a = ask_find(m, IMSG_MANIFEST_NOTIFY_TELL, id)) == NULL)
+	if ((a = ask_take(m, IMSG_MANIFEST_NOTIFY_TELL, id)) == NULL)
 		return 0;
 	log_debug("mount %s: told the kernel %u, %u of them unknown to it",
 	    m->row.path, told, unknown);
 	a->done_f(m, a->arg, 0);
-	ask_free(m, a);
+	ask_end(a);
 	return 0;
 }
 
@@ -438,7 +455,9 @@ ask_mount_gone(struct mount *m)
 {
 	struct ask *a;
 
+	m->gone = 1;
 	while ((a = TAILQ_FIRST(&m->asks)) != NULL) {
+		TAILQ_REMOVE(&m->asks, a, link);
 		if (a->offset_f != NULL)
 			a->offset_f(m, a->arg, ENODEV, 0);
 		else if (a->open_f != NULL)
@@ -447,6 +466,18 @@ ask_mount_gone(struct mount *m)
 			a->switch_f(m, a->arg, ENODEV, 0, -1);
 		else
 			a->done_f(m, a->arg, ENODEV);
-		ask_free(m, a);
+		ask_end(a);
+	}
+}
+
+void
+ask_cancel(struct mount *m, const void *arg)
+{
+	struct ask *a, *next;
+
+	for (a = TAILQ_FIRST(&m->asks); a != NULL; a = next) {
+		next = TAILQ_NEXT(a, link);
+		if (a->arg == arg)
+			ask_free(m, a);
 	}
 }

@@ -165,6 +165,17 @@ db_commit(struct db *db)
 	return db_exec_stmt(db, db_stmt(db, DB_COMMIT));
 }
 
+int
+db_durable(struct db *db, int on)
+{
+	if (sqlite3_exec(db->sql, on ? "PRAGMA synchronous = FULL" :
+	    "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	log_warnx("database: synchronous: %s", sqlite3_errmsg(db->sql));
+	errno = EIO;
+	return -1;
+}
+
 void
 db_rollback(struct db *db)
 {

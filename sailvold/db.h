@@ -23,6 +23,9 @@ void db_close(struct db *);
 int db_begin(struct db *);
 int db_commit(struct db *);
 void db_rollback(struct db *);
+/* Between transactions: from now on each commit is on the disk when it returns
+   (1), or only in order (0, as it is after db_open()). */
+int db_durable(struct db *, int on);
 
 /* ---- nodes and commits (db_node.c) --------------------------------------- */
 
@@ -122,6 +125,8 @@ int db_name_put(struct db *, int64_t mount, uint64_t dir, const void *name,
 int db_name_delete(struct db *, int64_t mount, uint64_t dir, const void *name,
     size_t);
 int db_name_delete_dir(struct db *, int64_t mount, uint64_t dir);
+/* 1 when an object has a name in that directory, 0, -1. */
+int db_name_any(struct db *, int64_t mount, uint64_t dir);
 /*
  * Rows in one piece of memory that the caller frees: of a directory from
  * `from' on (after: greater than it), at most max; of an object; changed.

@@ -136,6 +136,11 @@ db_obj_delete(struct db *db, int64_t mount, uint64_t ovl)
 		return -1;
 	sqlite3_bind_int64(st, 1, mount);
 	bind_u64(st, 2, ovl);
+	if (db_exec_stmt(db, st) == -1 ||
+	    (st = db_stmt(db, DB_LINK_ID_DELETE)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, mount);
+	bind_u64(st, 2, ovl);
 	return db_exec_stmt(db, st);
 }
 
@@ -302,6 +307,21 @@ db_name_delete_dir(struct db *db, int64_t mount, uint64_t dir)
 	sqlite3_bind_int64(st, 1, mount);
 	bind_u64(st, 2, dir);
 	return db_exec_stmt(db, st);
+}
+
+int
+db_name_any(struct db *db, int64_t mount, uint64_t dir)
+{
+	sqlite3_stmt *st;
+	int rc;
+
+	if ((st = db_stmt(db, DB_NAME_ANY)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, mount);
+	bind_u64(st, 2, dir);
+	if ((rc = db_step(db, st)) == 1)
+		sqlite3_reset(st);
+	return rc;
 }
 
 /*

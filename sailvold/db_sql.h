@@ -132,6 +132,8 @@
 	X(NAME_DELETE, "DELETE FROM name WHERE mount = ?1 AND dir = ?2 AND"    \
 	    " name = ?3")                                                      \
 	X(NAME_DELETE_DIR, "DELETE FROM name WHERE mount = ?1 AND dir = ?2")   \
+	X(NAME_ANY, "SELECT 1 FROM name WHERE mount = ?1 AND dir = ?2 AND"     \
+	    " ovl != 0 LIMIT 1")                                               \
 	X(NAMES_FROM, "SELECT dir, ovl, changed, name FROM name WHERE"         \
 	    " mount = ?1 AND dir = ?2 AND name >= ?3 ORDER BY name LIMIT ?4")  \
 	X(NAMES_AFTER, "SELECT dir, ovl, changed, name FROM name WHERE"        \

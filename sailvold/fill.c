@@ -261,6 +261,25 @@ next_row(struct fill *f)
 	return next_rows(f, f->last, f->last_len, 1);
 }
 
+/*
+ * A node of an object's extended attributes is not here: it is asked for where
+ * the object comes from.
+ */
+static int
+miss_of_object(struct node_miss *miss, const struct obj *o)
+{
+	size_t parent, name;
+
+	if (!o->has_origin) {
+		errno = EIO;
+		return -1;
+	}
+	parent = path_parent(o->origin_path, o->origin_path_len);
+	name = parent > 0 ? parent + 1 : 0;
+	return set_miss(miss, &o->origin_commit, o->origin_path, parent,
+	    o->origin_path + name, o->origin_path_len - name);
+}
+
 static int
 add_base(struct fill *f)
 {
@@ -306,9 +325,8 @@ add_row(struct fill *f)
 	object_item(&it, r->name, r->len, &o);
 	if (load_xattrs(&it.entry, &keep) == -1) {
 		rc = -1;
-		if (errno == ENODATA && o.has_origin)
-			set_miss(f->miss, &o.origin_commit, o.origin_path,
-			    path_parent(o.origin_path, o.origin_path_len), "", 0);
+		if (errno == ENODATA)
+			miss_of_object(f->miss, &o);
 	} else {
 		item_encode(f->w, &it);
 		blob_unref(keep);
@@ -453,9 +471,8 @@ one_object(struct mount *m, uint64_t ovl, const void *name, size_t len,
 	object_item(it, name, len, &o);
 	if (load_xattrs(&it->entry, &xattrs) == -1) {
 		rc = -1;
-		if (errno == ENODATA && o.has_origin)
-			set_miss(miss, &o.origin_commit, o.origin_path,
-			    path_parent(o.origin_path, o.origin_path_len), "", 0);
+		if (errno == ENODATA)
+			miss_of_object(miss, &o);
 	} else {
 		rc = keep_item(it, keep);
 		blob_unref(xattrs);
@@ -530,6 +547,7 @@ fill_path(struct mount *m, const void *path, size_t len, struct item *it,
 	size_t at = 0, n;
 	int rc;
 
+	*keep = NULL;
 	if ((rc = fill_object(m, OVL_ROOT, it, &mem, miss)) != 1)
 		return rc;
 	while (at < len) {

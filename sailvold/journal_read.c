@@ -20,6 +20,7 @@
 #define BUSY_MS 20
 #define IDLE_MS 250
 #define IDLE_AFTER 50 /* empty reads */
+#define ERROR_MS 500  /* the database said no */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -31,12 +32,13 @@ struct journal_read {
 	TAILQ_HEAD(segments_head, segment) segments;
 	struct event *timer;
 	unsigned int empty; /* reads in a row that found nothing */
+	int unsynced; /* applied, and not yet safe from a loss of power */
 };
 
 struct applied_wait {
 	TAILQ_ENTRY(applied_wait) link;
 	uint64_t offset;
-	applied_cb f;
+	applied_cb f, broken;
 	void *arg;
 };
 
@@ -72,6 +74,31 @@ journal_get(struct mount *m)
 	return m->journal = j;
 }
 
+/* Nothing behind this place can be applied: who can be told so is told. */
+static void
+journal_broken(struct mount *m, uint64_t offset, const char *why)
+{
+	struct applied_wait *w, *next;
+	struct applied_queue lost = TAILQ_HEAD_INITIALIZER(lost);
+
+	log_warnx("mount %s: journal at %llu: %s: its changes stay in the "
+	    "journal, and nothing of it can be committed", m->row.path,
+	    (unsigned long long)offset, why);
+	m->broken = 1;
+	for (w = TAILQ_FIRST(&m->waits); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->broken == NULL)
+			continue;
+		TAILQ_REMOVE(&m->waits, w, link);
+		TAILQ_INSERT_TAIL(&lost, w, link);
+	}
+	while ((w = TAILQ_FIRST(&lost)) != NULL) {
+		TAILQ_REMOVE(&lost, w, link);
+		w->broken(m, w->arg);
+		free(w);
+	}
+}
+
 int
 journal_segment(struct mount *m, uint64_t first, int fd)
 {
@@ -81,8 +108,12 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 	struct segment *s = NULL, *last;
 	const char *why = NULL;
 
-	if ((j = journal_get(m)) == NULL || (s = calloc(1, sizeof(*s))) == NULL)
-		goto fail;
+	if ((j = journal_get(m)) == NULL ||
+	    (s = calloc(1, sizeof(*s))) == NULL) {
+		free(s);
+		close(fd);
+		return -1;
+	}
 	if (pread(fd, header, sizeof(header), 0) != (ssize_t)sizeof(header))
 		why = "too short";
 	else
@@ -94,19 +125,18 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 	if (why == NULL && last != NULL && last->first >= first)
 		why = "not in order";
 	if (why != NULL) {
-		log_warnx("mount %s: journal segment %llx: %s", m->row.path,
-		    (unsigned long long)first, why);
-		errno = EBADMSG;
-		goto fail;
+		/* A bad disk is not the other mounts' business. */
+		free(s);
+		close(fd);
+		if (!m->broken)
+			journal_broken(m, first, why);
+		return 0;
 	}
 	s->first = first;
 	s->fd = fd;
 	TAILQ_INSERT_TAIL(&j->segments, s, link);
+	j->empty = 0;
 	return journal_arm(m, BUSY_MS);
-fail:
-	free(s);
-	close(fd);
-	return -1;
 }
 
 void
@@ -122,6 +152,7 @@ journal_forget(struct mount *m)
 		free(s);
 	}
 	event_del(m->journal->timer);
+	m->broken = 0; /* it is read again, and found so again */
 }
 
 void
@@ -136,6 +167,7 @@ journal_free(struct mount *m)
 	if (m->journal == NULL)
 		return;
 	journal_forget(m);
+	m->broken = 0;
 	event_free(m->journal->timer);
 	free(m->journal);
 	m->journal = NULL;
@@ -158,76 +190,142 @@ segment_at(struct journal_read *j, uint64_t offset)
 	return s != NULL && s->first <= offset ? s : NULL;
 }
 
-static void
-journal_broken(struct mount *m, uint64_t offset, const char *why)
-{
-	log_warnx("mount %s: journal at %llu: %s: its changes stay in the "
-	    "journal, and nothing of it can be committed", m->row.path,
-	    (unsigned long long)offset, why);
-	m->broken = 1;
-}
-
-/* Applies what data holds, up to a batch. Bytes taken, or -1. */
-static ssize_t
-apply_bytes(struct mount *m, const uint8_t *data, size_t len)
+/*
+ * Applies what data holds, up to a batch.  *good: bytes of the records that
+ * were applied.  -1: *why what is wrong with the next one, or NULL: the
+ * database said no.
+ */
+static int
+apply_bytes(struct mount *m, const uint8_t *data, size_t len, size_t *good,
+    const char **why)
 {
 	struct record rec;
-	const char *why;
-	size_t at = 0, taken;
+	size_t taken;
 	unsigned int n;
 	int rc;
 
-	for (n = 0; n < BATCH_RECORDS && at < len; n++) {
-		rc = record_decode(data + at, len - at, &rec, &taken, &why);
+	*good = 0;
+	for (n = 0; n < BATCH_RECORDS && *good < len; n++) {
+		rc = record_decode(data + *good, len - *good, &rec, &taken,
+		    why);
 		if (rc == 0)
 			break;
-		if (rc == 1 && namespace_apply(manifest_db, &m->row, &rec,
-		    m->row.applied + taken, &why) == -1) {
-			if (why == NULL)
-				return -1; /* the database: tried again */
-			rc = -1;
-		}
-		if (rc == -1) {
-			journal_broken(m, m->row.applied, why);
+		if (rc == -1 || namespace_apply(manifest_db, &m->row, &rec,
+		    m->row.applied + taken, why) == -1)
 			return -1;
-		}
-		at += taken;
+		*good += taken;
 		m->row.applied += taken;
 	}
-	return (ssize_t)at;
+	return 0;
 }
 
-/* One batch in one transaction: bytes applied, 0 nothing there, -1. */
+/* All or nothing of a batch. */
+static int
+apply_transaction(struct mount *m, const uint8_t *data, size_t len,
+    size_t *good, const char **why)
+{
+	uint64_t applied = m->row.applied, next = m->row.next;
+
+	*why = NULL;
+	*good = 0;
+	if (db_begin(manifest_db) == -1)
+		return -1;
+	if (apply_bytes(m, data, len, good, why) == 0 && (*good == 0 ||
+	    db_mount_update(manifest_db, &m->row) == 0) &&
+	    db_commit(manifest_db) == 0)
+		return 0;
+	db_rollback(manifest_db);
+	m->row.applied = applied;
+	m->row.next = next;
+	return -1;
+}
+
+/* Nothing whole is there to be read: is more to be expected? */
+static void
+check_end(struct mount *m, size_t len)
+{
+	struct segment *s = TAILQ_FIRST(&m->journal->segments);
+
+	if (s == NULL)
+		return;
+	if (s->first > m->row.applied)
+		journal_broken(m, m->row.applied, "a segment is missing");
+	else if (TAILQ_NEXT(s, link) != NULL)
+		journal_broken(m, m->row.applied, len == 0 ?
+		    "a segment is missing" :
+		    "a segment ends in the middle of a record");
+}
+
+/* One batch: bytes applied, 0 nothing there, -1. */
 static ssize_t
 apply_batch(struct mount *m)
 {
-	struct mount_row before = m->row;
+	const char *why = NULL;
 	struct segment *s;
+	size_t good = 0;
+	ssize_t n = 0;
+
+	if (m->journal == NULL || m->broken)
+		return 0;
+	s = segment_at(m->journal, m->row.applied);
+	if (s != NULL && (n = pread(s->fd, read_buffer, READ_BYTES,
+	    (off_t)(SEGMENT_HEADER_LEN + (m->row.applied - s->first)))) == -1) {
+		log_warn("mount %s: reading its journal", m->row.path);
+		return -1;
+	}
+	if (n > 0 && apply_transaction(m, read_buffer, (size_t)n, &good,
+	    &why) == -1) {
+		if (why == NULL)
+			return -1; /* tried again */
+		/* What stands before the bad record counts. */
+		if (good == 0)
+			journal_broken(m, m->row.applied, why);
+		else if (apply_transaction(m, read_buffer, good, &good,
+		    &why) == -1)
+			return -1;
+		return (ssize_t)good;
+	}
+	if (good == 0)
+		check_end(m, (size_t)n);
+	else if ((s = TAILQ_NEXT(s, link)) != NULL &&
+	    s->first <= m->row.applied)
+		m->journal->unsynced = 1; /* fuse may cut a segment */
+	return (ssize_t)good;
+}
+
+int
+journal_sync(struct mount *m)
+{
+	int rc = -1;
+
+	if (db_durable(manifest_db, 1) == -1)
+		return -1;
+	if (db_begin(manifest_db) == 0) {
+		if (db_mount_update(manifest_db, &m->row) == 0 &&
+		    db_commit(manifest_db) == 0)
+			rc = 0;
+		else
+			db_rollback(manifest_db);
+	}
+	if (db_durable(manifest_db, 0) == -1)
+		rc = -1;
+	if (rc == 0 && m->journal != NULL)
+		m->journal->unsynced = 0;
+	return rc;
+}
+
+int
+journal_drain(struct mount *m)
+{
 	ssize_t n;
 
-	if ((s = segment_at(m->journal, m->row.applied)) == NULL)
-		return 0;
-	n = pread(s->fd, read_buffer, READ_BYTES, (off_t)(SEGMENT_HEADER_LEN +
-	    (m->row.applied - s->first)));
-	if (n <= 0)
-		return n;
-	if (db_begin(manifest_db) == -1)
+	while ((n = apply_batch(m)) > 0)
+		;
+	if (n == -1 || m->broken) {
+		errno = EIO;
 		return -1;
-	if ((n = apply_bytes(m, read_buffer, (size_t)n)) == -1)
-		goto fail;
-	if (n == 0) {
-		db_rollback(manifest_db);
-		return 0;
 	}
-	if (db_mount_update(manifest_db, &m->row) == -1 ||
-	    db_commit(manifest_db) == -1)
-		goto fail;
-	return n;
-fail:
-	db_rollback(manifest_db);
-	m->row.applied = before.applied;
-	m->row.next = before.next;
-	return -1;
+	return 0;
 }
 
 static void
@@ -237,6 +335,8 @@ tell_applied(struct mount *m)
 
 	if (m->fuse == NULL || !m->started)
 		return;
+	if (m->journal->unsynced && journal_sync(m) == -1)
+		return; /* said with the next batch */
 	if ((b = ibuf_dynamic(8, 8)) == NULL ||
 	    ibuf_add_n64(b, m->row.applied) == -1) {
 		ibuf_free(b);
@@ -245,24 +345,22 @@ tell_applied(struct mount *m)
 	chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_APPLIED, 0, -1, b);
 }
 
+/* In order; each may add others, cancel others, and wait again. */
 static void
 call_waits(struct mount *m)
 {
-	struct applied_wait *w, *next;
-	struct applied_queue ready = TAILQ_HEAD_INITIALIZER(ready);
+	struct applied_wait *w;
 
-	for (w = TAILQ_FIRST(&m->waits); w != NULL; w = next) {
-		next = TAILQ_NEXT(w, link);
-		if (w->offset > m->row.applied)
-			continue;
-		TAILQ_REMOVE(&m->waits, w, link);
-		TAILQ_INSERT_TAIL(&ready, w, link);
-	}
-	while ((w = TAILQ_FIRST(&ready)) != NULL) {
-		TAILQ_REMOVE(&ready, w, link);
-		w->f(m, w->arg);
-		free(w);
-	}
+	do {
+		TAILQ_FOREACH(w, &m->waits, link)
+			if (w->offset <= m->row.applied)
+				break;
+		if (w != NULL) {
+			TAILQ_REMOVE(&m->waits, w, link);
+			w->f(m, w->arg);
+			free(w);
+		}
+	} while (w != NULL);
 }
 
 /* One batch, then the loop gets its turn again. */
@@ -274,22 +372,25 @@ journal_timer(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	n = apply_batch(m);
 	if (m->broken)
 		return;
-	n = apply_batch(m);
 	if (n > 0) {
 		m->journal->empty = 0;
 		tell_applied(m);
 		if (!TAILQ_EMPTY(&m->waits))
 			call_waits(m);
 	} else if (n == 0 && m->journal->empty < IDLE_AFTER) {
-		if (++m->journal->empty == IDLE_AFTER)
-			namespace_sweep(m);
+		if (++m->journal->empty == IDLE_AFTER &&
+		    namespace_sweep(m) == 1)
+			m->journal->empty--; /* there is more of it */
 	}
-	if (n > 0 && (size_t)n > READ_BYTES / 4)
+	if (n == -1)
+		journal_arm(m, ERROR_MS);
+	else if (n > 0 && (size_t)n > READ_BYTES / 4)
 		journal_arm(m, 0);
 	else if (!TAILQ_EMPTY(&m->waits))
-		journal_arm(m, n == -1 ? 100 : 1);
+		journal_arm(m, 1);
 	else
 		journal_arm(m, m->journal->empty < IDLE_AFTER ? BUSY_MS :
 		    IDLE_MS);
@@ -297,6 +398,13 @@ journal_timer(int fd, short what, void *arg)
 
 int
 applied_wait_for(struct mount *m, uint64_t offset, applied_cb f, void *arg)
+{
+	return applied_wait_or(m, offset, f, NULL, arg);
+}
+
+int
+applied_wait_or(struct mount *m, uint64_t offset, applied_cb f,
+    applied_cb broken, void *arg)
 {
 	struct applied_wait *w;
 
@@ -312,9 +420,24 @@ applied_wait_for(struct mount *m, uint64_t offset, applied_cb f, void *arg)
 		return -1;
 	w->offset = offset;
 	w->f = f;
+	w->broken = broken;
 	w->arg = arg;
 	TAILQ_INSERT_TAIL(&m->waits, w, link);
 	if (m->journal != NULL)
 		journal_arm(m, 0);
 	return 0;
+}
+
+void
+applied_wait_cancel(struct mount *m, applied_cb f, void *arg)
+{
+	struct applied_wait *w, *next;
+
+	for (w = TAILQ_FIRST(&m->waits); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->f != f || w->arg != arg)
+			continue;
+		TAILQ_REMOVE(&m->waits, w, link);
+		free(w);
+	}
 }

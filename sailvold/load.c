@@ -5,10 +5,12 @@
  * manifest.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/commit.h"
 #include "lib/log.h"
 #include "sailvold/load.h"
 
@@ -25,6 +27,7 @@ struct question {
 	struct chan *fuse; /* who asked; answers go to nobody else */
 	uint32_t id, type;
 	unsigned int tries;
+	int in_journal; /* waits for an offset */
 	/* LOAD */
 	struct shown_dir dir;
 	uint8_t *first;
@@ -88,6 +91,18 @@ load_fuse_down(struct chan *ch)
 	TAILQ_FOREACH(q, &questions, link)
 		if (q->fuse == ch)
 			q->fuse = NULL;
+}
+
+void
+load_mount_gone(uint32_t instance)
+{
+	struct question *q, *next;
+
+	for (q = TAILQ_FIRST(&questions); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, link);
+		if (q->instance == instance && q->in_journal)
+			question_free(q);
+	}
 }
 
 /* ---- answers ------------------------------------------------------------------------ */
@@ -357,6 +372,11 @@ chunks_missing(struct mount *m, struct question *q)
 			reply_error(q, EIO);
 			return;
 		}
+		if (!o.has_origin) {
+			obj_free(&o);
+			reply_error(q, EIO);
+			return;
+		}
 		miss.commit = o.origin_commit;
 		miss.path = dup_bytes(o.origin_path, o.origin_path_len);
 		miss.path_len = o.origin_path_len;
@@ -377,6 +397,7 @@ answer_chunks(struct mount *m, struct question *q)
 	struct chunklist *cl;
 	struct hash missing;
 	struct wbuf w;
+	struct ibuf *head;
 	int fd = -1;
 
 	if ((cl = chunks_of(m, q, &missing)) == NULL) {
@@ -396,19 +417,101 @@ answer_chunks(struct mount *m, struct question *q)
 		reply_error(q, ENOMEM);
 		return;
 	}
-	if (q->fuse == NULL || chan_send_ibuf(q->fuse,
-	    IMSG_MANIFEST_FUSE_CHUNKS_RES, q->id, fd, head_new(0)) == -1)
+	if ((head = head_new(0)) == NULL || chan_send_ibuf(q->fuse,
+	    IMSG_MANIFEST_FUSE_CHUNKS_RES, q->id, fd, head) == -1) {
+		log_warn("answering fuse");
 		close(fd);
+	}
 	question_free(q);
+}
+
+/* The directory of a question, as its row has it. */
+static int
+own_dir(struct mount *m, struct question *q)
+{
+	struct obj o;
+
+	if (db_obj_get(manifest_db, m->row.row, q->dir.ovl, &o) == -1)
+		return errno == ENOENT ? 0 : -1;
+	if (o.entry->type != ENTRY_DIR) {
+		obj_free(&o);
+		return 0;
+	}
+	free(q->dir.origin_path);
+	q->dir.has_origin = o.has_origin;
+	q->dir.origin_commit = o.origin_commit;
+	q->dir.origin_path = o.origin_path;
+	q->dir.origin_path_len = o.origin_path_len;
+	o.origin_path = NULL;
+	obj_free(&o);
+	return 1;
+}
+
+/* The commit is one of the mount's volume, as far as it is here. */
+static int
+of_our_volume(struct mount *m, const struct hash *commit)
+{
+	char id[64] = "vol_";
+	struct commit c;
+	struct blob *b;
+	size_t i;
+	int rc;
+
+	if ((b = db_commit_get(manifest_db, commit)) == NULL)
+		return errno == ENOENT ? 1 : -1;
+	if (commit_decode(b->data, b->len, &c) != NULL) {
+		blob_unref(b);
+		return 0;
+	}
+	for (i = 0; i < sizeof(c.volume); i++)
+		snprintf(id + 4 + 2 * i, 3, "%02x", c.volume[i]);
+	rc = strcmp(id, m->row.volume_id) == 0;
+	blob_unref(b);
+	return rc;
+}
+
+/*
+ * fuse asks for what its mount shows: nothing of another volume, and nothing
+ * that is not below its subpath.  Of an object the row says what it shows.
+ */
+static int
+is_allowed(struct mount *m, struct question *q)
+{
+	size_t n = strlen(m->row.subpath);
+	const uint8_t *path = q->path;
+	const struct hash *commit = &q->commit;
+	size_t len = q->path_len;
+
+	if (q->ovl != 0 || q->type == IMSG_FUSE_MANIFEST_OBJECT)
+		return 1;
+	if (q->type == IMSG_FUSE_MANIFEST_LOAD) {
+		if (q->dir.ovl != 0)
+			return own_dir(m, q);
+		if (!q->dir.has_origin)
+			return 1;
+		path = q->dir.origin_path;
+		len = q->dir.origin_path_len;
+		commit = &q->dir.origin_commit;
+	}
+	if (len < n || memcmp(path, m->row.subpath, n) != 0 ||
+	    (n > 0 && len > n && path[n] != '/'))
+		return 0;
+	return of_our_volume(m, commit);
 }
 
 static void
 try_answer(struct mount *m, void *arg)
 {
 	struct question *q = arg;
+	int rc;
 
+	q->in_journal = 0;
 	if (q->fuse == NULL) {
 		question_free(q);
+		return;
+	}
+	if ((rc = is_allowed(m, q)) != 1) {
+		reply_error(q, rc == 0 ? ESTALE : errno);
 		return;
 	}
 	switch (q->type) {
@@ -424,6 +527,15 @@ try_answer(struct mount *m, void *arg)
 	}
 }
 
+static void
+never_applied(struct mount *m, void *arg)
+{
+	struct question *q = arg;
+
+	(void)m;
+	reply_error(q, EIO);
+}
+
 static int
 begin(struct question *q, uint64_t offset)
 {
@@ -433,7 +545,8 @@ begin(struct question *q, uint64_t offset)
 		reply_error(q, ENODEV);
 		return 0;
 	}
-	if (applied_wait_for(m, offset, try_answer, q) == -1)
+	q->in_journal = 1;
+	if (applied_wait_or(m, offset, try_answer, never_applied, q) == -1)
 		reply_error(q, EIO);
 	return 0;
 }

@@ -166,11 +166,16 @@ on_gone(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	(void)im;
 	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
 		return -1;
-	if ((m = mount_by_instance(instance)) == NULL)
+	if ((m = mount_by_instance(instance)) == NULL) {
+		mount_begin_gone(instance);
 		return 0;
+	}
+	m->gone = 1;
 	jobs_mount_gone(m);
 	ask_mount_gone(m);
-	mount_reset(m);
+	load_mount_gone(instance);
+	if (journal_drain(m) == 0)
+		mount_reset(m);
 	TAILQ_REMOVE(&mounts, m, link);
 	mount_free(m);
 	return 0;
@@ -325,6 +330,7 @@ peer_up(struct chan *ch)
 	switch (chan_role(ch)) {
 	case ROLE_FUSE:
 		if (m != NULL) {
+			journal_forget(m);
 			m->fuse = ch;
 			m->started = 0;
 		} else
@@ -353,7 +359,7 @@ peer_down(struct chan *ch)
 		if (m != NULL && m->fuse == ch) {
 			m->fuse = NULL;
 			m->started = 0;
-			journal_forget(m);
+			mount_fuse_down(m);
 			control_fuse_down(m);
 		}
 		break;

@@ -34,6 +34,8 @@ struct mount {
 	struct chan *notify;
 	int fresh;   /* a new connection to the kernel: no handle survived */
 	int started; /* START was sent to this fuse */
+	int whole;   /* to some fuse: its journal was applied to the end once */
+	int gone;    /* it ends: fuse is asked nothing more */
 	int broken;  /* its journal cannot be applied */
 	struct ask_queue asks;
 	struct journal_read *journal;
@@ -52,10 +54,22 @@ void mount_foreach(void (*f)(struct mount *, void *), void *arg);
  */
 typedef void (*applied_cb)(struct mount *, void *arg);
 int applied_wait_for(struct mount *, uint64_t offset, applied_cb f, void *arg);
-/* A segment, read-only, taken; reading begins at row.applied. */
+/* The same; broken is called instead when the journal turns out to be broken
+   (else the call never comes). */
+int applied_wait_or(struct mount *, uint64_t offset, applied_cb f,
+    applied_cb broken, void *arg);
+/* Those with that f and arg will not be called. */
+void applied_wait_cancel(struct mount *, applied_cb f, void *arg);
+/* A segment, read-only, taken; reading begins at row.applied.  One that is not
+   of this journal makes the mount broken.  -1: no memory. */
 int journal_segment(struct mount *, uint64_t first, int fd);
-/* Forgets the segments: fuse went; a new one brings them again. */
+/* Forgets the segments: a new fuse brings them again.  (Those of one that died
+   are read to their end until then.) */
 void journal_forget(struct mount *);
+/* Applies all that is there, without calling who waits.  -1: there is more. */
+int journal_drain(struct mount *);
+/* What was applied survives a loss of power: before fuse may cut it off. */
+int journal_sync(struct mount *);
 /* The mount goes: what waits is called no more. */
 void journal_free(struct mount *);
 
@@ -72,6 +86,8 @@ int start_fill(struct mount *, struct start *, void **keep);
 typedef void (*ask_offset_cb)(struct mount *, void *arg, int error,
     uint64_t offset);
 int ask_sync(struct mount *, ask_offset_cb, void *arg);
+/* Questions with that arg get no answer any more. */
+void ask_cancel(struct mount *, const void *arg);
 /* Parks all changes until switch_send(). */
 int ask_reload(struct mount *, ask_offset_cb, void *arg);
 /* fd: the callee's, read-only, or -1 with error. */
@@ -217,7 +233,8 @@ int namespace_path(struct mount *, uint64_t dir, const void *name, size_t len,
  */
 int namespace_apply(struct db *, struct mount_row *, const struct record *,
     uint64_t offset, const char **why);
-/* Objects that lost their last name and handle and that nothing holds. */
+/* Objects that lost their last name and handle and that nothing holds go, some
+   at a time: 1 when there are more.  Nothing happens without a fuse. */
 int namespace_sweep(struct mount *);
 
 #endif

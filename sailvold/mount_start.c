@@ -20,21 +20,27 @@
 #define ANSWER_MAX (64 * 1024)
 #define HEAD_BUDGET (1024 * 1024)
 #define NODE_TRIES 64
+#define ROW_PINNED 0x80000000U /* of mount_row.flags: by -c; has no changes */
 
 struct begin {
+	TAILQ_ENTRY(begin) link;
 	struct mount *m;
 	struct mount_req req;
 	uint32_t id; /* of the parent's question */
-	int taken_up; /* the row was there, with a base */
+	int gone;
 	unsigned int tries;
 };
+static TAILQ_HEAD(, begin) begins = TAILQ_HEAD_INITIALIZER(begins);
 
 static void find_volume(struct begin *);
 static void make_root(void *, int);
+static void begin_fail(struct begin *, int, const char *, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void
 begin_free(struct begin *b)
 {
+	TAILQ_REMOVE(&begins, b, link);
 	mount_req_free(&b->req);
 	free(b);
 }
@@ -47,6 +53,10 @@ begin_done(struct begin *b, int error, const char *what)
 	const char *id = error == 0 ? b->m->row.volume_id : "";
 	uint32_t number = b->id;
 
+	if (b->gone && error == 0) {
+		begin_fail(b, ECANCELED, "unmounted meanwhile");
+		return;
+	}
 	buf = ibuf_dynamic(64, PROC_MAX_BODY);
 	if (buf == NULL || ibuf_add_n32(buf, (uint32_t)error) == -1 ||
 	    ibuf_add_n16(buf, (uint16_t)strlen(what)) == -1 ||
@@ -64,9 +74,6 @@ begin_done(struct begin *b, int error, const char *what)
 	begin_free(b);
 }
 
-static void begin_fail(struct begin *, int, const char *, ...)
-    __attribute__((format(printf, 3, 4)));
-
 static void
 begin_fail(struct begin *b, int error, const char *fmt, ...)
 {
@@ -74,6 +81,8 @@ begin_fail(struct begin *b, int error, const char *fmt, ...)
 	va_list ap;
 	int n;
 
+	if (error == 0)
+		error = EIO;
 	n = snprintf(what, sizeof(what), "volume %s: ", b->req.volume);
 	va_start(ap, fmt);
 	vsnprintf(what + n, sizeof(what) - (size_t)n, fmt, ap);
@@ -99,6 +108,7 @@ static int
 fill_row(struct mount_row *row, const struct mount_req *req)
 {
 	memcpy(row->id, req->mount, sizeof(row->id));
+	row->flags = req->has_commit ? ROW_PINNED : 0;
 	if (set_string(&row->path, req->path) == -1 ||
 	    set_string(&row->volume, req->volume) == -1 ||
 	    set_string(&row->subpath, req->subpath) == -1)
@@ -144,8 +154,12 @@ store_row(struct mount *m, const struct entry *root)
 		arc4random_buf(m->row.lease, sizeof(m->row.lease));
 		if (db_mount_insert(manifest_db, &m->row) == -1)
 			goto fail;
-	} else if (db_mount_update(manifest_db, &m->row) == -1)
-		goto fail;
+	} else {
+		m->row.has_last = 0;
+		if (db_overlay_reset(manifest_db, m->row.row) == -1 ||
+		    db_mount_update(manifest_db, &m->row) == -1)
+			goto fail;
+	}
 	if (put_root(m, root) == -1 || db_commit(manifest_db) == -1)
 		goto fail;
 	return 0;
@@ -220,6 +234,13 @@ make_root(void *arg, int error)
 	blob_unref(keep);
 }
 
+static int
+status_errno(uint16_t status)
+{
+	return status == 404 ? ENOENT : status == 401 || status == 403 ?
+	    EACCES : EIO;
+}
+
 static void
 head_came(void *arg, const struct server_answer *a)
 {
@@ -231,7 +252,7 @@ head_came(void *arg, const struct server_answer *a)
 
 	if (a->status != 200) {
 		server_error(a, what, sizeof(what), code, sizeof(code));
-		begin_fail(b, EIO, "%s", what);
+		begin_fail(b, status_errno(a->status), "%s", what);
 		return;
 	}
 	if ((why = nodes_take_bundle(a->data, a->len, &head,
@@ -284,8 +305,7 @@ volume_came(void *arg, const struct server_answer *a)
 
 	if (a->status != 200 && a->status != 201) {
 		server_error(a, what, sizeof(what), code, sizeof(code));
-		begin_fail(b, a->status == 404 ? ENOENT : a->status == 401 ||
-		    a->status == 403 ? EACCES : EIO, "%s", what);
+		begin_fail(b, status_errno(a->status), "%s", what);
 		return;
 	}
 	root = json_loadb((const char *)a->data, a->len, 0, NULL);
@@ -299,9 +319,6 @@ volume_came(void *arg, const struct server_answer *a)
 	else if (((uint64_t)must & ~VOLUME_FEATURES_KNOWN) != 0)
 		begin_fail(b, EPROTONOSUPPORT, "its format has "
 		    "features that this program does not know");
-	else if (b->taken_up && strcmp(id, m->row.volume_id) != 0)
-		begin_fail(b, ESTALE, "it was deleted and made "
-		    "again, and unpublished changes of the old one are here");
 	else if (set_string(&m->row.volume_id, id) == -1 ||
 	    set_string(&m->row.org, org != NULL ? org : "") == -1)
 		begin_fail(b, ENOMEM, "out of memory");
@@ -338,11 +355,28 @@ find_volume(struct begin *b)
 		begin_fail(b, errno, "asking the server");
 }
 
+/*
+ * 1: the row's base is taken up.  A restart comes back at the base that it had,
+ * server or not.  0: it begins anew.  -1: it cannot be.
+ */
+static int
+taken_up(const struct mount_row *row, const struct mount_req *req)
+{
+	if (row->row == 0 || hash_is_zero(&row->base))
+		return 0;
+	if (req->has_commit && hash_cmp(&req->commit, &row->base) == 0)
+		return 1;
+	if (row->flags & ROW_PINNED)
+		return 0;
+	return req->has_commit ? -1 : 1;
+}
+
 int
 mount_begin(uint32_t id, struct mount_req *req)
 {
 	struct begin *b;
 	struct mount *m;
+	int up;
 
 	if ((b = calloc(1, sizeof(*b))) == NULL || (m = mount_new()) == NULL)
 		fatal("a new mount");
@@ -350,6 +384,7 @@ mount_begin(uint32_t id, struct mount_req *req)
 	b->id = id;
 	b->req = *req;
 	memset(req, 0, sizeof(*req));
+	TAILQ_INSERT_TAIL(&begins, b, link);
 	m->instance = b->req.instance;
 	m->flags = b->req.flags;
 	m->has_commit = b->req.has_commit;
@@ -363,16 +398,28 @@ mount_begin(uint32_t id, struct mount_req *req)
 		begin_fail(b, EIO, "the database does not answer");
 		return 0;
 	}
-	b->taken_up = m->row.row != 0 && !hash_is_zero(&m->row.base);
+	up = taken_up(&m->row, &b->req);
 	if (fill_row(&m->row, &b->req) == -1)
 		fatal("a new mount");
-	/* A restart comes back at the base that it had, server or not. */
-	if (b->taken_up && (!b->req.has_commit ||
-	    hash_cmp(&b->req.commit, &m->row.base) == 0))
+	if (up == 1)
 		begin_done(b, 0, "");
+	else if (up == -1)
+		begin_fail(b, EBUSY, "there may be unpublished changes of %s: "
+		    "mount it without a commit, and unmount it, first",
+		    b->req.path);
 	else
 		find_volume(b);
 	return 0;
+}
+
+void
+mount_begin_gone(uint32_t instance)
+{
+	struct begin *b;
+
+	TAILQ_FOREACH(b, &begins, link)
+		if (b->req.instance == instance)
+			b->gone = 1;
 }
 
 /* ---- HELLO and START --------------------------------------------------------------------------- */
@@ -447,6 +494,10 @@ send_start(struct mount *m, void *arg)
 	(void)arg;
 	if (m->fuse == NULL)
 		return;
+	/* From here on fuse may cut off what was applied. */
+	if (m->row.applied > 0 && journal_sync(m) == -1)
+		log_warnx("mount %s: what was applied may not survive a loss of "
+		    "power", m->row.path);
 	if (m->fresh)
 		drop_nameless(m);
 	if (start_fill(m, &st, &keep) == -1 || start_send(m->fuse,
@@ -457,7 +508,7 @@ send_start(struct mount *m, void *arg)
 	}
 	free(keep);
 	m->fresh = 0;
-	m->started = 1;
+	m->started = m->whole = 1;
 	namespace_sweep(m);
 	ask_fuse_started(m);
 	mount_started(m);
@@ -466,14 +517,27 @@ send_start(struct mount *m, void *arg)
 int
 mount_hello(struct mount *m, const uint8_t id[16], uint64_t end)
 {
-	if (memcmp(id, m->row.id, 16) != 0) {
+	if (memcmp(id, m->row.id, 16) != 0 || m->started) {
 		errno = EBADMSG;
 		return -1;
 	}
+	mount_fuse_down(m);
 	if (end < m->row.applied)
 		log_warnx("mount %s: its journal ends before what was applied; "
 		    "nothing is missing", m->row.path);
-	return applied_wait_for(m, end, send_start, NULL);
+	if (applied_wait_for(m, end, send_start, NULL) == -1) {
+		if (!m->broken)
+			return -1;
+		log_warnx("mount %s: cannot be started: its journal is broken",
+		    m->row.path);
+	}
+	return 0;
+}
+
+void
+mount_fuse_down(struct mount *m)
+{
+	applied_wait_cancel(m, send_start, NULL);
 }
 
 void
@@ -481,8 +545,9 @@ mount_reset(struct mount *m)
 {
 	uint64_t names, objects;
 
-	if (db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
-	    names > 0 || objects > 0 || m->broken)
+	if (!m->whole || m->broken ||
+	    db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
+	    names > 0 || objects > 0)
 		return; /* taken up by the next mount there */
 	if (db_begin(manifest_db) == -1)
 		return;

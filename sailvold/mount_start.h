@@ -17,6 +17,10 @@ int mount_hello(struct mount *, const uint8_t id[16], uint64_t end);
  * kept, and the next mount there begins at the head.
  */
 void mount_reset(struct mount *);
+/* A HELLO that waits for the journal is not answered any more. */
+void mount_fuse_down(struct mount *);
+/* A mount that has not begun yet is given up. */
+void mount_begin_gone(uint32_t instance);
 
 /* manifest.c */
 struct mount *mount_new(void);

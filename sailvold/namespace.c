@@ -39,10 +39,14 @@ load(struct apply *a, uint64_t ovl, struct obj *o, const char *why)
 	return errno == ENOENT ? refuse(a, why) : -1;
 }
 
+/* What has no encoding cannot come from the database. */
 static int
 save(struct apply *a, const struct obj *o)
 {
-	return db_obj_put(a->db, a->row->row, o);
+	if (db_obj_put(a->db, a->row->row, o) == 0)
+		return 0;
+	return errno == EINVAL || errno == EFBIG ?
+	    refuse(a, "an entry that cannot be") : -1;
 }
 
 /* Replaces the entry by a changed copy, whose views may be into the old one. */
@@ -94,8 +98,8 @@ touch_dir(struct apply *a, uint64_t dir, struct timens t, int *has_origin)
 
 	if (load(a, dir, &o, "no such directory") == -1)
 		return -1;
-	if (o.entry->type != ENTRY_DIR) {
-		refuse(a, "a name in what is not a directory");
+	if (o.entry->type != ENTRY_DIR || o.links == 0) {
+		refuse(a, "a name in what is not a directory, or gone");
 		goto done;
 	}
 	if (has_origin != NULL)
@@ -164,9 +168,21 @@ clear_name(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 	return db_name_put(a->db, a->row->row, dir, name, len, 0, a->offset);
 }
 
-/* An object loses a name. */
+/* 1 when no object has a name in it, as for what is no directory. */
 static int
-drop_link(struct apply *a, uint64_t ovl, struct timens t)
+is_empty(struct apply *a, const struct obj *o)
+{
+	int rc;
+
+	if (o->entry->type != ENTRY_DIR)
+		return 1;
+	rc = db_name_any(a->db, a->row->row, o->ovl);
+	return rc == -1 ? -1 : !rc;
+}
+
+/* An object loses a name; by: what takes its place, NULL: nothing. */
+static int
+drop_link(struct apply *a, uint64_t ovl, const struct obj *by, struct timens t)
 {
 	struct entry e;
 	struct obj o;
@@ -176,6 +192,16 @@ drop_link(struct apply *a, uint64_t ovl, struct timens t)
 		return -1;
 	if (o.links == 0) {
 		refuse(a, "an object with a name and no links");
+		goto done;
+	}
+	if ((rc = is_empty(a, &o)) != 1) {
+		rc = rc == 0 ? refuse(a, "a directory that is not empty") : -1;
+		goto done;
+	}
+	rc = -1;
+	if (by != NULL && (by->entry->type == ENTRY_DIR) !=
+	    (o.entry->type == ENTRY_DIR)) {
+		refuse(a, "rename: over another type");
 		goto done;
 	}
 	o.links--;
@@ -233,6 +259,33 @@ entry_of_record(struct apply *a, struct obj *o)
 	return 0;
 }
 
+/* A name that is copied up is one of the origin of its directory. */
+static int
+check_origin(struct apply *a)
+{
+	const struct record *r = a->rec;
+	size_t n;
+	struct obj o;
+	int rc = -1;
+
+	if (load(a, r->parent, &o, "no such directory") == -1)
+		return -1;
+	n = o.origin_path_len + (o.origin_path_len > 0);
+	if (o.entry->type != ENTRY_DIR || o.links == 0)
+		refuse(a, "a name in what is not a directory, or gone");
+	else if (!o.has_origin ||
+	    hash_cmp(&o.origin_commit, &r->origin_commit) != 0 ||
+	    r->origin_path_len != n + r->name_len ||
+	    (n > 0 && (memcmp(r->origin_path, o.origin_path, n - 1) != 0 ||
+	    r->origin_path[n - 1] != '/')) ||
+	    memcmp(r->origin_path + n, r->name, r->name_len) != 0)
+		refuse(a, "copy up: not from the origin of its directory");
+	else
+		rc = 0;
+	obj_free(&o);
+	return rc;
+}
+
 static int
 apply_copyup(struct apply *a)
 {
@@ -244,7 +297,7 @@ apply_copyup(struct apply *a)
 	if (check_name(a, r->name, r->name_len) == -1 ||
 	    path_problem(r->origin_path, r->origin_path_len) != NULL)
 		return refuse(a, "copy up: name or origin");
-	if (new_number(a, r->ovl) == -1 ||
+	if (new_number(a, r->ovl) == -1 || check_origin(a) == -1 ||
 	    name_is_free(a, r->parent, r->name, r->name_len, 0) == -1)
 		return -1;
 	o.ovl = r->ovl;
@@ -308,12 +361,11 @@ apply_link(struct apply *a)
 	    touch_dir(a, r->parent, r->time, NULL) == -1 ||
 	    load(a, r->ovl, &o, "link: no such object") == -1)
 		return -1;
-	if (o.entry->type == ENTRY_DIR) {
-		refuse(a, "link to a directory");
+	if (o.entry->type == ENTRY_DIR || (o.flags & OBJ_DROPPED)) {
+		refuse(a, "link to a directory, or to what is gone");
 		goto done;
 	}
 	o.links++;
-	o.flags &= ~OBJ_DROPPED;
 	e = *o.entry;
 	e.ctime = r->time;
 	if (set_entry(&o, &e) == -1 || save(a, &o) == -1)
@@ -343,7 +395,7 @@ apply_remove(struct apply *a)
 			return refuse(a, "remove: no such name");
 	} else if (n.ovl == 0)
 		return refuse(a, "remove: the name is gone already");
-	else if (drop_link(a, n.ovl, r->time) == -1)
+	else if (drop_link(a, n.ovl, NULL, r->time) == -1)
 		return -1;
 	return clear_name(a, r->parent, r->name, r->name_len);
 }
@@ -372,31 +424,50 @@ is_below(struct apply *a, uint64_t dir, uint64_t ovl)
 	return refuse(a, "too deep");
 }
 
+/* ovl, loaded into o (which the caller frees), may stand in directory to. */
 static int
-moved(struct apply *a, uint64_t ovl, uint64_t to)
+moved(struct apply *a, uint64_t ovl, uint64_t to, struct obj *o)
 {
 	struct entry e;
-	struct obj o;
-	int rc = -1;
+	int rc;
 
-	if (load(a, ovl, &o, "rename: a name of no object") == -1)
+	if (load(a, ovl, o, "rename: a name of no object") == -1)
 		return -1;
-	if (o.entry->type == ENTRY_DIR) {
+	if (o->entry->type == ENTRY_DIR) {
 		if ((rc = is_below(a, to, ovl)) == -1)
-			goto done;
-		if (rc == 1) {
-			rc = refuse(a, "rename: a directory into itself");
-			goto done;
-		}
+			return -1;
+		if (rc == 1)
+			return refuse(a, "rename: a directory into itself");
 	}
-	e = *o.entry;
+	e = *o->entry;
 	e.ctime = a->rec->time;
-	rc = set_entry(&o, &e);
-	if (rc == 0)
-		rc = save(a, &o);
-done:
-	obj_free(&o);
-	return rc;
+	return set_entry(o, &e) == -1 ? -1 : save(a, o);
+}
+
+/* What stands at the new name: exchanged, or gone. */
+static int
+rename_other(struct apply *a, const struct obj *o, const struct name_row *to)
+{
+	const struct record *r = a->rec;
+	struct obj other;
+	int rc;
+
+	if (r->flags & RENAME_EXCHANGE) {
+		if (to == NULL || to->ovl == 0)
+			return refuse(a, "exchange: no such object");
+		memset(&other, 0, sizeof(other));
+		rc = moved(a, to->ovl, r->parent, &other);
+		obj_free(&other);
+		return rc == -1 ? -1 : db_name_put(a->db, a->row->row,
+		    r->parent, r->name, r->name_len, to->ovl, a->offset);
+	}
+	if (to != NULL && to->ovl != 0) {
+		if (r->flags & RENAME_NOREPLACE)
+			return refuse(a, "a name that is taken");
+		if (drop_link(a, to->ovl, o, r->time) == -1)
+			return -1;
+	}
+	return clear_name(a, r->parent, r->name, r->name_len);
 }
 
 static int
@@ -405,38 +476,33 @@ apply_rename(struct apply *a)
 	const struct record *r = a->rec;
 	struct name_row from, to;
 	int64_t m = a->row->row;
-	int has_to;
+	struct obj o;
+	int has_to, rc;
 
+	if (r->parent == r->parent2 && r->name_len == r->name2_len &&
+	    memcmp(r->name, r->name2, r->name_len) == 0)
+		return refuse(a, "rename: onto itself");
 	if (check_name(a, r->name, r->name_len) == -1 ||
 	    check_name(a, r->name2, r->name2_len) == -1 ||
 	    touch_dir(a, r->parent, r->time, NULL) == -1 ||
 	    touch_dir(a, r->parent2, r->time, NULL) == -1)
 		return -1;
-	if (db_name_get(a->db, m, r->parent, r->name, r->name_len, &from) == -1
-	    || from.ovl == 0)
+	if (db_name_get(a->db, m, r->parent, r->name, r->name_len, &from) == -1)
+		return errno == ENOENT ? refuse(a, "rename: no such object") :
+		    -1;
+	if (from.ovl == 0)
 		return refuse(a, "rename: no such object");
 	has_to = db_name_get(a->db, m, r->parent2, r->name2, r->name2_len,
 	    &to) == 0;
 	if (!has_to && errno != ENOENT)
 		return -1;
-	if (moved(a, from.ovl, r->parent2) == -1)
-		return -1;
-	if (r->flags & RENAME_EXCHANGE) {
-		if (!has_to || to.ovl == 0)
-			return refuse(a, "exchange: no such object");
-		if (moved(a, to.ovl, r->parent) == -1 ||
-		    db_name_put(a->db, m, r->parent, r->name, r->name_len,
-		    to.ovl, a->offset) == -1)
-			return -1;
-	} else {
-		if (has_to && to.ovl != 0 &&
-		    drop_link(a, to.ovl, r->time) == -1)
-			return -1;
-		if (clear_name(a, r->parent, r->name, r->name_len) == -1)
-			return -1;
-	}
-	return db_name_put(a->db, m, r->parent2, r->name2, r->name2_len,
-	    from.ovl, a->offset);
+	memset(&o, 0, sizeof(o));
+	rc = moved(a, from.ovl, r->parent2, &o);
+	if (rc == 0)
+		rc = rename_other(a, &o, has_to ? &to : NULL);
+	obj_free(&o);
+	return rc == -1 ? -1 : db_name_put(a->db, m, r->parent2, r->name2,
+	    r->name2_len, from.ovl, a->offset);
 }
 
 static int
@@ -671,34 +737,66 @@ toolong:
 
 #define SWEEP_BATCH 1024
 
-int
-namespace_sweep(struct mount *m)
+/* 1: nobody needs it any more, and *local; 0; -1. */
+static int
+may_go(struct mount *m, uint64_t ovl, int *local)
 {
-	uint64_t *ovls, gone[SWEEP_BATCH];
-	size_t n, i, ngone = 0;
 	struct obj o;
-	int local;
+	int rc;
 
-	if (db_obj_list_nameless(manifest_db, m->row.row, &ovls, &n) == -1)
+	if (db_obj_get(manifest_db, m->row.row, ovl, &o) == -1)
 		return -1;
-	for (i = 0; i < n && ngone < SWEEP_BATCH; i++) {
-		if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) == -1)
+	*local = (o.flags & OBJ_LOCAL) != 0;
+	rc = (o.flags & OBJ_DROPPED) && !ovl_is_held(m, ovl);
+	obj_free(&o);
+	return rc;
+}
+
+/* Told first: a file that fuse did not hear of would stay for ever. */
+static int
+sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	uint64_t gone[SWEEP_BATCH];
+	size_t i, ngone = 0, went = 0;
+	int local, rc;
+
+	for (i = 0; i < n && went < SWEEP_BATCH; i++) {
+		if ((rc = may_go(m, ovls[i], &local)) == -1)
+			return -1;
+		if (rc == 0)
 			continue;
-		local = (o.flags & OBJ_LOCAL) != 0;
-		if (!(o.flags & OBJ_DROPPED) || ovl_is_held(m, ovls[i])) {
-			obj_free(&o);
-			continue;
-		}
-		if (o.entry->type == ENTRY_DIR)
-			db_name_delete_dir(manifest_db, m->row.row, ovls[i]);
-		obj_free(&o);
-		if (db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
-			break;
+		if (db_name_delete_dir(manifest_db, m->row.row, ovls[i]) == -1
+		    || db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
+			return -1;
+		went++;
 		if (local)
 			gone[ngone++] = ovls[i];
 	}
-	free(ovls);
 	if (ngone > 0)
 		tell_unlink(m, gone, ngone);
-	return 0;
+	return i < n;
+}
+
+int
+namespace_sweep(struct mount *m)
+{
+	uint64_t *ovls;
+	size_t n;
+	int rc = 0;
+
+	if (m->fuse == NULL || !m->started)
+		return 0;
+	if (db_obj_list_nameless(manifest_db, m->row.row, &ovls, &n) == -1)
+		return -1;
+	if (n > 0) {
+		if (db_begin(manifest_db) == -1)
+			rc = -1;
+		else if ((rc = sweep_some(m, ovls, n)) == -1 ||
+		    db_commit(manifest_db) == -1) {
+			db_rollback(manifest_db);
+			rc = -1;
+		}
+	}
+	free(ovls);
+	return rc;
 }

@@ -16,6 +16,9 @@
 #include "sailvold/manifest.h"
 #include "sailvold/server.h"
 
+/* A file that makes one sailvol-fetch die after the other is given up. */
+#define TRIES_MAX 5
+
 enum question_kind { Q_API, Q_HASH, Q_UPLOAD };
 
 struct question {
@@ -24,6 +27,8 @@ struct question {
 	enum question_kind kind;
 	struct chan *at; /* who has it; NULL: waits for a sailvol-fetch */
 	int retry;
+	unsigned int tries; /* sailvol-fetches that died with it */
+	int lost;	    /* the last one did, or it could not be sent */
 	/* API: the body; HASH: the file */
 	int fd;
 	struct fetch_api api;
@@ -70,14 +75,18 @@ question_new(enum question_kind kind, int fd, void *arg)
 	return q;
 }
 
+/* Out of the queue: the callback may cancel it, and ask anew. */
 static void
-question_free(struct question *q)
+question_take(struct question *q)
+{
+	TAILQ_REMOVE(&questions, q, link);
+}
+
+static void
+question_end(struct question *q)
 {
 	uint32_t i;
 
-	if (q == NULL)
-		return;
-	TAILQ_REMOVE(&questions, q, link);
 	if (q->fd != -1)
 		close(q->fd);
 	for (i = 0; i < q->nfiles; i++)
@@ -90,6 +99,16 @@ question_free(struct question *q)
 	free(q->volume);
 	free(q->session);
 	free(q);
+}
+
+static void
+question_free(struct question *q)
+{
+	int saved = errno;
+
+	question_take(q);
+	question_end(q);
+	errno = saved;
 }
 
 /* ---- sending ------------------------------------------------------------------- */
@@ -129,22 +148,38 @@ send_hash(struct question *q)
 	return 0;
 }
 
+static void
+send_cancel(struct question *q)
+{
+	uint8_t body[4] = { (uint8_t)(q->number >> 24),
+		(uint8_t)(q->number >> 16), (uint8_t)(q->number >> 8),
+		(uint8_t)q->number };
+
+	chan_send(q->at, IMSG_FETCH_CANCEL, q->number, -1, body, sizeof(body));
+}
+
 static int
 send_upload(struct question *q)
 {
 	uint32_t i;
-	int fd;
+	int fd = -1, saved;
 
 	for (i = 0; i < q->nfiles; i++) {
-		if ((fd = dup_fd(q->files[i].fd)) == -1)
-			return -1;
-		if (fetch_upload_file_send(q->at, q->number, i, fd) == -1) {
-			close(fd);
-			return -1;
-		}
+		if ((fd = dup_fd(q->files[i].fd)) == -1 ||
+		    fetch_upload_file_send(q->at, q->number, i, fd) == -1)
+			goto fail;
 	}
-	return fetch_upload_send(q->at, q->number, q->volume, q->session,
-	    q->chunks, q->nchunks);
+	fd = -1;
+	if (fetch_upload_send(q->at, q->number, q->volume, q->session,
+	    q->chunks, q->nchunks) == 0)
+		return 0;
+fail:
+	saved = errno;
+	if (fd != -1)
+		close(fd);
+	send_cancel(q); /* it has some of the files */
+	errno = saved;
+	return -1;
 }
 
 /* 0 also when there is no sailvol-fetch at the moment: it waits. */
@@ -166,6 +201,8 @@ question_send(struct question *q)
 		rc = send_upload(q);
 		break;
 	}
+	if (rc == -1)
+		q->at = NULL;
 	return rc;
 }
 
@@ -263,14 +300,11 @@ void
 server_cancel(uint32_t number)
 {
 	struct question *q;
-	uint8_t body[4] = { (uint8_t)(number >> 24), (uint8_t)(number >> 16),
-		(uint8_t)(number >> 8), (uint8_t)number };
 
 	if ((q = question_find(number)) == NULL)
 		return;
 	if (q->at != NULL)
-		chan_send(q->at, IMSG_FETCH_CANCEL, number, -1, body,
-		    sizeof(body));
+		send_cancel(q);
 	question_free(q);
 }
 
@@ -316,11 +350,12 @@ server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	a.len = view.len;
 	a.what = bad ? strdup("an answer that is too large") :
 	    strndup(res.what, res.what_len);
+	question_take(q);
 	if (a.what != NULL)
 		q->api_f(q->arg, &a);
 	else
 		answer_none(q, "out of memory");
-	question_free(q);
+	question_end(q);
 	free(a.what);
 	if (view.mapped || view.len > 0)
 		memfd_unmap(&view);
@@ -349,8 +384,9 @@ server_hash_res(struct chan *ch, uint32_t id, struct imsg *im,
 			close(fd);
 		return 0;
 	}
+	question_take(q);
 	q->hash_f(q->arg, &res, fd); /* fd is the callee's */
-	question_free(q);
+	question_end(q);
 	return 0;
 }
 
@@ -396,14 +432,53 @@ server_upload_res(struct chan *ch, uint32_t id, struct imsg *im,
 		res.error = EBADMSG;
 	snprintf(what, sizeof(what), "%.*s", (int)(res.what_len > 255 ? 255 :
 	    res.what_len), res.what);
+	question_take(q);
 	q->upload_f(q->arg, res.error, what, view.data, (uint32_t)view.len);
-	question_free(q);
+	question_end(q);
 	if (view.mapped || view.len > 0)
 		memfd_unmap(&view);
 done:
 	if (fd != -1)
 		close(fd);
 	return 0;
+}
+
+/* It will not be asked any more: its callback hears so. */
+static void
+give_up(struct question *q, const char *what)
+{
+	struct fetch_hash_res res;
+
+	question_take(q);
+	switch (q->kind) {
+	case Q_API:
+		answer_none(q, what);
+		break;
+	case Q_HASH:
+		memset(&res, 0, sizeof(res));
+		res.error = EIO;
+		q->hash_f(q->arg, &res, -1);
+		break;
+	case Q_UPLOAD:
+		q->upload_f(q->arg, EIO, what, (const uint8_t *)"", 0);
+		break;
+	}
+	question_end(q);
+}
+
+/* One by one: each callback may end others. */
+static void
+give_up_lost(const char *what)
+{
+	struct question *q;
+
+	do {
+		TAILQ_FOREACH(q, &questions, link)
+			if (q->lost)
+				break;
+		if (q != NULL)
+			give_up(q, what);
+	} while (q != NULL);
 }
 
 void
@@ -415,32 +490,24 @@ server_fetch_up(struct chan *ch)
 	TAILQ_FOREACH(q, &questions, link)
 		if (q->at == NULL && question_send(q) == -1) {
 			log_warn("sailvol-fetch: asking again");
-			q->at = NULL;
+			q->lost = 1;
 		}
+	give_up_lost("sailvol-fetch cannot be asked");
 }
 
 void
 server_fetch_down(struct chan *ch)
 {
-	struct question *q, *next;
-	TAILQ_HEAD(, question) lost = TAILQ_HEAD_INITIALIZER(lost);
+	struct question *q;
 
-	for (q = TAILQ_FIRST(&questions); q != NULL; q = next) {
-		next = TAILQ_NEXT(q, link);
+	TAILQ_FOREACH(q, &questions, link) {
 		if (q->at != ch)
 			continue;
 		q->at = NULL;
-		if (q->kind == Q_API && !q->retry) {
-			TAILQ_REMOVE(&questions, q, link);
-			TAILQ_INSERT_TAIL(&lost, q, link);
-		}
+		if ((q->kind == Q_API && !q->retry) || ++q->tries == TRIES_MAX)
+			q->lost = 1;
 	}
-	while ((q = TAILQ_FIRST(&lost)) != NULL) {
-		TAILQ_REMOVE(&lost, q, link);
-		TAILQ_INSERT_TAIL(&questions, q, link);
-		answer_none(q, "sailvol-fetch died while it was asked");
-		question_free(q);
-	}
+	give_up_lost("sailvol-fetch died while it was asked");
 	server_fetch_up(NULL);
 }
 
