@@ -54,7 +54,7 @@ const struct command commands[] = {
 	    text_status },
 	{ { "log", NULL }, "[-n number] " API_TEXT, "volume | path",
 	    OPT_BIT(OPT_LIMIT) | API_BITS, 0, 1, 1, run_log, text_log },
-	{ { "stash", "list" }, "", "path", 0, 0, 1, 1, run_stash_list,
+	{ { "stash", "list" }, "", "[path]", 0, 0, 0, 1, run_stash_list,
 	    text_stash_list },
 	{ { "stash", "show" }, "", "path id", 0, 0, 2, 2, run_stash_show,
 	    text_stash_show },

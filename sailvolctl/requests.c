@@ -61,6 +61,19 @@ ask_mount(const struct invocation *inv, const char *path, json_t *request)
 	return ask(inv, fd, request, &f);
 }
 
+static int
+ask_socket(const struct invocation *inv, json_t *request)
+{
+	struct failure f = { .whole = NULL };
+	int fd;
+
+	if ((fd = client_open_socket(inv->opt[OPT_SOCKET], &f)) == -1) {
+		json_decref(request);
+		return failed(inv, &f);
+	}
+	return ask(inv, fd, request, &f);
+}
+
 int
 run_commit(const struct invocation *inv)
 {
@@ -101,17 +114,10 @@ run_reload(const struct invocation *inv)
 int
 run_status(const struct invocation *inv)
 {
-	struct failure f = { .whole = NULL };
 	json_t *request = json_pack("{s:s}", "request", "status");
-	int fd;
 
-	if (inv->noperands > 0)
-		return ask_mount(inv, inv->operand[0], request);
-	if ((fd = client_open_socket(inv->opt[OPT_SOCKET], &f)) == -1) {
-		json_decref(request);
-		return failed(inv, &f);
-	}
-	return ask(inv, fd, request, &f);
+	return inv->noperands > 0 ? ask_mount(inv, inv->operand[0], request)
+				  : ask_socket(inv, request);
 }
 
 /* ---- stash ----------------------------------------------------------------------- */
@@ -139,7 +145,8 @@ stash(const struct invocation *inv, const char *action)
 			request = NULL;
 		}
 	}
-	return ask_mount(inv, inv->operand[0], request);
+	return inv->noperands > 0 ? ask_mount(inv, inv->operand[0], request)
+				  : ask_socket(inv, request);
 }
 
 int

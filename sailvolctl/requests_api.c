@@ -18,6 +18,7 @@
 #include "sailvolctl/requests.h"
 
 #define PAGE 1000
+#define MOUNT_PAGE 64
 #define TARGET_MAX 1024
 
 /* Takes result; NULL: failure is set. */
@@ -175,6 +176,7 @@ log_of_mount(const struct invocation *inv, size_t max, struct failure *f)
 {
 	json_t *all = json_array(), *page, *request;
 	char next[257] = "";
+	size_t limit = MOUNT_PAGE;
 	int fd, more = 1;
 
 	while (more) {
@@ -183,11 +185,17 @@ log_of_mount(const struct invocation *inv, size_t max, struct failure *f)
 			goto fail;
 		request = json_pack("{s:s, s:s*, s:I}", "request", "log",
 		    "before", *next != '\0' ? next : NULL, "limit",
-		    (json_int_t)(max < PAGE ? max : PAGE));
+		    (json_int_t)(max < limit ? max : limit));
 		page = request != NULL ? client_ask(fd, request, inv->out, f)
 				       : NULL;
 		json_decref(request);
 		close(fd);
+		/* What comes through that door is bounded. */
+		if (page == NULL && strcmp(f->code, "answer_too_long") == 0 &&
+		    limit > 1) {
+			limit /= 4;
+			continue;
+		}
 		if (page == NULL)
 			goto fail;
 		if ((more = take_page(all, page, "commits", max)))

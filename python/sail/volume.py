@@ -60,8 +60,10 @@ class Volume:
         """The volume that is mounted where path lies: the mount point or
         anything inside of it."""
         found = mount.read_volume(path)
-        return cls._from_json(found,
-                              os.path.abspath(os.fsdecode(os.fspath(path))))
+        return cls._from_json(
+            {"id": found.get("volume_id"), "name": found.get("volume"),
+             "org": found.get("org")},
+            os.path.abspath(os.fsdecode(os.fspath(path))))
 
     @classmethod
     def _from_json(cls, found: Dict[str, Any],

@@ -28,7 +28,7 @@ def test_smoke(t):
     with open(os.path.join(b, ".sailvol", "volume.json"),
               encoding="utf-8") as f:
         volume = json.load(f)
-    t.equal(("shared", ident), (volume["name"], volume["base"]),
+    t.equal(("shared", ident), (volume["volume"], volume["base"]),
             "volume.json")
     s.daemon.umount(a)
     s.daemon.umount(b)
