@@ -312,7 +312,11 @@ void
 vn_unpin(struct vn *vn)
 {
 	vn->pins--;
-	vn_release(vn);
+	/* One that the kernel has stays until memory is short. */
+	if (vn->slot == 0 ||
+	    (inode_slot(vn->slot)->nlookup == 0 &&
+		inode_priv(vn->slot)->opens == 0))
+		vn_release(vn);
 }
 
 /*
