@@ -271,7 +271,7 @@ span_start(struct span *s)
 		.arg = s,
 	};
 
-	if ((s->buf = malloc(s->length)) == NULL)
+	if ((s->buf = big_alloc(s->length)) == NULL)
 		return -1;
 	s->http = http_start(&spec);
 	return s->http != NULL ? 0 : -1;

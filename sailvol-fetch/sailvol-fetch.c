@@ -5,6 +5,7 @@
  * sailvolctl(8).
  */
 #include <event2/util.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,6 +271,10 @@ main(int argc, char **argv)
 {
 	uint8_t role;
 
+	/* Fresh memory for each large chunk costs more than all the rest:
+	   it is kept while there is work (worker.c gives it back). */
+	(void)mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
 	if (!role_wanted(argc, argv, &role) || role != ROLE_FETCH) {
 		fprintf(stderr,
 		    "sailvol-fetch: started by sailvold(8), "

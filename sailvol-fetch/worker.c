@@ -4,16 +4,21 @@
  * the loop what is done.  In sailvol-fetch.
  */
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <errno.h>
 #include <event.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "lib/log.h"
 #include "sailvol-fetch/worker.h"
 
 #define NTHREADS 2
+#define HUGE_PAGE ((size_t)2 * 1024 * 1024)
+#define IDLE_S 2 /* then memory goes back to the system */
 
 TAILQ_HEAD(works, work);
 
@@ -30,6 +35,7 @@ static TAILQ_HEAD(, pump) pumps = TAILQ_HEAD_INITIALIZER(pumps);
 static struct event pump_ev;
 static int pump_set;
 static size_t budget_used;
+static struct event idle_ev;
 
 /* ---- threads ------------------------------------------------------------- */
 
@@ -127,6 +133,7 @@ on_wake(int fd, short ev, void *arg)
 }
 
 static void on_pump(int, short, void *);
+static void on_idle(int, short, void *);
 
 void
 worker_start(void)
@@ -141,6 +148,7 @@ worker_start(void)
 	if (event_add(&wake_ev, NULL) == -1)
 		fatalx("worker: event_add");
 	evtimer_set(&pump_ev, on_pump, NULL);
+	evtimer_set(&idle_ev, on_idle, NULL);
 	pump_set = 1;
 	/* Signals are the loop's. */
 	sigfillset(&all);
@@ -207,6 +215,20 @@ pump_del(struct pump *p)
 	p->fn = NULL;
 }
 
+void *
+big_alloc(size_t n)
+{
+	void *p;
+
+	if (n < HUGE_PAGE)
+		return malloc(n);
+	if ((errno = posix_memalign(&p, HUGE_PAGE, n)) != 0)
+		return NULL;
+	/* A fault for each 4 KiB would take longer than the network. */
+	(void)madvise(p, n / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+	return p;
+}
+
 int
 budget_take(size_t n)
 {
@@ -217,9 +239,23 @@ budget_take(size_t n)
 	return 1;
 }
 
+static void
+on_idle(int fd, short ev, void *arg)
+{
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	if (budget_used == 0)
+		malloc_trim(0);
+}
+
 void
 budget_give(size_t n)
 {
+	struct timeval tv = { IDLE_S, 0 };
+
 	budget_used -= n;
+	if (budget_used == 0 && pump_set)
+		evtimer_add(&idle_ev, &tv);
 	pump_kick();
 }

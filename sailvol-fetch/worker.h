@@ -47,5 +47,7 @@ void pump_kick(void);
 /* 1: taken; 0: wait.  Never refused when nothing is taken. */
 int budget_take(size_t);
 void budget_give(size_t);
+/* malloc(3) for what was taken; free(3) ends it. */
+void *big_alloc(size_t);
 
 #endif

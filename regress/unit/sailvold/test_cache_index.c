@@ -140,7 +140,7 @@ test_random(void **state)
 	const char *s = getenv("SEED");
 	unsigned int seed =
 	    s != NULL ? (unsigned int)strtoul(s, NULL, 10) : arc4random();
-	unsigned int order[64], n = 0, i, k, what, round;
+	unsigned int order[64] = { 0 }, n = 0, i, k, what, round;
 	struct cache_index x;
 	struct cache_entry *e;
 	struct hash h;
