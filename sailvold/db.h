@@ -44,6 +44,7 @@ int db_commit_put(struct db *, const struct hash *, const uint8_t *, size_t);
 /* What was seen is more than the base (from the mark of the first commit on, or
    after a reload that keeps): removing a name leaves a whiteout. */
 #define ROW_SEEN 0x1
+#define ROW_PINNED 0x2 /* mounted at a commit (-c): there are no changes */
 
 struct mount_row {
 	int64_t row;

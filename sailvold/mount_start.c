@@ -20,7 +20,6 @@
 #define ANSWER_MAX (64 * 1024)
 #define HEAD_BUDGET (1024 * 1024)
 #define NODE_TRIES 64
-#define ROW_PINNED 0x80000000U /* of mount_row.flags: by -c; has no changes */
 
 struct begin {
 	TAILQ_ENTRY(begin) link;
@@ -108,7 +107,9 @@ static int
 fill_row(struct mount_row *row, const struct mount_req *req)
 {
 	memcpy(row->id, req->mount, sizeof(row->id));
-	row->flags = req->has_commit ? ROW_PINNED : 0;
+	row->flags &= ~(uint32_t)ROW_PINNED;
+	if (req->has_commit)
+		row->flags |= ROW_PINNED;
 	if (set_string(&row->path, req->path) == -1 ||
 	    set_string(&row->volume, req->volume) == -1 ||
 	    set_string(&row->subpath, req->subpath) == -1)
@@ -156,6 +157,7 @@ store_row(struct mount *m, const struct entry *root)
 			goto fail;
 	} else {
 		m->row.has_last = 0;
+		m->row.flags &= ~(uint32_t)ROW_SEEN;
 		if (db_overlay_reset(manifest_db, m->row.row) == -1 ||
 		    db_mount_update(manifest_db, &m->row) == -1)
 			goto fail;
@@ -553,6 +555,7 @@ mount_reset(struct mount *m)
 		return;
 	memset(&m->row.base, 0, sizeof(m->row.base));
 	m->row.has_last = 0;
+	m->row.flags &= ~(uint32_t)(ROW_SEEN | ROW_PINNED);
 	if (db_overlay_reset(manifest_db, m->row.row) == -1 ||
 	    db_mount_update(manifest_db, &m->row) == -1 ||
 	    db_commit(manifest_db) == -1)

@@ -250,6 +250,10 @@ entry_of_record(struct apply *a, struct obj *o)
 
 	if ((e.mode & ~MODE_MASK) != 0)
 		return refuse(a, "mode");
+	/* Clean content names its chunks; that of an overlay file begins at 0. */
+	if (e.type == ENTRY_FILE && e.size != 0 &&
+	    e.chunk_form == CHUNKS_INLINE && e.chunks_len == 0)
+		return refuse(a, "a size without chunks");
 	if (e.type == ENTRY_SOCKET) {
 		e.type = ENTRY_FIFO;
 		o->flags |= OBJ_SOCKET;
