@@ -345,7 +345,7 @@ def same(t, want, got, what):
     lines = []
     for path in sorted(set(want) | set(got)):
         if want.get(path) != got.get(path):
-            lines.append("%r: expected %r, actual %r" % (
+            lines.append("%.300r: expected %.500s, actual %.500s" % (
                 path, want.get(path), got.get(path)))
     t.fail("%s: %d differences\n%s" % (what, len(lines),
                                        "\n".join(lines[:20])))
