@@ -64,28 +64,28 @@
  * CANCEL	u32 number of the request: its answer, ECANCELED, may still be
  *	a success.
  */
-#define FETCH_MESSAGES(X)                                                      \
-	X(PARENT_FETCH_CONFIG, 200, NOFD)                                      \
-	X(PARENT_FETCH_CA, 201, FD)                                            \
-	X(PARENT_FETCH_RESOLV, 202, FD)                                        \
-	X(PARENT_FETCH_HOSTS, 203, FD)                                         \
-	X(PARENT_FETCH_END, 204, NOFD) /* empty: configured */                 \
-	X(FETCH_API, 210, MAYFD)                                               \
-	X(FETCH_API_RES, 211, MAYFD)                                           \
-	X(FETCH_HASH, 212, FD)                                                 \
-	X(FETCH_HASH_RES, 213, MAYFD)                                          \
-	X(FETCH_UPLOAD_FILE, 214, FD)                                          \
-	X(FETCH_UPLOAD, 215, FD)                                               \
-	X(FETCH_UPLOAD_PROGRESS, 216, NOFD)                                    \
-	X(FETCH_UPLOAD_RES, 217, MAYFD)                                        \
-	X(FETCH_GET, 218, FD)                                                  \
-	X(FETCH_GET_DONE, 219, NOFD)                                           \
-	X(FETCH_GET_RES, 220, NOFD)                                            \
-	X(FETCH_VERIFY_LIST, 221, FD)                                          \
-	X(FETCH_VERIFY, 222, FD)                                               \
-	X(FETCH_VERIFY_RES, 223, NOFD)                                         \
-	X(FETCH_URL, 224, NOFD)                                                \
-	X(FETCH_URL_RES, 225, NOFD)                                            \
+#define FETCH_MESSAGES(X)                                      \
+	X(PARENT_FETCH_CONFIG, 200, NOFD)                      \
+	X(PARENT_FETCH_CA, 201, FD)                            \
+	X(PARENT_FETCH_RESOLV, 202, FD)                        \
+	X(PARENT_FETCH_HOSTS, 203, FD)                         \
+	X(PARENT_FETCH_END, 204, NOFD) /* empty: configured */ \
+	X(FETCH_API, 210, MAYFD)                               \
+	X(FETCH_API_RES, 211, MAYFD)                           \
+	X(FETCH_HASH, 212, FD)                                 \
+	X(FETCH_HASH_RES, 213, MAYFD)                          \
+	X(FETCH_UPLOAD_FILE, 214, FD)                          \
+	X(FETCH_UPLOAD, 215, FD)                               \
+	X(FETCH_UPLOAD_PROGRESS, 216, NOFD)                    \
+	X(FETCH_UPLOAD_RES, 217, MAYFD)                        \
+	X(FETCH_GET, 218, FD)                                  \
+	X(FETCH_GET_DONE, 219, NOFD)                           \
+	X(FETCH_GET_RES, 220, NOFD)                            \
+	X(FETCH_VERIFY_LIST, 221, FD)                          \
+	X(FETCH_VERIFY, 222, FD)                               \
+	X(FETCH_VERIFY_RES, 223, NOFD)                         \
+	X(FETCH_URL, 224, NOFD)                                \
+	X(FETCH_URL_RES, 225, NOFD)                            \
 	X(FETCH_CANCEL, 226, NOFD)
 
 enum fetch_message {
@@ -104,9 +104,9 @@ enum fetch_message {
 #define FETCH_CHUNK_MAX (64 * 1024 * 1024)  /* bytes of a chunk */
 #define FETCH_OBJECT_MAX (64 * 1024 * 1024) /* bytes of an object */
 #define FETCH_UPLOAD_CHUNK_LEN 48 /* of the list of UPLOAD, in its memfd */
-#define FETCH_GET_MAX 512    /* chunks of one GET */
-#define FETCH_UPLOAD_FILES 256 /* files of one UPLOAD */
-#define FETCH_UPLOAD_MAX 4096  /* chunks of one UPLOAD */
+#define FETCH_GET_MAX 512         /* chunks of one GET */
+#define FETCH_UPLOAD_FILES 256    /* files of one UPLOAD */
+#define FETCH_UPLOAD_MAX 4096     /* chunks of one UPLOAD */
 
 /*
  * The bodies, for who asks and who answers; 0 or -1 (EBADMSG: malformed).
@@ -137,8 +137,8 @@ struct fetch_api_res {
 	const char *what;
 	size_t what_len;
 };
-int fetch_api_res_send(struct chan *, uint32_t id,
-    const struct fetch_api_res *, int body_fd);
+int fetch_api_res_send(struct chan *, uint32_t id, const struct fetch_api_res *,
+    int body_fd);
 int fetch_api_res_recv(struct ibuf *, struct fetch_api_res *);
 
 struct fetch_hash_res {
@@ -188,8 +188,8 @@ int fetch_upload_res_send(struct chan *, uint32_t id,
 int fetch_upload_res_recv(struct ibuf *, struct fetch_upload_res *);
 int fetch_upload_progress_send(struct chan *, uint32_t id, uint32_t chunks,
     uint64_t bytes, uint64_t sent);
-int fetch_upload_progress_recv(struct ibuf *, uint32_t *chunks,
-    uint64_t *bytes, uint64_t *sent);
+int fetch_upload_progress_recv(struct ibuf *, uint32_t *chunks, uint64_t *bytes,
+    uint64_t *sent);
 
 struct fetch_get_chunk {
 	uint64_t slot;
