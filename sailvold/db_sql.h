@@ -156,7 +156,35 @@
 	DB_STATEMENTS_STASH(X)
 
 /* Those of db_job.c and db_stash.c. */
+#define JOB_COLUMNS "id, kind, state, session, key, mark, uid, gid, created, request"
 #define DB_STATEMENTS_JOB(X)                                                   \
+	X(JOB_INSERT, "INSERT INTO job (mount, kind, state, session, key,"     \
+	    " mark, uid, gid, created, request) VALUES (?1, ?2, 0, ?3, ?4,"    \
+	    " ?5, ?6, ?7, ?8, ?9)")                                            \
+	X(JOB_STATE, "UPDATE job SET state = ?2, answer = ?3 WHERE id = ?1")   \
+	X(JOB_ANSWER, "SELECT answer FROM job WHERE mount = ?1 AND id = ?2")   \
+	X(JOB_OF_SESSION, "SELECT id FROM job WHERE mount = ?1 AND"            \
+	    " session = ?2 AND mark = ?3 AND session != 0")                    \
+	X(JOB_PENDING, "SELECT " JOB_COLUMNS " FROM job WHERE mount = ?1 AND"  \
+	    " state < 2 ORDER BY id")                                          \
+	X(JOB_TRIM_ITEMS, "DELETE FROM job_item WHERE job IN (SELECT id FROM"  \
+	    " job WHERE state = 2)")                                           \
+	X(JOB_TRIM, "DELETE FROM job WHERE state = 2 AND created < ?1")        \
+	X(JOB_ITEM_PUT, "INSERT OR REPLACE INTO job_item VALUES (?1, ?2, x'',"  \
+	    " ?3, 0, 0, ?4)")                                                  \
+	X(JOB_ITEM_GET, "SELECT data FROM job_item WHERE job = ?1 AND"         \
+	    " seq = ?2")                                                       \
+	X(JOB_ITEMS_DELETE, "DELETE FROM job_item WHERE job = ?1")             \
+	X(OVL_HELD, "SELECT 1 FROM job_item, job WHERE job_item.ovl = ?3 AND"  \
+	    " job.id = job_item.job AND job.mount = ?2 UNION ALL SELECT 1"     \
+	    " FROM stash_item, stash WHERE stash_item.ovl = ?3 AND"            \
+	    " stash.id = stash_item.stash AND stash.mount = ?1 LIMIT 1")       \
+	X(COMMITS_USED, "SELECT origin_commit FROM obj WHERE mount = ?1 AND"   \
+	    " origin_commit IS NOT NULL UNION SELECT tree_commit FROM seen"    \
+	    " WHERE mount = ?1 AND tree_commit IS NOT NULL UNION SELECT"       \
+	    " origin_commit FROM stash_item, stash WHERE stash.id ="           \
+	    " stash_item.stash AND stash.mount = ?2 AND origin_commit IS NOT"  \
+	    " NULL UNION SELECT base FROM stash WHERE mount = ?2")             \
 	X(OBJ_LIST_NAMED, "SELECT ovl FROM obj WHERE mount = ?1 AND ovl != 1"  \
 	    " AND links > 0")                                                  \
 	X(OBJ_LOSE_NAMES, "UPDATE obj SET links = 0, changed_content = 0,"     \

@@ -1,0 +1,663 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * commit: the course of a commit: mark, set, session, files, delta, answer
+ * (sailvold(8), COMMIT).  In manifest.
+ */
+#include <sys/mman.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/memfd.h"
+#include "sailvold/commit.h"
+#include "sailvold/delta_set.h"
+
+#define ATTEMPTS 20000	    /* nodes that are asked for */
+#define DEADLINE_MS 180000  /* for one request to be answered at all */
+#define BACKOFF_FIRST_MS 200
+#define BACKOFF_MAX_MS 10000
+#define MISSING_TRIES 2
+#define ANSWER_MAX (8 * 1024 * 1024)
+
+static void collect(struct commit_run *);
+static void session_put(struct commit_run *);
+static void delta_post(struct commit_run *);
+static void begin_set(struct commit_run *);
+
+/* ---- life ---------------------------------------------------------------------------- */
+
+void
+commit_release(struct commit_run *c)
+{
+	if (c->refs > 0 || !c->dead)
+		return;
+	commit_files_free(c);
+	if (c->has_set)
+		delta_set_free(&c->set);
+	free(c);
+}
+
+static void
+commit_stop(struct job *j)
+{
+	struct commit_run *c = j->run;
+
+	j->run = NULL;
+	c->dead = 1;
+	commit_files_stop(c);
+	if (c->request != 0)
+		server_cancel(c->request);
+	if (c->timer != NULL)
+		event_free(c->timer);
+	c->timer = NULL;
+	commit_release(c);
+}
+
+static int
+may_cancel(const struct job *j)
+{
+	return j->state != JOB_PUBLISHING;
+}
+
+int
+commit_holds(const struct job *j, uint64_t ovl)
+{
+	const struct commit_run *c = j->run;
+	size_t lo = 0, hi, mid;
+
+	if (c == NULL)
+		return 0;
+	for (hi = c->nfiles; lo < hi;) {
+		mid = lo + (hi - lo) / 2;
+		if (c->files[mid].ovl == ovl)
+			return 1;
+		if (c->files[mid].ovl < ovl)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return 0;
+}
+
+void
+commit_fail(struct commit_run *c, const char *type, const char *code,
+    const char *what)
+{
+	job_error(c->job, type, code, "%s", what);
+}
+
+int
+commit_backoff_ms(unsigned int tries)
+{
+	int ms = BACKOFF_FIRST_MS;
+
+	while (--tries > 0 && ms < BACKOFF_MAX_MS)
+		ms *= 2;
+	if (ms > BACKOFF_MAX_MS)
+		ms = BACKOFF_MAX_MS;
+	return ms / 2 + (int)arc4random_uniform((uint32_t)ms);
+}
+
+void
+commit_progress(struct commit_run *c, const char *phase)
+{
+	job_progress(c->job, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "phase",
+	    phase, "files", (json_int_t)c->ndone, "files_total",
+	    (json_int_t)c->nfiles, "bytes", (json_int_t)c->bytes_done,
+	    "bytes_total", (json_int_t)c->bytes, "bytes_sent",
+	    (json_int_t)c->bytes_sent, "skipped", (json_int_t)c->skipped));
+}
+
+static void
+retry_now(evutil_socket_t fd, short what, void *arg)
+{
+	struct commit_run *c = arg;
+
+	(void)fd;
+	(void)what;
+	c->retry(c);
+}
+
+/* Later again, until the deadline of this step; then the job fails. */
+static void
+retry_later(struct commit_run *c, void (*f)(struct commit_run *),
+    const char *what)
+{
+	struct timeval tv;
+	int ms;
+
+	if (c->tries++ == 0)
+		c->deadline = monotime_add_ms(monotime_now(), DEADLINE_MS);
+	log_warnx("mount %s: commit: %s, try %u", c->job->m->row.path, what,
+	    c->tries);
+	if (monotime_reached(c->deadline)) {
+		commit_fail(c, "unavailable", "no_answer", what);
+		return;
+	}
+	ms = commit_backoff_ms(c->tries);
+	tv.tv_sec = ms / 1000;
+	tv.tv_usec = (ms % 1000) * 1000;
+	c->retry = f;
+	if (c->timer == NULL)
+		c->timer = evtimer_new(proc_base(), retry_now, c);
+	if (c->timer == NULL || evtimer_add(c->timer, &tv) == -1)
+		commit_fail(c, "internal", "memory", "out of memory");
+}
+
+/* What an answer that is no success means: 1 when it was dealt with. */
+static void
+answer_bad(struct commit_run *c, const struct server_answer *a,
+    void (*f)(struct commit_run *))
+{
+	char what[512], code[64];
+
+	server_error(a, what, sizeof(what), code, sizeof(code));
+	if (a->status == 0 || a->status >= 500 || a->status == 429)
+		retry_later(c, f, what);
+	else if (a->status == 409 && strcmp(code, "overwritten") == 0)
+		commit_fail(c, "refused", code, what);
+	else
+		commit_fail(c, a->status == 403 ? "permission" :
+		    a->status == 401 ? "authentication" :
+		    a->status == 404 ? "not_found" : "conflict", code, what);
+}
+
+/* ---- the answer to who asked --------------------------------------------------------------- */
+
+static json_t *
+left_dirty(const struct commit_run *c)
+{
+	json_t *l = json_array();
+	size_t i;
+
+	for (i = 0; c->has_set && i < c->set.n; i++)
+		if (c->set.items[i].left)
+			json_array_append_new(l, json_name(
+			    c->set.items[i].path, c->set.items[i].len));
+	return l;
+}
+
+static json_t *
+not_kept(const struct commit_run *c)
+{
+	json_t *l = json_array();
+	size_t i;
+
+	for (i = 0; c->has_set && i < c->set.nnot_kept; i++)
+		json_array_append_new(l, json_name(c->set.not_kept[i].path,
+		    c->set.not_kept[i].len));
+	return l;
+}
+
+static json_t *
+result_of(const struct commit_run *c, const char *commit, uint64_t number,
+    int changed, uint64_t files, uint64_t deletes, json_t *overwritten)
+{
+	if (overwritten == NULL)
+		overwritten = json_pack("{s:i,s:[]}", "count", 0, "paths");
+	return json_pack("{s:{s:s,s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o}}", "result",
+	    "commit", commit, "number", (json_int_t)number, "changed", changed,
+	    "files", (json_int_t)files, "bytes_uploaded",
+	    (json_int_t)c->bytes_sent, "deletes", (json_int_t)deletes,
+	    "overwritten", overwritten, "left_dirty", left_dirty(c),
+	    "not_kept", not_kept(c));
+}
+
+/* Nothing to publish: the newest of the base and this mount's last commit. */
+static void
+nothing(struct commit_run *c)
+{
+	struct mount_row *row = &c->job->m->row;
+	char hex[HASH_HEX_LEN + 1];
+	uint64_t number = row->base_number;
+	json_t *answer;
+
+	hash_hex(&row->base, hex);
+	if (row->has_last && row->last_number >= number) {
+		hash_hex(&row->last, hex);
+		number = row->last_number;
+	}
+	/* Files that turned out as they were published are clean again. */
+	if (c->has_set) {
+		if (db_begin(manifest_db) == -1 || delta_set_published(
+		    manifest_db, row, &c->set) == -1 ||
+		    db_commit(manifest_db) == -1) {
+			db_rollback(manifest_db);
+			log_warn("mount %s: commit: its rows", row->path);
+		}
+	}
+	answer = result_of(c, hex, number, 0, 0, 0, NULL);
+	job_done(c->job, answer, 0);
+}
+
+/* ---- published ------------------------------------------------------------------------------ */
+
+static int
+record(struct commit_run *c, const struct hash *commit, uint64_t number,
+    json_t *answer)
+{
+	struct mount_row *row = &c->job->m->row;
+
+	if (db_begin(manifest_db) == -1)
+		return -1;
+	if (c->has_set && delta_set_published(manifest_db, row,
+	    &c->set) == -1)
+		goto fail;
+	row->has_last = 1;
+	row->last = *commit;
+	row->last_number = number;
+	if (db_mount_update(manifest_db, row) == -1 ||
+	    job_store_answer(c->job, answer) == -1 ||
+	    db_commit(manifest_db) == -1)
+		goto fail;
+	return 0;
+fail:
+	db_rollback(manifest_db);
+	return -1;
+}
+
+/* r: what the server says of a published commit. */
+static void
+published(struct commit_run *c, json_t *r)
+{
+	const char *id = json_string_value(json_object_get(r, "commit"));
+	uint64_t number, puts, deletes;
+	struct hash commit;
+	json_t *answer, *over;
+	int changed;
+
+	if (id == NULL || hash_parse(&commit, id, strlen(id)) == -1) {
+		retry_later(c, delta_post, "an answer without a commit");
+		return;
+	}
+	number = (uint64_t)json_integer_value(json_object_get(r, "number"));
+	puts = (uint64_t)json_integer_value(json_object_get(r, "puts"));
+	deletes = (uint64_t)json_integer_value(json_object_get(r, "deletes"));
+	changed = json_is_true(json_object_get(r, "changed"));
+	over = json_object_get(r, "overwritten");
+	answer = result_of(c, id, number, changed, puts, deletes,
+	    json_is_object(over) ? json_incref(over) : NULL);
+	if (answer == NULL || record(c, &commit, number, answer) == -1) {
+		json_decref(answer);
+		/* The set is kept: it is recorded later. */
+		retry_later(c, delta_post, "the database does not take it");
+		return;
+	}
+	log_info("mount %s: commit %s, number %llu", c->job->m->row.path, id,
+	    (unsigned long long)number);
+	lease_renew(c->job->m);
+	job_done(c->job, answer, 1);
+}
+
+/* ---- the delta -------------------------------------------------------------------------------- */
+
+static void
+missing_chunks(struct commit_run *c)
+{
+	if (++c->missing > MISSING_TRIES) {
+		commit_fail(c, "conflict", "missing_chunks",
+		    "the server lacks chunks that were uploaded");
+		return;
+	}
+	/* The set is made anew: all is hashed and looked up again. */
+	if (db_job_state(manifest_db, c->job->id, JOB_QUEUED, NULL) == -1)
+		log_warn("mount %s: commit: its job", c->job->m->row.path);
+	c->job->state = JOB_QUEUED;
+	commit_files_free(c);
+	delta_set_free(&c->set);
+	c->has_set = 0;
+	c->publishing = 0;
+	begin_set(c);
+}
+
+static void
+delta_answer(void *arg, const struct server_answer *a)
+{
+	struct commit_run *c = arg;
+	char what[512], code[64];
+	json_t *r;
+
+	c->request = 0;
+	if (a->status == 200 || a->status == 201) {
+		r = json_loadb((const char *)a->data, a->len, 0, NULL);
+		published(c, r);
+		json_decref(r);
+		return;
+	}
+	server_error(a, what, sizeof(what), code, sizeof(code));
+	if (a->status == 409 && strcmp(code, "missing_chunks") == 0)
+		missing_chunks(c);
+	else
+		answer_bad(c, a, delta_post);
+}
+
+static int
+delta_fd(struct commit_run *c, struct node_miss *miss)
+{
+	int fd;
+
+	fd = memfd_create("delta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd == -1)
+		return -1;
+	if (delta_set_write(&c->set, fd, miss) == -1 ||
+	    lseek(fd, 0, SEEK_SET) == -1 || fcntl(fd, F_ADD_SEALS,
+	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == -1) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void
+chunks_came(void *arg, int error)
+{
+	struct commit_run *c = arg;
+
+	c->refs--;
+	if (c->dead) {
+		commit_release(c);
+		return;
+	}
+	if (error != 0)
+		retry_later(c, delta_post, strerror(error));
+	else
+		delta_post(c);
+}
+
+static int
+publish_begin(struct commit_run *c)
+{
+	if (db_begin(manifest_db) == -1)
+		return -1;
+	if (delta_save(manifest_db, c->job->id, &c->set) == -1 ||
+	    db_job_state(manifest_db, c->job->id, JOB_PUBLISHING, NULL) == -1 ||
+	    db_commit(manifest_db) == -1) {
+		db_rollback(manifest_db);
+		return -1;
+	}
+	c->job->state = JOB_PUBLISHING;
+	return 0;
+}
+
+static void
+delta_post(struct commit_run *c)
+{
+	struct mount *m = c->job->m;
+	struct node_miss miss;
+	char target[192], key[33];
+	int fd;
+
+	memset(&miss, 0, sizeof(miss));
+	if ((fd = delta_fd(c, &miss)) == -1) {
+		if (errno == ENODATA && miss.path != NULL &&
+		    c->attempt++ < ATTEMPTS) {
+			c->refs++;
+			if (nodes_want(m->row.volume_id, &miss.commit, NULL,
+			    miss.path, miss.path_len, miss.first,
+			    miss.first_len, chunks_came, c) == 0) {
+				node_miss_free(&miss);
+				return;
+			}
+			c->refs--;
+		}
+		node_miss_free(&miss);
+		commit_fail(c, errno == EFBIG ? "too_large" : "internal",
+		    "delta", strerror(errno));
+		return;
+	}
+	if (c->job->state != JOB_PUBLISHING && publish_begin(c) == -1) {
+		close(fd);
+		commit_fail(c, "internal", "database",
+		    "the database does not take it");
+		return;
+	}
+	hex_of(c->job->key, sizeof(c->job->key), key);
+	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%s/commit",
+	    m->row.volume_id, key);
+	c->request = server_request(3, target, "application/x-sailvol", fd, 1,
+	    ANSWER_MAX, delta_answer, c);
+	if (c->request == 0)
+		retry_later(c, delta_post, "sailvol-fetch cannot be asked");
+	else
+		commit_progress(c, "publish");
+}
+
+void
+commit_hashed(struct commit_run *c)
+{
+	c->tries = 0;
+	if (delta_set_count(&c->set) == 0)
+		nothing(c);
+	else
+		delta_post(c);
+}
+
+/* ---- the session ---------------------------------------------------------------------------------- */
+
+/* A commit of before: did it come through? */
+static void
+session_answer(void *arg, const struct server_answer *a)
+{
+	struct commit_run *c = arg;
+	const char *state;
+	json_t *r, *result;
+
+	c->request = 0;
+	if (a->status != 200 && a->status != 201) {
+		answer_bad(c, a, session_put);
+		return;
+	}
+	r = json_loadb((const char *)a->data, a->len, 0, NULL);
+	state = json_string_value(json_object_get(r, "state"));
+	result = json_object_get(r, "result");
+	c->tries = 0;
+	if (state != NULL && strcmp(state, "published") == 0 &&
+	    json_is_object(result)) {
+		published(c, result);
+	} else if (c->job->state == JOB_PUBLISHING) {
+		/* It did not: it begins again, with the same key. */
+		if (db_job_state(manifest_db, c->job->id, JOB_QUEUED,
+		    NULL) == -1)
+			log_warn("mount %s: commit: its job",
+			    c->job->m->row.path);
+		c->job->state = JOB_QUEUED;
+		if (c->has_set)
+			delta_set_free(&c->set);
+		c->has_set = 0;
+		begin_set(c);
+	} else if (commit_files_begin(c) == -1)
+		commit_fail(c, "internal", "memory", "out of memory");
+	json_decref(r);
+}
+
+static json_t *
+session_body(const struct job *j)
+{
+	const char *message;
+	char hex[33], author[64];
+	json_t *body;
+
+	hex_of(j->m->row.lease, sizeof(j->m->row.lease), hex);
+	snprintf(author, sizeof(author), "uid %u", j->uid);
+	body = json_pack("{s:s,s:s}", "mount", hex, "author", author);
+	message = json_string_value(json_object_get(j->request, "message"));
+	if (message != NULL)
+		json_object_set_new(body, "message", json_string(message));
+	if (json_is_true(json_object_get(j->request, "if_unchanged")))
+		json_object_set_new(body, "if_unchanged", json_true());
+	return body;
+}
+
+static void
+session_put(struct commit_run *c)
+{
+	struct mount *m = c->job->m;
+	char target[192], key[33], *text = NULL;
+	json_t *body = session_body(c->job);
+	int fd = -1;
+
+	if (body != NULL)
+		text = json_dumps(body, JSON_COMPACT);
+	json_decref(body);
+	if (text != NULL)
+		fd = memfd_new("session", text, strlen(text));
+	free(text);
+	hex_of(c->job->key, sizeof(c->job->key), key);
+	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%s",
+	    m->row.volume_id, key);
+	if (fd != -1)
+		c->request = server_request(2, target, "application/json", fd,
+		    1, ANSWER_MAX, session_answer, c);
+	if (c->request == 0)
+		retry_later(c, session_put, "sailvol-fetch cannot be asked");
+}
+
+/* ---- the set ---------------------------------------------------------------------------------------- */
+
+static int
+has_work(const struct delta_set *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->n; i++)
+		if (s->items[i].kind != 0 || s->items[i].hash != HASH_KNOWN)
+			return 1;
+	return 0;
+}
+
+static void
+node_came(void *arg, int error)
+{
+	struct commit_run *c = arg;
+
+	c->refs--;
+	if (c->dead)
+		commit_release(c);
+	else if (error != 0)
+		retry_later(c, collect, strerror(error));
+	else
+		collect(c);
+}
+
+static void
+collect(struct commit_run *c)
+{
+	struct mount *m = c->job->m;
+	struct node_miss miss;
+	int rc;
+
+	memset(&miss, 0, sizeof(miss));
+	rc = delta_collect(manifest_db, &m->row, &c->set, &miss, c->attempt, 0,
+	    NULL, NULL);
+	if (rc == -1 && errno == ENODATA && c->attempt++ < ATTEMPTS) {
+		c->refs++;
+		rc = nodes_want(m->row.volume_id, &miss.commit, NULL, miss.path,
+		    miss.path_len, miss.first, miss.first_len, node_came, c);
+		node_miss_free(&miss);
+		if (rc == -1) {
+			c->refs--;
+			commit_fail(c, "internal", "memory", "out of memory");
+		}
+		return;
+	}
+	node_miss_free(&miss);
+	if (rc == -1) {
+		commit_fail(c, "internal", "database", strerror(errno));
+		return;
+	}
+	c->has_set = 1;
+	c->tries = 0;
+	if (!has_work(&c->set))
+		nothing(c);
+	else
+		session_put(c);
+}
+
+/* All up to the mark is in the rows. */
+static void
+marked(struct mount *m, void *arg)
+{
+	struct commit_run *c = arg;
+
+	c->refs--;
+	if (c->dead) {
+		commit_release(c);
+		return;
+	}
+	/* From now on a name that is removed may be published already. */
+	if (!(m->row.flags & ROW_SEEN)) {
+		m->row.flags |= ROW_SEEN;
+		if (db_mount_update(manifest_db, &m->row) == -1) {
+			commit_fail(c, "internal", "database",
+			    "the database does not take it");
+			return;
+		}
+	}
+	collect(c);
+}
+
+static void
+synced(struct mount *m, void *arg, int error, uint64_t offset)
+{
+	struct commit_run *c = arg;
+
+	if (c->dead || error != 0) {
+		c->refs--;
+		if (c->dead)
+			commit_release(c);
+		else if (error != ENODEV)
+			commit_fail(c, "internal", "sync", strerror(error));
+		return;
+	}
+	if (offset < c->job->mark)
+		offset = c->job->mark;
+	if (applied_wait_for(m, offset, marked, c) == -1) {
+		c->refs--;
+		commit_fail(c, "internal", "journal", strerror(errno));
+	}
+}
+
+static void
+begin_set(struct commit_run *c)
+{
+	c->refs++;
+	if (ask_sync(c->job->m, synced, c) == -1) {
+		c->refs--;
+		commit_fail(c, "internal", "sync", strerror(errno));
+	} else
+		commit_progress(c, "mark");
+}
+
+void
+commit_start(struct job *j)
+{
+	struct commit_run *c;
+
+	if ((j->m->flags & MOUNT_READONLY) || j->m->has_commit) {
+		job_error(j, "refused", "read_only", "the mount is read-only");
+		return;
+	}
+	if ((c = calloc(1, sizeof(*c))) == NULL) {
+		job_error(j, "internal", "memory", "out of memory");
+		return;
+	}
+	c->job = j;
+	j->run = c;
+	j->stop = commit_stop;
+	j->may_cancel = may_cancel;
+	if (j->state != JOB_PUBLISHING) {
+		begin_set(c);
+		return;
+	}
+	/* Its delta was sent before a restart: what became of it? */
+	if (delta_load(manifest_db, j->id, &c->set) == 0)
+		c->has_set = 1;
+	else
+		log_warnx("mount %s: commit: its set is lost", j->m->row.path);
+	session_put(c);
+}

@@ -1,0 +1,355 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * job: the jobs of each mount, in order, with those who listen to them.  In
+ * manifest.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/log.h"
+#include "sailvold/job.h"
+
+#define PROGRESS_MS 200
+#define KEEP_DONE_S (7 * 86400)
+
+/* ---- words --------------------------------------------------------------------- */
+
+void
+hex_of(const uint8_t *b, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		out[2 * i] = digits[b[i] >> 4];
+		out[2 * i + 1] = digits[b[i] & 15];
+	}
+	out[2 * n] = '\0';
+}
+
+json_t *
+json_hash(const struct hash *h)
+{
+	char hex[HASH_HEX_LEN + 1];
+
+	hash_hex(h, hex);
+	return json_string(hex);
+}
+
+static json_t *
+json_b64(const uint8_t *p, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm"
+	    "nopqrstuvwxyz0123456789+/";
+	char *out;
+	uint32_t v;
+	json_t *j;
+	size_t i, k = 0, n;
+
+	if ((out = malloc((len + 2) / 3 * 4 + 1)) == NULL)
+		return NULL;
+	for (i = 0; i < len; i += 3) {
+		n = len - i < 3 ? len - i : 3;
+		v = (uint32_t)p[i] << 16;
+		if (n > 1)
+			v |= (uint32_t)p[i + 1] << 8;
+		if (n > 2)
+			v |= p[i + 2];
+		out[k++] = digits[v >> 18];
+		out[k++] = digits[v >> 12 & 63];
+		out[k++] = n > 1 ? digits[v >> 6 & 63] : '=';
+		out[k++] = n > 2 ? digits[v & 63] : '=';
+	}
+	j = json_pack("{s:s#}", "b64", out, (int)k);
+	free(out);
+	return j;
+}
+
+json_t *
+json_name(const void *p, size_t len)
+{
+	return utf8_valid(p, len) ? json_stringn(p, len) : json_b64(p, len);
+}
+
+json_t *
+json_error_of(const char *type, const char *code, const char *message)
+{
+	return json_pack("{s:{s:s,s:s,s:s}}", "error", "message", message,
+	    "type", type, "code", code);
+}
+
+/* ---- the queue ------------------------------------------------------------------- */
+
+static int64_t
+now_ms(void)
+{
+	return monotime_now().ns / 1000000;
+}
+
+static void
+job_free(struct job *j)
+{
+	struct listener *l;
+
+	while ((l = TAILQ_FIRST(&j->listeners)) != NULL) {
+		TAILQ_REMOVE(&j->listeners, l, link);
+		l->job = NULL;
+	}
+	json_decref(j->request);
+	free(j);
+}
+
+static void
+start_next(struct mount *m)
+{
+	struct job *j = TAILQ_FIRST(&m->jobs);
+
+	if (j == NULL || j->running)
+		return;
+	j->running = 1;
+	switch (j->kind) {
+	case JOB_COMMIT:
+		commit_start(j);
+		break;
+	case JOB_RELOAD:
+		reload_start(j);
+		break;
+	case JOB_RESTORE:
+		restore_start(j);
+		break;
+	default:
+		job_error(j, "internal", "unknown_job", "an unknown job");
+	}
+}
+
+struct job *
+job_add(struct mount *m, uint8_t kind, uint64_t session, uint64_t mark,
+    uint32_t uid, uint32_t gid, json_t *request)
+{
+	struct job *j;
+	char *text;
+	int rc;
+
+	if ((j = calloc(1, sizeof(*j))) == NULL)
+		return NULL;
+	TAILQ_INIT(&j->listeners);
+	j->m = m;
+	j->kind = kind;
+	j->session = session;
+	j->mark = mark;
+	j->uid = uid;
+	j->gid = gid;
+	j->created = (int64_t)time(NULL);
+	j->request = json_incref(request);
+	arc4random_buf(j->key, sizeof(j->key));
+	text = json_dumps(request, JSON_COMPACT);
+	rc = text != NULL ? db_job_insert(manifest_db, j, text) : -1;
+	free(text);
+	if (rc == -1) {
+		job_free(j);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&m->jobs, j, link);
+	return j;
+}
+
+void
+job_listen(struct job *j, struct listener *l)
+{
+	l->job = j;
+	TAILQ_INSERT_TAIL(&j->listeners, l, link);
+	start_next(j->m);
+}
+
+void
+listener_leave(struct listener *l)
+{
+	if (l->job == NULL)
+		return;
+	TAILQ_REMOVE(&l->job->listeners, l, link);
+	l->job = NULL;
+}
+
+struct job *
+job_find(struct mount *m, int64_t id)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &m->jobs, link)
+		if (id == 0 || j->id == id)
+			return j;
+	return NULL;
+}
+
+struct job *
+job_find_session(struct mount *m, uint64_t session, uint64_t mark)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &m->jobs, link)
+		if (j->session == session && j->mark == mark)
+			return j;
+	return NULL;
+}
+
+int
+jobs_running(const struct mount *m)
+{
+	return !TAILQ_EMPTY(&m->jobs);
+}
+
+static void
+tell(struct job *j, const char *text, int last)
+{
+	struct listener *l, *next;
+
+	for (l = TAILQ_FIRST(&j->listeners); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, link);
+		if (last)
+			listener_leave(l);
+		l->line(l, text, last);
+	}
+}
+
+void
+job_progress(struct job *j, json_t *progress)
+{
+	char *text;
+
+	if (now_ms() - j->last_progress_ms < PROGRESS_MS ||
+	    TAILQ_EMPTY(&j->listeners)) {
+		json_decref(progress);
+		return;
+	}
+	j->last_progress_ms = now_ms();
+	json_object_set_new(progress, "job", json_integer(j->id));
+	progress = json_pack("{s:o}", "progress", progress);
+	text = progress != NULL ? json_dumps(progress, JSON_COMPACT) : NULL;
+	json_decref(progress);
+	if (text != NULL)
+		tell(j, text, 0);
+	free(text);
+}
+
+int
+job_store_answer(struct job *j, json_t *answer)
+{
+	char *text;
+	int rc = -1;
+
+	if ((text = json_dumps(answer, JSON_COMPACT)) == NULL)
+		return -1;
+	if (db_job_state(manifest_db, j->id, JOB_DONE, text) == 0)
+		rc = db_job_items_delete(manifest_db, j->id);
+	free(text);
+	return rc;
+}
+
+void
+job_done(struct job *j, json_t *answer, int stored)
+{
+	struct mount *m = j->m;
+	char *text;
+
+	if (!stored && (answer == NULL || job_store_answer(j, answer) == -1))
+		log_warnx("mount %s: the answer of job %lld is not kept",
+		    m->row.path, (long long)j->id);
+	if (j->stop != NULL)
+		j->stop(j);
+	TAILQ_REMOVE(&m->jobs, j, link);
+	text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+	json_decref(answer);
+	tell(j, text != NULL ? text : "{\"error\":{\"message\":\"out of memory\","
+	    "\"type\":\"internal\",\"code\":\"memory\"}}", 1);
+	free(text);
+	job_free(j);
+	db_job_trim(manifest_db, (int64_t)time(NULL) - KEEP_DONE_S);
+	namespace_sweep(m);
+	start_next(m);
+}
+
+void
+job_error(struct job *j, const char *type, const char *code, const char *fmt,
+    ...)
+{
+	char what[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	log_warnx("mount %s: %s: %s", j->m->row.path, j->kind == JOB_COMMIT ?
+	    "commit" : j->kind == JOB_RELOAD ? "reload" : "stash restore",
+	    what);
+	job_done(j, json_error_of(type, code, what), 0);
+}
+
+int
+job_cancel(struct job *j)
+{
+	if (j->running && (j->may_cancel == NULL || !j->may_cancel(j))) {
+		errno = EBUSY;
+		return -1;
+	}
+	job_done(j, json_error_of("cancelled", "cancelled",
+	    "it was cancelled; nothing was published"), 0);
+	return 0;
+}
+
+/* ---- mounts come and go ------------------------------------------------------------ */
+
+static int
+take_pending(void *arg, struct job *row, const char *request)
+{
+	struct mount *m = arg;
+	struct job *j;
+
+	if ((j = malloc(sizeof(*j))) == NULL)
+		return -1;
+	*j = *row;
+	TAILQ_INIT(&j->listeners);
+	j->m = m;
+	j->resumed = 1;
+	j->request = json_loads(request != NULL ? request : "{}", 0, NULL);
+	if (j->request == NULL)
+		j->request = json_object();
+	TAILQ_INSERT_TAIL(&m->jobs, j, link);
+	return 0;
+}
+
+void
+jobs_mount_started(struct mount *m)
+{
+	lease_renew(m);
+	if (!TAILQ_EMPTY(&m->jobs))
+		return;
+	if (db_job_pending(manifest_db, m->row.row, take_pending, m) == -1)
+		log_warn("mount %s: its interrupted jobs", m->row.path);
+	start_next(m);
+}
+
+void
+jobs_mount_gone(struct mount *m)
+{
+	struct job *j;
+	char *text;
+	json_t *e;
+
+	while ((j = TAILQ_FIRST(&m->jobs)) != NULL) {
+		if (j->stop != NULL)
+			j->stop(j);
+		TAILQ_REMOVE(&m->jobs, j, link);
+		e = json_error_of("unavailable", "unmounted",
+		    "the mount went away; the job goes on with the next mount "
+		    "there");
+		text = e != NULL ? json_dumps(e, JSON_COMPACT) : NULL;
+		json_decref(e);
+		tell(j, text != NULL ? text : "{}", 1);
+		free(text);
+		job_free(j);
+	}
+}
