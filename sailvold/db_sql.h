@@ -198,7 +198,20 @@
 	    " VALUES (?1, ?2, ?3, ?4, ?5)")                                    \
 	X(LINK_ID_DELETE, "DELETE FROM link_id WHERE mount = ?1 AND ovl = ?2") \
 	X(LINK_ID_CLEAR, "DELETE FROM link_id WHERE mount = ?1")
-#define DB_STATEMENTS_STASH(X)
+#define STASH_COLUMNS "id, mount, path, volume_id, volume, base, created, files, bytes"
+#define DB_STATEMENTS_STASH(X)                                                 \
+	X(STASH_INSERT, "INSERT INTO stash (mount, path, volume_id, volume,"   \
+	    " base, created, files, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7," \
+	    " ?8)")                                                            \
+	X(STASH_GET, "SELECT " STASH_COLUMNS " FROM stash WHERE id = ?1")      \
+	X(STASH_ALL, "SELECT " STASH_COLUMNS " FROM stash WHERE ?1 IS NULL"    \
+	    " OR mount = ?1 ORDER BY id")                                      \
+	X(STASH_DELETE, "DELETE FROM stash WHERE id = ?1")                     \
+	X(STASH_DELETE_ITEMS, "DELETE FROM stash_item WHERE stash = ?1")       \
+	X(STASH_ITEM_PUT, "INSERT INTO stash_item VALUES (?1, ?2, ?3, ?4, ?5,"  \
+	    " ?6, ?7, ?8)")                                                    \
+	X(STASH_ITEM_GET, "SELECT path, kind, ovl, entry, origin_commit,"      \
+	    " origin_path FROM stash_item WHERE stash = ?1 AND seq = ?2")
 
 enum db_statement {
 #define X(name, text) DB_##name,

@@ -18,7 +18,9 @@ enum job_kind {
 };
 enum job_state {
 	JOB_QUEUED = 0, /* also while it runs: it would begin again */
-	JOB_PUBLISHING, /* a commit whose delta was sent: its set is kept */
+	/* A commit whose delta was sent, a reload whose rows have moved: what
+	   is needed to end it is kept as its items. */
+	JOB_PUBLISHING,
 	JOB_DONE
 };
 

@@ -1,0 +1,722 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * reload: a mount moves to the newest commit, or gets a stash back: fuse is
+ * parked, the rows change in one transaction, fuse switches, the kernel is told
+ * (sailvold(8), RELOAD).  In manifest.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/commit.h"
+#include "lib/log.h"
+#include "lib/wire.h"
+#include "sailvold/diff.h"
+#include "sailvold/rebase.h"
+#include "sailvold/stash.h"
+
+#define ATTEMPTS 20000
+#define HEAD_BUDGET (4 * 1024 * 1024)
+#define HEAD_ANSWER_MAX (WIRE_BUDGET_MAX + 1024 * 1024)
+#define HEAD_TRIES 6
+#define LET_GO_BATCH 1000
+#define CACHE_IN_FLIGHT 8
+
+struct reload_run {
+	struct job *job;
+	unsigned int refs; /* callbacks that will come */
+	int dead;
+	int restore, keep, if_clean;
+	int64_t stash_id; /* to be restored */
+	struct hash base; /* the new one */
+	uint64_t number;
+	uint32_t request;
+	unsigned int tries, attempt;
+	int parked;
+	void (*again)(struct reload_run *);
+	struct snap_diff diff;
+	int has_diff;
+	struct rebase_gone gone;
+	int64_t stashed;
+	uint64_t stashed_files;
+	uint32_t open_writers;
+	int changed;
+};
+
+static void prefetch(struct reload_run *);
+static void switch_rows(struct reload_run *);
+static void ask_head(struct reload_run *);
+
+/* ---- life ------------------------------------------------------------------------- */
+
+static void
+release(struct reload_run *r)
+{
+	if (!r->dead || r->refs > 0)
+		return;
+	if (r->has_diff)
+		snap_diff_free(&r->diff);
+	free(r->gone.ovls);
+	free(r);
+}
+
+static void
+reload_stop(struct job *j)
+{
+	struct reload_run *r = j->run;
+
+	j->run = NULL;
+	r->dead = 1;
+	if (r->request != 0)
+		server_cancel(r->request);
+	release(r);
+}
+
+static int
+may_cancel(const struct job *j)
+{
+	const struct reload_run *r = j->run;
+
+	return r != NULL && !r->parked;
+}
+
+/* A callback came: 1 when nobody waits for it any more. */
+static int
+came(struct reload_run *r)
+{
+	r->refs--;
+	if (!r->dead)
+		return 0;
+	release(r);
+	return 1;
+}
+
+/* The failed reload is over for fuse: what was parked goes on. */
+static void
+unparked(struct mount *m, void *arg, int error, uint32_t writers, int fd)
+{
+	(void)m;
+	(void)arg;
+	(void)error;
+	(void)writers;
+	if (fd != -1)
+		close(fd);
+}
+
+static void
+fail(struct reload_run *r, const char *type, const char *code,
+    const char *what)
+{
+	struct mount *m = r->job->m;
+
+	if (r->parked && ask_switch(m, -1, unparked, NULL) == -1)
+		log_warn("mount %s: ending a failed reload", m->row.path);
+	r->parked = 0;
+	job_error(r->job, type, code, "%s", what);
+}
+
+static void
+node_came(void *arg, int error)
+{
+	struct reload_run *r = arg;
+
+	if (came(r))
+		return;
+	if (error != 0)
+		fail(r, "unavailable", "nodes", strerror(error));
+	else
+		r->again(r);
+}
+
+/* Asks for what misses, then f again.  miss is freed. */
+static void
+want(struct reload_run *r, struct node_miss *miss,
+    void (*f)(struct reload_run *))
+{
+	int rc = -1;
+
+	r->again = f;
+	if (miss->path != NULL && r->attempt++ < ATTEMPTS) {
+		r->refs++;
+		rc = nodes_want(r->job->m->row.volume_id, &miss->commit, NULL,
+		    miss->path, miss->path_len, miss->first, miss->first_len,
+		    node_came, r);
+		if (rc == -1)
+			r->refs--;
+	}
+	node_miss_free(miss);
+	if (rc == -1)
+		fail(r, "unavailable", "nodes", "nodes cannot be had");
+}
+
+/* ---- after it --------------------------------------------------------------------------- */
+
+/* Published files go to the cache, then all that has no name is let go. */
+struct after {
+	struct mount *m;
+	struct snap_same *same;
+	size_t nsame, next, in_flight;
+	uint64_t *gone;
+	size_t ngone;
+	int dead;
+};
+
+static void
+after_end(struct after *a)
+{
+	struct mount *m = a->m;
+	struct ibuf *b;
+	size_t i, n, at;
+
+	for (at = 0; !a->dead && m->fuse != NULL && at < a->ngone; at += n) {
+		n = a->ngone - at < LET_GO_BATCH ? a->ngone - at : LET_GO_BATCH;
+		b = ibuf_dynamic(2, 2 + 8 * LET_GO_BATCH);
+		if (b == NULL || ibuf_add_n16(b, (uint16_t)n) == -1)
+			goto fail;
+		for (i = 0; i < n; i++)
+			if (ibuf_add_n64(b, a->gone[at + i]) == -1)
+				goto fail;
+		if (chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_LET_GO, 0, -1,
+		    b) == -1)
+			log_warn("mount %s: letting go", m->row.path);
+	}
+	goto done;
+fail:
+	ibuf_free(b);
+	log_warn("mount %s: letting go", m->row.path);
+done:
+	free(a->same);
+	free(a->gone);
+	free(a);
+}
+
+static void after_pump(struct after *);
+
+static void
+cached(struct mount *m, void *arg, int error)
+{
+	struct after *a = arg;
+
+	(void)m;
+	a->in_flight--;
+	if (error == ENODEV)
+		a->dead = 1;
+	after_pump(a);
+}
+
+static void
+after_pump(struct after *a)
+{
+	const struct snap_same *s;
+	struct obj o;
+	int rc;
+
+	while (!a->dead && a->next < a->nsame &&
+	    a->in_flight < CACHE_IN_FLIGHT) {
+		s = &a->same[a->next++];
+		if (s->size == 0 || db_obj_get(manifest_db, a->m->row.row,
+		    s->ovl, &o) == -1)
+			continue;
+		a->in_flight++;
+		rc = o.chunks == NULL ? -1 : ask_cache_put(a->m, s->ovl,
+		    &s->content, s->size, o.chunks, o.chunks_len, cached, a);
+		if (rc == -1)
+			a->in_flight--;
+		obj_free(&o);
+	}
+	if (a->in_flight == 0 && (a->dead || a->next == a->nsame))
+		after_end(a);
+}
+
+static void
+after_begin(struct reload_run *r)
+{
+	struct after *a;
+
+	if ((a = calloc(1, sizeof(*a))) == NULL)
+		return;
+	a->m = r->job->m;
+	a->same = r->diff.same;
+	a->nsame = r->diff.nsame;
+	r->diff.same = NULL;
+	r->diff.nsame = 0;
+	a->gone = r->gone.ovls;
+	a->ngone = r->gone.n;
+	r->gone.ovls = NULL;
+	after_pump(a);
+}
+
+static json_t *
+answer_of(const struct reload_run *r)
+{
+	const struct mount_row *row = &r->job->m->row;
+	json_t *stash = json_null();
+
+	if (r->stashed != 0)
+		stash = json_pack("{s:I,s:I,s:s}", "id", (json_int_t)r->stashed,
+		    "files", (json_int_t)r->stashed_files, "path", row->path);
+	return json_pack("{s:{s:o,s:I,s:b,s:o,s:I}}", "result", "commit",
+	    json_hash(&row->base), "number", (json_int_t)row->base_number,
+	    "changed", r->changed, "stash", stash, "open_writers",
+	    (json_int_t)r->open_writers);
+}
+
+static void
+finish(struct reload_run *r)
+{
+	struct mount *m = r->job->m;
+
+	log_info("mount %s: shows commit number %llu", m->row.path,
+	    (unsigned long long)m->row.base_number);
+	if (stash_trim(manifest_db) == -1)
+		log_warn("stashes: keeping within their limits");
+	lease_renew(m);
+	after_begin(r);
+	job_done(r->job, answer_of(r), 0);
+}
+
+static void
+told(struct mount *m, void *arg, int error)
+{
+	struct reload_run *r = arg;
+
+	(void)m;
+	if (came(r) || error == ENODEV)
+		return;
+	finish(r);
+}
+
+static void
+switched(struct mount *m, void *arg, int error, uint32_t writers, int tell_fd)
+{
+	struct reload_run *r = arg;
+
+	if (came(r) || error != 0) {
+		if (tell_fd != -1)
+			close(tell_fd);
+		return; /* the mount goes */
+	}
+	r->parked = 0;
+	r->open_writers = writers;
+	if (tell_fd == -1) {
+		finish(r);
+		return;
+	}
+	r->refs++;
+	if (ask_tell(m, tell_fd, told, r) == -1) {
+		r->refs--;
+		log_warn("mount %s: telling the kernel", m->row.path);
+		finish(r);
+	}
+}
+
+/* ---- the switch ------------------------------------------------------------------------------ */
+
+static int
+change_rows(struct reload_run *r, struct mount_row *row, int *refused,
+    struct node_miss *miss)
+{
+	struct delta_set set;
+	size_t i;
+	int rc = 0;
+
+	*refused = 0;
+	if (r->keep)
+		return rebase_keep(manifest_db, row, &r->base, r->number,
+		    r->attempt, &r->gone, miss);
+	if (delta_collect(manifest_db, row, &set, miss, r->attempt, 0, NULL,
+	    NULL) == -1)
+		return -1;
+	for (i = 0; i < set.n && !*refused; i++)
+		if ((r->if_clean || r->restore) && (set.items[i].kind != 0 ||
+		    set.items[i].hash == HASH_NEEDED))
+			*refused = 1;
+	if (*refused)
+		rc = 0;
+	else if (r->restore)
+		rc = stash_restore(manifest_db, row, r->stash_id, miss);
+	else if ((rc = stash_put(manifest_db, row, &set, &r->stashed,
+	    &r->stashed_files)) == 0)
+		rc = rebase_drop(manifest_db, row, &r->base, r->number,
+		    &r->gone, miss);
+	delta_set_free(&set);
+	return rc;
+}
+
+static void
+send_switch(struct reload_run *r)
+{
+	struct mount *m = r->job->m;
+	int fd;
+
+	fd = memfd_new("differences", r->diff.out.data != NULL ?
+	    (const void *)r->diff.out.data : "", r->diff.out.len);
+	if (fd == -1)
+		fatal("differences of a reload");
+	r->refs++;
+	if (ask_switch(m, fd, switched, r) == -1)
+		fatal("mount %s: the switch of a reload", m->row.path);
+}
+
+/* Should manifest die now, the switch is made by the next one. */
+static int
+save_switch(struct reload_run *r)
+{
+	struct wbuf w;
+	int rc = -1;
+
+	wbuf_init(&w, 64);
+	wbuf_u64(&w, (uint64_t)r->stashed);
+	wbuf_u64(&w, r->stashed_files);
+	wbuf_u8(&w, (uint8_t)r->changed);
+	if (w.error == 0 && db_job_item_put(manifest_db, r->job->id, 0, 0,
+	    w.data, w.len) == 0 && db_job_item_put(manifest_db, r->job->id, 1,
+	    0, r->diff.out.data, r->diff.out.len) == 0)
+		rc = db_job_state(manifest_db, r->job->id, JOB_PUBLISHING,
+		    NULL);
+	wbuf_free(&w);
+	return rc;
+}
+
+static int
+load_switch(struct reload_run *r)
+{
+	uint8_t *data, *diff;
+	struct rbuf b;
+	size_t len, diff_len;
+
+	if (db_job_item_get(manifest_db, r->job->id, 0, &data, &len) == -1)
+		return -1;
+	rbuf_init(&b, data, len);
+	r->stashed = (int64_t)rbuf_u64(&b);
+	r->stashed_files = rbuf_u64(&b);
+	r->changed = rbuf_u8(&b);
+	free(data);
+	if (rbuf_end(&b) == -1 || db_job_item_get(manifest_db, r->job->id, 1,
+	    &diff, &diff_len) == -1)
+		return -1;
+	memset(&r->diff, 0, sizeof(r->diff));
+	wbuf_init(&r->diff.out, diff_len + 1);
+	wbuf_bytes(&r->diff.out, diff, diff_len);
+	free(diff);
+	r->has_diff = 1;
+	if (r->diff.out.error != 0)
+		return -1;
+	return db_obj_list_nameless(manifest_db, r->job->m->row.row,
+	    &r->gone.ovls, &r->gone.n);
+}
+
+/*
+ * All in one transaction; where a node is missing it is taken back, and done
+ * again when it came.
+ */
+static void
+switch_rows(struct reload_run *r)
+{
+	struct mount *m = r->job->m;
+	struct mount_row saved = m->row;
+	struct snap *before, *after = NULL;
+	struct node_miss miss;
+	int refused = 0, rc = -1, error;
+
+	memset(&miss, 0, sizeof(miss));
+	if ((before = snap_take(manifest_db, &m->row, &miss)) == NULL ||
+	    db_begin(manifest_db) == -1)
+		goto done;
+	if (change_rows(r, &m->row, &refused, &miss) == -1 || refused)
+		goto rollback;
+	if ((after = snap_take(manifest_db, &m->row, &miss)) == NULL)
+		goto rollback;
+	if (snap_diff(before, after, r->attempt, &r->diff, &miss) == -1)
+		goto rollback;
+	r->has_diff = 1;
+	r->changed = hash_cmp(&saved.base, &m->row.base) != 0;
+	if (save_switch(r) == 0 && db_commit(manifest_db) == 0)
+		rc = 0;
+rollback:
+	if (rc == -1) {
+		error = errno;
+		db_rollback(manifest_db);
+		errno = error;
+	}
+done:
+	error = errno;
+	snap_free(before);
+	snap_free(after);
+	if (rc == 0) {
+		r->job->state = JOB_PUBLISHING;
+		node_miss_free(&miss);
+		send_switch(r);
+		return;
+	}
+	/* Strings are not changed: the numbers of before are. */
+	m->row = saved;
+	if (r->has_diff)
+		snap_diff_free(&r->diff);
+	r->has_diff = 0;
+	free(r->gone.ovls);
+	memset(&r->gone, 0, sizeof(r->gone));
+	r->stashed = 0;
+	if (refused) {
+		node_miss_free(&miss);
+		fail(r, "refused", "dirty",
+		    "the mount has changes that are not published");
+	} else if (error == ENODATA)
+		want(r, &miss, switch_rows);
+	else {
+		node_miss_free(&miss);
+		fail(r, error == ENOENT ? "not_found" : "internal", "switch",
+		    error == ENOENT ? (r->restore ? "no such stash" :
+		    "the newest commit does not have this directory") :
+		    strerror(error));
+	}
+}
+
+static void
+applied(struct mount *m, void *arg)
+{
+	struct reload_run *r = arg;
+
+	(void)m;
+	if (!came(r))
+		switch_rows(r);
+}
+
+static void
+parked(struct mount *m, void *arg, int error, uint64_t offset)
+{
+	struct reload_run *r = arg;
+
+	if (came(r))
+		return;
+	if (error == ENODEV)
+		return;
+	if (error != 0) {
+		fail(r, "internal", "fuse", strerror(error));
+		return;
+	}
+	r->refs++;
+	if (applied_wait_for(m, offset, applied, r) == -1) {
+		r->refs--;
+		fail(r, "internal", "journal", strerror(errno));
+	}
+}
+
+static void
+park(struct reload_run *r)
+{
+	r->refs++;
+	r->parked = 1;
+	if (ask_reload(r->job->m, parked, r) == -1) {
+		r->refs--;
+		r->parked = 0;
+		fail(r, "internal", "fuse", strerror(errno));
+	}
+}
+
+/* ---- what is needed before it ---------------------------------------------------------------------- */
+
+static int
+overlay_empty(const struct mount *m)
+{
+	struct name_row *rows;
+	struct obj o;
+	size_t n;
+	int dirty;
+
+	if (db_names_of_dir(manifest_db, m->row.row, OVL_ROOT, "", 0, 0, 1,
+	    &rows, &n) == -1)
+		return 0;
+	free(rows);
+	if (n > 0 || db_obj_get(manifest_db, m->row.row, OVL_ROOT, &o) == -1)
+		return 0;
+	dirty = o.changed_attr != 0 || o.changed_content != 0;
+	obj_free(&o);
+	return !dirty;
+}
+
+/*
+ * While programs go on: all nodes of the difference between both bases, and of
+ * what is dirty.
+ */
+static void
+prefetch(struct reload_run *r)
+{
+	struct mount_row *row = &r->job->m->row;
+	struct snap *before = NULL, *after = NULL;
+	struct node_miss miss;
+	struct snap_diff d;
+	struct place p;
+	int rc = -1, error;
+
+	memset(&miss, 0, sizeof(miss));
+	if (place_open(&p, &r->base, row->subpath, strlen(row->subpath),
+	    &miss) == -1)
+		goto done;
+	place_free(&p);
+	if ((before = snap_of_base(row, &row->base, &miss)) == NULL ||
+	    (after = snap_of_base(row, &r->base, &miss)) == NULL ||
+	    snap_diff(before, after, r->attempt, &d, &miss) == -1)
+		goto done;
+	snap_diff_free(&d);
+	rc = 0;
+done:
+	error = errno;
+	snap_free(before);
+	snap_free(after);
+	if (rc == 0) {
+		node_miss_free(&miss);
+		park(r);
+	} else if (error == ENODATA)
+		want(r, &miss, prefetch);
+	else {
+		node_miss_free(&miss);
+		fail(r, error == ENOENT || error == ENOTDIR ? "not_found" :
+		    "internal", "base", error == ENOENT || error == ENOTDIR ?
+		    "the newest commit does not have this directory" :
+		    strerror(error));
+	}
+}
+
+static int
+number_of(const struct hash *commit, uint64_t *number)
+{
+	const char *why;
+	struct commit c;
+	struct blob *b;
+
+	if ((b = db_commit_get(manifest_db, commit)) == NULL)
+		return -1;
+	if ((why = commit_decode(b->data, b->len, &c)) == NULL)
+		*number = c.number;
+	blob_unref(b);
+	errno = EBADMSG;
+	return why == NULL ? 0 : -1;
+}
+
+static void
+head_came(void *arg, const struct server_answer *a)
+{
+	struct reload_run *r = arg;
+	struct mount *m = r->job->m;
+	char what[512], code[64];
+	const char *why;
+	int complete;
+
+	r->request = 0;
+	if (a->status != 200) {
+		server_error(a, what, sizeof(what), code, sizeof(code));
+		if ((a->status == 0 || a->status >= 500) &&
+		    ++r->tries < HEAD_TRIES) {
+			log_warnx("mount %s: reload: %s, try %u of %d",
+			    m->row.path, what, r->tries, HEAD_TRIES);
+			ask_head(r);
+		} else
+			fail(r, a->status == 0 || a->status >= 500 ?
+			    "unavailable" : a->status == 404 ? "not_found" :
+			    "permission", code, what);
+		return;
+	}
+	if ((why = nodes_take_bundle(a->data, a->len, &r->base,
+	    &complete)) != NULL) {
+		fail(r, "unavailable", "bad_answer", why);
+		return;
+	}
+	if (number_of(&r->base, &r->number) == -1) {
+		fail(r, "unavailable", "bad_answer", "a head without its commit");
+		return;
+	}
+	if (hash_cmp(&r->base, &m->row.base) == 0 &&
+	    (r->keep || overlay_empty(m))) {
+		job_done(r->job, answer_of(r), 0);
+		return;
+	}
+	prefetch(r);
+}
+
+static void
+ask_head(struct reload_run *r)
+{
+	struct mount *m = r->job->m;
+	char target[256], have[HASH_HEX_LEN + 1];
+
+	hash_hex(&m->row.base, have);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/%s/head?have=%s&budget=%d&depth=64", m->row.volume_id,
+	    have, HEAD_BUDGET);
+	r->request = server_request(1, target, NULL, -1, 1, HEAD_ANSWER_MAX,
+	    head_came, r);
+	if (r->request == 0)
+		fail(r, "unavailable", "no_answer",
+		    "sailvol-fetch cannot be asked");
+}
+
+static struct reload_run *
+run_new(struct job *j)
+{
+	struct reload_run *r;
+
+	if ((r = calloc(1, sizeof(*r))) == NULL) {
+		job_error(j, "internal", "memory", "out of memory");
+		return NULL;
+	}
+	r->job = j;
+	j->run = r;
+	j->stop = reload_stop;
+	j->may_cancel = may_cancel;
+	return r;
+}
+
+/* The rows moved before a restart, and fuse does not know yet. 1: it goes on. */
+static int
+resume(struct reload_run *r)
+{
+	if (r->job->state != JOB_PUBLISHING)
+		return 0;
+	r->parked = 1;
+	if (load_switch(r) == -1) {
+		fail(r, "internal", "database", "an interrupted reload");
+		return 1;
+	}
+	send_switch(r);
+	return 1;
+}
+
+void
+reload_start(struct job *j)
+{
+	struct reload_run *r;
+
+	if (j->m->has_commit) {
+		job_error(j, "refused", "fixed_commit",
+		    "the mount shows one commit for good");
+		return;
+	}
+	if ((r = run_new(j)) == NULL)
+		return;
+	if (resume(r))
+		return;
+	r->keep = json_is_true(json_object_get(j->request, "keep"));
+	r->if_clean = json_is_true(json_object_get(j->request, "if_clean"));
+	ask_head(r);
+}
+
+void
+restore_start(struct job *j)
+{
+	struct reload_run *r;
+
+	if ((j->m->flags & MOUNT_READONLY) || j->m->has_commit) {
+		job_error(j, "refused", "read_only", "the mount is read-only");
+		return;
+	}
+	if ((r = run_new(j)) == NULL)
+		return;
+	if (resume(r))
+		return;
+	r->restore = 1;
+	r->stash_id = json_integer_value(json_object_get(j->request, "id"));
+	park(r);
+}
