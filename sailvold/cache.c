@@ -450,7 +450,7 @@ on_cancel(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	(void)imsg;
 	if (ibuf_get_n32(body, &which) == -1)
 		return -1;
-	job_cancel(c, which);
+	cache_cancel(c, which);
 	return 0;
 }
 

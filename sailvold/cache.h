@@ -79,7 +79,7 @@ void cache_answer_error(struct waiter *, int error, const char *what);
    and source (-1: GET). -1: ENOMEM, and nothing was taken. */
 int job_want(struct chan *, uint32_t id, const struct cache_get *,
     struct chunklist *, uint8_t *flat, size_t flat_len, int source);
-void job_cancel(struct chan *, uint32_t id);
+void cache_cancel(struct chan *, uint32_t id);
 void job_peer_down(struct chan *);
 /* From cache_ask.c: an answer of sailvol-fetch. */
 void job_got(struct job *, uint64_t bytes, uint32_t error, const char *what);

@@ -454,7 +454,7 @@ waiters_leave(struct chan *c, int one, uint32_t id)
 }
 
 void
-job_cancel(struct chan *c, uint32_t id)
+cache_cancel(struct chan *c, uint32_t id)
 {
 	waiters_leave(c, 1, id);
 }

@@ -1,0 +1,823 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * mounts: the mounts of sailvold(8), from the configuration or a command to a
+ * session, its fuse and notify, and to its end.  In the parent.
+ */
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/hash.h"
+#include "lib/log.h"
+#include "sailvold/inode.h"
+#include "sailvold/mounts.h"
+#include "sailvold/privileged.h"
+
+#define TABLE_SLOTS (4U << 20)
+#define VIEW_BYTES ((uint64_t)32 << 20)
+#define RETRY_S 10
+#define STOP_MS 5000
+#define END_WAIT_S 10
+
+enum mount_state {
+	MOUNT_POINT,	/* its mount point is looked at */
+	MOUNT_MANIFEST, /* manifest looks for its volume */
+	MOUNT_FUSE,	/* its fuse starts */
+	MOUNT_UP,
+	MOUNT_UMOUNT, /* umount runs */
+	MOUNT_GONE,   /* its fuse ends */
+	MOUNT_RETRY   /* there was no server: tried again */
+};
+
+struct mnt {
+	TAILQ_ENTRY(mnt) link;
+	uint32_t instance;
+	enum mount_state state;
+	struct conf_volume *volume;
+	uint8_t id[16];
+	uid_t uid;
+	int kept; /* in the file of mounts */
+	char folder[1200];
+	struct session session;
+	int point_fd, table_fd;
+	int answered; /* INIT was answered by a fuse that became ready */
+	struct proc *fuse, *notify;
+	struct event *retry;
+	char warning[512];
+	mounts_cb done; /* of the mount, later of the umount */
+	void *arg;
+	int force, ending;
+};
+static TAILQ_HEAD(, mnt) all = TAILQ_HEAD_INITIALIZER(all);
+
+static uid_t fuse_uid;
+static gid_t fuse_gid;
+static char state_dir[1024], file_path[1100];
+static uint32_t last_instance, last_number;
+static void (*all_ended)(void);
+
+static void mount_begin(struct mnt *);
+
+/* ---- the file of mounts that commands made ------------------------------------------ */
+
+static void
+file_write(void)
+{
+	char tmp[1200];
+	struct mnt *m;
+	FILE *f = NULL;
+	int fd;
+
+	snprintf(tmp, sizeof(tmp), "%s.new", file_path);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
+	if (fd == -1 || (f = fdopen(fd, "w")) == NULL)
+		goto fail;
+	fputs("# Made by sailvold: volumes that were mounted by a command.\n",
+	    f);
+	TAILQ_FOREACH(m, &all, link)
+		if (m->kept)
+			config_print_volume(m->volume, f);
+	if (fflush(f) == EOF || fsync(fd) == -1)
+		goto fail;
+	if (fclose(f) == EOF || rename(tmp, file_path) == -1)
+		log_warn("%s", file_path);
+	return;
+fail:
+	log_warn("%s", tmp);
+	if (f != NULL)
+		fclose(f);
+	else if (fd != -1)
+		close(fd);
+}
+
+/* ---- small things -------------------------------------------------------------------- */
+
+static struct mnt *
+find_instance(uint32_t instance)
+{
+	struct mnt *m;
+
+	TAILQ_FOREACH(m, &all, link)
+		if (m->instance == instance)
+			return m;
+	return NULL;
+}
+
+static struct mnt *
+find_path(const char *path)
+{
+	struct mnt *m;
+
+	TAILQ_FOREACH(m, &all, link)
+		if (strcmp(m->volume->path, path) == 0)
+			return m;
+	return NULL;
+}
+
+static struct conf_volume *
+volume_dup(const struct conf_volume *v)
+{
+	struct conf_volume *copy;
+
+	if ((copy = calloc(1, sizeof(*copy))) == NULL)
+		return NULL;
+	copy->name = strdup(v->name);
+	copy->path = strdup(v->path);
+	copy->subpath = strdup(v->subpath);
+	copy->flags = v->flags;
+	copy->has_commit = v->has_commit;
+	memcpy(copy->commit, v->commit, sizeof(copy->commit));
+	if (copy->name == NULL || copy->path == NULL || copy->subpath == NULL) {
+		conf_volume_free(copy);
+		return NULL;
+	}
+	return copy;
+}
+
+/* Which overlay is a mount's: that of (volume, subpath, mount point). */
+static void
+mount_id(const struct conf_volume *v, uint8_t id[16])
+{
+	struct hash_ctx *ctx;
+	struct hash h;
+
+	if ((ctx = hash_begin()) == NULL)
+		fatal("hash");
+	hash_update(ctx, v->name, strlen(v->name) + 1);
+	hash_update(ctx, v->subpath, strlen(v->subpath) + 1);
+	hash_update(ctx, v->path, strlen(v->path) + 1);
+	hash_end(ctx, &h);
+	memcpy(id, h.b, 16);
+}
+
+static int
+make_table(void)
+{
+	uint64_t size = table_bytes(TABLE_SLOTS);
+	int fd;
+
+	fd = memfd_create("inodes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd == -1)
+		return -1;
+	if (ftruncate(fd, (off_t)size) == -1 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == -1) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
+mnt_free(struct mnt *m)
+{
+	TAILQ_REMOVE(&all, m, link);
+	close_fd(&m->session.fuse_fd);
+	close_fd(&m->session.mount_fd);
+	close_fd(&m->point_fd);
+	close_fd(&m->table_fd);
+	if (m->retry != NULL)
+		event_free(m->retry);
+	conf_volume_free(m->volume);
+	free(m);
+	if (all_ended != NULL && TAILQ_EMPTY(&all)) {
+		all_ended();
+		all_ended = NULL;
+	}
+}
+
+static void
+call_done(struct mnt *m, int error, const char *what, const char *warning)
+{
+	mounts_cb done = m->done;
+
+	m->done = NULL;
+	if (done != NULL)
+		done(m->arg, error, what, warning, m->instance);
+	else if (error != 0)
+		log_warnx("mount %s on %s: %s", m->volume->name,
+		    m->volume->path, what);
+	if (done == NULL && error == 0 && *warning != '\0')
+		log_warnx("%s", warning);
+}
+
+static void
+retry_timer(int fd, short what, void *arg)
+{
+	struct mnt *m = arg;
+
+	(void)fd;
+	(void)what;
+	mount_begin(m);
+}
+
+/* A mount of the configuration whose server does not answer is tried again. */
+static void
+mount_failed(struct mnt *m, int error, const char *what)
+{
+	struct timeval tv = { RETRY_S, 0 };
+	int again = m->done == NULL && !m->ending && all_ended == NULL &&
+	    (error == EIO || error == ETIMEDOUT);
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+
+	call_done(m, error, what, "");
+	if (m->state == MOUNT_FUSE && manifest != NULL &&
+	    proc_chan(manifest) != NULL) {
+		uint8_t b[4] = { (uint8_t)(m->instance >> 24),
+			(uint8_t)(m->instance >> 16),
+			(uint8_t)(m->instance >> 8), (uint8_t)m->instance };
+
+		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0,
+		    -1, b, sizeof(b));
+	}
+	close_fd(&m->session.fuse_fd);
+	close_fd(&m->session.mount_fd);
+	close_fd(&m->point_fd);
+	close_fd(&m->table_fd);
+	if (!again) {
+		mnt_free(m);
+		return;
+	}
+	m->state = MOUNT_RETRY;
+	if (m->retry == NULL)
+		m->retry = evtimer_new(proc_base(), retry_timer, m);
+	if (m->retry == NULL || evtimer_add(m->retry, &tv) == -1)
+		mnt_free(m);
+}
+
+/* ---- its processes --------------------------------------------------------------------- */
+
+static int
+send_session(struct mnt *m, struct proc *p)
+{
+	struct ibuf *b;
+	int fd;
+
+	b = ibuf_dynamic(64, 1024);
+	if (b == NULL || ibuf_add_n8(b, m->answered ? 1 : 0) == -1 ||
+	    ibuf_add(b, m->session.connection, 16) == -1 ||
+	    ibuf_add(b, m->session.init, m->session.init_len) == -1 ||
+	    (fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_SESSION, 0, fd,
+	    b) == -1) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+send_table(struct mnt *m, struct proc *p)
+{
+	struct ibuf *b;
+	int fd;
+
+	if ((b = ibuf_dynamic(8, 8)) == NULL ||
+	    ibuf_add_n64(b, TABLE_SLOTS) == -1 ||
+	    (fd = fcntl(m->table_fd, F_DUPFD_CLOEXEC, 0)) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_TABLE, 0, fd,
+	    b) == -1) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+fuse_configure(struct proc *p, void *arg)
+{
+	struct mnt *m = arg;
+	struct fuse_config c;
+
+	memset(&c, 0, sizeof(c));
+	memcpy(c.mount, m->id, sizeof(c.mount));
+	c.flags = m->volume->flags;
+	c.view_bytes = VIEW_BYTES;
+	strlcpy(c.volume, m->volume->name, sizeof(c.volume));
+	if (fuse_config_send(proc_chan(p), &c) == -1 ||
+	    send_table(m, p) == -1 || send_session(m, p) == -1)
+		return -1;
+	return 0;
+}
+
+static void
+fuse_ready(struct proc *p, void *arg)
+{
+	struct mnt *m = arg;
+	char what[1200];
+
+	(void)p;
+	m->answered = 1;
+	if (m->state != MOUNT_FUSE)
+		return;
+	if (priv_attach(&m->session, m->point_fd) == -1) {
+		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
+		    strerror(errno));
+		m->ending = 1;
+		call_done(m, errno, what, "");
+		m->state = MOUNT_GONE;
+		proc_stop(m->fuse, STOP_MS);
+		return;
+	}
+	close_fd(&m->point_fd);
+	m->state = MOUNT_UP;
+	log_info("volume %s is mounted on %s", m->volume->name,
+	    m->volume->path);
+	if (m->kept)
+		file_write();
+	call_done(m, 0, "", m->warning);
+}
+
+static void
+tell_gone(struct mnt *m)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
+		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
+		(uint8_t)m->instance };
+
+	if (manifest != NULL && proc_chan(manifest) != NULL &&
+	    proc_ready(manifest))
+		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0,
+		    -1, b, sizeof(b));
+}
+
+/* It ends by itself, with status 0, when the kernel has unmounted it. */
+static int
+fuse_death(struct proc *p, int status, void *arg)
+{
+	struct mnt *m = arg;
+
+	(void)p;
+	if (m->state != MOUNT_GONE && m->state != MOUNT_UMOUNT && !m->ending &&
+	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		return 1;
+	m->fuse = NULL;
+	if (m->notify != NULL) {
+		proc_stop(m->notify, STOP_MS);
+		m->notify = NULL;
+	}
+	if (m->state == MOUNT_FUSE) {
+		mount_failed(m, EIO, "its fuse process did not start");
+		return 0;
+	}
+	if (all_ended == NULL) {
+		tell_gone(m);
+		log_info("volume %s is unmounted from %s", m->volume->name,
+		    m->volume->path);
+		m->kept = 0;
+		file_write();
+	}
+	call_done(m, 0, "", "");
+	mnt_free(m);
+	return 0;
+}
+
+/* What may come from fuse and notify besides what all may send: nothing. */
+static int
+start_fuse(struct mnt *m)
+{
+	char title[SAIL_VOLUME_NAME_MAX + 16];
+	struct proc_spec spec;
+	struct proc *peer;
+
+	snprintf(title, sizeof(title), "fuse %s", m->volume->name);
+	memset(&spec, 0, sizeof(spec));
+	spec.role = ROLE_FUSE;
+	spec.instance = m->instance;
+	spec.title = title;
+	spec.uid = fuse_uid;
+	spec.gid = fuse_gid;
+	spec.chroot_dir = m->folder;
+	spec.configure = fuse_configure;
+	spec.on_ready = fuse_ready;
+	spec.on_death = fuse_death;
+	spec.arg = m;
+	if ((m->fuse = proc_start(&spec)) == NULL)
+		return -1;
+	if ((peer = proc_find(ROLE_MANIFEST, 0)) != NULL)
+		proc_connect(m->fuse, peer);
+	if ((peer = proc_find(ROLE_CACHE, 0)) != NULL)
+		proc_connect(m->fuse, peer);
+	return 0;
+}
+
+static int
+notify_configure(struct proc *p, void *arg)
+{
+	struct mnt *m = arg;
+	int fd;
+
+	if ((fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1)
+		return -1;
+	if (chan_send(proc_chan(p), IMSG_PARENT_NOTIFY_SESSION, 0, fd, NULL,
+	    0) == -1) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+notify_death(struct proc *p, int status, void *arg)
+{
+	struct mnt *m = arg;
+
+	(void)p;
+	if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		return 1;
+	m->notify = NULL;
+	return 0;
+}
+
+int
+mounts_on_notify(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	char title[SAIL_VOLUME_NAME_MAX + 16];
+	struct proc_spec spec;
+	uint32_t instance;
+	struct mnt *m;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
+		return -1;
+	m = find_instance(instance);
+	if (m == NULL || m->notify != NULL || m->fuse == NULL)
+		return 0;
+	snprintf(title, sizeof(title), "notify %s", m->volume->name);
+	memset(&spec, 0, sizeof(spec));
+	spec.role = ROLE_NOTIFY;
+	spec.instance = instance;
+	spec.title = title;
+	spec.uid = fuse_uid;
+	spec.gid = fuse_gid;
+	spec.configure = notify_configure;
+	spec.on_death = notify_death;
+	spec.arg = m;
+	if ((m->notify = proc_start(&spec)) == NULL) {
+		log_warn("starting notify of %s", m->volume->path);
+		return 0;
+	}
+	proc_connect(m->notify, proc_find(ROLE_MANIFEST, 0));
+	return 0;
+}
+
+/* ---- from a volume to a mount -------------------------------------------------------------- */
+
+static int
+send_mount_req(struct mnt *m, int again)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	struct mount_req req;
+
+	memset(&req, 0, sizeof(req));
+	req.instance = m->instance;
+	memcpy(req.mount, m->id, sizeof(req.mount));
+	req.flags = m->volume->flags | (again ? MOUNT_AGAIN : 0);
+	strlcpy(req.volume, m->volume->name, sizeof(req.volume));
+	req.subpath = m->volume->subpath;
+	req.path = m->volume->path;
+	req.has_commit = m->volume->has_commit;
+	if (req.has_commit && hash_parse(&req.commit, m->volume->commit,
+	    strlen(m->volume->commit)) == -1) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (manifest == NULL || proc_chan(manifest) == NULL ||
+	    !proc_ready(manifest))
+		return 0; /* mounts_manifest_ready() tells it */
+	if (++last_number == 0)
+		last_number = 1;
+	return mount_req_send(proc_chan(manifest), m->instance, &req);
+}
+
+static void
+point_came(void *arg, struct point *p)
+{
+	struct mnt *m = arg;
+
+	if (p->error == 0 && m->ending) {
+		p->error = ECANCELED;
+		strlcpy(p->what, "unmounted meanwhile", sizeof(p->what));
+	}
+	if (p->error != 0) {
+		close_fd(&p->fd);
+		mount_failed(m, p->error, p->what);
+		return;
+	}
+	m->point_fd = p->fd;
+	strlcpy(m->warning, p->warning, sizeof(m->warning));
+	m->state = MOUNT_MANIFEST;
+	if (send_mount_req(m, 0) == -1)
+		mount_failed(m, errno, "asking manifest");
+}
+
+static void
+mount_begin(struct mnt *m)
+{
+	m->state = MOUNT_POINT;
+	if (priv_open_point(m->volume->path, m->uid, point_came, m) == -1)
+		mount_failed(m, errno, strerror(errno));
+}
+
+/* manifest has the volume: the session is made, and its fuse. */
+static void
+manifest_said_yes(struct mnt *m)
+{
+	char what[512];
+
+	m->state = MOUNT_FUSE;
+	m->answered = 0;
+	if (priv_make_folder(m->folder, fuse_uid, fuse_gid, 0700) == -1) {
+		mount_failed(m, EACCES, "its folder cannot be made");
+		return;
+	}
+	if (priv_make_session(&m->session, m->volume->name,
+	    (m->volume->flags & MOUNT_READONLY) != 0,
+	    (m->volume->flags & MOUNT_SUID) != 0, what, sizeof(what)) == -1) {
+		mount_failed(m, errno, what);
+		return;
+	}
+	if ((m->table_fd = make_table()) == -1 || start_fuse(m) == -1)
+		mount_failed(m, errno, strerror(errno));
+}
+
+int
+mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	char what[1024];
+	uint32_t error;
+	uint16_t len;
+	struct mnt *m;
+
+	(void)ch;
+	(void)im;
+	if (ibuf_get_n32(body, &error) == -1 ||
+	    ibuf_get_n16(body, &len) == -1 || len >= sizeof(what) ||
+	    ibuf_get(body, what, len) == -1)
+		return -1;
+	what[len] = '\0';
+	m = find_instance(id);
+	if (m == NULL || m->state != MOUNT_MANIFEST) {
+		if (error != 0 && m != NULL)
+			log_warnx("mount %s: %s", m->volume->path, what);
+		return 0;
+	}
+	if (error != 0)
+		mount_failed(m, (int)error, what);
+	else
+		manifest_said_yes(m);
+	return 0;
+}
+
+void
+mounts_manifest_ready(struct proc *manifest)
+{
+	struct mnt *m;
+
+	(void)manifest;
+	TAILQ_FOREACH(m, &all, link)
+		if (m->state != MOUNT_POINT && m->state != MOUNT_RETRY &&
+		    send_mount_req(m, m->state != MOUNT_MANIFEST) == -1)
+			log_warn("mount %s", m->volume->path);
+}
+
+void
+mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
+{
+	struct mnt *m;
+	size_t i, n;
+
+	if (find_path(v->path) != NULL) {
+		if (done != NULL)
+			done(arg, EBUSY, "a volume is mounted there already, or "
+			    "about to be", "", 0);
+		return;
+	}
+	if ((m = calloc(1, sizeof(*m))) == NULL ||
+	    (m->volume = volume_dup(v)) == NULL)
+		fatal("a mount");
+	m->instance = ++last_instance;
+	m->uid = uid;
+	m->done = done;
+	m->arg = arg;
+	m->point_fd = m->table_fd = -1;
+	m->session.fuse_fd = m->session.mount_fd = -1;
+	m->kept = !(v->flags & MOUNT_CONFIGURED);
+	mount_id(v, m->id);
+	n = (size_t)snprintf(m->folder, sizeof(m->folder), "%s/mounts/",
+	    state_dir);
+	for (i = 0; i < 16 && n + 3 < sizeof(m->folder); i++, n += 2)
+		snprintf(m->folder + n, 3, "%02x", m->id[i]);
+	TAILQ_INSERT_TAIL(&all, m, link);
+	mount_begin(m);
+}
+
+/* ---- umount ---------------------------------------------------------------------------------- */
+
+static void
+umounted(void *arg, int error)
+{
+	struct mnt *m = find_instance((uint32_t)(uintptr_t)arg);
+	char what[1200];
+
+	if (m == NULL)
+		return; /* its fuse saw it first */
+	if (error == 0 || error == EINVAL) {
+		/* Its fuse ends by itself; fuse_death() goes on. */
+		m->state = MOUNT_GONE;
+		if (m->fuse == NULL) {
+			call_done(m, 0, "", "");
+			mnt_free(m);
+		}
+		return;
+	}
+	m->state = MOUNT_UP;
+	if (m->ending && error == EBUSY) {
+		log_warnx("mount %s is in use: it goes when it is left",
+		    m->volume->path);
+		m->state = MOUNT_UMOUNT;
+		if (priv_umount(m->volume->path, m->session.mount_id, 1,
+		    umounted, arg) == 0)
+			return;
+	}
+	if (error == EBUSY)
+		snprintf(what, sizeof(what), "%s is in use (open files, or a "
+		    "current directory below it)", m->volume->path);
+	else
+		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
+		    strerror(error));
+	call_done(m, error, what, "");
+}
+
+static void
+umount_begin(struct mnt *m, int detach)
+{
+	m->state = MOUNT_UMOUNT;
+	if (priv_umount(m->volume->path, m->session.mount_id, detach, umounted,
+	    (void *)(uintptr_t)m->instance) == -1)
+		umounted((void *)(uintptr_t)m->instance, errno);
+}
+
+void
+mounts_remove(const char *path, uid_t uid, int force, mounts_cb done,
+    void *arg)
+{
+	struct mnt *m = find_path(path);
+
+	if (m == NULL)
+		done(arg, ENOENT, "no volume is mounted there", "", 0);
+	else if (uid != 0 && uid != m->uid)
+		done(arg, EPERM, "it was mounted by somebody else", "", 0);
+	else if (m->state == MOUNT_RETRY) {
+		m->kept = 0;
+		file_write();
+		done(arg, 0, "", "", m->instance);
+		mnt_free(m);
+	} else if (m->state != MOUNT_UP || m->done != NULL)
+		done(arg, EBUSY, "it is being mounted or unmounted", "", 0);
+	else {
+		m->done = done;
+		m->arg = arg;
+		m->force = force;
+		umount_begin(m, 0);
+	}
+}
+
+void
+mounts_end_all(void (*done)(void))
+{
+	struct mnt *m, *next;
+
+	if (TAILQ_EMPTY(&all)) {
+		done();
+		return;
+	}
+	all_ended = done;
+	for (m = TAILQ_FIRST(&all); m != NULL; m = next) {
+		next = TAILQ_NEXT(m, link);
+		m->ending = 1;
+		if (m->state == MOUNT_UP)
+			umount_begin(m, 0);
+		else if (m->state == MOUNT_RETRY)
+			mnt_free(m);
+		else if (m->state == MOUNT_FUSE && m->fuse != NULL)
+			proc_stop(m->fuse, STOP_MS);
+		else if (m->state == MOUNT_MANIFEST)
+			mount_failed(m, ECANCELED, "sailvold ends");
+	}
+}
+
+/* ---- all of them ------------------------------------------------------------------------------- */
+
+int
+mounts_init(const struct config *c)
+{
+	char path[1100];
+
+	if (config_user(c, CONF_FUSE, &fuse_uid, &fuse_gid) == -1)
+		return -1;
+	strlcpy(state_dir, c->state, sizeof(state_dir));
+	snprintf(file_path, sizeof(file_path), "%s/mounts.conf", c->state);
+	snprintf(path, sizeof(path), "%s/mounts", c->state);
+	return priv_make_folder(path, 0, 0, 0711);
+}
+
+static void
+begin_configured(const struct config *c)
+{
+	struct conf_volume *v;
+
+	TAILQ_FOREACH(v, &c->volumes, link) {
+		struct conf_volume copy = *v;
+
+		copy.flags |= MOUNT_CONFIGURED;
+		if (find_path(v->path) == NULL)
+			mounts_add(&copy, 0, NULL, NULL);
+	}
+}
+
+void
+mounts_begin_all(const struct config *c)
+{
+	struct conf_volume *v;
+	struct config *kept;
+
+	begin_configured(c);
+	if (access(file_path, F_OK) == -1 ||
+	    (kept = config_parse_volumes(file_path)) == NULL)
+		return;
+	TAILQ_FOREACH(v, &kept->volumes, link)
+		if (find_path(v->path) == NULL)
+			mounts_add(v, 0, NULL, NULL);
+	config_free(kept);
+}
+
+static int
+is_configured(const struct config *c, const char *path)
+{
+	struct conf_volume *v;
+
+	TAILQ_FOREACH(v, &c->volumes, link)
+		if (strcmp(v->path, path) == 0)
+			return 1;
+	return 0;
+}
+
+void
+mounts_reconfigure(const struct config *c)
+{
+	struct mnt *m, *next;
+
+	for (m = TAILQ_FIRST(&all); m != NULL; m = next) {
+		next = TAILQ_NEXT(m, link);
+		if (!(m->volume->flags & MOUNT_CONFIGURED) ||
+		    is_configured(c, m->volume->path))
+			continue;
+		if (m->state == MOUNT_UP)
+			umount_begin(m, 0); /* its changes stay for later */
+		else if (m->state == MOUNT_RETRY)
+			mnt_free(m);
+	}
+	begin_configured(c);
+}
+
+json_t *
+mounts_status(void)
+{
+	static const char *const names[] = { "starting", "starting", "starting",
+		"mounted", "unmounting", "unmounting", "waiting" };
+	json_t *list = json_array();
+	struct mnt *m;
+
+	TAILQ_FOREACH(m, &all, link)
+		json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:s}",
+		    "instance", (int)m->instance, "volume", m->volume->name,
+		    "path", m->volume->path, "state", names[m->state]));
+	return list;
+}
