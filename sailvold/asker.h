@@ -1,48 +1,53 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * asker: whoever sent a line of JSON: a session of a mount's .sailvol/ctl, or a
- * client of the control socket; and the requests they may make
- * (sailvol-ctl(5)).  In manifest.
+ * asker: who made a request and hears its answer; shared by control.c (ctl and
+ * dispatch), control_request.c (what can be asked), control_client.c (the
+ * control socket) and status.c.  In manifest.
  */
 #ifndef SAILVOLD_ASKER_H
 #define SAILVOLD_ASKER_H
 
 #include "sailvold/job.h"
 
+#define CONTROL_LINE_MAX (64 * 1024)
+#define CONTROL_ANSWER_MAX (PROC_MAX_BODY - 64) /* of a line through ctl */
+
+struct client;
 struct asker {
 	TAILQ_ENTRY(asker) link;
-	struct mount *m; /* of a session of ctl; NULL: the control socket */
-	uint64_t session, offset;
+	struct listener l;
+	uint64_t id; /* for callbacks: it may be gone when they come */
 	uint32_t uid, gid, pid;
-	struct listener listener;
-	uint32_t server_number; /* of server_request, while one is under way */
-	uint32_t parent_number; /* of the parent's answer that is awaited */
-	/* A commit before an umount: the request goes on when it is done. */
-	json_t *after;
-	/* Sends a line; last: the session ends with it.  The asker is freed
-	   by then, or later when its client has read it. */
-	void (*send)(struct asker *, const char *text, int last);
+	/* ctl */
+	struct mount *m;
+	uint64_t session, offset;
+	/* control socket */
+	struct client *client;
+	char *umount_path; /* to be unmounted once the commit is done */
+	int umount_force;
 };
 
-/* Handles a line; answers at once or later, by asker->send. */
-void asker_line(struct asker *, const void *line, size_t len);
-/* Takes back what it waits for; the jobs go on. */
-void asker_leave(struct asker *);
-/* Sends {"result": ..} or {"error": ..} as the last line.  json is taken. */
-void asker_answer(struct asker *, json_t *json);
+struct asker *asker_new(uint32_t uid, uint32_t gid, uint32_t pid);
+struct asker *asker_find(uint64_t id);
+/* The last line (taken) is sent; the asker is gone. */
+void asker_answer(struct asker *, json_t *);
 void asker_error(struct asker *, const char *type, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void asker_init(struct asker *);
+/* Nobody hears it any more. */
+void asker_gone(struct asker *);
+/* A request's line: an answer comes, at once or later. */
+void asker_request(struct asker *, const char *line, size_t len);
 
-/* ---- answers that come at once (status.c, stash.c, diff.c) -------------------- */
+/* control_request.c */
+void request_dispatch(struct asker *, json_t *);
+void umount_continue(struct asker *, const char *commit_answer);
 
-/* {"result": ..} or {"error": ..}. */
+/* control_client.c: a line for a client; last: its next request is read. */
+void client_line(struct client *, const char *text, int last);
+
+/* status.c */
 json_t *status_of_mount(struct mount *);
-/* What the parent said of itself and its processes, and all mounts. */
-json_t *status_of_all(uint32_t uid, uint32_t gid, const char *parent,
-    size_t len);
-/* list, show, drop; m NULL: of all mounts (root). */
-json_t *stash_request(struct mount *m, json_t *request);
-json_t *diff_request(struct mount *m, json_t *request);
+/* 1 when the user may read, or (write set) write in the mount's root. */
+int mount_permits(struct mount *, uint32_t uid, uint32_t gid, int write);
 
 #endif

@@ -352,4 +352,5 @@ jobs_mount_gone(struct mount *m)
 		free(text);
 		job_free(j);
 	}
+	control_fuse_down(m); /* what was asked besides */
 }

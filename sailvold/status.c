@@ -2,92 +2,102 @@
 /*
  * status: what is mounted, what is dirty, what runs, as JSON.  In manifest.
  */
-#include <jansson.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "sailvold/asker.h"
 
-static json_t *
-describe(struct mount *m)
+static const char *
+kind_name(uint8_t kind)
 {
-	static const char *const kinds[] = { "", "commit", "reload",
-		"stash restore" };
-	uint64_t names = 0, objects = 0;
-	struct job *j = job_find(m, 0);
-	json_t *o;
+	return kind == JOB_COMMIT ? "commit" : kind == JOB_RELOAD ? "reload" :
+	    "stash restore";
+}
 
-	db_dirty_count(manifest_db, m->row.row, &names, &objects);
-	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:b, s:b}", "volume",
-	    m->row.volume, "volume_id", m->row.volume_id, "org", m->row.org,
-	    "path", m->row.path, "subpath", m->row.subpath, "base",
-	    json_hash(&m->row.base), "base_number",
-	    (json_int_t)m->row.base_number, "read_only",
-	    (m->flags & MOUNT_READONLY) != 0, "fuse_runs", m->started);
-	if (o == NULL)
-		return NULL;
-	if (m->row.has_last)
-		json_object_set_new(o, "last_commit", json_hash(&m->row.last));
-	json_object_set_new(o, "dirty", json_pack("{s:I, s:I}", "names",
-	    (json_int_t)names, "files", (json_int_t)objects));
-	json_object_set_new(o, "journal", json_pack("{s:I, s:b}", "applied",
-	    (json_int_t)m->row.applied, "broken", m->broken));
-	if (j != NULL)
-		json_object_set_new(o, "job", json_pack("{s:I, s:s}", "id",
-		    (json_int_t)j->id, "kind", kinds[j->kind <= JOB_RESTORE ?
-		    j->kind : 0]));
-	return o;
+/* Of the overlay files, as their entries say. */
+static uint64_t
+overlay_bytes(struct mount *m, uint64_t *files)
+{
+	uint64_t *ovls, sum = 0;
+	struct obj o;
+	size_t n, i;
+
+	*files = 0;
+	if (db_obj_list_local(manifest_db, m->row.row, &ovls, &n) == -1)
+		return 0;
+	for (i = 0; i < n; i++) {
+		if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) == -1)
+			continue;
+		sum += o.entry->size;
+		(*files)++;
+		obj_free(&o);
+	}
+	free(ovls);
+	return sum;
+}
+
+static json_t *
+job_json(struct mount *m)
+{
+	struct job *j = job_find(m, 0);
+	int waiting = 0;
+	struct job *k;
+
+	if (j == NULL)
+		return json_null();
+	TAILQ_FOREACH(k, &m->jobs, link)
+		waiting += k != j;
+	return json_pack("{s:I,s:s,s:s,s:i,s:I}", "id", (json_int_t)j->id,
+	    "kind", kind_name(j->kind), "state", j->state == JOB_PUBLISHING ?
+	    "publishing" : "running", "waiting", waiting, "created",
+	    (json_int_t)j->created);
 }
 
 json_t *
 status_of_mount(struct mount *m)
 {
-	return json_pack("{s:o}", "result", describe(m));
+	uint64_t names = 0, objects = 0, files, bytes;
+	const struct mount_row *r = &m->row;
+	json_t *s;
+
+	db_dirty_count(manifest_db, r->row, &names, &objects);
+	bytes = overlay_bytes(m, &files);
+	s = json_pack("{s:s,s:s,s:s,s:o,s:s,s:o,s:I,s:b,s:b}", "volume",
+	    r->volume, "volume_id", r->volume_id, "org", r->org, "path",
+	    json_name(r->path, strlen(r->path)), "subpath", r->subpath, "base",
+	    json_hash(&r->base), "number", (json_int_t)r->base_number,
+	    "read_only", (m->flags & MOUNT_READONLY) != 0 || m->has_commit,
+	    "ready", m->started && m->fuse != NULL && !m->broken);
+	if (s == NULL)
+		return NULL;
+	json_object_set_new(s, "last_commit", r->has_last ?
+	    json_hash(&r->last) : json_null());
+	json_object_set_new(s, "dirty", json_pack("{s:I,s:I}", "names",
+	    (json_int_t)names, "objects", (json_int_t)objects));
+	json_object_set_new(s, "overlay", json_pack("{s:I,s:I}", "files",
+	    (json_int_t)files, "bytes", (json_int_t)bytes));
+	json_object_set_new(s, "journal", json_pack("{s:I}", "applied",
+	    (json_int_t)r->applied));
+	json_object_set_new(s, "job", job_json(m));
+	return s;
 }
 
-/* Who may read the root directory may know what is mounted there. */
-static int
-may_read(struct mount *m, uint32_t uid, uint32_t gid)
+int
+mount_permits(struct mount *m, uint32_t uid, uint32_t gid, int write)
 {
+	unsigned int bit = write ? 2 : 4, mode;
 	struct obj o;
-	int may;
+	int ok;
 
 	if (uid == 0)
 		return 1;
 	if (db_obj_get(manifest_db, m->row.row, OVL_ROOT, &o) == -1)
 		return 0;
-	may = (o.entry->mode & 04) != 0 ||
-	    (o.entry->uid == uid && (o.entry->mode & 0400)) ||
-	    (o.entry->gid == gid && (o.entry->mode & 040));
+	mode = o.entry->mode;
+	if (o.entry->uid == uid)
+		mode >>= 6;
+	else if (o.entry->gid == gid)
+		mode >>= 3;
+	ok = (mode & bit) != 0;
 	obj_free(&o);
-	return may;
-}
-
-struct all {
-	json_t *list;
-	uint32_t uid, gid;
-};
-
-static void
-add_mount(struct mount *m, void *arg)
-{
-	struct all *all = arg;
-
-	if (may_read(m, all->uid, all->gid))
-		json_array_append_new(all->list, describe(m));
-}
-
-json_t *
-status_of_all(uint32_t uid, uint32_t gid, const char *parent, size_t len)
-{
-	struct all all = { json_array(), uid, gid };
-	json_t *o;
-
-	mount_foreach(add_mount, &all);
-	o = json_pack("{s:o}", "mounts", all.list);
-	/* Processes, cache and sandbox concern the machine: root's. */
-	if (uid == 0)
-		json_object_set_new(o, "daemon", json_loadb(parent, len, 0,
-		    NULL));
-	return json_pack("{s:o}", "result", o);
+	return ok;
 }

@@ -1,0 +1,681 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * control_request: what can be asked through .sailvol/ctl and the control
+ * socket, and by whom (sailvol-ctl(5)).  In manifest.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/asker.h"
+#include "sailvold/stash.h"
+
+#define LOG_ANSWER_MAX (1024 * 1024)
+#define API_ANSWER_MAX (4 * 1024 * 1024)
+#define PARENT_JSON_MAX (1024 * 1024)
+#define DIFF_MAX 500 /* changes that one answer names */
+#define DIFF_ATTEMPTS 1000
+
+/* Who may: ASK_CTL through ctl; else through the control socket. */
+#define NEED_MOUNT 0x1 /* of the session, or named by "path" */
+#define NEED_WRITE 0x2
+#define NEED_ROOT 0x4
+#define NEED_SOCKET 0x8 /* never through ctl */
+
+static const char *
+string_of(const json_t *req, const char *key)
+{
+	return json_string_value(json_object_get(req, key));
+}
+
+static uint32_t
+parent_number(const struct asker *a)
+{
+	return (uint32_t)a->id;
+}
+
+static struct asker *
+asker_of_number(uint32_t n)
+{
+	return asker_find(n);
+}
+
+static void
+add_job(struct asker *a, struct mount *m, uint8_t kind, json_t *req)
+{
+	struct job *j;
+
+	j = job_add(m, kind, a->client == NULL ? a->session : 0,
+	    a->client == NULL ? a->offset : 0, a->uid, a->gid, req);
+	if (j == NULL)
+		asker_error(a, "internal", "database",
+		    "the job cannot be kept: %s", strerror(errno));
+	else
+		job_listen(j, &a->l);
+}
+
+/* ---- jobs -------------------------------------------------------------------------------- */
+
+static void
+do_commit(struct asker *a, struct mount *m, json_t *req)
+{
+	const char *message = string_of(req, "message");
+
+	if (message != NULL && strlen(message) > 4096)
+		asker_error(a, "invalid_request", "message",
+		    "a message of more than 4096 bytes");
+	else
+		add_job(a, m, JOB_COMMIT, req);
+}
+
+static void
+do_reload(struct asker *a, struct mount *m, json_t *req)
+{
+	if (json_is_true(json_object_get(req, "keep")) &&
+	    json_is_true(json_object_get(req, "if_clean")))
+		asker_error(a, "invalid_request", "options",
+		    "keep and if_clean together");
+	else
+		add_job(a, m, JOB_RELOAD, req);
+}
+
+static void
+do_cancel(struct asker *a, struct mount *m, json_t *req)
+{
+	json_t *id = json_object_get(req, "job");
+	struct job *j;
+
+	if ((j = job_find(m, json_integer_value(id))) == NULL)
+		asker_error(a, "not_found", "no_job", "no such job");
+	else if (job_cancel(j) == -1)
+		asker_error(a, "conflict", "publishing",
+		    "it cannot be cancelled any more");
+	else
+		asker_answer(a, json_pack("{s:{s:b}}", "result", "cancelled",
+		    1));
+}
+
+static void
+do_attach(struct asker *a, struct mount *m, json_t *req)
+{
+	int64_t id = json_integer_value(json_object_get(req, "job"));
+	struct job *j;
+	json_t *answer;
+	char *text;
+
+	if ((j = job_find(m, id)) != NULL) {
+		job_listen(j, &a->l);
+		return;
+	}
+	if (db_job_answer(manifest_db, m->row.row, id, &text) == -1 ||
+	    text == NULL) {
+		asker_error(a, "not_found", "no_job", "no such job");
+		return;
+	}
+	answer = json_loads(text, 0, NULL);
+	free(text);
+	asker_answer(a, answer);
+}
+
+/* ---- stashes ------------------------------------------------------------------------------ */
+
+static int
+add_stash(void *arg, const struct stash_row *s)
+{
+	return json_array_append_new(arg, json_pack("{s:I,s:s,s:s,s:o,s:I,s:I,"
+	    "s:I}", "id", (json_int_t)s->id, "volume", s->volume, "path",
+	    s->path, "base", json_hash(&s->base), "created",
+	    (json_int_t)s->created, "files", (json_int_t)s->files, "bytes",
+	    (json_int_t)s->bytes));
+}
+
+static const char *
+item_kind(uint8_t kind)
+{
+	return kind == DELTA_PUT ? "put" : kind == DELTA_ATTR ? "attr" :
+	    kind == DELTA_DELETE ? "delete" : kind == DELTA_TREE ?
+	    "delete tree" : "hidden";
+}
+
+static void
+stash_show(struct asker *a, int64_t id)
+{
+	json_t *l = json_array();
+	struct stash_item it;
+	uint64_t seq;
+
+	for (seq = 0; seq < DIFF_MAX && db_stash_item_get(manifest_db, id, seq,
+	    &it) == 0; seq++) {
+		json_array_append_new(l, json_pack("{s:o,s:s,s:I}", "path",
+		    json_name(it.path, it.len), "kind", item_kind(it.kind),
+		    "size", (json_int_t)(it.entry != NULL ? it.entry->size :
+		    0)));
+		stash_item_free(&it);
+	}
+	asker_answer(a, json_pack("{s:{s:I,s:o,s:b}}", "result", "id",
+	    (json_int_t)id, "items", l, "more", seq == DIFF_MAX));
+}
+
+static void
+do_stash(struct asker *a, struct mount *m, json_t *req)
+{
+	const char *action = string_of(req, "action");
+	int64_t id = json_integer_value(json_object_get(req, "id"));
+	struct stash_row s;
+	json_t *l;
+	int same;
+
+	if (action == NULL || strcmp(action, "list") == 0) {
+		l = json_array();
+		if (db_stash_foreach(manifest_db, m->row.id, add_stash,
+		    l) == -1)
+			log_warn("stashes");
+		asker_answer(a, json_pack("{s:{s:o}}", "result", "stashes",
+		    l));
+		return;
+	}
+	same = db_stash_get(manifest_db, id, &s) == 0;
+	if (same) {
+		same = memcmp(s.mount, m->row.id, sizeof(s.mount)) == 0;
+		stash_row_free(&s);
+	}
+	if (!same) {
+		asker_error(a, "not_found", "no_stash", "no such stash");
+	} else if (strcmp(action, "show") == 0) {
+		stash_show(a, id);
+	} else if (strcmp(action, "restore") == 0) {
+		add_job(a, m, JOB_RESTORE, req);
+	} else if (strcmp(action, "drop") == 0) {
+		if (db_stash_delete(manifest_db, id) == -1) {
+			asker_error(a, "internal", "database",
+			    "the database does not take it");
+			return;
+		}
+		namespace_sweep(m);
+		asker_answer(a, json_pack("{s:{s:I}}", "result", "dropped",
+		    (json_int_t)id));
+	} else
+		asker_error(a, "invalid_request", "action",
+		    "list, show, restore or drop");
+}
+
+/* ---- what the mount differs in ---------------------------------------------------------------- */
+
+struct diffing {
+	uint64_t asker;
+	uint32_t instance;
+	unsigned int attempt;
+};
+
+static void diff_run(struct diffing *);
+
+static void
+diff_node(void *arg, int error)
+{
+	struct diffing *d = arg;
+	struct asker *a;
+
+	if (error == 0) {
+		diff_run(d);
+		return;
+	}
+	if ((a = asker_find(d->asker)) != NULL)
+		asker_error(a, "unavailable", "nodes", "%s", strerror(error));
+	free(d);
+}
+
+static json_t *
+diff_json(const struct delta_set *set)
+{
+	const struct delta_item *it;
+	json_t *l = json_array(), *o;
+	size_t i, n = 0;
+
+	for (i = 0; i < set->n; i++) {
+		it = &set->items[i];
+		if (it->kind == 0 && it->hash != HASH_NEEDED)
+			continue;
+		if (n++ >= DIFF_MAX)
+			continue;
+		o = json_pack("{s:o,s:s,s:b}", "path", json_name(it->path,
+		    it->len), "kind", it->kind != 0 ? item_kind(it->kind) :
+		    "put", "new", !it->seen.present);
+		if (it->has_ref)
+			json_object_set_new(o, "from", json_name(it->ref.path,
+			    it->ref.len));
+		json_array_append_new(l, o);
+	}
+	return json_pack("{s:{s:o,s:I,s:b}}", "result", "changes", l, "count",
+	    (json_int_t)n, "more", n > DIFF_MAX);
+}
+
+static void
+diff_run(struct diffing *d)
+{
+	struct mount *m = mount_by_instance(d->instance);
+	struct asker *a = asker_find(d->asker);
+	struct node_miss miss;
+	struct delta_set set;
+
+	memset(&miss, 0, sizeof(miss));
+	if (a == NULL || m == NULL) {
+		free(d);
+		return;
+	}
+	if (delta_collect(manifest_db, &m->row, &set, &miss, d->attempt, 0,
+	    NULL, NULL) == 0) {
+		asker_answer(a, diff_json(&set));
+		delta_set_free(&set);
+	} else if (errno == ENODATA && d->attempt++ < DIFF_ATTEMPTS &&
+	    nodes_want(m->row.volume_id, &miss.commit, NULL, miss.path,
+	    miss.path_len, miss.first, miss.first_len, diff_node, d) == 0) {
+		node_miss_free(&miss);
+		return;
+	} else
+		asker_error(a, "internal", "diff", "%s", strerror(errno));
+	node_miss_free(&miss);
+	free(d);
+}
+
+static void
+do_diff(struct asker *a, struct mount *m, json_t *req)
+{
+	struct diffing *d;
+
+	(void)req;
+	if ((d = calloc(1, sizeof(*d))) == NULL) {
+		asker_error(a, "internal", "memory", "out of memory");
+		return;
+	}
+	d->asker = a->id;
+	d->instance = m->instance;
+	diff_run(d);
+}
+
+/* ---- questions to the server ---------------------------------------------------------------------- */
+
+static void
+log_came(void *arg, const struct server_answer *s)
+{
+	struct asker *a = asker_find((uint64_t)(uintptr_t)arg);
+	char what[512], code[64];
+	json_t *r;
+
+	if (a == NULL)
+		return;
+	if (s->status == 200 && (r = json_loadb((const char *)s->data, s->len,
+	    0, NULL)) != NULL) {
+		asker_answer(a, json_pack("{s:o}", "result", r));
+		return;
+	}
+	server_error(s, what, sizeof(what), code, sizeof(code));
+	asker_error(a, s->status == 0 || s->status >= 500 ? "unavailable" :
+	    "not_found", code, "%s", what);
+}
+
+static void
+do_log(struct asker *a, struct mount *m, json_t *req)
+{
+	const char *before = string_of(req, "before");
+	json_int_t limit = json_integer_value(json_object_get(req, "limit"));
+	char target[256], part[96] = "";
+	struct hash h;
+
+	if (before != NULL && hash_parse(&h, before, strlen(before)) == -1) {
+		asker_error(a, "invalid_request", "before",
+		    "not the id of a commit");
+		return;
+	}
+	if (limit < 1 || limit > 1000)
+		limit = 50;
+	if (before != NULL)
+		snprintf(part, sizeof(part), "&before=%s", before);
+	snprintf(target, sizeof(target), "/v1/volumes/%s/commits?limit=%d%s",
+	    m->row.volume_id, (int)limit, part);
+	if (server_request(1, target, NULL, -1, 1, LOG_ANSWER_MAX, log_came,
+	    (void *)(uintptr_t)a->id) == 0)
+		asker_error(a, "unavailable", "no_answer",
+		    "sailvol-fetch cannot be asked");
+}
+
+static void
+api_came(void *arg, const struct server_answer *s)
+{
+	struct asker *a = asker_find((uint64_t)(uintptr_t)arg);
+	json_t *body = NULL;
+
+	if (a == NULL)
+		return;
+	if (s->status == 0) {
+		asker_error(a, "unavailable", "no_answer", "%s", s->what);
+		return;
+	}
+	if (s->len > 0)
+		body = json_loadb((const char *)s->data, s->len, 0, NULL);
+	asker_answer(a, json_pack("{s:{s:i,s:o}}", "result", "status",
+	    s->status, "body", body != NULL ? body : json_null()));
+}
+
+static void
+do_api(struct asker *a, struct mount *m, json_t *req)
+{
+	static const char *const methods[] = { "", "GET", "PUT", "POST",
+		"DELETE" };
+	const char *method = string_of(req, "method");
+	const char *target = string_of(req, "target");
+	json_t *body = json_object_get(req, "body");
+	uint8_t i;
+	char *text;
+	int fd = -1;
+
+	(void)m;
+	for (i = 1; i < 5 && (method == NULL ||
+	    strcmp(method, methods[i]) != 0); i++)
+		;
+	if (i == 5 || target == NULL || strncmp(target, "/v1/", 4) != 0 ||
+	    strpbrk(target, "\r\n ") != NULL) {
+		asker_error(a, "invalid_request", "target",
+		    "a method and a target below /v1/ are needed");
+		return;
+	}
+	if (body != NULL) {
+		text = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
+		if (text != NULL)
+			fd = memfd_new("body", text, strlen(text));
+		free(text);
+		if (fd == -1) {
+			asker_error(a, "internal", "memory", "out of memory");
+			return;
+		}
+	}
+	if (server_request(i, target, body != NULL ? "application/json" : NULL,
+	    fd, i != 3, API_ANSWER_MAX, api_came,
+	    (void *)(uintptr_t)a->id) == 0)
+		asker_error(a, "unavailable", "no_answer",
+		    "sailvol-fetch cannot be asked");
+}
+
+/* ---- status ---------------------------------------------------------------------------------------------- */
+
+struct listing {
+	const struct asker *a;
+	json_t *mounts;
+};
+
+static void
+list_mount(struct mount *m, void *arg)
+{
+	struct listing *l = arg;
+
+	if (mount_permits(m, l->a->uid, l->a->gid, 0))
+		json_array_append_new(l->mounts, status_of_mount(m));
+}
+
+static void
+do_status(struct asker *a, struct mount *m, json_t *req)
+{
+	(void)req;
+	if (m != NULL)
+		asker_answer(a, json_pack("{s:o}", "result",
+		    status_of_mount(m)));
+	else if (chan_send(role_parent(), IMSG_MANIFEST_PARENT_STATUS,
+	    parent_number(a), -1, NULL, 0) == -1)
+		asker_error(a, "internal", "parent", "%s", strerror(errno));
+}
+
+void
+control_parent_status(uint32_t id, int fd)
+{
+	struct asker *a = asker_of_number(id);
+	struct memfd_view v;
+	struct listing l;
+	json_t *daemon = NULL;
+
+	if (fd != -1 && memfd_map(fd, PARENT_JSON_MAX, &v) == 0) {
+		daemon = json_loadb((const char *)v.data, v.len, 0, NULL);
+		memfd_unmap(&v);
+	}
+	if (fd != -1)
+		close(fd);
+	if (a == NULL) {
+		json_decref(daemon);
+		return;
+	}
+	l.a = a;
+	l.mounts = json_array();
+	mount_foreach(list_mount, &l);
+	asker_answer(a, json_pack("{s:{s:o,s:o}}", "result", "mounts",
+	    l.mounts, "daemon", daemon != NULL ? daemon : json_null()));
+}
+
+/* ---- mount and umount --------------------------------------------------------------------------------- */
+
+static void
+ask_parent(struct asker *a, const struct parent_req *p)
+{
+	if (parent_req_send(role_parent(), parent_number(a), p) == -1)
+		asker_error(a, "internal", "parent", "%s", strerror(errno));
+}
+
+static void
+parent_req_of(const struct asker *a, struct parent_req *p, uint8_t verb)
+{
+	memset(p, 0, sizeof(*p));
+	p->verb = verb;
+	p->uid = a->uid;
+	p->gid = a->gid;
+	p->pid = a->pid;
+}
+
+static void
+do_mount(struct asker *a, struct mount *m, json_t *req)
+{
+	const char *volume = string_of(req, "volume");
+	const char *path = string_of(req, "path");
+	const char *sub = string_of(req, "subpath");
+	const char *commit = string_of(req, "commit");
+	struct parent_req p;
+	const char *why = NULL;
+
+	(void)m;
+	parent_req_of(a, &p, PARENT_MOUNT);
+	if (volume == NULL)
+		why = "a volume is needed";
+	else
+		why = volume_name_problem(volume, strlen(volume));
+	if (why == NULL && (path == NULL || path[0] != '/'))
+		why = "an absolute path is needed";
+	if (why == NULL && sub != NULL)
+		why = path_problem(sub, strlen(sub));
+	if (why == NULL && commit != NULL && hash_parse(&p.mount.commit,
+	    commit, strlen(commit)) == -1)
+		why = "not the id of a commit";
+	if (why != NULL) {
+		asker_error(a, "invalid_request", "mount", "%s", why);
+		return;
+	}
+	strlcpy(p.mount.volume, volume, sizeof(p.mount.volume));
+	p.mount.has_commit = commit != NULL;
+	if (commit != NULL || json_is_true(json_object_get(req, "readonly")))
+		p.mount.flags |= MOUNT_READONLY;
+	if (json_is_true(json_object_get(req, "create")))
+		p.mount.flags |= MOUNT_CREATE;
+	p.mount.path = strdup(path);
+	p.mount.subpath = strdup(sub != NULL ? sub : "");
+	if (p.mount.path == NULL || p.mount.subpath == NULL)
+		asker_error(a, "internal", "memory", "out of memory");
+	else
+		ask_parent(a, &p);
+	mount_req_free(&p.mount);
+}
+
+static void
+umount_now(struct asker *a, const char *path, int force)
+{
+	uint64_t names = 0, objects = 0;
+	struct mount *m = mount_by_path(path);
+	struct parent_req p;
+
+	if (m != NULL && !force && (db_dirty_count(manifest_db, m->row.row,
+	    &names, &objects) == -1 || names > 0 || objects > 0)) {
+		asker_error(a, "refused", "dirty", "%s has changes that are "
+		    "not published: %llu names, %llu files; commit them, or "
+		    "force it: they stay for the next mount there", path,
+		    (unsigned long long)names, (unsigned long long)objects);
+		return;
+	}
+	parent_req_of(a, &p, PARENT_UMOUNT);
+	p.force = force != 0;
+	p.mount.path = strdup(path);
+	p.mount.subpath = strdup("");
+	if (p.mount.path == NULL || p.mount.subpath == NULL)
+		asker_error(a, "internal", "memory", "out of memory");
+	else
+		ask_parent(a, &p);
+	mount_req_free(&p.mount);
+}
+
+void
+umount_continue(struct asker *a, const char *answer)
+{
+	json_t *r = json_loads(answer, 0, NULL);
+	char *path = a->umount_path;
+
+	a->umount_path = NULL;
+	if (json_object_get(r, "result") != NULL)
+		umount_now(a, path, a->umount_force);
+	else {
+		asker_answer(a, json_incref(r));
+	}
+	json_decref(r);
+	free(path);
+}
+
+static void
+do_umount(struct asker *a, struct mount *m, json_t *req)
+{
+	const char *path = string_of(req, "path");
+	int force = json_is_true(json_object_get(req, "force"));
+	json_t *commit;
+
+	if (path == NULL || path[0] != '/') {
+		asker_error(a, "invalid_request", "path",
+		    "an absolute path is needed");
+		return;
+	}
+	if ((m = mount_by_path(path)) == NULL) {
+		asker_error(a, "not_found", "not_mounted",
+		    "%s is not a mount of this daemon", path);
+		return;
+	}
+	if (!json_is_true(json_object_get(req, "commit"))) {
+		umount_now(a, path, force);
+		return;
+	}
+	if (!mount_permits(m, a->uid, a->gid, 1)) {
+		asker_error(a, "permission", "denied",
+		    "you may not commit there");
+		return;
+	}
+	a->umount_force = force;
+	if ((a->umount_path = strdup(path)) == NULL ||
+	    (commit = json_pack("{s:s}", "request", "commit")) == NULL) {
+		asker_error(a, "internal", "memory", "out of memory");
+		return;
+	}
+	add_job(a, m, JOB_COMMIT, commit);
+	json_decref(commit);
+}
+
+void
+control_parent_done(uint32_t id, uint32_t error, const char *what,
+    const char *warning, uint32_t instance)
+{
+	struct asker *a = asker_of_number(id);
+	struct mount *m;
+	json_t *r;
+
+	if (a == NULL)
+		return;
+	if (error != 0) {
+		asker_error(a, error == EPERM || error == EACCES ?
+		    "permission" : error == ENOENT ? "not_found" :
+		    error == EBUSY ? "conflict" : "unavailable", "failed",
+		    "%s", what[0] != '\0' ? what : strerror((int)error));
+		return;
+	}
+	r = json_object();
+	if (warning[0] != '\0')
+		json_object_set_new(r, "warning", json_string(warning));
+	if ((m = mount_by_instance(instance)) != NULL) {
+		json_object_set_new(r, "volume", json_string(m->row.volume));
+		json_object_set_new(r, "path", json_string(m->row.path));
+		json_object_set_new(r, "commit", json_hash(&m->row.base));
+		json_object_set_new(r, "number",
+		    json_integer((json_int_t)m->row.base_number));
+	}
+	asker_answer(a, json_pack("{s:o}", "result", r));
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------- */
+
+static const struct request {
+	const char *name;
+	unsigned int need;
+	void (*f)(struct asker *, struct mount *, json_t *);
+} requests[] = {
+	{ "api", NEED_SOCKET | NEED_ROOT, do_api },
+	{ "attach", NEED_MOUNT | NEED_WRITE, do_attach },
+	{ "cancel", NEED_MOUNT | NEED_WRITE, do_cancel },
+	{ "commit", NEED_MOUNT | NEED_WRITE, do_commit },
+	{ "diff", NEED_MOUNT, do_diff },
+	{ "log", NEED_MOUNT, do_log },
+	{ "mount", NEED_SOCKET, do_mount },
+	{ "reload", NEED_MOUNT | NEED_WRITE, do_reload },
+	{ "stash", NEED_MOUNT | NEED_WRITE, do_stash },
+	{ "status", 0, do_status },
+	{ "umount", NEED_SOCKET, do_umount },
+};
+
+void
+request_dispatch(struct asker *a, json_t *req)
+{
+	const char *name = string_of(req, "request");
+	const char *path = string_of(req, "path");
+	const struct request *r = NULL;
+	struct mount *m = a->m;
+	size_t i;
+
+	for (i = 0; name != NULL && i < sizeof(requests) / sizeof(requests[0]);
+	    i++)
+		if (strcmp(requests[i].name, name) == 0)
+			r = &requests[i];
+	if (r == NULL || (a->client == NULL && (r->need & NEED_SOCKET))) {
+		asker_error(a, "invalid_request", "unknown_request",
+		    "no such request");
+		return;
+	}
+	if ((r->need & NEED_ROOT) && a->uid != 0) {
+		asker_error(a, "permission", "denied", "only root may");
+		return;
+	}
+	/* Through ctl the mode of that file has decided. */
+	if (a->client != NULL && !(r->need & NEED_SOCKET)) {
+		m = path != NULL ? mount_by_path(path) : NULL;
+		if (m == NULL && ((r->need & NEED_MOUNT) || path != NULL)) {
+			asker_error(a, "not_found", "not_mounted",
+			    "no mount of this daemon is there");
+			return;
+		}
+		if (m != NULL && !mount_permits(m, a->uid, a->gid,
+		    (r->need & NEED_WRITE) != 0)) {
+			asker_error(a, "permission", "denied",
+			    "you may not do that there");
+			return;
+		}
+	}
+	r->f(a, m, req);
+}
