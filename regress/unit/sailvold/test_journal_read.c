@@ -1,0 +1,573 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: what stands in the segments of a journal comes into the database once
+ * each, in order and in whole batches; who waits for an offset is called when it
+ * is there; and what cannot be applied stops this mount, and loses nothing that
+ * stands before it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sqlite3.h>
+
+#include "regress/unit/sailvold/manifest_harness.h"
+
+/* ---- stand-ins ------------------------------------------------------------------ */
+
+static uint64_t told;
+static unsigned int ntold;
+
+uint32_t
+server_request(uint8_t method, const char *target, const char *type, int fd,
+    int retry, uint64_t max, server_cb f, void *arg)
+{
+	(void)method;
+	(void)target;
+	(void)type;
+	(void)fd;
+	(void)retry;
+	(void)max;
+	(void)f;
+	(void)arg;
+	fail_msg("the server was asked");
+	return 0;
+}
+
+void
+server_error(const struct server_answer *a, char *out, size_t size, char *code,
+    size_t code_size)
+{
+	(void)a;
+	(void)out;
+	(void)size;
+	(void)code;
+	(void)code_size;
+}
+
+int
+ovl_is_held(struct mount *m, uint64_t ovl)
+{
+	(void)m;
+	(void)ovl;
+	return 0;
+}
+
+void
+tell_unlink(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	(void)m;
+	(void)ovls;
+	(void)n;
+}
+
+int
+chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
+    struct ibuf *b)
+{
+	(void)ch;
+	(void)id;
+	assert_int_equal(type, IMSG_MANIFEST_FUSE_APPLIED);
+	assert_int_equal(fd, -1);
+	assert_int_equal(ibuf_get_n64(b, &told), 0);
+	assert_int_equal(ibuf_size(b), 0);
+	ibuf_free(b);
+	ntold++;
+	return 0;
+}
+
+/* ---- a journal ------------------------------------------------------------------- */
+
+static char dir[] = "/tmp/journal.XXXXXX";
+static struct hash base;
+static struct wbuf seg; /* the segment that is being written */
+static uint64_t seg_first, end;
+static int fds_before;
+
+static void
+segment_begin(uint64_t first)
+{
+	struct segment_header h;
+	uint8_t b[SEGMENT_HEADER_LEN];
+
+	memset(&h, 0, sizeof(h));
+	memset(h.mount, 0x22, sizeof(h.mount));
+	h.first = first;
+	segment_header_encode(b, &h);
+	seg.len = 0;
+	wbuf_bytes(&seg, b, sizeof(b));
+	seg_first = end = first;
+}
+
+static void
+add(struct record r)
+{
+	size_t before = seg.len;
+
+	record_encode(&seg, &r);
+	assert_int_equal(seg.error, 0);
+	end += seg.len - before;
+}
+
+static void
+path_of(uint64_t first, char *path, size_t size)
+{
+	snprintf(path, size, "%s/%016llx", dir, (unsigned long long)first);
+}
+
+/* The first len bytes of what was added stand in the file. */
+static void
+write_file(size_t len)
+{
+	char path[128];
+	int fd;
+
+	path_of(seg_first, path, sizeof(path));
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd != -1);
+	assert_int_equal(pwrite(fd, seg.data, len, 0), (ssize_t)len);
+	assert_int_equal(ftruncate(fd, (off_t)len), 0);
+	close(fd);
+}
+
+static int
+give(uint64_t first, uint64_t said)
+{
+	char path[128];
+	int fd;
+
+	path_of(first, path, sizeof(path));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd != -1);
+	return journal_segment(&h_mount, said, fd);
+}
+
+static void
+flush(void)
+{
+	write_file(seg.len);
+}
+
+static int
+setup(void **state)
+{
+	struct entry root, f;
+	struct tree_edit in_root[1];
+
+	(void)state;
+	h_open();
+	memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
+	assert_non_null(mkdtemp(dir));
+	f = h_entry(ENTRY_FILE);
+	in_root[0] = h_edit("a", &f);
+	root = h_dir(in_root, 1);
+	base = h_commit(&root, 0);
+	h_mount_begin(&base, "", &root);
+	h_mount.fuse = (struct chan *)&told;
+	h_mount.started = 1;
+	told = ntold = 0;
+	wbuf_init(&seg, 64 << 20);
+	fds_before = h_count_fds();
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	char command[64];
+
+	(void)state;
+	journal_free(&h_mount);
+	assert_int_equal(h_count_fds(), fds_before);
+	wbuf_free(&seg);
+	h_close();
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	return system(command);
+}
+
+/* Some turns of the loop: longer than the timers that matter. */
+static void
+run_for(int ms)
+{
+	struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
+
+	event_base_loopexit(h_base, &tv);
+	event_base_dispatch(h_base);
+}
+
+static void
+run_to(uint64_t offset)
+{
+	int i;
+
+	for (i = 0; i < 200 && h_mount.row.applied < offset; i++)
+		run_for(10);
+	assert_int_equal(h_mount.row.applied, offset);
+}
+
+static int64_t
+name_at(const char *name)
+{
+	struct name_row n;
+
+	if (db_name_get(manifest_db, h_mount.row.row, OVL_ROOT, name,
+	    strlen(name), &n) == -1)
+		return -1;
+	return (int64_t)n.ovl;
+}
+
+/* What a manifest that starts now would find. */
+static uint64_t
+stored_offset(void)
+{
+	struct mount_row row;
+	uint64_t applied;
+
+	assert_int_equal(db_mount_find(manifest_db, h_mount.row.id, &row), 0);
+	applied = row.applied;
+	mount_row_free(&row);
+	return applied;
+}
+
+static unsigned int called, lost;
+static uint64_t called_at;
+
+static void
+on_applied(struct mount *m, void *arg)
+{
+	called++;
+	called_at = m->row.applied;
+	if (arg != NULL)
+		applied_wait_cancel(m, on_applied, NULL);
+}
+
+static void
+on_broken(struct mount *m, void *arg)
+{
+	(void)arg;
+	assert_true(m->broken);
+	lost++;
+}
+
+/* ---- tests ----------------------------------------------------------------------------- */
+
+static void
+test_applies(void **state)
+{
+	char name[32];
+	unsigned int i;
+	uint64_t half = 0;
+
+	(void)state;
+	called = 0;
+	segment_begin(0);
+	add(h_alloc(10000));
+	for (i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "file%u", i);
+		add(h_make(OVL_ROOT, name, 10 + i, ENTRY_FILE));
+		if (i == 1000)
+			half = end;
+	}
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL),
+	    0);
+	assert_int_equal(called, 0);
+	run_to(end);
+	assert_int_equal(called, 1);
+	assert_true(called_at >= half);
+	assert_int_equal(told, end);
+	assert_true(ntold > 1); /* more than one batch */
+	assert_int_equal(stored_offset(), end);
+	assert_int_equal(name_at("file2999"), 3009);
+	assert_int_equal(h_mount.row.next, 10000);
+	/* What is there already is there at once. */
+	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL),
+	    0);
+	assert_int_equal(called, 2);
+}
+
+static void
+test_torn_end(void **state)
+{
+	size_t whole;
+
+	(void)state;
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	whole = seg.len;
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	write_file(seg.len - 1);
+	assert_int_equal(give(0, 0), 0);
+	run_to(whole - SEGMENT_HEADER_LEN);
+	run_for(60);
+	assert_false(h_mount.broken);
+	assert_int_equal(name_at("two"), -1);
+	flush();
+	run_to(end);
+	assert_int_equal(name_at("two"), 11);
+}
+
+/* A bad segment is this mount's trouble, and no violation. */
+static void
+test_bad_segment(void **state)
+{
+	(void)state;
+	lost = called = 0;
+	segment_begin(0);
+	seg.data[12] ^= 1; /* the mount's id */
+	flush();
+	assert_int_equal(applied_wait_or(&h_mount, 5, on_applied, on_broken,
+	    NULL), 0);
+	assert_int_equal(give(0, 0), 0);
+	assert_true(h_mount.broken);
+	assert_int_equal(lost, 1);
+	assert_int_equal(called, 0);
+	assert_int_equal(applied_wait_for(&h_mount, 5, on_applied, NULL), -1);
+	assert_int_equal(errno, EIO);
+	journal_forget(&h_mount);
+	assert_false(h_mount.broken);
+	segment_begin(0);
+	flush();
+	assert_int_equal(give(0, 7), 0); /* another place than it says */
+	assert_true(h_mount.broken);
+	journal_forget(&h_mount);
+	assert_int_equal(give(0, 0), 0);
+	assert_false(h_mount.broken);
+	assert_int_equal(give(0, 0), 0); /* not in order */
+	assert_true(h_mount.broken);
+	journal_forget(&h_mount);
+	write_file(20);
+	assert_int_equal(give(0, 0), 0);
+	assert_true(h_mount.broken);
+}
+
+/* A record that was changed on the disk: those before it count. */
+static void
+test_broken_record(void **state)
+{
+	size_t at;
+	uint64_t good;
+
+	(void)state;
+	lost = called = 0;
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	at = seg.len;
+	good = end;
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	add(h_make(OVL_ROOT, "three", 12, ENTRY_FILE));
+	seg.data[at + 30] ^= 1;
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, on_broken,
+	    NULL), 0);
+	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	run_to(good);
+	run_for(60);
+	assert_true(h_mount.broken);
+	assert_int_equal(lost, 1);
+	assert_int_equal(called, 0);
+	assert_int_equal(stored_offset(), good);
+	assert_int_equal(name_at("one"), 10);
+	assert_int_equal(name_at("three"), -1);
+	assert_int_equal(journal_drain(&h_mount), -1);
+}
+
+/* One that a stranger made up, half of which would have been done. */
+static void
+test_refused_record(void **state)
+{
+	uint64_t good;
+	struct obj o;
+
+	(void)state;
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	good = end;
+	add(h_rename(OVL_ROOT, "nothing", OVL_ROOT, "x", 0));
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	run_to(good);
+	run_for(60);
+	assert_true(h_mount.broken);
+	assert_int_equal(name_at("one"), 10);
+	assert_int_equal(db_obj_get(manifest_db, h_mount.row.row, OVL_ROOT,
+	    &o), 0);
+	assert_int_equal(o.entry->mtime.sec, 1000); /* the rename's is 2000 */
+	obj_free(&o);
+}
+
+static void
+test_segments(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	run_to(end);
+	first = end;
+	segment_begin(first);
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	flush();
+	assert_int_equal(give(first, first), 0);
+	run_to(end);
+	assert_int_equal(told, end);
+	assert_int_equal(h_count_fds(), fds_before + 1); /* the old is closed */
+	/* A new fuse brings them again: nothing is done twice. */
+	journal_forget(&h_mount);
+	assert_int_equal(h_count_fds(), fds_before);
+	assert_int_equal(give(0, 0), 0);
+	assert_int_equal(give(first, first), 0);
+	run_for(60);
+	assert_false(h_mount.broken);
+	assert_int_equal(h_mount.row.applied, end);
+	first = end;
+	segment_begin(first);
+	add(h_make(OVL_ROOT, "three", 12, ENTRY_FILE));
+	flush();
+	assert_int_equal(give(first, first), 0);
+	run_to(end);
+}
+
+static void
+test_missing_segment(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	segment_begin(0);
+	add(h_alloc(100));
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	run_to(end);
+	first = end + 10;
+	segment_begin(first);
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	flush();
+	assert_int_equal(give(first, first), 0);
+	run_for(60);
+	assert_true(h_mount.broken);
+	journal_forget(&h_mount);
+	assert_int_equal(give(first, first), 0); /* the first one is not there */
+	run_for(60);
+	assert_true(h_mount.broken);
+}
+
+/* Only the last segment may end in the middle of a record. */
+static void
+test_torn_middle(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	segment_begin(0);
+	add(h_alloc(100));
+	write_file(seg.len - 2);
+	first = end;
+	assert_int_equal(give(0, 0), 0);
+	segment_begin(first);
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	flush();
+	assert_int_equal(give(first, first), 0);
+	run_for(60);
+	assert_true(h_mount.broken);
+	assert_int_equal(h_mount.row.applied, 0);
+}
+
+/* The database says no in the middle of a batch: nothing half; later all. */
+static void
+test_database_error(void **state)
+{
+	sqlite3 *sql = *(sqlite3 **)(void *)manifest_db;
+
+	(void)state;
+	called = 0;
+	assert_int_equal(sqlite3_exec(sql, "CREATE TEMP TRIGGER boom BEFORE"
+	    " INSERT ON main.name WHEN NEW.ovl = 11 BEGIN SELECT"
+	    " raise(ABORT, 'boom'); END", NULL, NULL, NULL), SQLITE_OK);
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	run_for(100);
+	assert_false(h_mount.broken);
+	assert_int_equal(h_mount.row.applied, 0);
+	assert_int_equal(h_mount.row.next, OVL_ROOT + 1);
+	assert_int_equal(stored_offset(), 0);
+	assert_int_equal(name_at("one"), -1);
+	assert_int_equal(journal_drain(&h_mount), -1);
+	assert_int_equal(sqlite3_exec(sql, "DROP TRIGGER boom", NULL, NULL,
+	    NULL), SQLITE_OK);
+	run_to(end);
+	assert_int_equal(called, 1);
+	assert_int_equal(name_at("two"), 11);
+}
+
+static void
+test_waits(void **state)
+{
+	uint64_t one;
+
+	(void)state;
+	called = 0;
+	segment_begin(0);
+	add(h_alloc(100));
+	one = end;
+	add(h_alloc(200));
+	write_file(SEGMENT_HEADER_LEN + (size_t)one);
+	assert_int_equal(give(0, 0), 0);
+	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	applied_wait_cancel(&h_mount, on_applied, NULL);
+	assert_true(TAILQ_EMPTY(&h_mount.waits));
+	/* The first that is called ends the others that are due. */
+	assert_int_equal(applied_wait_for(&h_mount, one, on_applied, &one), 0);
+	assert_int_equal(applied_wait_for(&h_mount, one, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, &end), 0);
+	run_to(one);
+	assert_int_equal(called, 1);
+	flush();
+	assert_int_equal(journal_drain(&h_mount), 0);
+	assert_int_equal(h_mount.row.applied, end);
+	assert_int_equal(called, 1); /* who drains calls nobody */
+	/* The mount goes: what waits is called no more. */
+	journal_free(&h_mount);
+	run_for(30);
+	assert_int_equal(called, 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_applies),
+		T(test_torn_end),
+		T(test_bad_segment),
+		T(test_broken_record),
+		T(test_refused_record),
+		T(test_segments),
+		T(test_missing_segment),
+		T(test_torn_middle),
+		T(test_database_error),
+		T(test_waits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
