@@ -128,6 +128,14 @@ $(UNIT_TESTS): $(OBJ)/regress/unit/%: $(OBJ)/regress/unit/%.o \
     $(OBJ)/$$(firstword $$(subst /, ,$$*)).a $(OBJ)/lib.a $(OBJ)/imsg.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(LIBS_unit))
 
+# ---- what POSIX promises of a mount, tried: libc only.
+POSIX_OBJS :=	$(patsubst %.c,$(OBJ)/%.o,$(wildcard regress/posix/*.c))
+POSIX =		$(OBJ)/regress/posix/posix
+unit: $(POSIX)
+$(POSIX_OBJS): CPPFLAGS := -D_GNU_SOURCE -I.
+$(POSIX): $(POSIX_OBJS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
 deps:
 	@sh regress/deps.sh
 
@@ -178,6 +186,6 @@ format:
 clean:
 	rm -rf obj obj-san obj-debug .variant $(foreach p,$(PROGS),$(p)/$(p))
 
--include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d)
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d $(OBJ)/regress/posix/*.d)
 
 .PHONY: all unit deps check check-nodeps quickstart quickstart-down install lint format clean FORCE

@@ -37,37 +37,31 @@ extern const struct posix_case cases_perm[];
 extern const struct posix_case cases_io[];
 extern const struct posix_case cases_own[];
 
-extern int sail; /* -s was given */
+extern int sail;            /* -s was given */
 extern const char *top_dir; /* absolute: DIR of the command line */
 
 /* Ends the case as failed; the text reads "expected ..., got ...". */
-void fail(const char *, ...)
-    __attribute__((format(printf, 1, 2), noreturn));
+void fail(const char *, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* The case cannot be tried here, which is as good as passed. */
 void unsupported(void) __attribute__((noreturn));
 const char *errno_name(int);
 
-void check_ok(long long, const char *, const char *, int);
+long long check_ok(long long, const char *, const char *, int);
 void check_error(long long, int, const char *, const char *, int);
 void check_equal(long long, long long, const char *, const char *, int);
 void check_true(int, const char *, const char *, int);
 
 /* The call's result is not negative; its value. */
-#define OK(call)                                                            \
-	({                                                                  \
-		__typeof__(call) result_ = (call);                          \
-		check_ok((long long)result_, #call, __FILE__, __LINE__);    \
-		result_;                                                    \
-	})
+#define OK(call) check_ok((long long)(call), #call, __FILE__, __LINE__)
 /* The call's result is -1 and errno is that. */
-#define FAILS(error, call)                                                  \
-	do {                                                                \
-		errno = 0;                                                  \
-		check_error((long long)(call), error, #call, __FILE__,      \
-		    __LINE__);                                              \
+#define FAILS(error, call)                                             \
+	do {                                                           \
+		errno = 0;                                             \
+		check_error((long long)(call), error, #call, __FILE__, \
+		    __LINE__);                                         \
 	} while (0)
-#define EQUAL(want, got)                                                    \
-	check_equal((long long)(want), (long long)(got), #got, __FILE__,    \
+#define EQUAL(want, got)                                                 \
+	check_equal((long long)(want), (long long)(got), #got, __FILE__, \
 	    __LINE__)
 #define TRUE(cond) check_true(!!(cond), #cond, __FILE__, __LINE__)
 

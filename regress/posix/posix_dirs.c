@@ -125,8 +125,8 @@ rename_dir_into_itself(void)
 	FAILS(EINVAL, rename("a", "a/b/c"));
 	FAILS(EINVAL, rename("a", "a/c"));
 	OK(mkdir("a/b/c", 0755));
-	FAILS(EINVAL, renameat2(AT_FDCWD, "a", AT_FDCWD, "a/b/c",
-	    RENAME_EXCHANGE));
+	FAILS(EINVAL,
+	    renameat2(AT_FDCWD, "a", AT_FDCWD, "a/b/c", RENAME_EXCHANGE));
 	FAILS(ENOTEMPTY, rename("a/b/c", "a"));
 	TRUE(exists("a/b/c"));
 }
@@ -344,8 +344,8 @@ deep_60(void)
 	int i;
 
 	for (i = 0; i < 60; i++) {
-		len += (size_t)snprintf(path + len, sizeof(path) - len,
-		    "%sd%d", i == 0 ? "" : "/", i);
+		len += (size_t)snprintf(path + len, sizeof(path) - len, "%sd%d",
+		    i == 0 ? "" : "/", i);
 		OK(mkdir(path, 0755));
 	}
 	snprintf(path + len, sizeof(path) - len, "/f");

@@ -298,7 +298,8 @@ seek_hole_data(void)
 	at = OK(lseek(fd, 2 * MIB, SEEK_HOLE));
 	TRUE(at >= (off_t)(2 * MIB + sizeof(block)) && at <= 4 * MIB);
 	EQUAL(2 * MIB, lseek(fd, 2 * MIB, SEEK_DATA));
-	EQUAL(4 * MIB, lseek(fd, 4 * MIB - 1, SEEK_HOLE));
+	at = OK(lseek(fd, 4 * MIB - 1, SEEK_HOLE));
+	TRUE(at >= 4 * MIB - 1 && at <= 4 * MIB);
 	FAILS(ENXIO, lseek(fd, 4 * MIB, SEEK_DATA));
 	FAILS(ENXIO, lseek(fd, 5 * MIB, SEEK_HOLE));
 	put("g", "x");
@@ -355,8 +356,7 @@ fallocate_punch(void)
 
 	put_filled("f", 200000, 5);
 	fd = OK(open("f", O_RDWR));
-	allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 50000,
-	    100001);
+	allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 50000, 100001);
 	EQUAL(200000, fd_stat(fd).st_size);
 	filled(fd, 0, 50000, 0, 5);
 	all_bytes(fd, 50000, 100001, 0);

@@ -89,8 +89,8 @@ rename_noreplace(void)
 {
 	put("a", "of a");
 	put("b", "of b");
-	FAILS(EEXIST, renameat2(AT_FDCWD, "a", AT_FDCWD, "b",
-	    RENAME_NOREPLACE));
+	FAILS(EEXIST,
+	    renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_NOREPLACE));
 	content("a", "of a");
 	content("b", "of b");
 	OK(renameat2(AT_FDCWD, "a", AT_FDCWD, "c", RENAME_NOREPLACE));
@@ -106,10 +106,11 @@ rename_exchange(void)
 	OK(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE));
 	content("a", "of b");
 	content("b", "of a");
-	FAILS(ENOENT, renameat2(AT_FDCWD, "a", AT_FDCWD, "none",
-	    RENAME_EXCHANGE));
-	FAILS(EINVAL, renameat2(AT_FDCWD, "a", AT_FDCWD, "b",
-	    RENAME_EXCHANGE | RENAME_NOREPLACE));
+	FAILS(ENOENT,
+	    renameat2(AT_FDCWD, "a", AT_FDCWD, "none", RENAME_EXCHANGE));
+	FAILS(EINVAL,
+	    renameat2(AT_FDCWD, "a", AT_FDCWD, "b",
+		RENAME_EXCHANGE | RENAME_NOREPLACE));
 	content("a", "of b");
 }
 
@@ -351,11 +352,13 @@ socket_name(void)
 	EQUAL(1, read(s, &byte, 1));
 	EQUAL('x', byte);
 	FAILS(ENXIO, open("sock", O_RDONLY));
-	FAILS(EADDRINUSE, bind(OK(socket(AF_UNIX, SOCK_STREAM, 0)),
-	    (struct sockaddr *)&sun, sizeof(sun)));
+	FAILS(EADDRINUSE,
+	    bind(OK(socket(AF_UNIX, SOCK_STREAM, 0)), (struct sockaddr *)&sun,
+		sizeof(sun)));
 	OK(unlink("sock"));
-	FAILS(ENOENT, connect(OK(socket(AF_UNIX, SOCK_STREAM, 0)),
-	    (struct sockaddr *)&sun, sizeof(sun)));
+	FAILS(ENOENT,
+	    connect(OK(socket(AF_UNIX, SOCK_STREAM, 0)),
+		(struct sockaddr *)&sun, sizeof(sun)));
 }
 
 static void
@@ -418,8 +421,8 @@ name_bytes(void)
 {
 	/* Latin-1, cut UTF-8, a surrogate, control characters, new lines. */
 	static const char *const names[] = { "\xe9t\xe9", "\xf0\x9f\x98",
-		"\xed\xa0\x80", "a\nb", "\n", "\x01\x02\x7f", "-rf", " ",
-		"*?[", "\\", "\"'", "...", "~", "\xff\xff\xff", "CON", "a:b" };
+		"\xed\xa0\x80", "a\nb", "\n", "\x01\x02\x7f", "-rf", " ", "*?[",
+		"\\", "\"'", "...", "~", "\xff\xff\xff", "CON", "a:b" };
 	size_t i;
 
 	for (i = 0; i < NITEMS(names); i++)
