@@ -123,10 +123,11 @@ job_failed(struct job *j, int error, const char *what)
 {
 	struct waiter *w;
 
-	log_warnx("cache: volume %s: \"%.*s\": %s", j->volume_id,
-	    (int)j->path_len, (const char *)j->path, what);
+	log_warnx("cache: volume %s: \"%.*s\": %s: %s", j->volume_id,
+	    (int)j->path_len, (const char *)j->path, what, strerror(error));
+	/* To who reads, whatever it was is one thing. */
 	TAILQ_FOREACH (w, &j->waiters, entry)
-		cache_answer_error(w, error, what);
+		cache_answer_error(w, EIO, what);
 	job_free(j);
 	queue_run();
 }

@@ -25,18 +25,37 @@ SHIFT = 23
 MIB = 1 << 20
 
 
-def start(t, server=None, deadline_ms=8000, url=None, ca=b""):
-    os.makedirs(t.path("void"), exist_ok=True)
-    f = r.Role(t, t.repo + "/sailvol-fetch/sailvol-fetch", "fetch", r.FETCH,
-               t.path("void"))
-    f.parent.send(CONFIG, 0, r.str16(url or (server.url if server else "")) +
-                  r.str16(KEY) + struct.pack(">II", 0, deadline_ms))
+def configure(f, url, key, deadline_ms, ca):
+    f.parent.send(CONFIG, 0, r.str16(url) + r.str16(key) +
+                  struct.pack(">II", 0, deadline_ms))
     f.parent.send(CA, 0, b"", r.memfd(ca))
     f.parent.send(RESOLV, 0, b"", r.memfd(b"nameserver 127.0.0.1\n"))
     f.parent.send(HOSTS, 0, b"", r.memfd(b"127.0.0.1 localhost x.test\n"))
     f.parent.send(END)
+    time.sleep(0.05)
+
+
+def start(t, server=None, deadline_ms=8000, url=None, ca=b""):
+    os.makedirs(t.path("void"), exist_ok=True)
+    f = r.Role(t, t.repo + "/sailvol-fetch/sailvol-fetch", "fetch", r.FETCH,
+               t.path("void"))
+    configure(f, url or (server.url if server else ""), KEY, deadline_ms, ca)
     f.ready()
     return f
+
+
+def files(f):
+    """What it has open besides its sockets and its own."""
+    out = []
+    for fd in os.listdir("/proc/%d/fd" % f.pid):
+        try:
+            link = os.readlink("/proc/%d/fd/%s" % (f.pid, fd))
+        except OSError:
+            continue
+        if not link.startswith(("socket:", "anon_inode:", "pipe:")) and \
+                int(fd) > 2:
+            out.append(link)
+    return out
 
 
 def api(c, number, method, target, body=None, retry=0, deadline=0,
@@ -102,6 +121,23 @@ def test_api_faults(t):
     t.equal(503, api(c, 1, 1, "/v1/x", deadline=1500)[0], "only 503")
     t.true(time.monotonic() - began < 2.5, "deadline of retries")
     t.true(f.alive(), "alive")
+
+
+def test_new_settings(t):
+    """A new configuration counts for what is asked after it; a bad one does
+    not count."""
+    one, two = Server(), Server()
+    f = start(t, one)
+    c = f.peer(r.MANIFEST)
+    t.equal(200, api(c, 1, 1, "/v1/x")[0], "first")
+    configure(f, two.url, "sk_other", 8000, b"")
+    t.equal(200, api(c, 2, 1, "/v1/x")[0], "second")
+    t.equal((1, 1), (one.count("api"), two.count("api")), "who was asked")
+    t.equal({("api", "Bearer sk_other")}, two.keys, "key")
+    configure(f, "http://10.0.0.1/", "sk_third", 8000, b"")
+    t.equal(200, api(c, 3, 1, "/v1/x")[0], "third")
+    t.equal({("api", "Bearer sk_other")}, two.keys, "key")
+    t.true("settings before stay" in f.logs(), "said")
 
 
 def test_bad_settings_and_messages(t):
@@ -236,6 +272,7 @@ def test_hash(t):
            "its chunk")
     t.equal(1, sum(1 for x in got[2] if x), "one")
     t.true(time.monotonic() - began < 10, "holes are not read")
+    t.equal([], files(f), "descriptors")
     c.send(HASH, 9, b"\0", os.open(t.dir, os.O_RDONLY))
     t.true(c.wait(HASH_RES, 9).body[:4] != b"\0\0\0\0", "a directory")
 
@@ -325,6 +362,7 @@ def test_upload(t):
     s.faults["object PUT"] = [403] * 9
     t.true(upload(c, 6, [r1], [(0, 0, 4, sha(b"xxxx"))])[0] != 0, "only 403")
     t.true(f.alive(), "alive")
+    t.equal([], files(f), "descriptors")
 
 
 def get(c, number, path, chunks, timeout=60):
@@ -389,6 +427,7 @@ def test_get(t):
     s.faults["object GET"] = ["endless"]
     t.equal((0, ""), get(c, 5, t.path("five"), chunks[4:6]), "endless")
     t.equal(set(), {k for k, _ in s.keys} - {"locate", "report"}, "keys")
+    t.equal([], files(f), "descriptors")
 
 
 def test_get_deadline_and_cancel(t):
@@ -418,6 +457,7 @@ def test_get_deadline_and_cancel(t):
     error, what = get(c, 4, t.path("a"), [(0, b"x" * 1000)])
     t.equal(ETIMEDOUT, error, "nobody there: " + what)
     t.true(f.alive(), "alive")
+    t.equal([], files(f), "descriptors")
 
 
 def test_url(t):
