@@ -162,6 +162,8 @@ int role_wanted(int argc, char **argv, uint8_t *role);
  */
 void role_main(const struct role_def *, int argc, char **argv)
     __attribute__((noreturn));
+/* Ends this role as a STOP does; status: of exit, 0: its work is done. */
+void role_end(int status) __attribute__((noreturn));
 struct chan *role_parent(void);
 /* The channel to a peer, NULL when there is none at the moment. */
 struct chan *role_peer(uint8_t role, uint32_t instance);

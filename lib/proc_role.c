@@ -42,7 +42,7 @@ static struct event ev_term;
 
 /* ---- the parent ---------------------------------------------------------- */
 
-static _Noreturn void
+_Noreturn void
 role_end(int status)
 {
 	if (role_of != NULL && role_of->stop != NULL && started)

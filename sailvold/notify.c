@@ -50,7 +50,7 @@ on_idle(int fd, short what, void *arg)
 	(void)what;
 	(void)arg;
 	if (telling == NULL)
-		event_base_loopexit(proc_base(), NULL);
+		role_end(0);
 }
 
 /* 0 told, 1 the kernel does not know it, -1 it is unmounted. */
