@@ -326,8 +326,9 @@ answer_none(struct question *q, const char *what)
 int
 server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
+	static const struct memfd_view none = { (const uint8_t *)"", 0, 0 };
 	struct fetch_api_res res;
-	struct memfd_view view = { (const uint8_t *)"", 0, 0 };
+	struct memfd_view view = none;
 	struct server_answer a;
 	struct question *q;
 	int fd = imsg_get_fd(im), bad = 0;
@@ -341,8 +342,10 @@ server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	q = question_find(id);
 	if (q == NULL || q->kind != Q_API || q->at != ch)
 		goto done; /* cancelled meanwhile */
-	if (fd != -1 && memfd_map(fd, q->api.max_answer, &view) == -1)
+	if (fd != -1 && memfd_map(fd, q->api.max_answer, &view) == -1) {
+		view = none;
 		bad = 1;
+	}
 	a.status = bad ? 0 : res.status;
 	a.type = res.type;
 	a.skew_ms = res.skew_ms;
@@ -412,8 +415,9 @@ int
 server_upload_res(struct chan *ch, uint32_t id, struct imsg *im,
     struct ibuf *body)
 {
+	static const struct memfd_view none = { (const uint8_t *)"", 0, 0 };
 	struct fetch_upload_res res;
-	struct memfd_view view = { (const uint8_t *)"", 0, 0 };
+	struct memfd_view view = none;
 	struct question *q;
 	char what[256];
 	int fd = imsg_get_fd(im);
@@ -426,8 +430,10 @@ server_upload_res(struct chan *ch, uint32_t id, struct imsg *im,
 	q = question_find(id);
 	if (q == NULL || q->kind != Q_UPLOAD || q->at != ch)
 		goto done;
-	if (fd != -1 && memfd_map(fd, q->nchunks, &view) == -1)
+	if (fd != -1 && memfd_map(fd, q->nchunks, &view) == -1) {
+		view = none;
 		res.error = EBADMSG;
+	}
 	if (res.error == 0 && view.len != q->nchunks)
 		res.error = EBADMSG;
 	snprintf(what, sizeof(what), "%.*s", (int)(res.what_len > 255 ? 255 :
