@@ -186,6 +186,7 @@ load_xattrs(struct entry *e, struct blob **keep)
 struct fill {
 	struct mount *m;
 	const struct shown_dir *d;
+	struct node_store store; /* the iterator looks into it */
 	struct tree_iter *base; /* NULL: none, or at its end */
 	const uint8_t *base_name;
 	size_t base_len;
@@ -368,16 +369,14 @@ step(struct fill *f)
 static int
 fill_begin(struct fill *f, const void *first, size_t len, int after)
 {
-	struct node_store store;
 	struct hash root;
 	int rc;
 
 	if ((rc = origin_root(f->d, &root, f->miss)) == -1)
 		return -1;
 	if (rc == 0) {
-		/* The iterator keeps its own copy of the store. */
-		db_node_store(manifest_db, &store);
-		f->base = tree_iter_begin(&store, &root, first, len, after);
+		db_node_store(manifest_db, &f->store);
+		f->base = tree_iter_begin(&f->store, &root, first, len, after);
 		if (f->base == NULL)
 			return -1;
 		if (next_base(f) == -1)
