@@ -74,29 +74,33 @@ journal_get(struct mount *m)
 	return m->journal = j;
 }
 
-/* Nothing behind this place can be applied: who can be told so is told. */
+/* Who can be told that nothing more is applied is told. */
+static void
+call_broken(struct mount *m)
+{
+	struct applied_wait *w;
+
+	do {
+		TAILQ_FOREACH(w, &m->waits, link)
+			if (w->broken != NULL)
+				break;
+		if (w != NULL) {
+			TAILQ_REMOVE(&m->waits, w, link);
+			w->broken(m, w->arg);
+			free(w);
+		}
+	} while (w != NULL);
+}
+
+/* Nothing behind this place can be applied. */
 static void
 journal_broken(struct mount *m, uint64_t offset, const char *why)
 {
-	struct applied_wait *w, *next;
-	struct applied_queue lost = TAILQ_HEAD_INITIALIZER(lost);
-
 	log_warnx("mount %s: journal at %llu: %s: its changes stay in the "
 	    "journal, and nothing of it can be committed", m->row.path,
 	    (unsigned long long)offset, why);
 	m->broken = 1;
-	for (w = TAILQ_FIRST(&m->waits); w != NULL; w = next) {
-		next = TAILQ_NEXT(w, link);
-		if (w->broken == NULL)
-			continue;
-		TAILQ_REMOVE(&m->waits, w, link);
-		TAILQ_INSERT_TAIL(&lost, w, link);
-	}
-	while ((w = TAILQ_FIRST(&lost)) != NULL) {
-		TAILQ_REMOVE(&lost, w, link);
-		w->broken(m, w->arg);
-		free(w);
-	}
+	call_broken(m);
 }
 
 int
@@ -160,6 +164,7 @@ journal_free(struct mount *m)
 {
 	struct applied_wait *w;
 
+	call_broken(m);
 	while ((w = TAILQ_FIRST(&m->waits)) != NULL) {
 		TAILQ_REMOVE(&m->waits, w, link);
 		free(w);

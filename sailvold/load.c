@@ -27,7 +27,6 @@ struct question {
 	struct chan *fuse; /* who asked; answers go to nobody else */
 	uint32_t id, type;
 	unsigned int tries;
-	int in_journal; /* waits for an offset */
 	/* LOAD */
 	struct shown_dir dir;
 	uint8_t *first;
@@ -91,18 +90,6 @@ load_fuse_down(struct chan *ch)
 	TAILQ_FOREACH(q, &questions, link)
 		if (q->fuse == ch)
 			q->fuse = NULL;
-}
-
-void
-load_mount_gone(uint32_t instance)
-{
-	struct question *q, *next;
-
-	for (q = TAILQ_FIRST(&questions); q != NULL; q = next) {
-		next = TAILQ_NEXT(q, link);
-		if (q->instance == instance && q->in_journal)
-			question_free(q);
-	}
 }
 
 /* ---- answers ------------------------------------------------------------------------ */
@@ -505,7 +492,6 @@ try_answer(struct mount *m, void *arg)
 	struct question *q = arg;
 	int rc;
 
-	q->in_journal = 0;
 	if (q->fuse == NULL) {
 		question_free(q);
 		return;
@@ -545,7 +531,6 @@ begin(struct question *q, uint64_t offset)
 		reply_error(q, ENODEV);
 		return 0;
 	}
-	q->in_journal = 1;
 	if (applied_wait_or(m, offset, try_answer, never_applied, q) == -1)
 		reply_error(q, EIO);
 	return 0;

@@ -12,7 +12,5 @@ int load_object(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int load_chunks(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* Its questions need no answer any more. */
 void load_fuse_down(struct chan *);
-/* What its questions wait for in its journal never comes. */
-void load_mount_gone(uint32_t instance);
 
 #endif

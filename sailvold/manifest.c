@@ -173,7 +173,6 @@ on_gone(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	m->gone = 1;
 	jobs_mount_gone(m);
 	ask_mount_gone(m);
-	load_mount_gone(instance);
 	if (journal_drain(m) == 0)
 		mount_reset(m);
 	TAILQ_REMOVE(&mounts, m, link);

@@ -54,8 +54,8 @@ void mount_foreach(void (*f)(struct mount *, void *), void *arg);
  */
 typedef void (*applied_cb)(struct mount *, void *arg);
 int applied_wait_for(struct mount *, uint64_t offset, applied_cb f, void *arg);
-/* The same; broken is called instead when the journal turns out to be broken
-   (else the call never comes). */
+/* The same; broken is called instead when the journal turns out to be broken or
+   the mount goes (else no call comes then). */
 int applied_wait_or(struct mount *, uint64_t offset, applied_cb f,
     applied_cb broken, void *arg);
 /* Those with that f and arg will not be called. */
@@ -70,7 +70,7 @@ void journal_forget(struct mount *);
 int journal_drain(struct mount *);
 /* What was applied survives a loss of power: before fuse may cut it off. */
 int journal_sync(struct mount *);
-/* The mount goes: what waits is called no more. */
+/* The mount goes: what waits for its journal hears of it as above. */
 void journal_free(struct mount *);
 
 /* START, from then on fuse answers (mount_start.c). */

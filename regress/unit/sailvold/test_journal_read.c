@@ -249,7 +249,7 @@ static void
 on_broken(struct mount *m, void *arg)
 {
 	(void)arg;
-	assert_true(m->broken);
+	assert_true(m->broken || m->gone);
 	lost++;
 }
 
@@ -545,10 +545,15 @@ test_waits(void **state)
 	assert_int_equal(journal_drain(&h_mount), 0);
 	assert_int_equal(h_mount.row.applied, end);
 	assert_int_equal(called, 1); /* who drains calls nobody */
-	/* The mount goes: what waits is called no more. */
+	/* The mount goes: it will never be there. */
+	lost = 0;
+	assert_int_equal(applied_wait_or(&h_mount, end + 9, on_applied,
+	    on_broken, NULL), 0);
+	h_mount.gone = 1;
 	journal_free(&h_mount);
 	run_for(30);
 	assert_int_equal(called, 1);
+	assert_int_equal(lost, 1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
