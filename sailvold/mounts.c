@@ -442,9 +442,11 @@ notify_configure(struct proc *p, void *arg)
 static int
 notify_death(struct proc *p, int status, void *arg)
 {
-	struct mnt *m = arg;
+	struct mnt *m = find_instance(proc_instance(p));
 
-	(void)p;
+	(void)arg; /* its mount may have gone before it */
+	if (m == NULL || m->notify != p)
+		return 0;
 	if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return 1;
 	m->notify = NULL;
@@ -649,8 +651,11 @@ umounted(void *arg, int error)
 	if (m == NULL)
 		return; /* its fuse saw it first */
 	if (error == 0 || error == EINVAL) {
-		/* Its fuse ends by itself; fuse_death() goes on. */
+		/* Its fuse ends by itself, with the last that is still in it;
+		   fuse_death() goes on. */
 		m->state = MOUNT_GONE;
+		if (m->force)
+			call_done(m, 0, "", "");
 		if (m->fuse == NULL) {
 			call_done(m, 0, "", "");
 			mnt_free(m);
@@ -705,7 +710,7 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done,
 		m->done = done;
 		m->arg = arg;
 		m->force = force;
-		umount_begin(m, 0);
+		umount_begin(m, force);
 	}
 }
 

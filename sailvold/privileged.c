@@ -104,9 +104,13 @@ is_served(const struct sockaddr_un *sun)
 {
 	int fd, rc;
 
-	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
+	/* One whose queue is full is served too: EAGAIN. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
 		return 0;
 	rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
+	if (rc == -1 && errno == EAGAIN)
+		rc = 0;
 	close(fd);
 	return rc == 0;
 }
@@ -158,6 +162,24 @@ fail:
 
 /* ---- mount points --------------------------------------------------------------------- */
 
+/* Blanks, tabs, new lines and backslashes stand as \ooo in mountinfo. */
+static void
+unescape(char *s)
+{
+	char *out = s;
+
+	while (*s != '\0') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' &&
+		    s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+			*out++ = (char)((s[1] - '0') << 6 |
+			    (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 4;
+		} else
+			*out++ = *s++;
+	}
+	*out = '\0';
+}
+
 /*
  * The last line of /proc/self/mountinfo with that mount point (mounts lie upon
  * each other); 1 when its type is fuse.sailvol.
@@ -165,23 +187,31 @@ fail:
 static int
 sailvol_mounted_at(const char *path, uint64_t *id)
 {
-	char line[8192], where[4096], type[64];
+	char *line = NULL, *where, *p, *end;
 	unsigned long long n;
-	const char *p;
+	size_t size = 0;
 	int found = 0;
 	FILE *f;
 
 	if ((f = fopen("/proc/self/mountinfo", "re")) == NULL)
 		return 0;
-	while (fgets(line, sizeof(line), f) != NULL) {
-		if (sscanf(line, "%llu %*u %*s %*s %4095s", &n, where) != 2 ||
-		    strcmp(where, path) != 0)
+	/* Lines may be four times as long as two paths. */
+	while (getline(&line, &size, f) > 0) {
+		where = NULL;
+		if (sscanf(line, "%llu %*u %*s %*s %ms", &n, &where) != 2) {
+			free(where);
 			continue;
-		p = strstr(line, " - ");
-		found = p != NULL && sscanf(p, " - %63s", type) == 1 &&
-		    strcmp(type, "fuse.sailvol") == 0;
-		*id = n;
+		}
+		unescape(where);
+		end = strstr(line, " - ");
+		if (strcmp(where, path) == 0 && end != NULL) {
+			p = end + 3;
+			found = strncmp(p, "fuse.sailvol ", 13) == 0;
+			*id = n;
+		}
+		free(where);
 	}
+	free(line);
 	fclose(f);
 	return found;
 }

@@ -5,6 +5,7 @@
  */
 #include <sys/socket.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,9 @@ do_mount(uint32_t id, struct parent_req *req)
 		why = path_problem(v.subpath, strlen(v.subpath));
 	if (why != NULL)
 		do_done((void *)(uintptr_t)id, EINVAL, why, "", 0);
+	else if ((v.flags & MOUNT_CREATE) && req->uid != 0)
+		do_done((void *)(uintptr_t)id, EPERM, "only root makes volumes "
+		    "with the key of sailvold", "", 0);
 	else
 		mounts_add(&v, req->uid, do_done, (void *)(uintptr_t)id);
 }
@@ -136,8 +140,11 @@ requests_on_do(struct chan *ch, uint32_t id, struct imsg *im,
 
 /* ---- status ------------------------------------------------------------------------------------ */
 
+#define CACHE_WAIT_S 2
+
 static uint32_t status_ids[64];
 static size_t nstatus;
+static struct event *status_timer;
 
 static void
 add_process(struct proc *p, void *arg)
@@ -171,9 +178,36 @@ answer_status(json_t *cache)
 		    0) == -1)
 			close(fd);
 	}
+	if (text == NULL)
+		log_warnx("status: out of memory");
 	nstatus = 0;
+	if (status_timer != NULL)
+		evtimer_del(status_timer);
 	free(text);
 	json_decref(all);
+}
+
+/* A cache that died or hangs does not hold the answer up. */
+static void
+cache_is_late(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	answer_status(NULL);
+}
+
+static int
+wait_for_cache(void)
+{
+	struct timeval tv = { CACHE_WAIT_S, 0 };
+
+	if (status_timer == NULL)
+		status_timer = evtimer_new(proc_base(), cache_is_late, NULL);
+	if (status_timer == NULL)
+		return -1;
+	return evtimer_pending(status_timer, NULL) ? 0 :
+	    evtimer_add(status_timer, &tv);
 }
 
 /* The cache is asked first; without it the answer goes at once. */
@@ -190,7 +224,7 @@ requests_on_status(struct chan *ch, uint32_t id, struct imsg *im,
 		answer_status(NULL);
 	status_ids[nstatus++] = id;
 	if (cache == NULL || proc_chan(cache) == NULL || !proc_ready(cache) ||
-	    chan_send(proc_chan(cache), IMSG_PARENT_CACHE_STATUS, 0, -1, NULL,
+	    wait_for_cache() == -1 || chan_send(proc_chan(cache), IMSG_PARENT_CACHE_STATUS, 0, -1, NULL,
 	    0) == -1)
 		answer_status(NULL);
 	return 0;
@@ -209,6 +243,8 @@ requests_on_cache_status(struct chan *ch, uint32_t id, struct imsg *im,
 	    ibuf_get_n64(body, &files) == -1 || ibuf_get_n64(body, &hits) == -1 ||
 	    ibuf_get_n64(body, &fetched) == -1 || ibuf_size(body) != 0)
 		return -1;
+	if (nstatus == 0)
+		return 0; /* answered without it */
 	answer_status(json_pack("{s:I, s:I, s:I, s:I, s:I}", "used",
 	    (json_int_t)used, "limit", (json_int_t)limit, "files",
 	    (json_int_t)files, "hits", (json_int_t)hits, "fetched",
