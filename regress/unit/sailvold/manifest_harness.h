@@ -106,6 +106,8 @@ h_commit(const struct entry *root, uint64_t number)
 	memset(c.volume, 0x11, sizeof(c.volume));
 	c.number = number;
 	c.has_parent = number > 0;
+	if (c.has_parent)
+		memset(c.parent.b, 0x33, HASH_LEN);
 	c.root = *root;
 	c.author = c.message = (const uint8_t *)"x";
 	c.author_len = c.message_len = 1;

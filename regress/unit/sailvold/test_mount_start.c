@@ -1,0 +1,597 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: a mount begins at the head, at a commit or where it was, and says why
+ * when it cannot; its fuse gets START once, and not before its journal is
+ * applied; and what is not published survives an umount.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+
+#include "lib/wire.h"
+#include "regress/unit/sailvold/manifest_harness.h"
+#include "sailvold/ask.h"
+#include "sailvold/mount_start.h"
+
+#define OTHER_ID "vol_22222222222222222222222222222222"
+
+/* ---- stand-ins ------------------------------------------------------------------ */
+
+static server_cb asked_f;
+static void *asked_arg;
+static char asked_target[256];
+static unsigned int asked, answers, starts;
+static uint32_t answer_error, answer_id;
+static char answer_what[600], answer_volume[64];
+static struct mount *ready;
+static struct start last_start;
+
+uint32_t
+server_request(uint8_t method, const char *target, const char *type, int fd,
+    int retry, uint64_t max, server_cb f, void *arg)
+{
+	(void)method;
+	(void)type;
+	(void)retry;
+	(void)max;
+	if (fd != -1)
+		close(fd);
+	snprintf(asked_target, sizeof(asked_target), "%s", target);
+	asked_f = f;
+	asked_arg = arg;
+	return ++asked;
+}
+
+void
+server_error(const struct server_answer *a, char *out, size_t size, char *code,
+    size_t code_size)
+{
+	snprintf(out, size, "status %u", a->status);
+	snprintf(code, code_size, "c");
+}
+
+int
+ovl_is_held(struct mount *m, uint64_t ovl)
+{
+	(void)m;
+	(void)ovl;
+	return 0;
+}
+
+void
+tell_unlink(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	(void)m;
+	(void)ovls;
+	(void)n;
+}
+
+void
+ask_fuse_started(struct mount *m)
+{
+	assert_true(m->started);
+}
+
+struct mount *
+mount_new(void)
+{
+	struct mount *m = calloc(1, sizeof(*m));
+
+	assert_non_null(m);
+	TAILQ_INIT(&m->waits);
+	TAILQ_INIT(&m->asks);
+	TAILQ_INIT(&m->jobs);
+	return m;
+}
+
+void
+mount_free(struct mount *m)
+{
+	journal_free(m);
+	mount_row_free(&m->row);
+	free(m);
+}
+
+void
+mount_ready(struct mount *m)
+{
+	assert_null(ready);
+	ready = m;
+}
+
+void
+mount_started(struct mount *m)
+{
+	(void)m;
+}
+
+struct chan *
+role_parent(void)
+{
+	return NULL;
+}
+
+int
+chan_send(struct chan *ch, uint32_t type, uint32_t id, int fd, const void *data,
+    size_t len)
+{
+	(void)ch;
+	(void)type;
+	(void)id;
+	(void)fd;
+	(void)data;
+	(void)len;
+	fail_msg("chan_send");
+	return -1;
+}
+
+static void
+take_string(struct ibuf *b, char *out, size_t size)
+{
+	uint16_t len;
+
+	assert_int_equal(ibuf_get_n16(b, &len), 0);
+	assert_true(len < size);
+	assert_int_equal(ibuf_get(b, out, len), 0);
+	out[len] = '\0';
+}
+
+int
+chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
+    struct ibuf *b)
+{
+	(void)ch;
+	(void)fd;
+	if (type == IMSG_MANIFEST_FUSE_START) {
+		starts++;
+		assert_int_equal(start_recv(b, &last_start), 0);
+	} else if (type == IMSG_MANIFEST_PARENT_MOUNT_RES) {
+		answers++;
+		answer_id = id;
+		assert_int_equal(ibuf_get_n32(b, &answer_error), 0);
+		take_string(b, answer_what, sizeof(answer_what));
+		take_string(b, answer_volume, sizeof(answer_volume));
+		assert_int_equal(ibuf_size(b), 0);
+	} else
+		assert_int_equal(type, IMSG_MANIFEST_FUSE_APPLIED);
+	ibuf_free(b);
+	return 0;
+}
+
+/* ---- a server -------------------------------------------------------------------------- */
+
+static struct hash head, old;
+
+/* Two commits, as they come from the server: root with a (file) and d/. */
+static void
+make_commits(void)
+{
+	struct entry file = h_entry(ENTRY_FILE), d = h_dir(NULL, 0), root;
+	struct tree_edit in[2];
+
+	in[0] = h_edit("a", &file);
+	in[1] = h_edit("d", &d);
+	root = h_dir(in, 1);
+	old = h_commit(&root, 3);
+	root = h_dir(in, 2);
+	head = h_commit(&root, 4);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	h_open();
+	make_commits();
+	asked = answers = starts = 0;
+	asked_f = NULL;
+	ready = NULL;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	if (ready != NULL)
+		mount_free(ready);
+	ready = NULL;
+	db_close(manifest_db);
+	event_base_free(h_base);
+	return 0;
+}
+
+static void
+server_says(uint16_t status, const void *data, size_t len)
+{
+	struct server_answer a;
+	server_cb f = asked_f;
+	char none[] = "nobody answers";
+
+	assert_non_null(f);
+	memset(&a, 0, sizeof(a));
+	a.status = status;
+	a.type = 1;
+	a.data = data;
+	a.len = len;
+	a.what = none;
+	asked_f = NULL;
+	f(asked_arg, &a);
+}
+
+static void
+volume_is(const char *id, unsigned int must_know)
+{
+	char json[512];
+	int n;
+
+	n = snprintf(json, sizeof(json), "{\"id\":\"%s\",\"name\":\"x\","
+	    "\"org\":{\"name\":\"o\"},\"format\":{\"must_know\":%u}}", id,
+	    must_know);
+	server_says(200, json, (size_t)n);
+}
+
+/* The commit alone: its nodes are here. */
+static void
+bundle_of(const struct hash *id)
+{
+	struct wire_bundle_writer w;
+	struct blob *b = db_commit_get(manifest_db, id);
+	uint8_t *data;
+	size_t len;
+
+	assert_non_null(b);
+	wire_bundle_begin(&w, id, b->data, b->len);
+	data = wire_bundle_end(&w, 1, &len);
+	assert_non_null(data);
+	server_says(200, data, len);
+	free(data);
+	blob_unref(b);
+}
+
+static void
+begin(const char *subpath, uint32_t flags, const struct hash *commit)
+{
+	struct mount_req req;
+
+	memset(&req, 0, sizeof(req));
+	req.instance = 7;
+	memset(req.mount, 0x22, sizeof(req.mount));
+	req.flags = flags;
+	snprintf(req.volume, sizeof(req.volume), "x");
+	req.subpath = strdup(subpath);
+	req.path = strdup("/mnt/x");
+	if (commit != NULL) {
+		req.has_commit = 1;
+		req.commit = *commit;
+	}
+	answers = 0;
+	assert_int_equal(mount_begin(9, &req), 0);
+}
+
+static void
+begin_at_head(void)
+{
+	begin("", 0, NULL);
+	assert_string_equal(asked_target, "/v1/volumes/x");
+	volume_is(H_VOLUME_ID, 0);
+	assert_true(strstr(asked_target, "/head") != NULL);
+	bundle_of(&head);
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_error, 0);
+	assert_non_null(ready);
+}
+
+/* As manifest.c does it. */
+static void
+end(void)
+{
+	ready->gone = 1;
+	if (journal_drain(ready) == 0)
+		mount_reset(ready);
+	mount_free(ready);
+	ready = NULL;
+}
+
+static void
+assert_failed(uint32_t error)
+{
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_id, 9);
+	assert_int_equal(answer_error, error);
+	assert_true(strncmp(answer_what, "volume x: ", 10) == 0);
+	assert_string_equal(answer_volume, "");
+	assert_null(ready);
+}
+
+/* ---- tests ----------------------------------------------------------------------------- */
+
+static void
+test_new(void **state)
+{
+	uint8_t wrong[16] = { 0 };
+
+	(void)state;
+	begin_at_head();
+	assert_string_equal(answer_volume, H_VOLUME_ID);
+	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+	assert_int_equal(ready->row.base_number, 4);
+	assert_int_equal(ready->row.next, OVL_ROOT + 1);
+	ready->fuse = (struct chan *)&starts;
+	assert_int_equal(mount_hello(ready, wrong, 0), -1);
+	assert_int_equal(mount_hello(ready, ready->row.id, 0), 0);
+	assert_int_equal(starts, 1);
+	assert_true(ready->started);
+	assert_int_equal(mount_hello(ready, ready->row.id, 0), -1);
+}
+
+static void
+test_taken_up(void **state)
+{
+	(void)state;
+	begin_at_head();
+	mount_free(ready); /* all die */
+	ready = NULL;
+	asked = 0;
+	begin("", 0, NULL);
+	assert_int_equal(asked, 0);
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_error, 0);
+	assert_string_equal(answer_volume, H_VOLUME_ID);
+	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+}
+
+static void
+test_failures(void **state)
+{
+	(void)state;
+	begin("", 0, NULL);
+	server_says(404, "", 0);
+	assert_failed(ENOENT);
+	begin("", 0, NULL);
+	server_says(403, "", 0);
+	assert_failed(EACCES);
+	begin("", 0, NULL);
+	server_says(0, "", 0);
+	assert_failed(EIO);
+	begin("", 0, NULL);
+	server_says(200, "{}", 2);
+	assert_failed(EIO);
+	begin("", 0, NULL);
+	volume_is("../../etc", 0);
+	assert_failed(EIO);
+	begin("", 0, NULL);
+	volume_is(H_VOLUME_ID, 4);
+	assert_failed(EPROTONOSUPPORT);
+	begin("", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
+	server_says(200, "nonsense", 8);
+	assert_failed(EIO);
+	begin("", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
+	server_says(404, "", 0);
+	assert_failed(ENOENT);
+	begin("a", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
+	bundle_of(&head);
+	assert_failed(ENOTDIR);
+	begin("no", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
+	bundle_of(&head);
+	assert_failed(ENOENT);
+	/* Nothing of all that is in the way of a mount. */
+	begin("d", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
+	bundle_of(&head);
+	assert_int_equal(answer_error, 0);
+}
+
+static void
+test_commit(void **state)
+{
+	(void)state;
+	begin("", MOUNT_READONLY, &old);
+	volume_is(H_VOLUME_ID, 0);
+	assert_true(strstr(asked_target, "/nodes") != NULL);
+	bundle_of(&old);
+	assert_int_equal(answer_error, 0);
+	assert_int_equal(hash_cmp(&ready->row.base, &old), 0);
+	mount_free(ready); /* all die */
+	ready = NULL;
+	asked = 0;
+	begin("", MOUNT_READONLY, &old);
+	assert_int_equal(asked, 0);
+	assert_int_equal(answer_error, 0);
+	mount_free(ready);
+	ready = NULL;
+	/* Without a commit it is not what was there before. */
+	begin_at_head();
+	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+	mount_free(ready);
+	ready = NULL;
+	/* There may be changes above the head: no other base below them. */
+	begin("", MOUNT_READONLY, &old);
+	assert_failed(EBUSY);
+	begin("", MOUNT_READONLY, &head);
+	assert_int_equal(answer_error, 0);
+}
+
+static void
+test_commit_missing(void **state)
+{
+	struct hash none = head;
+
+	(void)state;
+	none.b[0] ^= 1;
+	begin("", MOUNT_READONLY, &none);
+	volume_is(H_VOLUME_ID, 0);
+	server_says(404, "", 0);
+	assert_failed(ENOENT);
+	/* One of another volume's, or what else it says. */
+	begin("", MOUNT_READONLY, &none);
+	volume_is(H_VOLUME_ID, 0);
+	bundle_of(&head);
+	assert_failed(EIO);
+}
+
+static void
+test_gone_meanwhile(void **state)
+{
+	(void)state;
+	begin("", 0, NULL);
+	mount_begin_gone(7);
+	volume_is(H_VOLUME_ID, 0);
+	bundle_of(&head);
+	assert_failed(ECANCELED);
+}
+
+/* A new file in the overlay, as a record of a journal that is not read yet. */
+static int
+journal_of_one(uint64_t *offset)
+{
+	struct segment_header h;
+	uint8_t b[SEGMENT_HEADER_LEN];
+	struct record r;
+	struct wbuf w;
+	int fd;
+
+	memset(&h, 0, sizeof(h));
+	memset(h.mount, 0x22, sizeof(h.mount));
+	segment_header_encode(b, &h);
+	wbuf_init(&w, 1 << 20);
+	wbuf_bytes(&w, b, sizeof(b));
+	r = h_alloc(100);
+	record_encode(&w, &r);
+	r = h_make(OVL_ROOT, "new", 10, ENTRY_FILE);
+	record_encode(&w, &r);
+	*offset = w.len - sizeof(b);
+	fd = memfd_new("segment", w.data, w.len);
+	wbuf_free(&w);
+	assert_true(fd != -1);
+	return fd;
+}
+
+static void
+turn(int ms)
+{
+	struct timeval tv = { 0, ms * 1000 };
+
+	event_base_loopexit(h_base, &tv);
+	event_base_dispatch(h_base);
+}
+
+static void
+test_hello_waits(void **state)
+{
+	uint64_t offset;
+	int fd;
+
+	(void)state;
+	begin_at_head();
+	ready->fuse = (struct chan *)&starts;
+	fd = journal_of_one(&offset);
+	assert_int_equal(mount_hello(ready, ready->row.id, offset), 0);
+	assert_int_equal(starts, 0);
+	/* It dies; the next one has its segments, and no HELLO yet. */
+	mount_fuse_down(ready);
+	journal_forget(ready);
+	assert_int_equal(journal_segment(ready, 0, fd), 0);
+	turn(60);
+	assert_int_equal(ready->row.applied, offset);
+	assert_int_equal(starts, 0);
+	assert_int_equal(mount_hello(ready, ready->row.id, offset), 0);
+	assert_int_equal(starts, 1);
+	assert_int_equal(last_start.applied, offset);
+	assert_int_equal(last_start.next, 100);
+}
+
+/* A journal that is broken stops the start, and not the process. */
+static void
+test_hello_broken(void **state)
+{
+	(void)state;
+	begin_at_head();
+	ready->fuse = (struct chan *)&starts;
+	assert_int_equal(journal_segment(ready, 0, memfd_new("x", "xx", 2)), 0);
+	assert_int_equal(mount_hello(ready, ready->row.id, 5), 0);
+	assert_int_equal(starts, 0);
+}
+
+static void
+test_clean_umount(void **state)
+{
+	(void)state;
+	begin_at_head();
+	ready->fuse = (struct chan *)&starts;
+	assert_int_equal(mount_hello(ready, ready->row.id, 0), 0);
+	end();
+	/* At the head again, of whatever has the name now. */
+	begin("", 0, NULL);
+	volume_is(OTHER_ID, 0);
+	bundle_of(&old);
+	assert_int_equal(answer_error, 0);
+	assert_string_equal(answer_volume, OTHER_ID);
+	assert_int_equal(hash_cmp(&ready->row.base, &old), 0);
+}
+
+/* The last changes were not read when it went: they count. */
+static void
+test_dirty_umount(void **state)
+{
+	uint64_t offset;
+	int fd;
+
+	(void)state;
+	begin_at_head();
+	ready->fuse = (struct chan *)&starts;
+	assert_int_equal(mount_hello(ready, ready->row.id, 0), 0);
+	fd = journal_of_one(&offset);
+	assert_int_equal(journal_segment(ready, 0, fd), 0);
+	end();
+	asked = 0;
+	begin("", 0, NULL);
+	assert_int_equal(asked, 0);
+	assert_int_equal(answer_error, 0);
+	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+	assert_int_equal(ready->row.applied, offset);
+}
+
+/* Its fuse never came so far as to show its journal: nothing is known. */
+static void
+test_unknown_umount(void **state)
+{
+	(void)state;
+	begin_at_head();
+	end();
+	asked = 0;
+	begin("", 0, NULL);
+	assert_int_equal(asked, 0);
+	assert_int_equal(answer_error, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_new),
+		T(test_taken_up),
+		T(test_failures),
+		T(test_commit),
+		T(test_commit_missing),
+		T(test_gone_meanwhile),
+		T(test_hello_waits),
+		T(test_hello_broken),
+		T(test_clean_umount),
+		T(test_dirty_umount),
+		T(test_unknown_umount),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
