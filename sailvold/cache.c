@@ -22,6 +22,7 @@
 struct cache_index cache_index;
 uint64_t cache_fetched;
 static uint64_t hits, keep_free;
+static uint64_t written; /* of what is reserved */
 static int have_config, started;
 
 /* A LIST that came before its question. */
@@ -80,9 +81,16 @@ cache_reserve(uint64_t bytes)
 }
 
 void
-cache_unreserve(uint64_t bytes)
+cache_unreserve(uint64_t bytes, uint64_t done)
 {
 	cache_index.reserved -= bytes;
+	written -= done;
+}
+
+void
+cache_wrote(uint64_t bytes)
+{
+	written += bytes;
 }
 
 void

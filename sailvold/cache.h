@@ -54,9 +54,10 @@ struct job {
 	char tmp[CACHE_TMP_LEN];
 	int fd; /* -1 none */
 	uint64_t reserved;
-	uint64_t next; /* slot that is asked for, or byte that is copied */
-	int no_more;   /* slots */
-	int retried;   /* after ENOSPC */
+	uint64_t written; /* of these, on the disk already */
+	uint64_t next;    /* slot that is asked for, or byte that is copied */
+	int no_more;      /* slots */
+	int retried;      /* after ENOSPC */
 	TAILQ_HEAD(, ask) asks;
 	unsigned int nasks;
 	struct event slice;
@@ -67,7 +68,10 @@ extern struct cache_index cache_index;
 extern uint64_t cache_fetched; /* bytes, for status */
 /* Takes that many bytes out of the limit; -1 ENOSPC. */
 int cache_reserve(uint64_t);
-void cache_unreserve(uint64_t);
+/* Gives them back; written: how many of them cache_wrote() was told of. */
+void cache_unreserve(uint64_t, uint64_t written);
+/* The file system has fewer free bytes by these. */
+void cache_wrote(uint64_t);
 /* The file stands in the directory under its name. */
 void cache_kept(const struct hash *, uint64_t bytes);
 /* Answers one who waits for a file that is there and verified: 0, or errno. */

@@ -66,8 +66,8 @@ job_drop_file(struct job *j)
 		j->fd = -1;
 		cache_store_tmp_drop(j->tmp);
 	}
-	cache_unreserve(j->reserved);
-	j->reserved = 0;
+	cache_unreserve(j->reserved, j->written);
+	j->reserved = j->written = 0;
 	j->next = 0;
 	j->no_more = 0;
 }
@@ -172,8 +172,8 @@ job_keep(struct job *j)
 	}
 	close(j->fd);
 	j->fd = -1;
-	cache_unreserve(j->reserved);
-	j->reserved = 0;
+	cache_unreserve(j->reserved, j->written);
+	j->reserved = j->written = 0;
 	cache_kept(&j->content, bytes);
 	job_succeeded(j);
 }
@@ -245,6 +245,8 @@ job_got(struct job *j, uint64_t bytes, uint32_t error, const char *what)
 		job_failed(j, error == ENOSPC ? EIO : (int)error, what);
 	else {
 		cache_fetched += bytes;
+		j->written += bytes;
+		cache_wrote(bytes);
 		fetch_more(j);
 	}
 }

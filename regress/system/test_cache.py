@@ -8,6 +8,7 @@ import random
 import struct
 import time
 
+import sailtest
 from sailtest import role as r
 from sailtest.store import Server, sha
 
@@ -321,3 +322,32 @@ def test_one_owner_and_hostile(t):
     t.true(s.fuse.receive() is None, "ends")
     os.waitpid(s.cache.pid, 0)
     t.true("malformed" in s.cache.logs(), "said")
+
+
+def test_hostile_messages(t):
+    """Any body of any message ends the process by its own decision at worst."""
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    print("SEED=%d" % seed)
+    rng = random.Random(seed)
+    s = Site(t, nfetch=0)
+    good = Content(s.server, b"g" * 5000).body()
+    for i in range(24):
+        kind, fd = ((GET, 0), (PUT, 1), (LIST, 1), (CANCEL, 0))[i % 4]
+        body = bytearray(good)
+        for _ in range(rng.randrange(1, 4)):
+            body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.3:
+            body = body[:rng.randrange(len(body))]
+        s.fuse.send(kind, 1, bytes(body),
+                    r.memfd(rng.randbytes(64)) if fd else None)
+        try:
+            ended = s.fuse.receive(0.3) is None
+        except sailtest.Failure:
+            ended = False
+        if ended:
+            os.waitpid(s.cache.pid, 0)
+            t.true("malformed" in s.cache.logs() or
+                   " bytes, not" in s.cache.logs(), s.cache.logs())
+        else:
+            s.cache.kill()
+        s.start_cache()
