@@ -263,6 +263,14 @@ range_drop(struct vdir *d, uint32_t i)
 	d->ranges[i] = d->ranges[--d->nranges];
 }
 
+/* 1 when b begins right behind a. */
+static int
+follows(const struct range *a, const struct range *b)
+{
+	return !a->to_end && b->lo_len == a->hi_len + 1 &&
+	    memcmp(a->hi, b->lo, a->hi_len) == 0 && b->lo[a->hi_len] == '\0';
+}
+
 /* Takes lo and hi over; ranges that touch it become one with it. */
 static int
 range_add(struct vdir *d, struct range *r)
@@ -275,7 +283,8 @@ range_add(struct vdir *d, struct range *r)
 	for (i = 0; i < d->nranges;) {
 		o = &d->ranges[i];
 		if (!(in_range(o, r->lo, r->lo_len) ||
-			in_range(r, o->lo, o->lo_len))) {
+			in_range(r, o->lo, o->lo_len) || follows(o, r) ||
+			follows(r, o))) {
 			i++;
 			continue;
 		}
@@ -399,6 +408,15 @@ first_from(struct vdir *d, const void *name, size_t len, int inclusive)
 	return n;
 }
 
+/* The first that can come behind: an equal one and a NUL. */
+static void
+behind(uint8_t *pos, size_t *len, int *inclusive)
+{
+	*inclusive = *len < SAIL_NAME_MAX;
+	if (*inclusive)
+		pos[(*len)++] = '\0';
+}
+
 int
 view_next(struct vn *dir, const void *after, size_t len, int inclusive,
     struct vname **out, uint8_t from[SAIL_NAME_MAX], size_t *from_len)
@@ -412,10 +430,9 @@ view_next(struct vn *dir, const void *after, size_t len, int inclusive,
 	*out = NULL;
 	if (len > 0)
 		memcpy(pos, after, len);
-	for (;;) {
-		r = d == NULL ? NULL : range_of(d, pos, pos_len);
-		if (r == NULL)
-			break;
+	if (!inclusive)
+		behind(pos, &pos_len, &inclusive);
+	while (d != NULL && (r = range_of(d, pos, pos_len)) != NULL) {
 		n = first_from(d, pos, pos_len, inclusive);
 		while (n != NULL && n->vn == NULL)
 			n = RB_NEXT(vname_tree, &d->names, n);
@@ -426,11 +443,11 @@ view_next(struct vn *dir, const void *after, size_t len, int inclusive,
 			return n != NULL;
 		}
 		/* Nothing up to the end of what is known: from there. */
-		if (pos_len == r->hi_len && memcmp(pos, r->hi, pos_len) == 0)
+		if (!inclusive)
 			break;
 		pos_len = r->hi_len;
 		memcpy(pos, r->hi, pos_len);
-		inclusive = 0;
+		behind(pos, &pos_len, &inclusive);
 	}
 	memcpy(from, pos, pos_len);
 	*from_len = pos_len;

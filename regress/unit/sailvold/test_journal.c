@@ -1,0 +1,235 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * A journal that was cut at any byte opens with exactly the whole records of
+ * before; an append without room changes nothing; only whole applied segments
+ * are removed, and one of them is kept.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "sailvold/journal.h"
+#include "sailvold/record.h"
+
+static char dir[] = "/tmp/test_journal.XXXXXX";
+static const uint8_t mount_id[16] = { 1 }, conn_a[16] = { 2 },
+		     conn_b[16] = { 3 };
+
+static int
+in_dir(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/test_journal.XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	return chdir(dir);
+}
+
+static int
+out_of_dir(void **state)
+{
+	char cmd[64];
+
+	(void)state;
+	journal_close();
+	assert_int_equal(chdir("/"), 0);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	return system(cmd);
+}
+
+static size_t
+encode(struct wbuf *w, uint64_t unique, uint64_t ovl)
+{
+	struct record r;
+
+	memset(&r, 0, sizeof(r));
+	r.type = RECORD_DROP;
+	r.unique = unique;
+	r.ovl = ovl;
+	wbuf_init(w, 1 << 20);
+	record_encode(w, &r);
+	assert_int_equal(w->error, 0);
+	return w->len;
+}
+
+static int
+append(uint64_t unique, uint64_t ovl)
+{
+	struct wbuf w;
+	int rc, error;
+
+	encode(&w, unique, ovl);
+	rc = journal_append(w.data, w.len);
+	error = errno;
+	wbuf_free(&w);
+	errno = error;
+	return rc;
+}
+
+static void
+torn(void **state)
+{
+	const struct journal_done *d;
+	struct stat st;
+	struct wbuf w;
+	uint64_t end;
+	size_t one, n;
+	int i;
+
+	(void)state;
+	one = encode(&w, 1, 1);
+	wbuf_free(&w);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	for (i = 1; i <= 5; i++)
+		assert_int_equal(append((uint64_t)i * 2, (uint64_t)i), 0);
+	end = journal_end();
+	assert_int_equal(end, 5 * one);
+	assert_int_equal(stat("journal/0000000000000000", &st), 0);
+	for (n = 0; n <= 5 * one; n++) {
+		journal_close();
+		assert_int_equal(truncate("journal/0000000000000000",
+				     st.st_size - (off_t)n),
+		    0);
+		assert_int_equal(journal_open("journal", mount_id, conn_a, 1),
+		    0);
+		assert_int_equal(journal_end(), (5 * one - n) / one * one);
+		d = journal_find(2);
+		assert_true((d != NULL) == (5 * one - n >= one));
+		/* It goes on where the whole ones end. */
+		for (i = (int)((5 * one - n) / one) + 1; i <= 5; i++)
+			assert_int_equal(append((uint64_t)i * 2, (uint64_t)i),
+			    0);
+		assert_int_equal(journal_end(), end);
+	}
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	d = journal_find(10);
+	assert_non_null(d);
+	assert_int_equal(d->ovl, 5);
+	assert_int_equal(d->type, RECORD_DROP);
+	assert_null(journal_find(11));
+}
+
+static void
+other_mount_and_connection(void **state)
+{
+	static const uint8_t other[16] = { 9 };
+	uint64_t end;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	end = journal_end();
+	journal_close();
+	assert_int_equal(journal_open("journal", other, conn_a, 0), -1);
+	journal_close();
+	/* Another connection: its requests' numbers begin anew. */
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	assert_int_equal(journal_end(), end);
+	assert_int_equal(append(4, 1), 0);
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 1), 0);
+	assert_null(journal_find(2));
+	assert_non_null(journal_find(4));
+}
+
+static void
+no_room(void **state)
+{
+	struct rlimit old, rl;
+	uint64_t end;
+	int i, rc = 0;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	rl = old;
+	rl.rlim_cur = 1000; /* in the middle of a record */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &rl), 0);
+	for (i = 0; i < 100 && rc == 0; i++) {
+		end = journal_end();
+		rc = append(2, 1);
+	}
+	assert_int_equal(rc, -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(journal_end(), end);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(append(6, 2), 0);
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_non_null(journal_find(6));
+	assert_true(journal_end() > end);
+}
+
+static int
+count_segments(void)
+{
+	char name[64];
+	int n = 0;
+	FILE *p = popen("ls journal | wc -l", "r");
+
+	assert_non_null(p);
+	assert_non_null(fgets(name, sizeof(name), p));
+	n = (int)strtol(name, NULL, 10);
+	pclose(p);
+	return n;
+}
+
+static void
+cut(void **state)
+{
+	static uint8_t many[1024 * 1024];
+	struct wbuf w;
+	size_t one, len = 0;
+	uint64_t end;
+	int i;
+
+	(void)state;
+	one = encode(&w, 2, 1);
+	while (len + one <= sizeof(many)) {
+		memcpy(many + len, w.data, one);
+		len += one;
+	}
+	wbuf_free(&w);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	for (i = 0; i < 70; i++)
+		assert_int_equal(journal_append(many, len), 0);
+	assert_int_equal(count_segments(), 5);
+	journal_cut(0);
+	assert_int_equal(count_segments(), 5);
+	end = journal_end();
+	/* All is applied: the last, and one whole one. */
+	journal_cut(end);
+	assert_int_equal(count_segments(), 2);
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(journal_end(), end);
+	assert_int_equal(journal_skip(end + 12345), 0);
+	assert_int_equal(journal_end(), end + 12345);
+	assert_int_equal(count_segments(), 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(torn, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(other_mount_and_connection,
+		    in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(cut, in_dir, out_of_dir),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
