@@ -155,6 +155,23 @@ set_file_times(struct vn *vn, struct timens t)
 	return 0;
 }
 
+static void
+set_atime(struct vn *vn, const struct vn *old, const struct stat *st, int set)
+{
+	struct timens before = old->flags & VN_ATIME ? old->atime : old->mtime;
+
+	if (set & FUSE_SET_ATTR_ATIME_NOW)
+		before = change_time();
+	else if (set & FUSE_SET_ATTR_ATIME) {
+		before.sec = st->st_atim.tv_sec;
+		before.nsec = (uint32_t)st->st_atim.tv_nsec;
+	} else if (!(set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+		return;
+	/* Setting mtime alone leaves it as it was. */
+	vn->atime = before;
+	vn->flags |= VN_ATIME;
+}
+
 static int
 set_attr(struct vn *vn, const struct stat *st, int set)
 {
@@ -196,7 +213,7 @@ void
 op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
     struct fuse_file_info *fi)
 {
-	struct vn *vn;
+	struct vn *vn, before;
 	int error;
 
 	(void)fi;
@@ -210,9 +227,14 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
 			request_fail(req, error);
 		return;
 	}
-	if ((error = node_get(ino, &vn)) != 0 ||
-	    (error = set_attr(vn, st, set)) != 0)
-		request_fail(req, error);
-	else
-		reply_attr(req, vn);
+	if ((error = node_get(ino, &vn)) != 0)
+		goto fail;
+	before = *vn;
+	if ((error = set_attr(vn, st, set)) != 0)
+		goto fail;
+	set_atime(vn, &before, st, set);
+	reply_attr(req, vn);
+	return;
+fail:
+	request_fail(req, error);
 }

@@ -265,6 +265,34 @@ take_back(struct list *l)
 		node_unref(l->given[i]);
 }
 
+/* What is in .sailvol: without look-ups. */
+static void
+list_door(struct list *l, uint64_t off)
+{
+	static const struct {
+		const char *name;
+		fuse_ino_t ino;
+		mode_t type;
+	} all[] = { { ".", INODE_DOOR, S_IFDIR }, { "..", INODE_ROOT, S_IFDIR },
+		{ "ctl", INODE_CTL, S_IFREG },
+		{ "volume.json", INODE_INFO, S_IFREG } };
+	struct fuse_entry_param e;
+
+	if ((l->buf = malloc(l->size)) == NULL) {
+		fuse_reply_err(l->req, ENOMEM);
+		return;
+	}
+	for (; off < sizeof(all) / sizeof(all[0]); off++) {
+		memset(&e, 0, sizeof(e));
+		e.attr.st_ino = all[off].ino;
+		e.attr.st_mode = all[off].type;
+		if (!add(l, all[off].name, &e, off + 1))
+			break;
+	}
+	fuse_reply_buf(l->req, l->buf, l->used);
+	free(l->buf);
+}
+
 static void
 list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi, int plus)
@@ -274,13 +302,13 @@ list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	int error;
 
 	memset(&l, 0, sizeof(l));
-	if (ino == INODE_DOOR) {
-		fuse_reply_buf(req, NULL, 0); /* what is there is not listed */
-		return;
-	}
 	l.req = req;
 	l.plus = plus;
 	l.size = size < BUFFER_MAX ? size : BUFFER_MAX;
+	if (ino == INODE_DOOR) {
+		list_door(&l, (uint64_t)off);
+		return;
+	}
 	if ((error = node_dir(ino, &l.dir)) != 0 ||
 	    (error = find_place(&l, fi->fh, (uint64_t)off)) != 0) {
 		request_fail(req, error);

@@ -79,7 +79,9 @@ node_get(fuse_ino_t ino, struct vn **vn)
 	uint32_t idx = inode_index(ino);
 
 	*vn = NULL;
-	if (idx == 0 || door_is(ino))
+	if (door_is(ino))
+		return EPERM; /* nothing of it can be changed */
+	if (idx == 0)
 		return ESTALE;
 	return resolve(idx, vn, 0);
 }
@@ -169,6 +171,10 @@ node_stat(struct vn *vn, struct stat *st)
 	st->st_blocks = (st->st_size + 511) / 512;
 	st->st_mtim.tv_sec = st->st_atim.tv_sec = vn->mtime.sec;
 	st->st_mtim.tv_nsec = st->st_atim.tv_nsec = vn->mtime.nsec;
+	if (vn->flags & VN_ATIME) {
+		st->st_atim.tv_sec = vn->atime.sec;
+		st->st_atim.tv_nsec = vn->atime.nsec;
+	}
 	st->st_ctim.tv_sec = vn->ctime.sec;
 	st->st_ctim.tv_nsec = vn->ctime.nsec;
 	if ((vn->flags & VN_LOCAL) && vn->fd != -1 && vn->fd_local &&

@@ -25,6 +25,7 @@ struct origin {
 #define VN_UNSETTLED 0x02 /* fstat says size and times */
 #define VN_CLEAN 0x04	  /* published as it is */
 #define VN_GONE 0x08	  /* has no name any more */
+#define VN_ATIME 0x10	  /* atime was set; else it is mtime */
 
 /* A thing that has, or had, a name. */
 struct vn {
@@ -43,6 +44,7 @@ struct vn {
 	TAILQ_ENTRY(vn) fd_link;
 	uint64_t size, fileid;
 	struct timens mtime, ctime;
+	struct timens atime; /* in memory only: a commit does not keep it */
 	uint32_t enc_len, xattrs_len;
 	uint32_t uid, gid;
 	uint32_t links; /* names of it in the mount */
