@@ -173,11 +173,12 @@ on_start(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		if (begin(&st) == -1)
 			return -1;
 	} else {
-		/* A new manifest: it goes on where the one before was. */
-		if (st.epoch != start.epoch)
-			log_info("epoch %llu after %llu: a reload goes on",
-			    (unsigned long long)st.epoch,
-			    (unsigned long long)start.epoch);
+		/*
+		 * A new manifest.  Another epoch: the one before died between
+		 * its rows and SWITCH, which comes again; the same: a reload
+		 * that was under way has failed, or is begun again.
+		 */
+		change_hold(st.epoch != start.epoch);
 		applied = st.applied;
 		overlay_set_next(st.next);
 	}
@@ -269,9 +270,8 @@ fuse_peer_down(struct chan *c)
 {
 	if (c == manifest) {
 		manifest = NULL;
+		/* What a reload holds stays held: START says how it ended. */
 		manifest_said_start = 0;
-		/* A reload of one that died is begun again, or given up. */
-		change_hold(0);
 	}
 	if (chan_role(c) == ROLE_CACHE)
 		switch_cache_gone();

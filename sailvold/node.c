@@ -96,6 +96,20 @@ node_dir(fuse_ino_t ino, struct vn **vn)
 	return (*vn)->type == ENTRY_DIR ? 0 : ENOTDIR;
 }
 
+/* An object whose slot lost the name that it had has another. */
+static void
+renew_name(struct vn *vn)
+{
+	struct inode_slot *s = inode_slot(vn->slot);
+
+	if (s->kind != INODE_OBJECT || s->name_len != 0 || vn->name == NULL ||
+	    vn->name->dir->slot == 0 || vn->slot < INODE_FIRST)
+		return;
+	if (inode_rename(vn->slot, vn->name->dir->slot, vn->name->name,
+		vn->name->len) == -1)
+		log_warn("inode table");
+}
+
 uint32_t
 node_slot(struct vn *vn)
 {
@@ -103,8 +117,10 @@ node_slot(struct vn *vn)
 	size_t len = vn->name != NULL ? vn->name->len : 0;
 	uint32_t idx = 0, parent = 0;
 
-	if (vn->slot != 0)
+	if (vn->slot != 0) {
+		renew_name(vn);
 		return vn->slot;
+	}
 	if (vn->name != NULL && (parent = vn->name->dir->slot) == 0)
 		parent = node_slot(vn->name->dir);
 	if (vn->ovl != 0)

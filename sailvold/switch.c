@@ -428,6 +428,26 @@ forget_clean(uint32_t idx, void *arg)
 	}
 }
 
+/*
+ * A file with a writer that is where it was: its name may be another object's
+ * in the new view, so that the kernel looks again.  If it is not, the look-up
+ * finds the same node id.
+ */
+static void
+look_again(struct handle *h, void *arg)
+{
+	struct moving *m = arg;
+	struct inode_slot *s = inode_slot(h->inode);
+	const uint8_t *name;
+	size_t len;
+
+	if (!handle_writes(h) || s->kind != INODE_OBJECT || s->name_len == 0)
+		return;
+	name = inode_name(h->inode, &len);
+	tell_encode(&m->tell, TELL_ENTRY, inode_id(s->parent), name, len);
+	inode_unname(h->inode);
+}
+
 static void
 pin_writer(struct handle *h, void *arg)
 {
@@ -460,6 +480,7 @@ move(struct moving *m, const struct start *st, int fd)
 	if (rc == -1)
 		return -1;
 	query_forget_all();
+	handle_foreach(look_again, m);
 	handle_foreach(pin_writer, &on);
 	inode_foreach(by_name, NULL);
 	view_forget_names();
