@@ -17,8 +17,8 @@
 #include "sailvold/commit.h"
 #include "sailvold/delta_set.h"
 
-#define ATTEMPTS 20000	    /* nodes that are asked for */
-#define DEADLINE_MS 180000  /* for one request to be answered at all */
+#define ATTEMPTS 20000     /* nodes that are asked for */
+#define DEADLINE_MS 180000 /* for one request to be answered at all */
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_MAX_MS 10000
 #define MISSING_TRIES 2
@@ -106,11 +106,12 @@ commit_backoff_ms(unsigned int tries)
 void
 commit_progress(struct commit_run *c, const char *phase)
 {
-	job_progress(c->job, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "phase",
-	    phase, "files", (json_int_t)c->ndone, "files_total",
-	    (json_int_t)c->nfiles, "bytes", (json_int_t)c->bytes_done,
-	    "bytes_total", (json_int_t)c->bytes, "bytes_sent",
-	    (json_int_t)c->bytes_sent, "skipped", (json_int_t)c->skipped));
+	job_progress(c->job,
+	    json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "phase", phase, "files",
+		(json_int_t)c->ndone, "files_total", (json_int_t)c->nfiles,
+		"bytes", (json_int_t)c->bytes_done, "bytes_total",
+		(json_int_t)c->bytes, "bytes_sent", (json_int_t)c->bytes_sent,
+		"skipped", (json_int_t)c->skipped));
 }
 
 static void
@@ -162,9 +163,12 @@ answer_bad(struct commit_run *c, const struct server_answer *a,
 	else if (a->status == 409 && strcmp(code, "overwritten") == 0)
 		commit_fail(c, "refused", code, what);
 	else
-		commit_fail(c, a->status == 403 ? "permission" :
-		    a->status == 401 ? "authentication" :
-		    a->status == 404 ? "not_found" : "conflict", code, what);
+		commit_fail(c,
+		    a->status == 403       ? "permission"
+			: a->status == 401 ? "authentication"
+			: a->status == 404 ? "not_found"
+					   : "conflict",
+		    code, what);
 }
 
 /* ---- the answer to who asked --------------------------------------------------------------- */
@@ -177,8 +181,9 @@ left_dirty(const struct commit_run *c)
 
 	for (i = 0; c->has_set && i < c->set.n; i++)
 		if (c->set.items[i].left)
-			json_array_append_new(l, json_name(
-			    c->set.items[i].path, c->set.items[i].len));
+			json_array_append_new(l,
+			    json_name(c->set.items[i].path,
+				c->set.items[i].len));
 	return l;
 }
 
@@ -189,8 +194,8 @@ not_kept(const struct commit_run *c)
 	size_t i;
 
 	for (i = 0; c->has_set && i < c->set.nnot_kept; i++)
-		json_array_append_new(l, json_name(c->set.not_kept[i].path,
-		    c->set.not_kept[i].len));
+		json_array_append_new(l,
+		    json_name(c->set.not_kept[i].path, c->set.not_kept[i].len));
 	return l;
 }
 
@@ -204,8 +209,8 @@ result_of(const struct commit_run *c, const char *commit, uint64_t number,
 	    "commit", commit, "number", (json_int_t)number, "changed", changed,
 	    "files", (json_int_t)files, "bytes_uploaded",
 	    (json_int_t)c->bytes_sent, "deletes", (json_int_t)deletes,
-	    "overwritten", overwritten, "left_dirty", left_dirty(c),
-	    "not_kept", not_kept(c));
+	    "overwritten", overwritten, "left_dirty", left_dirty(c), "not_kept",
+	    not_kept(c));
 }
 
 /* Nothing to publish: the newest of the base and this mount's last commit. */
@@ -224,8 +229,8 @@ nothing(struct commit_run *c)
 	}
 	/* Files that turned out as they were published are clean again. */
 	if (c->has_set) {
-		if (db_begin(manifest_db) == -1 || delta_set_published(
-		    manifest_db, row, &c->set) == -1 ||
+		if (db_begin(manifest_db) == -1 ||
+		    delta_set_published(manifest_db, row, &c->set) == -1 ||
 		    db_commit(manifest_db) == -1) {
 			db_rollback(manifest_db);
 			log_warn("mount %s: commit: its rows", row->path);
@@ -245,8 +250,7 @@ record(struct commit_run *c, const struct hash *commit, uint64_t number,
 
 	if (db_begin(manifest_db) == -1)
 		return -1;
-	if (c->has_set && delta_set_published(manifest_db, row,
-	    &c->set) == -1)
+	if (c->has_set && delta_set_published(manifest_db, row, &c->set) == -1)
 		goto fail;
 	row->has_last = 1;
 	row->last = *commit;
@@ -345,8 +349,9 @@ delta_fd(struct commit_run *c, struct node_miss *miss)
 	if (fd == -1)
 		return -1;
 	if (delta_set_write(&c->set, fd, miss) == -1 ||
-	    lseek(fd, 0, SEEK_SET) == -1 || fcntl(fd, F_ADD_SEALS,
-	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == -1) {
+	    lseek(fd, 0, SEEK_SET) == -1 ||
+	    fcntl(fd, F_ADD_SEALS,
+		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == -1) {
 		close(fd);
 		return -1;
 	}
@@ -398,8 +403,8 @@ delta_post(struct commit_run *c)
 		    c->attempt++ < ATTEMPTS) {
 			c->refs++;
 			if (nodes_want(m->row.volume_id, &miss.commit, NULL,
-			    miss.path, miss.path_len, miss.first,
-			    miss.first_len, chunks_came, c) == 0) {
+				miss.path, miss.path_len, miss.first,
+				miss.first_len, chunks_came, c) == 0) {
 				node_miss_free(&miss);
 				return;
 			}
@@ -461,8 +466,8 @@ session_answer(void *arg, const struct server_answer *a)
 		published(c, result);
 	} else if (c->job->state == JOB_PUBLISHING) {
 		/* It did not: it begins again, with the same key. */
-		if (db_job_state(manifest_db, c->job->id, JOB_QUEUED,
-		    NULL) == -1)
+		if (db_job_state(manifest_db, c->job->id, JOB_QUEUED, NULL) ==
+		    -1)
 			log_warn("mount %s: commit: its job",
 			    c->job->m->row.path);
 		c->job->state = JOB_QUEUED;

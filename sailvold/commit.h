@@ -11,7 +11,7 @@
 #include "sailvold/delta_make.h"
 #include "sailvold/job.h"
 
-#define COMMIT_TRIES 3	   /* of a file that changes */
+#define COMMIT_TRIES 3     /* of a file that changes */
 #define COMMIT_IN_FLIGHT 8 /* files that are opened and hashed at a time */
 #define COMMIT_UPLOADS 2
 #define COMMIT_BATCH_FILES 128
@@ -26,7 +26,7 @@ struct cfile {
 	uint8_t *list; /* flat chunk list; owned */
 	size_t list_len;
 	unsigned int pending; /* batches with chunks of it */
-	int again;	      /* a chunk was no longer what was hashed */
+	int again;            /* a chunk was no longer what was hashed */
 	int done;
 };
 

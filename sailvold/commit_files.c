@@ -66,8 +66,9 @@ gather_files(struct commit_run *c)
 		f->ovl = c->set.items[c->by_ovl[i]].ovl;
 		f->fd = -1;
 		f->lo = i;
-		for (k = i; k < c->nby_ovl &&
-		    c->set.items[c->by_ovl[k]].ovl == f->ovl; k++)
+		for (k = i;
+		     k < c->nby_ovl && c->set.items[c->by_ovl[k]].ovl == f->ovl;
+		     k++)
 			;
 		f->hi = k;
 		c->bytes += c->set.items[c->by_ovl[i]].entry->size;
@@ -124,7 +125,8 @@ try_again(struct commit_run *c, struct cfile *f)
 	}
 	if (c->nredo == c->redo_cap) {
 		cap = c->redo_cap == 0 ? 16 : c->redo_cap * 2;
-		if ((more = reallocarray(c->redo, cap, sizeof(*more))) == NULL) {
+		if ((more = reallocarray(c->redo, cap, sizeof(*more))) ==
+		    NULL) {
 			leave(c, f);
 			return;
 		}
@@ -254,8 +256,10 @@ uploaded(void *arg, uint32_t error, const char *what, const uint8_t *status,
 		if (status[i] == 3 && error == 0)
 			error = EIO;
 	if (error != 0 || n != b->n) {
-		batch_retry(b, what[0] != '\0' ? what :
-		    strerror(error != 0 ? (int)error : EBADMSG));
+		batch_retry(b,
+		    what[0] != '\0'
+			? what
+			: strerror(error != 0 ? (int)error : EBADMSG));
 		return;
 	}
 	for (i = 0; i < n; i++) {
@@ -356,8 +360,8 @@ batch_room(struct commit_run *c, struct cfile *f, uint32_t *at)
 		*at = b->nfiles - 1;
 		return 0;
 	}
-	if (b != NULL && (b->n == FETCH_UPLOAD_MAX ||
-	    b->nfiles == COMMIT_BATCH_FILES)) {
+	if (b != NULL &&
+	    (b->n == FETCH_UPLOAD_MAX || b->nfiles == COMMIT_BATCH_FILES)) {
 		batch_flush(c);
 		if (c->dead)
 			return -1;
@@ -406,12 +410,14 @@ old_list(struct commit_run *c, const struct obj *o)
 		rbuf_init(&r, o->chunks, o->chunks_len);
 		return chunklist_decode(&r, LIST_MAX_SLOTS);
 	}
-	if (!o->has_origin || nodes_lookup(&o->origin_commit, o->origin_path,
-	    o->origin_path_len, &e, &keep, &depth) == -1)
+	if (!o->has_origin ||
+	    nodes_lookup(&o->origin_commit, o->origin_path, o->origin_path_len,
+		&e, &keep, &depth) == -1)
 		return NULL;
 	db_node_store(manifest_db, &store);
-	cl = e.type == ENTRY_FILE ? chunklist_from_entry(&e, &store,
-	    LIST_MAX_SLOTS, &missing) : NULL;
+	cl = e.type == ENTRY_FILE
+	    ? chunklist_from_entry(&e, &store, LIST_MAX_SLOTS, &missing)
+	    : NULL;
 	blob_unref(keep);
 	return cl;
 }
@@ -447,16 +453,16 @@ queue_chunks(struct commit_run *c, struct cfile *f, struct chunklist *cl,
 
 	for (slot = 0; chunklist_next(cl, slot, &found, &h); slot = found + 1) {
 		bytes = chunklist_slot_bytes(cl, found);
-		if (old->n > 0 && bsearch(&h, old->h, old->n, sizeof(h),
-		    hash_qcmp) != NULL) {
+		if (old->n > 0 &&
+		    bsearch(&h, old->h, old->n, sizeof(h), hash_qcmp) != NULL) {
 			c->skipped += bytes;
 			continue;
 		}
 		if (batch_room(c, f, &at) == -1)
 			return -1;
 		c->batch->chunks[c->batch->n].file = at;
-		c->batch->chunks[c->batch->n].offset = found <<
-		    chunklist_shift(cl);
+		c->batch->chunks[c->batch->n].offset = found
+		    << chunklist_shift(cl);
 		c->batch->chunks[c->batch->n].bytes = bytes;
 		c->batch->chunks[c->batch->n++].hash = h;
 		c->batch->bytes += bytes;
@@ -612,8 +618,8 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers)
 	struct obj o;
 	int dup_fd, known = 0;
 
-	if (c->dead || error != 0 || db_obj_get(manifest_db, m->row.row,
-	    f->ovl, &o) == -1) {
+	if (c->dead || error != 0 ||
+	    db_obj_get(manifest_db, m->row.row, f->ovl, &o) == -1) {
 		if (fd != -1)
 			close(fd);
 		goto fail;
@@ -635,8 +641,8 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers)
 		return;
 	}
 	dup_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (dup_fd != -1 && server_hash(shift_of(&o), dup_fd, hash_came,
-	    a) != 0) {
+	if (dup_fd != -1 &&
+	    server_hash(shift_of(&o), dup_fd, hash_came, a) != 0) {
 		obj_free(&o);
 		return;
 	}

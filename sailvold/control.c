@@ -40,8 +40,8 @@ ctl_line(struct asker *a, const char *text, int last)
 		log_warnx("mount %s: ctl: a line is lost", a->m->row.path);
 		return;
 	}
-	if (chan_send_ibuf(a->m->fuse, IMSG_MANIFEST_FUSE_CTL_LINE, 0, -1,
-	    b) == -1)
+	if (chan_send_ibuf(a->m->fuse, IMSG_MANIFEST_FUSE_CTL_LINE, 0, -1, b) ==
+	    -1)
 		log_warn("mount %s: ctl", a->m->row.path);
 }
 
@@ -91,7 +91,7 @@ asker_find(uint64_t id)
 {
 	struct asker *a;
 
-	TAILQ_FOREACH(a, &askers, link)
+	TAILQ_FOREACH (a, &askers, link)
 		if (a->id == id)
 			return a;
 	return NULL;
@@ -117,8 +117,12 @@ asker_answer(struct asker *a, json_t *answer)
 		    "the answer is too large; ask for less");
 		return;
 	}
-	asker_line(a, text != NULL ? text : "{\"error\":{\"message\":"
-	    "\"out of memory\",\"type\":\"internal\",\"code\":\"memory\"}}", 1);
+	asker_line(a,
+	    text != NULL
+		? text
+		: "{\"error\":{\"message\":"
+		  "\"out of memory\",\"type\":\"internal\",\"code\":\"memory\"}}",
+	    1);
 	free(text);
 }
 
@@ -157,7 +161,7 @@ ctl_find(const struct mount *m, uint64_t session)
 {
 	struct asker *a;
 
-	TAILQ_FOREACH(a, &askers, link)
+	TAILQ_FOREACH (a, &askers, link)
 		if (a->m == m && a->client == NULL && a->session == session)
 			return a;
 	return NULL;
@@ -176,9 +180,10 @@ ctl_again(struct asker *a)
 		job_listen(j, &a->l);
 		return 1;
 	}
-	if (db_job_of_session(manifest_db, a->m->row.row, a->session,
-	    a->offset, &id) == -1 || db_job_answer(manifest_db, a->m->row.row,
-	    id, &text) == -1 || text == NULL)
+	if (db_job_of_session(manifest_db, a->m->row.row, a->session, a->offset,
+		&id) == -1 ||
+	    db_job_answer(manifest_db, a->m->row.row, id, &text) == -1 ||
+	    text == NULL)
 		return 0;
 	asker_line(a, text, 1);
 	free(text);

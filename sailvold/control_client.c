@@ -24,7 +24,7 @@ struct client {
 	struct bufferevent *bev;
 	uint32_t uid, gid, pid;
 	struct asker *asker; /* of the request that is worked on */
-	int closing;	     /* ends when its output is written */
+	int closing;         /* ends when its output is written */
 	int reading;
 };
 static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
@@ -138,20 +138,21 @@ control_client(int fd, uint32_t uid, uint32_t gid, uint32_t pid)
 
 	if (fd == -1)
 		return;
-	TAILQ_FOREACH(c, &clients, link) {
+	TAILQ_FOREACH (c, &clients, link) {
 		all++;
 		same += c->uid == uid;
 	}
 	if (all >= CLIENTS_MAX || (uid != 0 && same >= CLIENTS_UID_MAX)) {
 		log_warnx("control: too many clients, one of uid %u is sent "
-		    "away", uid);
+			  "away",
+		    uid);
 		close(fd);
 		return;
 	}
 	if ((c = calloc(1, sizeof(*c))) == NULL ||
 	    evutil_make_socket_nonblocking(fd) == -1 ||
 	    (c->bev = bufferevent_socket_new(proc_base(), fd,
-	    BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS)) == NULL) {
+		 BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS)) == NULL) {
 		log_warn("control: a client");
 		free(c);
 		close(fd);

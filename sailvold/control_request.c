@@ -94,8 +94,8 @@ do_cancel(struct asker *a, struct mount *m, json_t *req)
 		asker_error(a, "conflict", "publishing",
 		    "it cannot be cancelled any more");
 	else
-		asker_answer(a, json_pack("{s:{s:b}}", "result", "cancelled",
-		    1));
+		asker_answer(a,
+		    json_pack("{s:{s:b}}", "result", "cancelled", 1));
 }
 
 static void
@@ -125,19 +125,22 @@ do_attach(struct asker *a, struct mount *m, json_t *req)
 static int
 add_stash(void *arg, const struct stash_row *s)
 {
-	return json_array_append_new(arg, json_pack("{s:I,s:s,s:s,s:o,s:I,s:I,"
-	    "s:I}", "id", (json_int_t)s->id, "volume", s->volume, "path",
-	    s->path, "base", json_hash(&s->base), "created",
-	    (json_int_t)s->created, "files", (json_int_t)s->files, "bytes",
-	    (json_int_t)s->bytes));
+	return json_array_append_new(arg,
+	    json_pack("{s:I,s:s,s:s,s:o,s:I,s:I,"
+		      "s:I}",
+		"id", (json_int_t)s->id, "volume", s->volume, "path", s->path,
+		"base", json_hash(&s->base), "created", (json_int_t)s->created,
+		"files", (json_int_t)s->files, "bytes", (json_int_t)s->bytes));
 }
 
 static const char *
 item_kind(uint8_t kind)
 {
-	return kind == DELTA_PUT ? "put" : kind == DELTA_ATTR ? "attr" :
-	    kind == DELTA_DELETE ? "delete" : kind == DELTA_TREE ?
-	    "delete tree" : "hidden";
+	return kind == DELTA_PUT   ? "put"
+	    : kind == DELTA_ATTR   ? "attr"
+	    : kind == DELTA_DELETE ? "delete"
+	    : kind == DELTA_TREE   ? "delete tree"
+				   : "hidden";
 }
 
 static void
@@ -147,16 +150,19 @@ stash_show(struct asker *a, int64_t id)
 	struct stash_item it;
 	uint64_t seq;
 
-	for (seq = 0; seq < DIFF_MAX && db_stash_item_get(manifest_db, id, seq,
-	    &it) == 0; seq++) {
-		json_array_append_new(l, json_pack("{s:o,s:s,s:I}", "path",
-		    json_name(it.path, it.len), "kind", item_kind(it.kind),
-		    "size", (json_int_t)(it.entry != NULL ? it.entry->size :
-		    0)));
+	for (seq = 0; seq < DIFF_MAX &&
+	     db_stash_item_get(manifest_db, id, seq, &it) == 0;
+	     seq++) {
+		json_array_append_new(l,
+		    json_pack("{s:o,s:s,s:I}", "path",
+			json_name(it.path, it.len), "kind", item_kind(it.kind),
+			"size",
+			(json_int_t)(it.entry != NULL ? it.entry->size : 0)));
 		stash_item_free(&it);
 	}
-	asker_answer(a, json_pack("{s:{s:I,s:o,s:b}}", "result", "id",
-	    (json_int_t)id, "items", l, "more", seq == DIFF_MAX));
+	asker_answer(a,
+	    json_pack("{s:{s:I,s:o,s:b}}", "result", "id", (json_int_t)id,
+		"items", l, "more", seq == DIFF_MAX));
 }
 
 static void
@@ -170,11 +176,10 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 
 	if (action == NULL || strcmp(action, "list") == 0) {
 		l = json_array();
-		if (db_stash_foreach(manifest_db, m->row.id, add_stash,
-		    l) == -1)
+		if (db_stash_foreach(manifest_db, m->row.id, add_stash, l) ==
+		    -1)
 			log_warn("stashes");
-		asker_answer(a, json_pack("{s:{s:o}}", "result", "stashes",
-		    l));
+		asker_answer(a, json_pack("{s:{s:o}}", "result", "stashes", l));
 		return;
 	}
 	same = db_stash_get(manifest_db, id, &s) == 0;
@@ -195,8 +200,9 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 			return;
 		}
 		namespace_sweep(m);
-		asker_answer(a, json_pack("{s:{s:I}}", "result", "dropped",
-		    (json_int_t)id));
+		asker_answer(a,
+		    json_pack("{s:{s:I}}", "result", "dropped",
+			(json_int_t)id));
 	} else
 		asker_error(a, "invalid_request", "action",
 		    "list, show, restore or drop");
@@ -240,12 +246,13 @@ diff_json(const struct delta_set *set)
 			continue;
 		if (n++ >= DIFF_MAX)
 			continue;
-		o = json_pack("{s:o,s:s,s:b}", "path", json_name(it->path,
-		    it->len), "kind", it->kind != 0 ? item_kind(it->kind) :
-		    "put", "new", !it->seen.present);
+		o = json_pack("{s:o,s:s,s:b}", "path",
+		    json_name(it->path, it->len), "kind",
+		    it->kind != 0 ? item_kind(it->kind) : "put", "new",
+		    !it->seen.present);
 		if (it->has_ref)
-			json_object_set_new(o, "from", json_name(it->ref.path,
-			    it->ref.len));
+			json_object_set_new(o, "from",
+			    json_name(it->ref.path, it->ref.len));
 		json_array_append_new(l, o);
 	}
 	return json_pack("{s:{s:o,s:I,s:b}}", "result", "changes", l, "count",
@@ -266,12 +273,12 @@ diff_run(struct diffing *d)
 		return;
 	}
 	if (delta_collect(manifest_db, &m->row, &set, &miss, d->attempt, 0,
-	    NULL, NULL) == 0) {
+		NULL, NULL) == 0) {
 		asker_answer(a, diff_json(&set));
 		delta_set_free(&set);
 	} else if (errno == ENODATA && d->attempt++ < DIFF_ATTEMPTS &&
 	    nodes_want(m->row.volume_id, &miss.commit, NULL, miss.path,
-	    miss.path_len, miss.first, miss.first_len, diff_node, d) == 0) {
+		miss.path_len, miss.first, miss.first_len, diff_node, d) == 0) {
 		node_miss_free(&miss);
 		return;
 	} else
@@ -306,14 +313,15 @@ log_came(void *arg, const struct server_answer *s)
 
 	if (a == NULL)
 		return;
-	if (s->status == 200 && (r = json_loadb((const char *)s->data, s->len,
-	    0, NULL)) != NULL) {
+	if (s->status == 200 &&
+	    (r = json_loadb((const char *)s->data, s->len, 0, NULL)) != NULL) {
 		asker_answer(a, json_pack("{s:o}", "result", r));
 		return;
 	}
 	server_error(s, what, sizeof(what), code, sizeof(code));
-	asker_error(a, s->status == 0 || s->status >= 500 ? "unavailable" :
-	    "not_found", code, "%s", what);
+	asker_error(a,
+	    s->status == 0 || s->status >= 500 ? "unavailable" : "not_found",
+	    code, "%s", what);
 }
 
 static void
@@ -336,7 +344,7 @@ do_log(struct asker *a, struct mount *m, json_t *req)
 	snprintf(target, sizeof(target), "/v1/volumes/%s/commits?limit=%d%s",
 	    m->row.volume_id, (int)limit, part);
 	if (server_request(1, target, NULL, -1, 1, LOG_ANSWER_MAX, log_came,
-	    (void *)(uintptr_t)a->id) == 0)
+		(void *)(uintptr_t)a->id) == 0)
 		asker_error(a, "unavailable", "no_answer",
 		    "sailvol-fetch cannot be asked");
 }
@@ -355,8 +363,9 @@ api_came(void *arg, const struct server_answer *s)
 	}
 	if (s->len > 0)
 		body = json_loadb((const char *)s->data, s->len, 0, NULL);
-	asker_answer(a, json_pack("{s:{s:i,s:o}}", "result", "status",
-	    s->status, "body", body != NULL ? body : json_null()));
+	asker_answer(a,
+	    json_pack("{s:{s:i,s:o}}", "result", "status", s->status, "body",
+		body != NULL ? body : json_null()));
 }
 
 static void
@@ -372,8 +381,8 @@ do_api(struct asker *a, struct mount *m, json_t *req)
 	int fd = -1;
 
 	(void)m;
-	for (i = 1; i < 5 && (method == NULL ||
-	    strcmp(method, methods[i]) != 0); i++)
+	for (i = 1;
+	     i < 5 && (method == NULL || strcmp(method, methods[i]) != 0); i++)
 		;
 	if (i == 5 || target == NULL || strncmp(target, "/v1/", 4) != 0 ||
 	    strpbrk(target, "\r\n ") != NULL) {
@@ -392,8 +401,8 @@ do_api(struct asker *a, struct mount *m, json_t *req)
 		}
 	}
 	if (server_request(i, target, body != NULL ? "application/json" : NULL,
-	    fd, i != 3, API_ANSWER_MAX, api_came,
-	    (void *)(uintptr_t)a->id) == 0)
+		fd, i != 3, API_ANSWER_MAX, api_came,
+		(void *)(uintptr_t)a->id) == 0)
 		asker_error(a, "unavailable", "no_answer",
 		    "sailvol-fetch cannot be asked");
 }
@@ -419,10 +428,10 @@ do_status(struct asker *a, struct mount *m, json_t *req)
 {
 	(void)req;
 	if (m != NULL)
-		asker_answer(a, json_pack("{s:o}", "result",
-		    status_of_mount(m)));
+		asker_answer(a,
+		    json_pack("{s:o}", "result", status_of_mount(m)));
 	else if (chan_send(role_parent(), IMSG_MANIFEST_PARENT_STATUS,
-	    parent_number(a), -1, NULL, 0) == -1)
+		     parent_number(a), -1, NULL, 0) == -1)
 		asker_error(a, "internal", "parent", "%s", strerror(errno));
 }
 
@@ -447,8 +456,9 @@ control_parent_status(uint32_t id, int fd)
 	l.a = a;
 	l.mounts = json_array();
 	mount_foreach(list_mount, &l);
-	asker_answer(a, json_pack("{s:{s:o,s:o}}", "result", "mounts",
-	    l.mounts, "daemon", daemon != NULL ? daemon : json_null()));
+	asker_answer(a,
+	    json_pack("{s:{s:o,s:o}}", "result", "mounts", l.mounts, "daemon",
+		daemon != NULL ? daemon : json_null()));
 }
 
 /* ---- mount and umount --------------------------------------------------------------------------------- */
@@ -490,8 +500,8 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 		why = "an absolute path is needed";
 	if (why == NULL && sub != NULL)
 		why = path_problem(sub, strlen(sub));
-	if (why == NULL && commit != NULL && hash_parse(&p.mount.commit,
-	    commit, strlen(commit)) == -1)
+	if (why == NULL && commit != NULL &&
+	    hash_parse(&p.mount.commit, commit, strlen(commit)) == -1)
 		why = "not the id of a commit";
 	if (why != NULL) {
 		asker_error(a, "invalid_request", "mount", "%s", why);
@@ -519,12 +529,15 @@ umount_now(struct asker *a, const char *path, int force)
 	struct mount *m = mount_by_path(path);
 	struct parent_req p;
 
-	if (m != NULL && !force && (db_dirty_count(manifest_db, m->row.row,
-	    &names, &objects) == -1 || names > 0 || objects > 0)) {
-		asker_error(a, "refused", "dirty", "%s has changes that are "
+	if (m != NULL && !force &&
+	    (db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
+		names > 0 || objects > 0)) {
+		asker_error(a, "refused", "dirty",
+		    "%s has changes that are "
 		    "not published: %llu names, %llu files; commit them, or "
-		    "force it: they stay for the next mount there", path,
-		    (unsigned long long)names, (unsigned long long)objects);
+		    "force it: they stay for the next mount there",
+		    path, (unsigned long long)names,
+		    (unsigned long long)objects);
 		return;
 	}
 	parent_req_of(a, &p, PARENT_UMOUNT);
@@ -601,10 +614,13 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 	if (a == NULL)
 		return;
 	if (error != 0) {
-		asker_error(a, error == EPERM || error == EACCES ?
-		    "permission" : error == ENOENT ? "not_found" :
-		    error == EBUSY ? "conflict" : "unavailable", "failed",
-		    "%s", what[0] != '\0' ? what : strerror((int)error));
+		asker_error(a,
+		    error == EPERM || error == EACCES ? "permission"
+			: error == ENOENT             ? "not_found"
+			: error == EBUSY              ? "conflict"
+						      : "unavailable",
+		    "failed", "%s",
+		    what[0] != '\0' ? what : strerror((int)error));
 		return;
 	}
 	r = json_object();
@@ -650,7 +666,7 @@ request_dispatch(struct asker *a, json_t *req)
 	size_t i;
 
 	for (i = 0; name != NULL && i < sizeof(requests) / sizeof(requests[0]);
-	    i++)
+	     i++)
 		if (strcmp(requests[i].name, name) == 0)
 			r = &requests[i];
 	if (r == NULL || (a->client == NULL && (r->need & NEED_SOCKET))) {
@@ -670,8 +686,9 @@ request_dispatch(struct asker *a, json_t *req)
 			    "no mount of this daemon is there");
 			return;
 		}
-		if (m != NULL && !mount_permits(m, a->uid, a->gid,
-		    (r->need & NEED_WRITE) != 0)) {
+		if (m != NULL &&
+		    !mount_permits(m, a->uid, a->gid,
+			(r->need & NEED_WRITE) != 0)) {
 			asker_error(a, "permission", "denied",
 			    "you may not do that there");
 			return;

@@ -180,8 +180,8 @@ db_job_answer(struct db *db, int64_t mount, int64_t id, char **answer)
 }
 
 int
-db_job_of_session(struct db *db, int64_t mount, uint64_t session,
-    uint64_t mark, int64_t *id)
+db_job_of_session(struct db *db, int64_t mount, uint64_t session, uint64_t mark,
+    int64_t *id)
 {
 	sqlite3_stmt *st;
 	int rc;
@@ -225,7 +225,8 @@ db_job_pending(struct db *db, int64_t mount,
 		j.uid = (uint32_t)column_u64(st, 6);
 		j.gid = (uint32_t)column_u64(st, 7);
 		j.created = sqlite3_column_int64(st, 8);
-		if (f(arg, &j, (const char *)sqlite3_column_text(st, 9)) == -1) {
+		if (f(arg, &j, (const char *)sqlite3_column_text(st, 9)) ==
+		    -1) {
 			sqlite3_reset(st);
 			return -1;
 		}

@@ -189,8 +189,9 @@ item_read(sqlite3_stmt *st, struct stash_item *it)
 			return -1;
 	}
 	it->has_origin = sqlite3_column_type(st, 4) != SQLITE_NULL;
-	if (it->has_origin && (column_hash(st, 4, &it->origin_commit) == -1 ||
-	    (it->origin_path = column_dup(st, 5, &it->origin_len)) == NULL))
+	if (it->has_origin &&
+	    (column_hash(st, 4, &it->origin_commit) == -1 ||
+		(it->origin_path = column_dup(st, 5, &it->origin_len)) == NULL))
 		return -1;
 	return 0;
 }

@@ -16,7 +16,7 @@
 /* ---- what changed, as a tree of names ------------------------------------------ */
 
 struct tnode {
-	RB_ENTRY(tnode) by_ovl; /* directories */
+	RB_ENTRY(tnode) by_ovl;  /* directories */
 	struct tnode *up, *next; /* next: of the same directory */
 	struct tnode *children;
 	size_t nchildren;
@@ -45,9 +45,9 @@ enum mode {
 struct level {
 	enum mode mode;
 	const struct place *tree; /* MODE_TREE */
-	size_t ref_item;	  /* the item that has the reference */
-	size_t ref_len;		  /* length of its path */
-	int full; /* all names: the directory's place changed */
+	size_t ref_item;          /* the item that has the reference */
+	size_t ref_len;           /* length of its path */
+	int full;                 /* all names: the directory's place changed */
 };
 
 /* A directory as the mount shows it. */
@@ -176,8 +176,7 @@ gather(struct make *k)
 	for (i = 0; i < n && rc == 0; i++)
 		rc = add_name(k, &rows[i]);
 	free(rows);
-	if (rc == -1 ||
-	    db_obj_list_dirty(k->db, k->row->row, &ovls, &n) == -1)
+	if (rc == -1 || db_obj_list_dirty(k->db, k->row->row, &ovls, &n) == -1)
 		return -1;
 	for (i = 0; i < n && rc == 0; i++)
 		rc = add_object(k, ovls[i]);
@@ -283,11 +282,13 @@ looks_make(struct make *k, const struct vdir *v, const struct level *lv,
 	struct tnode *c;
 
 	memset(l, 0, sizeof(*l));
-	if ((lv->full || k->all) && v->ovl != 0 && db_names_of_dir(k->db,
-	    k->row->row, v->ovl, "", 0, 0, SIZE_MAX, &l->rows, &nrows) == -1)
+	if ((lv->full || k->all) && v->ovl != 0 &&
+	    db_names_of_dir(k->db, k->row->row, v->ovl, "", 0, 0, SIZE_MAX,
+		&l->rows, &nrows) == -1)
 		return -1;
-	if (lv->full && lv->mode == MODE_SEEN && db_seen_below(k->db,
-	    k->row->row, k->path.b, k->path.len, &l->seen_rows, &nseen) == -1)
+	if (lv->full && lv->mode == MODE_SEEN &&
+	    db_seen_below(k->db, k->row->row, k->path.b, k->path.len,
+		&l->seen_rows, &nseen) == -1)
 		goto fail;
 	l->v = calloc(nrows + nseen + (t != NULL ? t->nchildren : 0) + 1,
 	    sizeof(*l->v));
@@ -301,9 +302,9 @@ looks_make(struct make *k, const struct vdir *v, const struct level *lv,
 	for (i = 0; i < nseen; i++) {
 		l->v[l->n].name = l->seen_rows[i].path + off;
 		slash = memchr(l->v[l->n].name, '/', l->seen_rows[i].len - off);
-		l->v[l->n++].len = slash != NULL ?
-		    (size_t)(slash - l->seen_rows[i].path) - off :
-		    l->seen_rows[i].len - off;
+		l->v[l->n++].len = slash != NULL
+		    ? (size_t)(slash - l->seen_rows[i].path) - off
+		    : l->seen_rows[i].len - off;
 	}
 	for (c = t != NULL ? t->children : NULL; c != NULL; c = c->next) {
 		l->v[l->n].name = c->name;
@@ -355,7 +356,8 @@ view_of(struct make *k, const struct vdir *v, const void *name, size_t len,
 
 	memset(w, 0, sizeof(*w));
 	if (v->ovl != 0) {
-		if (db_name_get(k->db, k->row->row, v->ovl, name, len, &r) == 0) {
+		if (db_name_get(k->db, k->row->row, v->ovl, name, len, &r) ==
+		    0) {
 			w->changed = r.changed;
 			w->has_row = 1;
 			if (r.ovl == 0)
@@ -381,8 +383,9 @@ view_of(struct make *k, const struct vdir *v, const void *name, size_t len,
 	w->present = 1;
 	w->is_dir = w->clean.type == ENTRY_DIR;
 	w->dir.has_origin = w->is_dir;
-	if (w->is_dir && place_down(&v->origin, name, len, &w->clean,
-	    &w->dir.origin) == -1) {
+	if (w->is_dir &&
+	    place_down(&v->origin, name, len, &w->clean, &w->dir.origin) ==
+		-1) {
 		view_free(w);
 		return -1;
 	}
@@ -395,11 +398,12 @@ view_origin(struct make *k, struct view *w, const struct place *known)
 {
 	if (!w->has_obj || !w->dir.has_origin || w->dir.origin.path != NULL)
 		return 0;
-	if (known != NULL && place_is(known, &w->o.origin_commit,
-	    w->o.origin_path, w->o.origin_path_len))
+	if (known != NULL &&
+	    place_is(known, &w->o.origin_commit, w->o.origin_path,
+		w->o.origin_path_len))
 		return place_copy(&w->dir.origin, known);
-	return place_open(&w->dir.origin, &w->o.origin_commit,
-	    w->o.origin_path, w->o.origin_path_len, k->miss);
+	return place_open(&w->dir.origin, &w->o.origin_commit, w->o.origin_path,
+	    w->o.origin_path_len, k->miss);
 }
 
 /* What stands there without an operation. */
@@ -488,8 +492,9 @@ item_add(struct make *k, const struct seen_at *s, const struct base *b,
 	if (!w->has_obj)
 		return it;
 	it->ovl = w->o.ovl;
-	if (!w->is_dir && w->o.links > 1 && delta_link_fileid(k->db, k->row,
-	    &w->o, dir, name, name_len, &it->entry->fileid) == -1)
+	if (!w->is_dir && w->o.links > 1 &&
+	    delta_link_fileid(k->db, k->row, &w->o, dir, name, name_len,
+		&it->entry->fileid) == -1)
 		return NULL;
 	if (w->o.has_origin && !w->is_dir) {
 		it->has_origin = 1;
@@ -508,8 +513,8 @@ absent(struct make *k, const struct level *lv, const struct seen_at *s,
 {
 	struct delta_item *it;
 
-	if (w->socket && delta_set_not_kept(k->set, k->path.b,
-	    k->path.len) == -1)
+	if (w->socket &&
+	    delta_set_not_kept(k->set, k->path.b, k->path.len) == -1)
 		return -1;
 	if (!b->seen.present)
 		return 0;
@@ -653,7 +658,7 @@ walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
 		return -1;
 	}
 	if (seen_child(&k->seen, parent, k->path.b, k->path.len, lk->name,
-	    lk->len, &s) == -1 ||
+		lk->len, &s) == -1 ||
 	    base_of(k, lv, &s, lk->name, lk->len, &b) == -1)
 		goto done;
 	if (!w.present)
@@ -664,15 +669,16 @@ walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
 	else
 		rc = leaf(k, lv, &s, &b, &w, v->ovl, lk->name, lk->len);
 	/* A name below a directory that is put is kept with it. */
-	if (keep == KEEP_NOT && (lv->mode != MODE_SEEN || w.socket ||
-	    (k->set->n > before_items &&
-	    (k->set->items[k->set->n - 1].kind != 0 ||
-	    k->set->items[k->set->n - 1].hash != HASH_KNOWN))))
+	if (keep == KEEP_NOT &&
+	    (lv->mode != MODE_SEEN || w.socket ||
+		(k->set->n > before_items &&
+		    (k->set->items[k->set->n - 1].kind != 0 ||
+			k->set->items[k->set->n - 1].hash != HASH_KNOWN))))
 		keep = KEEP_OWN;
 	if (lv->mode != MODE_SEEN)
 		keep = KEEP_OWN;
-	if (rc == 0 && k->keep != NULL && (w.has_row || (v->ovl != 0 &&
-	    !w.present && keep == KEEP_OWN)))
+	if (rc == 0 && k->keep != NULL &&
+	    (w.has_row || (v->ovl != 0 && !w.present && keep == KEEP_OWN)))
 		rc = k->keep(k->keep_arg, v->ovl, lk->name, lk->len, k->path.b,
 		    k->path.len, w.has_obj ? w.o.ovl : 0, keep);
 done:
@@ -695,8 +701,8 @@ walk_dir(struct make *k, const struct vdir *v, const struct entry *e,
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	if (k->path.len > 0 && delta_set_context(k->set, k->path.b,
-	    k->path.len, e) == -1)
+	if (k->path.len > 0 &&
+	    delta_set_context(k->set, k->path.b, k->path.len, e) == -1)
 		return -1;
 	if (looks_make(k, v, lv, t, &l) == -1)
 		return -1;
@@ -725,10 +731,12 @@ context_above(struct make *k)
 	for (i = 1; i < len; i++) {
 		if (sub[i] != '/')
 			continue;
-		if (nodes_lookup(&k->row->base, sub, i, &e, &keep,
-		    &depth) == -1)
-			return errno == ENODATA ? miss_set(k->miss,
-			    &k->row->base, sub, depth, "", 0) : -1;
+		if (nodes_lookup(&k->row->base, sub, i, &e, &keep, &depth) ==
+		    -1)
+			return errno == ENODATA
+			    ? miss_set(k->miss, &k->row->base, sub, depth, "",
+				  0)
+			    : -1;
 		rc = delta_set_context(k->set, (const uint8_t *)sub, i, &e);
 		blob_unref(keep);
 		if (rc == -1)
@@ -781,9 +789,9 @@ done:
 }
 
 int
-delta_collect(struct db *db, const struct mount_row *row,
-    struct delta_set *set, struct node_miss *miss, unsigned int attempt,
-    int all, delta_keep_cb f, void *arg)
+delta_collect(struct db *db, const struct mount_row *row, struct delta_set *set,
+    struct node_miss *miss, unsigned int attempt, int all, delta_keep_cb f,
+    void *arg)
 {
 	struct make k;
 	int rc, saved;

@@ -12,20 +12,20 @@
 
 enum item_hash {
 	HASH_KNOWN = 0, /* content is as the entry says */
-	HASH_NEEDED,	/* an overlay file that changed */
-	HASH_SUSPECT	/* a writer was there when it was published */
+	HASH_NEEDED,    /* an overlay file that changed */
+	HASH_SUSPECT    /* a writer was there when it was published */
 };
 
 struct delta_item {
 	uint8_t *path; /* in the volume; owned, as all pointers here */
 	size_t len;
-	uint8_t kind;	/* enum delta_kind; 0: no operation */
-	uint8_t hash;	/* enum item_hash; kind is 0 until it is known */
-	uint64_t ovl;	/* object, or 0 */
-	int local;	/* content is the overlay file */
+	uint8_t kind; /* enum delta_kind; 0: no operation */
+	uint8_t hash; /* enum item_hash; kind is 0 until it is known */
+	uint64_t ovl; /* object, or 0 */
+	int local;    /* content is the overlay file */
 	struct seen seen;
-	struct seen base;  /* what stands there without an operation */
-	struct entry *entry; /* PUT, ATTR */
+	struct seen base;         /* what stands there without an operation */
+	struct entry *entry;      /* PUT, ATTR */
 	struct chunklist *chunks; /* local and hashed */
 	/* Clean content: where it is. */
 	int has_origin;
@@ -55,7 +55,7 @@ struct delta_dir {
 };
 
 struct delta_set {
-	uint64_t mark; /* journal offset that it was made at */
+	uint64_t mark;            /* journal offset that it was made at */
 	struct delta_item *items; /* ascending by path_cmp */
 	size_t n, cap;
 	struct delta_dir *context; /* directories above them, ascending */

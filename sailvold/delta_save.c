@@ -27,11 +27,12 @@ save_item(struct wbuf *w, const struct delta_item *it)
 
 	wbuf_str16(w, it->path, it->len);
 	wbuf_u8(w, it->kind);
-	wbuf_u8(w, (uint8_t)((it->has_after ? SAVE_AFTER : 0) |
-	    (it->local ? SAVE_LOCAL : 0) | (it->left ? SAVE_LEFT : 0) |
-	    (it->writers ? SAVE_WRITERS : 0) |
-	    (it->chunks != NULL ? SAVE_CHUNKS : 0) |
-	    (it->entry != NULL ? SAVE_ENTRY : 0)));
+	wbuf_u8(w,
+	    (uint8_t)((it->has_after ? SAVE_AFTER : 0) |
+		(it->local ? SAVE_LOCAL : 0) | (it->left ? SAVE_LEFT : 0) |
+		(it->writers ? SAVE_WRITERS : 0) |
+		(it->chunks != NULL ? SAVE_CHUNKS : 0) |
+		(it->entry != NULL ? SAVE_ENTRY : 0)));
 	wbuf_u64(w, it->ovl);
 	wbuf_time(w, it->hashed_ctime);
 	wbuf_time(w, it->hash_began);
@@ -60,8 +61,7 @@ delta_save(struct db *db, int64_t job, const struct delta_set *s)
 		return -1;
 	wbuf_init(&w, (size_t)1 << 30);
 	wbuf_u64(&w, s->mark);
-	if (w.error != 0 || db_job_item_put(db, job, 0, 0, w.data,
-	    w.len) == -1)
+	if (w.error != 0 || db_job_item_put(db, job, 0, 0, w.data, w.len) == -1)
 		goto done;
 	for (i = 0; i < s->n; i++) {
 		w.len = 0;
@@ -70,8 +70,9 @@ delta_save(struct db *db, int64_t job, const struct delta_set *s)
 			errno = w.error;
 			goto done;
 		}
-		if (db_job_item_put(db, job, i + 1, s->items[i].local ?
-		    s->items[i].ovl : 0, w.data, w.len) == -1)
+		if (db_job_item_put(db, job, i + 1,
+			s->items[i].local ? s->items[i].ovl : 0, w.data,
+			w.len) == -1)
 			goto done;
 	}
 	rc = 0;
@@ -126,8 +127,8 @@ load_item(struct delta_set *s, struct rbuf *r)
 	it->hashed_ctime = rbuf_time(r);
 	it->hash_began = rbuf_time(r);
 	it->hashed_size = rbuf_u64(r);
-	if ((flags & SAVE_ENTRY) && (entry_decode(r, &e) == -1 ||
-	    (it->entry = entry_dup(&e)) == NULL))
+	if ((flags & SAVE_ENTRY) &&
+	    (entry_decode(r, &e) == -1 || (it->entry = entry_dup(&e)) == NULL))
 		return -1;
 	if ((flags & SAVE_CHUNKS) &&
 	    (it->chunks = chunklist_decode(r, (uint64_t)1 << 31)) == NULL)

@@ -121,7 +121,9 @@ int
 delta_set_not_kept(struct delta_set *s, const uint8_t *path, size_t len)
 {
 	return add_dir(&s->not_kept, &s->nnot_kept, &s->not_kept_cap, path,
-	    len) == NULL ? -1 : 0;
+		   len) == NULL
+	    ? -1
+	    : 0;
 }
 
 /* ---- decisions --------------------------------------------------------------------- */
@@ -222,13 +224,14 @@ delta_link_fileid(struct db *db, const struct mount_row *row,
 	/* Of those without a number of their own, the oldest is the file's. */
 	for (i = 0; i < n; i++) {
 		if (db_link_id_get(db, row->row, o->ovl, rows[i].dir,
-		    rows[i].name, rows[i].len, &had) == 0)
+			rows[i].name, rows[i].len, &had) == 0)
 			continue;
 		if (first == NULL || rows[i].changed < first->changed)
 			first = &rows[i];
 	}
-	if (first == NULL || (first->dir == dir && first->len == len &&
-	    memcmp(first->name, name, len) == 0)) {
+	if (first == NULL ||
+	    (first->dir == dir && first->len == len &&
+		memcmp(first->name, name, len) == 0)) {
 		rc = 0; /* keeps the object's */
 		goto done;
 	}
@@ -286,8 +289,8 @@ sink_write(void *arg, const void *p, size_t len)
 		return -1;
 	}
 	while (len > 0) {
-		n = sizeof(s->buf) - s->used < len ? sizeof(s->buf) - s->used :
-		    len;
+		n = sizeof(s->buf) - s->used < len ? sizeof(s->buf) - s->used
+						   : len;
 		memcpy(s->buf + s->used, b, n);
 		s->used += n;
 		b += n;
@@ -376,8 +379,7 @@ prepare(struct writing *w, uint32_t *ncontext, uint32_t *nops)
 		(*nops)++;
 		mark_above(w, it);
 		if ((it->has_ref && add_commit(w, &it->ref.commit) == -1) ||
-		    (it->has_tree &&
-		    add_commit(w, &it->tree.ref.commit) == -1))
+		    (it->has_tree && add_commit(w, &it->tree.ref.commit) == -1))
 			return -1;
 	}
 	for (i = 0; i < w->set->ncontext; i++)
@@ -437,8 +439,8 @@ excepts(const struct seen_except *x, size_t n)
 }
 
 static int
-set_chunks(struct writing *w, const struct delta_item *it,
-    struct delta_op *op, struct chunklist **loaded)
+set_chunks(struct writing *w, const struct delta_item *it, struct delta_op *op,
+    struct chunklist **loaded)
 {
 	struct node_store store;
 	struct hash missing;
@@ -449,8 +451,8 @@ set_chunks(struct writing *w, const struct delta_item *it,
 		return 0;
 	}
 	db_node_store(manifest_db, &store);
-	*loaded = chunklist_from_entry(it->entry, &store, LIST_MAX_SLOTS,
-	    &missing);
+	*loaded =
+	    chunklist_from_entry(it->entry, &store, LIST_MAX_SLOTS, &missing);
 	if ((op->chunks = *loaded) != NULL)
 		return 0;
 	if (errno != ENODATA || !it->has_origin)
@@ -531,7 +533,7 @@ delta_set_write(const struct delta_set *s, int fd, struct node_miss *miss)
 	w.sink->fd = fd;
 	if (prepare(&w, &ncontext, &nops) == -1 ||
 	    delta_begin(&w.w, sink_write, w.sink, w.commits, w.ncommits,
-	    ncontext, nops) == -1)
+		ncontext, nops) == -1)
 		goto done;
 	begun = 1;
 	if (write_context(&w) == -1)
@@ -585,8 +587,8 @@ item_published(struct db *db, const struct mount_row *row,
 	memset(&r, 0, sizeof(r));
 	r.path = it->path;
 	r.len = it->len;
-	if (it->kind != DELTA_ATTR && db_seen_delete_below(db, row->row,
-	    it->path, it->len) == -1)
+	if (it->kind != DELTA_ATTR &&
+	    db_seen_delete_below(db, row->row, it->path, it->len) == -1)
 		return -1;
 	if (it->kind == DELTA_PUT || it->kind == DELTA_ATTR)
 		seen_of(it->entry, &r.seen);
@@ -687,7 +689,7 @@ delta_set_published(struct db *db, const struct mount_row *row,
 		if (s->items[i].local && !s->items[i].left &&
 		    s->items[i].hashed_ctime.sec != 0 &&
 		    bsearch(&s->items[i].ovl, left, nleft, sizeof(*left),
-		    u64_cmp) == NULL &&
+			u64_cmp) == NULL &&
 		    object_hashed(db, row, &s->items[i], s->mark) == -1)
 			goto done;
 	}
@@ -695,8 +697,8 @@ delta_set_published(struct db *db, const struct mount_row *row,
 	    db_obj_list_dirty(db, row->row, &ovls, &n) == -1)
 		goto done;
 	for (i = 0; i < n; i++)
-		if (bsearch(&ovls[i], left, nleft, sizeof(*left),
-		    u64_cmp) == NULL &&
+		if (bsearch(&ovls[i], left, nleft, sizeof(*left), u64_cmp) ==
+			NULL &&
 		    object_clean(db, row, ovls[i], s->mark) == -1)
 			goto done;
 	rc = 0;

@@ -21,8 +21,7 @@ int delta_item_decide(struct delta_item *);
 int delta_item_known(struct delta_item *, const uint8_t *list, size_t len);
 /* Hard links: the name that the file was made under keeps its fileid, others
    get one of their own, which is stored. */
-int delta_link_fileid(struct db *, const struct mount_row *,
-    const struct obj *, uint64_t dir, const void *name, size_t,
-    uint64_t *fileid);
+int delta_link_fileid(struct db *, const struct mount_row *, const struct obj *,
+    uint64_t dir, const void *name, size_t, uint64_t *fileid);
 
 #endif

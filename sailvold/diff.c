@@ -26,7 +26,7 @@ struct snap {
 	uint64_t ovl;
 	int clean_local; /* a published overlay file */
 	int has_place;
-	struct place place; /* names of a directory, behind the overlay's */
+	struct place place;    /* names of a directory, behind the overlay's */
 	struct snap *children; /* sorted */
 	size_t n;
 };
@@ -145,7 +145,7 @@ snap_dir(struct db *db, const struct mount_row *row, struct snap *s,
 		return -1;
 	}
 	if (db_names_of_dir(db, row->row, s->ovl, "", 0, 0, SIZE_MAX, &rows,
-	    &n) == -1)
+		&n) == -1)
 		return -1;
 	if ((s->children = calloc(n + 1, sizeof(*s->children))) == NULL) {
 		free(rows);
@@ -194,7 +194,7 @@ snap_of_base(const struct mount_row *row, const struct hash *commit,
 	look_of(&s->look, &root);
 	s->has_place = 1;
 	if (place_open(&s->place, commit, row->subpath, strlen(row->subpath),
-	    miss) == -1) {
+		miss) == -1) {
 		snap_free(s);
 		return NULL;
 	}
@@ -266,7 +266,7 @@ add_children(struct names *ns, const struct snap *s)
 
 	for (i = 0; s != NULL && i < s->n; i++)
 		if (add_name(ns, s->children[i].name, s->children[i].len, NULL,
-		    NULL) == -1)
+			NULL) == -1)
 			return -1;
 	return 0;
 }
@@ -311,8 +311,8 @@ side_of(struct compare *c, const struct side *dir, const struct both *name,
 	}
 	if (!dir->has_place)
 		return 0;
-	rc = place_child(&dir->place, name->name, name->len, &e, &keep,
-	    c->miss);
+	rc =
+	    place_child(&dir->place, name->name, name->len, &e, &keep, c->miss);
 	if (rc != 1)
 		return rc;
 	look_of(&out->look, &e);
@@ -384,8 +384,9 @@ compare_one(struct compare *c, const struct side *a, const struct side *b)
 	uint64_t ovl_b = b->snap != NULL ? b->snap->ovl : 0;
 
 	if (!a->look.present || !b->look.present)
-		return a->look.present ? emit(c, DIFF_GONE) :
-		    b->look.present ? emit(c, DIFF_NEW) : 0;
+		return a->look.present ? emit(c, DIFF_GONE)
+		    : b->look.present  ? emit(c, DIFF_NEW)
+				       : 0;
 	if (a->look.type != b->look.type)
 		return emit(c, DIFF_OTHER);
 	if (a->look.type != ENTRY_DIR) {
@@ -414,8 +415,9 @@ compare_dirs(struct compare *c, const struct side *a, const struct side *b)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	if (place_diff(a->has_place ? &a->place : NULL, b->has_place ?
-	    &b->place : NULL, c->attempt, add_name, &ns, c->miss) == -1 ||
+	if (place_diff(a->has_place ? &a->place : NULL,
+		b->has_place ? &b->place : NULL, c->attempt, add_name, &ns,
+		c->miss) == -1 ||
 	    add_children(&ns, a->snap) == -1 ||
 	    add_children(&ns, b->snap) == -1)
 		goto done;

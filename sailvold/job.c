@@ -44,7 +44,7 @@ static json_t *
 json_b64(const uint8_t *p, size_t len)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm"
-	    "nopqrstuvwxyz0123456789+/";
+				     "nopqrstuvwxyz0123456789+/";
 	char *out;
 	uint32_t v;
 	json_t *j;
@@ -179,7 +179,7 @@ job_find(struct mount *m, int64_t id)
 {
 	struct job *j;
 
-	TAILQ_FOREACH(j, &m->jobs, link)
+	TAILQ_FOREACH (j, &m->jobs, link)
 		if (id == 0 || j->id == id)
 			return j;
 	return NULL;
@@ -190,7 +190,7 @@ job_find_session(struct mount *m, uint64_t session, uint64_t mark)
 {
 	struct job *j;
 
-	TAILQ_FOREACH(j, &m->jobs, link)
+	TAILQ_FOREACH (j, &m->jobs, link)
 		if (j->session == session && j->mark == mark)
 			return j;
 	return NULL;
@@ -263,8 +263,11 @@ job_done(struct job *j, json_t *answer, int stored)
 	TAILQ_REMOVE(&m->jobs, j, link);
 	text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
-	tell(j, text != NULL ? text : "{\"error\":{\"message\":\"out of memory\","
-	    "\"type\":\"internal\",\"code\":\"memory\"}}", 1);
+	tell(j,
+	    text != NULL ? text
+			 : "{\"error\":{\"message\":\"out of memory\","
+			   "\"type\":\"internal\",\"code\":\"memory\"}}",
+	    1);
 	free(text);
 	job_free(j);
 	db_job_trim(manifest_db, (int64_t)time(NULL) - KEEP_DONE_S);
@@ -282,8 +285,10 @@ job_error(struct job *j, const char *type, const char *code, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	log_warnx("mount %s: %s: %s", j->m->row.path, j->kind == JOB_COMMIT ?
-	    "commit" : j->kind == JOB_RELOAD ? "reload" : "stash restore",
+	log_warnx("mount %s: %s: %s", j->m->row.path,
+	    j->kind == JOB_COMMIT       ? "commit"
+		: j->kind == JOB_RELOAD ? "reload"
+					: "stash restore",
 	    what);
 	job_done(j, json_error_of(type, code, what), 0);
 }
@@ -295,8 +300,10 @@ job_cancel(struct job *j)
 		errno = EBUSY;
 		return -1;
 	}
-	job_done(j, json_error_of("cancelled", "cancelled",
-	    "it was cancelled; nothing was published"), 0);
+	job_done(j,
+	    json_error_of("cancelled", "cancelled",
+		"it was cancelled; nothing was published"),
+	    0);
 	return 0;
 }
 

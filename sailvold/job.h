@@ -46,7 +46,7 @@ struct job {
 	int64_t created;
 	int running;
 	int resumed; /* taken from the database: it may have begun before */
-	void *run; /* of the kind */
+	void *run;   /* of the kind */
 	/* Frees run, and what it waits for is called no more. */
 	void (*stop)(struct job *);
 	int (*may_cancel)(const struct job *);

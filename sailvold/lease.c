@@ -45,7 +45,7 @@ lease_renew(struct mount *m)
 	if (m->row.has_last)
 		json_array_append_new(commits, json_hash(&m->row.last));
 	if (db_commits_used(manifest_db, m->row.row, m->row.id, add_hash,
-	    commits) == -1)
+		commits) == -1)
 		log_warn("mount %s: the commits that it needs", m->row.path);
 	body = json_pack("{s:o}", "commits", commits);
 	text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -56,8 +56,9 @@ lease_renew(struct mount *m)
 	hex_of(m->row.lease, sizeof(m->row.lease), hex);
 	snprintf(target, sizeof(target), "/v1/volumes/%s/leases/%s",
 	    m->row.volume_id, hex);
-	if (fd == -1 || server_request(2, target, "application/json", fd, 1,
-	    LEASE_ANSWER_MAX, lease_answer, path) == 0) {
+	if (fd == -1 ||
+	    server_request(2, target, "application/json", fd, 1,
+		LEASE_ANSWER_MAX, lease_answer, path) == 0) {
 		log_warnx("mount %s: its lease was not renewed", m->row.path);
 		free(path);
 	}

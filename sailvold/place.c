@@ -172,7 +172,7 @@ place_diff(const struct place *a, const struct place *b, unsigned int attempt,
 		return 0;
 	db_node_store(manifest_db, &store);
 	if (tree_diff(&store, a != NULL ? &a->root : NULL,
-	    b != NULL ? &b->root : NULL, diff_name, &d) == 0)
+		b != NULL ? &b->root : NULL, diff_name, &d) == 0)
 		return 0;
 	if (errno != ENODATA)
 		return -1;

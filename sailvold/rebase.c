@@ -80,8 +80,7 @@ rebase_root(struct db *db, struct mount_row *row, int keep_attributes,
 	size_t len = strlen(row->subpath);
 	int rc = -1;
 
-	if (new_directory(&row->base, row->subpath, len, &e, &keep,
-	    miss) == -1)
+	if (new_directory(&row->base, row->subpath, len, &e, &keep, miss) == -1)
 		return -1;
 	if (db_obj_get(db, row->row, OVL_ROOT, &o) == -1)
 		goto done;
@@ -217,7 +216,8 @@ add_seen(struct keeping *k, const struct seen_row *r)
 	x = &k->seen[k->nseen];
 	x->row = *r;
 	x->path = mem_dup(r->path, r->len);
-	x->tree_path = mem_dup(r->tree_path, r->has_tree ? r->tree_path_len : 0);
+	x->tree_path =
+	    mem_dup(r->tree_path, r->has_tree ? r->tree_path_len : 0);
 	k->nseen++;
 	if (x->path == NULL || x->tree_path == NULL)
 		return -1;
@@ -252,8 +252,9 @@ seen_directory(struct keeping *k, const struct delta_item *it,
 	}
 	rc = add_seen(k, &r);
 	seen_at_free(&at);
-	if (rc == -1 || db_seen_below(k->db, k->row->row, it->path, it->len,
-	    &rows, &n) == -1)
+	if (rc == -1 ||
+	    db_seen_below(k->db, k->row->row, it->path, it->len, &rows, &n) ==
+		-1)
 		return -1;
 	for (i = 0; i < n && rc == 0; i++)
 		rc = add_seen(k, &rows[i]);
@@ -279,7 +280,7 @@ seen_of_item(struct keeping *k, const struct delta_item *it,
 	r.seen = it->seen;
 	if (it->kind == DELTA_ATTR && it->seen.is_dir) {
 		if (new_directory(base, it->path, it->len, &e, &keep,
-		    k->miss) == -1)
+			k->miss) == -1)
 			return errno == ENOENT ? 0 : -1;
 		blob_unref(keep);
 		r.has_tree = 1;
@@ -297,8 +298,8 @@ lose_name(struct keeping *k, const struct kept *x)
 	struct obj o;
 	int rc = -1;
 
-	if (db_name_delete(k->db, k->row->row, x->dir, x->name,
-	    x->name_len) == -1)
+	if (db_name_delete(k->db, k->row->row, x->dir, x->name, x->name_len) ==
+	    -1)
 		return -1;
 	if (x->ovl == 0)
 		return 0;
@@ -310,8 +311,8 @@ lose_name(struct keeping *k, const struct kept *x)
 		o.changed_content = o.changed_attr = 0;
 		o.flags &= ~OBJ_SUSPECT;
 		if (k->gone->n == k->gone->cap) {
-			k->gone->cap = k->gone->cap == 0 ? 64 :
-			    k->gone->cap * 2;
+			k->gone->cap =
+			    k->gone->cap == 0 ? 64 : k->gone->cap * 2;
 			more = reallocarray(k->gone->ovls, k->gone->cap,
 			    sizeof(*more));
 			if (more == NULL)
@@ -337,7 +338,7 @@ rebase_directory(struct keeping *k, const struct kept *x)
 	int rc = -1, has;
 
 	has = new_directory(&k->row->base, x->path, x->len, &e, &keep,
-	    k->miss) == 0;
+		  k->miss) == 0;
 	if (!has && errno != ENOENT)
 		return -1;
 	if (db_obj_get(k->db, k->row->row, x->ovl, &o) == -1)
@@ -368,8 +369,8 @@ keep_whiteout(struct keeping *k, const struct kept *x)
 {
 	struct name_row r;
 
-	if (db_name_get(k->db, k->row->row, x->dir, x->name, x->name_len,
-	    &r) == 0)
+	if (db_name_get(k->db, k->row->row, x->dir, x->name, x->name_len, &r) ==
+	    0)
 		return 0;
 	if (errno != ENOENT)
 		return -1;
@@ -391,7 +392,7 @@ keep_one(struct keeping *k, const struct kept *x)
 		return x->ovl == 0 ? keep_whiteout(k, x) : 0;
 	case KEEP_PASS:
 		if (db_names_of_dir(k->db, k->row->row, x->ovl, "", 0, 0, 1,
-		    &rows, &n) == -1)
+			&rows, &n) == -1)
 			return -1;
 		free(rows);
 		if (n == 0)
@@ -420,16 +421,16 @@ rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
 	k.row = row;
 	k.miss = miss;
 	k.gone = gone;
-	if (delta_collect(db, row, &set, miss, attempt, 1, remember,
-	    &k) == -1) {
+	if (delta_collect(db, row, &set, miss, attempt, 1, remember, &k) ==
+	    -1) {
 		keeping_free(&k);
 		return -1;
 	}
 	for (i = 0; i < set.n; i++) {
 		it = &set.items[i];
 		/* What was seen at a path that is put says it of all below. */
-		if (put != NULL && path_is_below(it->path, it->len, put->path,
-		    put->len))
+		if (put != NULL &&
+		    path_is_below(it->path, it->len, put->path, put->len))
 			continue;
 		if (it->kind == DELTA_PUT || it->kind == DELTA_TREE)
 			put = it;

@@ -106,8 +106,7 @@ unparked(struct mount *m, void *arg, int error, uint32_t writers, int fd)
 }
 
 static void
-fail(struct reload_run *r, const char *type, const char *code,
-    const char *what)
+fail(struct reload_run *r, const char *type, const char *code, const char *what)
 {
 	struct mount *m = r->job->m;
 
@@ -179,7 +178,7 @@ after_end(struct after *a)
 			if (ibuf_add_n64(b, a->gone[at + i]) == -1)
 				goto fail;
 		if (chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_LET_GO, 0, -1,
-		    b) == -1)
+			b) == -1)
 			log_warn("mount %s: letting go", m->row.path);
 	}
 	goto done;
@@ -213,15 +212,17 @@ after_pump(struct after *a)
 	struct obj o;
 	int rc;
 
-	while (!a->dead && a->next < a->nsame &&
-	    a->in_flight < CACHE_IN_FLIGHT) {
+	while (
+	    !a->dead && a->next < a->nsame && a->in_flight < CACHE_IN_FLIGHT) {
 		s = &a->same[a->next++];
-		if (s->size == 0 || db_obj_get(manifest_db, a->m->row.row,
-		    s->ovl, &o) == -1)
+		if (s->size == 0 ||
+		    db_obj_get(manifest_db, a->m->row.row, s->ovl, &o) == -1)
 			continue;
 		a->in_flight++;
-		rc = o.chunks == NULL ? -1 : ask_cache_put(a->m, s->ovl,
-		    &s->content, s->size, o.chunks, o.chunks_len, cached, a);
+		rc = o.chunks == NULL
+		    ? -1
+		    : ask_cache_put(a->m, s->ovl, &s->content, s->size,
+			  o.chunks, o.chunks_len, cached, a);
 		if (rc == -1)
 			a->in_flight--;
 		obj_free(&o);
@@ -327,18 +328,19 @@ change_rows(struct reload_run *r, struct mount_row *row, int *refused,
 		return rebase_keep(manifest_db, row, &r->base, r->number,
 		    r->attempt, &r->gone, miss);
 	if (delta_collect(manifest_db, row, &set, miss, r->attempt, 0, NULL,
-	    NULL) == -1)
+		NULL) == -1)
 		return -1;
 	for (i = 0; i < set.n && !*refused; i++)
-		if ((r->if_clean || r->restore) && (set.items[i].kind != 0 ||
-		    set.items[i].hash == HASH_NEEDED))
+		if ((r->if_clean || r->restore) &&
+		    (set.items[i].kind != 0 ||
+			set.items[i].hash == HASH_NEEDED))
 			*refused = 1;
 	if (*refused)
 		rc = 0;
 	else if (r->restore)
 		rc = stash_restore(manifest_db, row, r->stash_id, miss);
 	else if ((rc = stash_put(manifest_db, row, &set, &r->stashed,
-	    &r->stashed_files)) == 0)
+		      &r->stashed_files)) == 0)
 		rc = rebase_drop(manifest_db, row, &r->base, r->number,
 		    &r->gone, miss);
 	delta_set_free(&set);
@@ -351,8 +353,9 @@ send_switch(struct reload_run *r)
 	struct mount *m = r->job->m;
 	int fd;
 
-	fd = memfd_new("differences", r->diff.out.data != NULL ?
-	    (const void *)r->diff.out.data : "", r->diff.out.len);
+	fd = memfd_new("differences",
+	    r->diff.out.data != NULL ? (const void *)r->diff.out.data : "",
+	    r->diff.out.len);
 	if (fd == -1)
 		fatal("differences of a reload");
 	r->refs++;
@@ -371,11 +374,13 @@ save_switch(struct reload_run *r)
 	wbuf_u64(&w, (uint64_t)r->stashed);
 	wbuf_u64(&w, r->stashed_files);
 	wbuf_u8(&w, (uint8_t)r->changed);
-	if (w.error == 0 && db_job_item_put(manifest_db, r->job->id, 0, 0,
-	    w.data, w.len) == 0 && db_job_item_put(manifest_db, r->job->id, 1,
-	    0, r->diff.out.data, r->diff.out.len) == 0)
-		rc = db_job_state(manifest_db, r->job->id, JOB_PUBLISHING,
-		    NULL);
+	if (w.error == 0 &&
+	    db_job_item_put(manifest_db, r->job->id, 0, 0, w.data, w.len) ==
+		0 &&
+	    db_job_item_put(manifest_db, r->job->id, 1, 0, r->diff.out.data,
+		r->diff.out.len) == 0)
+		rc =
+		    db_job_state(manifest_db, r->job->id, JOB_PUBLISHING, NULL);
 	wbuf_free(&w);
 	return rc;
 }
@@ -394,8 +399,8 @@ load_switch(struct reload_run *r)
 	r->stashed_files = rbuf_u64(&b);
 	r->changed = rbuf_u8(&b);
 	free(data);
-	if (rbuf_end(&b) == -1 || db_job_item_get(manifest_db, r->job->id, 1,
-	    &diff, &diff_len) == -1)
+	if (rbuf_end(&b) == -1 ||
+	    db_job_item_get(manifest_db, r->job->id, 1, &diff, &diff_len) == -1)
 		return -1;
 	memset(&r->diff, 0, sizeof(r->diff));
 	wbuf_init(&r->diff.out, diff_len + 1);
@@ -468,9 +473,11 @@ done:
 	else {
 		node_miss_free(&miss);
 		fail(r, error == ENOENT ? "not_found" : "internal", "switch",
-		    error == ENOENT ? (r->restore ? "no such stash" :
-		    "the newest commit does not have this directory") :
-		    strerror(error));
+		    error == ENOENT
+			? (r->restore
+				  ? "no such stash"
+				  : "the newest commit does not have this directory")
+			: strerror(error));
 	}
 }
 
@@ -527,7 +534,7 @@ overlay_empty(const struct mount *m)
 	int dirty;
 
 	if (db_names_of_dir(manifest_db, m->row.row, OVL_ROOT, "", 0, 0, 1,
-	    &rows, &n) == -1)
+		&rows, &n) == -1)
 		return 0;
 	free(rows);
 	if (n > 0 || db_obj_get(manifest_db, m->row.row, OVL_ROOT, &o) == -1)
@@ -553,7 +560,7 @@ prefetch(struct reload_run *r)
 
 	memset(&miss, 0, sizeof(miss));
 	if (place_open(&p, &r->base, row->subpath, strlen(row->subpath),
-	    &miss) == -1)
+		&miss) == -1)
 		goto done;
 	place_free(&p);
 	if ((before = snap_of_base(row, &row->base, &miss)) == NULL ||
@@ -573,10 +580,13 @@ done:
 		want(r, &miss, prefetch);
 	else {
 		node_miss_free(&miss);
-		fail(r, error == ENOENT || error == ENOTDIR ? "not_found" :
-		    "internal", "base", error == ENOENT || error == ENOTDIR ?
-		    "the newest commit does not have this directory" :
-		    strerror(error));
+		fail(r,
+		    error == ENOENT || error == ENOTDIR ? "not_found"
+							: "internal",
+		    "base",
+		    error == ENOENT || error == ENOTDIR
+			? "the newest commit does not have this directory"
+			: strerror(error));
 	}
 }
 
@@ -614,18 +624,21 @@ head_came(void *arg, const struct server_answer *a)
 			    m->row.path, what, r->tries, HEAD_TRIES);
 			ask_head(r);
 		} else
-			fail(r, a->status == 0 || a->status >= 500 ?
-			    "unavailable" : a->status == 404 ? "not_found" :
-			    "permission", code, what);
+			fail(r,
+			    a->status == 0 || a->status >= 500 ? "unavailable"
+				: a->status == 404             ? "not_found"
+							       : "permission",
+			    code, what);
 		return;
 	}
-	if ((why = nodes_take_bundle(a->data, a->len, &r->base,
-	    &complete)) != NULL) {
+	if ((why = nodes_take_bundle(a->data, a->len, &r->base, &complete)) !=
+	    NULL) {
 		fail(r, "unavailable", "bad_answer", why);
 		return;
 	}
 	if (number_of(&r->base, &r->number) == -1) {
-		fail(r, "unavailable", "bad_answer", "a head without its commit");
+		fail(r, "unavailable", "bad_answer",
+		    "a head without its commit");
 		return;
 	}
 	if (hash_cmp(&r->base, &m->row.base) == 0 &&

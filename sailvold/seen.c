@@ -28,7 +28,7 @@ from_row(struct seen_ctx *c, const void *path, size_t len, struct seen_at *a)
 	if (row.has_tree) {
 		a->has_tree = 1;
 		if (place_open(&a->tree, &row.tree_commit, row.tree_path,
-		    row.tree_path_len, c->miss) == -1)
+			row.tree_path_len, c->miss) == -1)
 			rc = -1;
 	}
 	free(mem);
@@ -83,8 +83,7 @@ seen_child(struct seen_ctx *c, const struct seen_at *parent, const void *path,
 }
 
 int
-seen_lookup(struct seen_ctx *c, const void *path, size_t len,
-    struct seen_at *a)
+seen_lookup(struct seen_ctx *c, const void *path, size_t len, struct seen_at *a)
 {
 	const uint8_t *p = path, *slash;
 	struct seen_at next;
@@ -115,7 +114,7 @@ struct walk {
 	struct seen_tree *out;
 	size_t cap;
 	struct seen_row *rows; /* sorted by path_cmp */
-	size_t skip;	       /* length of the directory's path and '/' */
+	size_t skip;           /* length of the directory's path and '/' */
 	struct pathbuf rel;
 };
 
@@ -275,8 +274,9 @@ walk_name(struct walk *w, const struct place *assumed,
 			rc = 0;
 			goto done;
 		}
-		if (has_b && place_open(&b, &row->tree_commit, row->tree_path,
-		    row->tree_path_len, w->c->miss) == -1)
+		if (has_b &&
+		    place_open(&b, &row->tree_commit, row->tree_path,
+			row->tree_path_len, w->c->miss) == -1)
 			goto done;
 	} else {
 		if (x != NULL) {
@@ -314,28 +314,30 @@ walk_dir(struct walk *w, const struct place *assumed,
 	int c, rc = -1;
 
 	if (place_diff(assumed, actual, w->c->attempt, add_differ, &ds,
-	    w->c->miss) == -1)
+		w->c->miss) == -1)
 		goto done;
 	while (i < ds.n || lo < hi) {
 		d = i < ds.n ? &ds.v[i] : NULL;
 		c = -1;
 		if (lo < hi) {
 			len = component(&w->rows[lo], off);
-			c = d == NULL ? 1 : name_cmp(d->name, d->len,
-			    w->rows[lo].path + off, len);
+			c = d == NULL ? 1
+				      : name_cmp(d->name, d->len,
+					    w->rows[lo].path + off, len);
 		}
 		end = lo;
 		if (c >= 0) {
 			name = w->rows[lo].path + off;
-			while (end < hi && component(&w->rows[end], off) == len
-			    && memcmp(w->rows[end].path + off, name, len) == 0)
+			while (end < hi &&
+			    component(&w->rows[end], off) == len &&
+			    memcmp(w->rows[end].path + off, name, len) == 0)
 				end++;
 		} else {
 			name = d->name;
 			len = d->len;
 		}
-		if (walk_name(w, assumed, actual, name, len,
-		    c <= 0 ? d : NULL, lo, end) == -1)
+		if (walk_name(w, assumed, actual, name, len, c <= 0 ? d : NULL,
+			lo, end) == -1)
 			goto done;
 		lo = end;
 		if (c <= 0)
@@ -376,7 +378,7 @@ seen_tree(struct seen_ctx *c, const void *path, size_t len,
 		if (place_copy(&out->ref, &at->tree) == -1)
 			goto done;
 	} else if (place_open(&out->ref, &c->row->base, c->row->subpath,
-	    strlen(c->row->subpath), c->miss) == -1)
+		       strlen(c->row->subpath), c->miss) == -1)
 		goto done;
 	rc = walk_dir(&w, &out->ref, at->has_tree ? &at->tree : NULL, 0, n);
 done:

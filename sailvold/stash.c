@@ -57,8 +57,7 @@ put_item(struct db *db, int64_t id, uint64_t *seq, const struct delta_item *it)
 		memset(&s, 0, sizeof(s));
 		memcpy(p.b, it->path, it->len);
 		p.len = it->len;
-		if (pathbuf_push(&p, it->ref_x[i].path,
-		    it->ref_x[i].len) == -1)
+		if (pathbuf_push(&p, it->ref_x[i].path, it->ref_x[i].len) == -1)
 			return -1;
 		s.path = p.b;
 		s.len = p.len;
@@ -81,8 +80,7 @@ stash_put(struct db *db, const struct mount_row *row,
 	*files = 0;
 	memset(&s, 0, sizeof(s));
 	for (i = 0; i < set->n; i++) {
-		if (set->items[i].kind == 0 &&
-		    set->items[i].hash == HASH_KNOWN)
+		if (set->items[i].kind == 0 && set->items[i].hash == HASH_KNOWN)
 			continue;
 		n++;
 		if (set->items[i].entry != NULL &&
@@ -103,7 +101,7 @@ stash_put(struct db *db, const struct mount_row *row,
 		return -1;
 	for (i = 0; i < set->n; i++)
 		if ((set->items[i].kind != 0 ||
-		    set->items[i].hash != HASH_KNOWN) &&
+			set->items[i].hash != HASH_KNOWN) &&
 		    put_item(db, s.id, &seq, &set->items[i]) == -1)
 			return -1;
 	*id = s.id;
@@ -155,8 +153,8 @@ stash_trim(struct db *db)
 		if (t.drop == 0)
 			return 0;
 		log_info("stash %lld goes: %s", (long long)t.drop,
-		    t.bytes > limit_bytes ? "too much is stashed" :
-		    "it is too old");
+		    t.bytes > limit_bytes ? "too much is stashed"
+					  : "it is too old");
 		if (db_stash_delete(db, t.drop) == -1)
 			return -1;
 	}
@@ -210,8 +208,7 @@ set_name(struct restore *r, uint64_t dir, const uint8_t *name, size_t len,
 {
 	if (drop_old(r, dir, name, len) == -1)
 		return -1;
-	return db_name_put(r->db, r->row->row, dir, name, len, ovl,
-	    r->changed);
+	return db_name_put(r->db, r->row->row, dir, name, len, ovl, r->changed);
 }
 
 /*
@@ -238,7 +235,7 @@ object_at(struct restore *r, const struct obj *dir, const uint8_t *name,
 	if (!dir->has_origin)
 		return 0;
 	if (place_open(&p, &dir->origin_commit, dir->origin_path,
-	    dir->origin_path_len, r->miss) == -1)
+		dir->origin_path_len, r->miss) == -1)
 		return -1;
 	memset(&d, 0, sizeof(d));
 	if ((rc = place_child(&p, name, len, &e, &keep, r->miss)) != 1)
@@ -255,8 +252,9 @@ object_at(struct restore *r, const struct obj *dir, const uint8_t *name,
 	o->origin_path = d.path;
 	o->origin_path_len = d.len;
 	d.path = NULL;
-	if (put_object(r, o) == 0 && db_name_put(r->db, r->row->row, dir->ovl,
-	    name, len, o->ovl, 0) == 0)
+	if (put_object(r, o) == 0 &&
+	    db_name_put(r->db, r->row->row, dir->ovl, name, len, o->ovl, 0) ==
+		0)
 		rc = 1;
 	else
 		obj_free(o);
@@ -269,8 +267,8 @@ done:
 }
 
 static int
-make_directory(struct restore *r, uint64_t dir, const uint8_t *name,
-    size_t len, struct obj *o)
+make_directory(struct restore *r, uint64_t dir, const uint8_t *name, size_t len,
+    struct obj *o)
 {
 	struct entry e;
 
@@ -287,8 +285,8 @@ make_directory(struct restore *r, uint64_t dir, const uint8_t *name,
 	o->changed_attr = r->changed;
 	if ((o->entry = entry_dup(&e)) == NULL)
 		return -1;
-	if (put_object(r, o) == -1 || set_name(r, dir, name, len,
-	    o->ovl) == -1) {
+	if (put_object(r, o) == -1 ||
+	    set_name(r, dir, name, len, o->ovl) == -1) {
 		obj_free(o);
 		return -1;
 	}
@@ -310,8 +308,8 @@ parent_of(struct restore *r, const struct stash_item *it, struct obj *dir,
 		return -1;
 	at += at > 0;
 	for (;;) {
-		slash = at < it->len ? memchr(it->path + at, '/',
-		    it->len - at) : NULL;
+		slash = at < it->len ? memchr(it->path + at, '/', it->len - at)
+				     : NULL;
 		*name = it->path + at;
 		*len = it->len > at ? it->len - at : 0;
 		if (slash == NULL)
@@ -322,8 +320,8 @@ parent_of(struct restore *r, const struct stash_item *it, struct obj *dir,
 			obj_free(&next);
 			rc = 0;
 		}
-		if (rc == 0 && make_directory(r, dir->ovl, *name, n,
-		    &next) == -1)
+		if (rc == 0 &&
+		    make_directory(r, dir->ovl, *name, n, &next) == -1)
 			rc = -1;
 		obj_free(dir);
 		if (rc == -1)
@@ -363,8 +361,7 @@ put_entry(struct restore *r, uint64_t dir, const uint8_t *name, size_t len,
 	struct obj o;
 	int rc = -1;
 
-	if (it->ovl == 0 || db_obj_get(r->db, r->row->row, it->ovl,
-	    &o) == -1) {
+	if (it->ovl == 0 || db_obj_get(r->db, r->row->row, it->ovl, &o) == -1) {
 		memset(&o, 0, sizeof(o));
 		o.ovl = it->ovl != 0 ? it->ovl : new_number(r);
 	}
@@ -416,13 +413,15 @@ restore_item(struct restore *r, const struct stash_item *it)
 		    it->entry->type == ENTRY_DIR && !it->has_origin)
 			rc = set_attributes(r, &o, it->entry);
 		else
-			rc = it->entry != NULL ? put_entry(r, dir.ovl, name,
-			    len, it) : 0;
+			rc = it->entry != NULL
+			    ? put_entry(r, dir.ovl, name, len, it)
+			    : 0;
 		break;
 	case DELTA_ATTR:
 		rc = there && it->entry != NULL &&
-		    o.entry->type == it->entry->type ?
-		    set_attributes(r, &o, it->entry) : 0;
+			o.entry->type == it->entry->type
+		    ? set_attributes(r, &o, it->entry)
+		    : 0;
 		break;
 	case DELTA_DELETE:
 		rc = there && !is_dir ? set_name(r, dir.ovl, name, len, 0) : 0;
@@ -442,7 +441,8 @@ int
 stash_restore(struct db *db, struct mount_row *row, int64_t id,
     struct node_miss *miss)
 {
-	struct restore r = { db, row, miss, row->applied > 0 ? row->applied : 1 };
+	struct restore r = { db, row, miss,
+		row->applied > 0 ? row->applied : 1 };
 	struct stash_item it;
 	struct stash_row s;
 	uint64_t seq;

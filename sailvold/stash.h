@@ -49,7 +49,7 @@ int stash_trim(struct db *);
 
 /* ---- db_stash.c ------------------------------------------------------------- */
 
-int db_stash_insert(struct db *, struct stash_row *); /* sets id */
+int db_stash_insert(struct db *, struct stash_row *);          /* sets id */
 int db_stash_get(struct db *, int64_t id, struct stash_row *); /* ENOENT */
 /* All, or of one mount (id not NULL), oldest first. */
 int db_stash_foreach(struct db *, const uint8_t *mount,

@@ -9,8 +9,9 @@
 static const char *
 kind_name(uint8_t kind)
 {
-	return kind == JOB_COMMIT ? "commit" : kind == JOB_RELOAD ? "reload" :
-	    "stash restore";
+	return kind == JOB_COMMIT ? "commit"
+	    : kind == JOB_RELOAD  ? "reload"
+				  : "stash restore";
 }
 
 /* Of the overlay files, as their entries say. */
@@ -44,12 +45,12 @@ job_json(struct mount *m)
 
 	if (j == NULL)
 		return json_null();
-	TAILQ_FOREACH(k, &m->jobs, link)
+	TAILQ_FOREACH (k, &m->jobs, link)
 		waiting += k != j;
 	return json_pack("{s:I,s:s,s:s,s:i,s:I}", "id", (json_int_t)j->id,
-	    "kind", kind_name(j->kind), "state", j->state == JOB_PUBLISHING ?
-	    "publishing" : "running", "waiting", waiting, "created",
-	    (json_int_t)j->created);
+	    "kind", kind_name(j->kind), "state",
+	    j->state == JOB_PUBLISHING ? "publishing" : "running", "waiting",
+	    waiting, "created", (json_int_t)j->created);
 }
 
 json_t *
@@ -69,14 +70,16 @@ status_of_mount(struct mount *m)
 	    "ready", m->started && m->fuse != NULL && !m->broken);
 	if (s == NULL)
 		return NULL;
-	json_object_set_new(s, "last_commit", r->has_last ?
-	    json_hash(&r->last) : json_null());
-	json_object_set_new(s, "dirty", json_pack("{s:I,s:I}", "names",
-	    (json_int_t)names, "objects", (json_int_t)objects));
-	json_object_set_new(s, "overlay", json_pack("{s:I,s:I}", "files",
-	    (json_int_t)files, "bytes", (json_int_t)bytes));
-	json_object_set_new(s, "journal", json_pack("{s:I}", "applied",
-	    (json_int_t)r->applied));
+	json_object_set_new(s, "last_commit",
+	    r->has_last ? json_hash(&r->last) : json_null());
+	json_object_set_new(s, "dirty",
+	    json_pack("{s:I,s:I}", "names", (json_int_t)names, "objects",
+		(json_int_t)objects));
+	json_object_set_new(s, "overlay",
+	    json_pack("{s:I,s:I}", "files", (json_int_t)files, "bytes",
+		(json_int_t)bytes));
+	json_object_set_new(s, "journal",
+	    json_pack("{s:I}", "applied", (json_int_t)r->applied));
 	json_object_set_new(s, "job", job_json(m));
 	return s;
 }

@@ -322,20 +322,20 @@ run_upload(struct step *s)
 static uint32_t next_question = 100;
 
 uint32_t
-server_upload(const char *volume, const char *session,
-    struct upload_file *f, uint32_t n, const struct fetch_upload_chunk *chunks,
-    uint32_t nchunks, upload_progress_cb progress, upload_cb cb, void *arg)
+server_upload(const char *volume_id, const char *session, struct upload_file *f,
+    uint32_t nfiles, const struct fetch_upload_chunk *chunks, uint32_t n,
+    upload_progress_cb progress, upload_cb cb, void *arg)
 {
 	struct step *s;
 
-	(void)volume;
+	(void)volume_id;
 	(void)session;
 	(void)chunks;
 	(void)progress;
-	while (n > 0)
-		close(f[--n].fd);
+	while (nfiles > 0)
+		close(f[--nfiles].fd);
 	s = post_step(run_upload, (void (*)(void))cb, arg);
-	s->count = nchunks;
+	s->count = n;
 	s->n = ++next_question;
 	return next_question;
 }
@@ -345,13 +345,45 @@ server_cancel(uint32_t number)
 {
 	struct step *s;
 
-	TAILQ_FOREACH(s, &steps, link)
-		if (s->n == number && (s->run == run_upload ||
-		    s->target != NULL)) {
+	TAILQ_FOREACH (s, &steps, link)
+		if (s->n == number &&
+		    (s->run == run_upload || s->target != NULL)) {
 			TAILQ_REMOVE(&steps, s, link);
 			step_free(s);
 			return;
 		}
+}
+
+/*
+ * The process dies: what was asked is not answered any more; who waits is told
+ * that the mount is gone, so that nothing is left in memory.
+ */
+static void
+drop_steps(void)
+{
+	struct fetch_hash_res res;
+	struct step *s;
+
+	memset(&res, 0, sizeof(res));
+	while ((s = TAILQ_FIRST(&steps)) != NULL) {
+		TAILQ_REMOVE(&steps, s, link);
+		if (s->run == run_offset)
+			((ask_offset_cb)s->f)(&mnt, s->arg, ENODEV, 0);
+		else if (s->run == run_open)
+			((ask_open_cb)s->f)(&mnt, s->arg, ENODEV, -1, 0);
+		else if (s->run == run_switch)
+			((ask_switch_cb)s->f)(&mnt, s->arg, ENODEV, 0, -1);
+		else if (s->run == run_done)
+			((ask_done_cb)s->f)(&mnt, s->arg, ENODEV);
+		else if (s->run == run_applied)
+			((applied_cb)s->f)(&mnt, s->arg);
+		else if (s->run == run_hash) {
+			close(s->fd);
+			((hash_cb)s->f)(s->arg, &res, -1);
+		} else if (strstr(s->target, "/leases/") != NULL)
+			free(s->arg);
+		step_free(s);
+	}
 }
 
 /* ---- the server ---------------------------------------------------------------------------- */
@@ -425,7 +457,8 @@ do_publish(const char *key, const uint8_t *data, size_t len, uint16_t *status)
 	published_count++;
 	hash_hex(&head, hex);
 	snprintf(published_key, sizeof(published_key), "%s", key);
-	snprintf(published_result, sizeof(published_result), "{\"commit\":"
+	snprintf(published_result, sizeof(published_result),
+	    "{\"commit\":"
 	    "\"%s\",\"number\":%llu,\"changed\":true,\"puts\":%llu,"
 	    "\"deletes\":%llu,\"overwritten\":{\"count\":0,\"paths\":[]}}",
 	    hex, (unsigned long long)(head_number - 1),
@@ -474,7 +507,7 @@ run_request(struct step *s)
 	if (t != NULL && s->method == 3 && refuse_next) {
 		refuse_next = 0;
 		text = "{\"error\":{\"message\":\"f was changed\",\"type\":"
-		    "\"refused\",\"code\":\"overwritten\"}}";
+		       "\"refused\",\"code\":\"overwritten\"}}";
 		answer(s, 409, text, strlen(text), 1);
 	} else if (t != NULL && s->method == 3) {
 		text = do_publish(key, s->data, s->len, &status);
@@ -485,9 +518,10 @@ run_request(struct step *s)
 			answer(s, status, text, strlen(text), 1);
 	} else if (t != NULL) {
 		if (strcmp(key, published_key) == 0)
-			snprintf(buf, sizeof(buf), "{\"key\":\"%s\",\"state\":"
-			    "\"published\",\"result\":%s}", key,
-			    published_result);
+			snprintf(buf, sizeof(buf),
+			    "{\"key\":\"%s\",\"state\":"
+			    "\"published\",\"result\":%s}",
+			    key, published_result);
 		else
 			snprintf(buf, sizeof(buf),
 			    "{\"key\":\"%s\",\"state\":\"open\"}", key);
@@ -535,9 +569,10 @@ server_error(const struct server_answer *a, char *out, size_t size, char *code,
 
 	e = json_object_get(r, "error");
 	snprintf(out, size, "status %u", a->status);
-	snprintf(code, code_size, "%s", json_string_value(json_object_get(e,
-	    "code")) != NULL ? json_string_value(json_object_get(e, "code")) :
-	    "none");
+	snprintf(code, code_size, "%s",
+	    json_string_value(json_object_get(e, "code")) != NULL
+		? json_string_value(json_object_get(e, "code"))
+		: "none");
 	json_decref(r);
 }
 

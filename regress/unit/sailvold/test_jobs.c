@@ -112,7 +112,8 @@ base_tree(void)
 	root.mode = 0755;
 	root.fileid = 5;
 	assert_int_equal(tree_apply(&store, salt, NULL, &edit, 1, &root.root,
-	    &sums), 0);
+			     &sums),
+	    0);
 	root.files = sums.files;
 	commit_new(&root);
 }
@@ -172,14 +173,11 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct step *s;
 	size_t i;
 
 	(void)state;
-	while ((s = TAILQ_FIRST(&steps)) != NULL) {
-		TAILQ_REMOVE(&steps, s, link);
-		step_free(s);
-	}
+	jobs_mount_gone(&mnt);
+	drop_steps();
 	for (i = 0; i < FILES; i++)
 		if (files[i] != -1)
 			close(files[i]);
@@ -243,8 +241,8 @@ static void
 expect_error(const char *type)
 {
 	json_t *r = json_loads(last_line, 0, NULL);
-	const char *t = json_string_value(json_object_get(json_object_get(r,
-	    "error"), "type"));
+	const char *t = json_string_value(
+	    json_object_get(json_object_get(r, "error"), "type"));
 
 	if (t == NULL || strcmp(t, type) != 0)
 		fail_msg("expected %s, got %s", type, last_line);
@@ -260,8 +258,8 @@ head_has(const char *name)
 	struct entry e;
 
 	db_node_store(manifest_db, &store);
-	if (tree_lookup(&store, &head_root->root, name, strlen(name), &e,
-	    &keep, &missing) == -1)
+	if (tree_lookup(&store, &head_root->root, name, strlen(name), &e, &keep,
+		&missing) == -1)
 		return 0;
 	blob_unref(keep);
 	return 1;
@@ -286,7 +284,8 @@ dirty(void)
 	uint64_t names, objects;
 
 	assert_int_equal(db_dirty_count(manifest_db, mnt.row.row, &names,
-	    &objects), 0);
+			     &objects),
+	    0);
 	return names + objects;
 }
 
@@ -411,10 +410,10 @@ static void
 commit_crashes(void **state)
 {
 	unsigned int k, i;
-	struct step *s;
 	int64_t id;
 	char *text;
 
+	teardown(state);
 	for (k = 0; k < 40; k++) {
 		setup(state);
 		make_file(2, "f", "hello");
@@ -428,23 +427,20 @@ commit_crashes(void **state)
 			break;
 		}
 		jobs_mount_gone(&mnt);
-		while ((s = TAILQ_FIRST(&steps)) != NULL) {
-			TAILQ_REMOVE(&steps, s, link);
-			if (s->fd != -1)
-				close(s->fd);
-			step_free(s);
-		}
+		drop_steps();
 		mount_row_free(&mnt.row);
 		memset(&mnt.row, 0, sizeof(mnt.row));
 		assert_int_equal(db_mount_find(manifest_db,
-		    (const uint8_t[16]){ 0 }, &mnt.row), 0);
+				     (const uint8_t[16]){ 0 }, &mnt.row),
+		    0);
 		jobs_mount_started(&mnt);
 		run_all();
 		if (published_count != 1)
 			fail_msg("crash after %u steps: published %u times", k,
 			    published_count);
 		assert_int_equal(db_job_answer(manifest_db, mnt.row.row, id,
-		    &text), 0);
+				     &text),
+		    0);
 		assert_non_null(text);
 		assert_non_null(strstr(text, "\"result\""));
 		free(text);
@@ -475,7 +471,8 @@ foreign_file(const char *name)
 	edit.len = strlen(name);
 	edit.entry = &e;
 	assert_int_equal(tree_apply(&store, salt, &root.root, &edit, 1,
-	    &root.root, &sums), 0);
+			     &root.root, &sums),
+	    0);
 	commit_new(&root);
 }
 
@@ -541,17 +538,21 @@ reload_stashes_and_restores(void **state)
 	ask(JOB_RELOAD, "{\"request\":\"reload\"}");
 	run_all();
 	r = result();
-	id = json_integer_value(json_object_get(json_object_get(r, "stash"),
-	    "id"));
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(r,
-	    "stash"), "files")), 1);
+	id = json_integer_value(
+	    json_object_get(json_object_get(r, "stash"), "id"));
+	assert_int_equal(json_integer_value(
+			     json_object_get(json_object_get(r, "stash"),
+				 "files")),
+	    1);
 	json_decref(r);
 	assert_true(!shows("f") && shows("b") && shows("other"));
 	assert_true(diff_names("f", DIFF_GONE) && diff_names("b", DIFF_NEW));
 	assert_true(ovl_is_held(&mnt, 2));
 	assert_int_equal(dirty(), 0);
-	snprintf(text, sizeof(text), "{\"request\":\"stash\",\"action\":"
-	    "\"restore\",\"id\":%lld}", (long long)id);
+	snprintf(text, sizeof(text),
+	    "{\"request\":\"stash\",\"action\":"
+	    "\"restore\",\"id\":%lld}",
+	    (long long)id);
 	ask(JOB_RESTORE, text);
 	run_all();
 	json_decref(result());
@@ -583,8 +584,8 @@ static void
 reload_crashes(void **state)
 {
 	unsigned int k, i;
-	struct step *s;
 
+	teardown(state);
 	for (k = 0; k < 20; k++) {
 		setup(state);
 		make_file(2, "f", "hello");
@@ -597,14 +598,12 @@ reload_crashes(void **state)
 			break;
 		}
 		jobs_mount_gone(&mnt);
-		while ((s = TAILQ_FIRST(&steps)) != NULL) {
-			TAILQ_REMOVE(&steps, s, link);
-			step_free(s);
-		}
+		drop_steps();
 		mount_row_free(&mnt.row);
 		memset(&mnt.row, 0, sizeof(mnt.row));
 		assert_int_equal(db_mount_find(manifest_db,
-		    (const uint8_t[16]){ 0 }, &mnt.row), 0);
+				     (const uint8_t[16]){ 0 }, &mnt.row),
+		    0);
 		jobs_mount_started(&mnt);
 		run_all();
 		assert_true(switches >= 1 && !parked_now);
