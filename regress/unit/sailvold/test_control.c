@@ -1,0 +1,297 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: a request through ctl or the control socket is answered once, the same
+ * when it comes again; who may not is refused; nonsense ends in an error.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "regress/unit/sailvold/fake_mount.h"
+#include "regress/unit/sailvold/fake_rows.h"
+#include "sailvold/control.h"
+
+static struct chan *fuse_end, *fuse_peer, *parent_end, *parent_peer;
+static char ctl_text[8192];
+static unsigned int ctl_last, parent_asked;
+static uint32_t parent_id;
+
+struct chan *
+role_parent(void)
+{
+	return parent_end;
+}
+
+static int
+on_line(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	uint64_t session;
+	uint32_t len;
+	uint8_t last;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	assert_int_equal(ibuf_get_n64(body, &session), 0);
+	assert_int_equal(ibuf_get_n8(body, &last), 0);
+	assert_int_equal(ibuf_get_n32(body, &len), 0);
+	assert_int_equal(ibuf_size(body), len);
+	if (last) {
+		memcpy(ctl_text, ibuf_data(body), len);
+		ctl_text[len] = '\0';
+		ctl_last++;
+	}
+	return 0;
+}
+
+static int
+on_parent(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	(void)ch;
+	(void)im;
+	(void)body;
+	parent_asked++;
+	parent_id = id;
+	return 0;
+}
+
+static const struct msg_rule rules[] = {
+	{ IMSG_MANIFEST_FUSE_CTL_LINE, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
+	    on_line, "ctl line" },
+	{ IMSG_MANIFEST_PARENT_DO, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
+	    on_parent, "do" },
+	{ IMSG_MANIFEST_PARENT_STATUS, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
+	    on_parent, "status" },
+};
+static const struct chan_ops ops = { rules, 3, NULL, NULL };
+
+static int
+setup_control(void **state)
+{
+	int sv[2];
+
+	setup(state);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	fuse_end = chan_new(sv[0], ROLE_MANIFEST, 1, PROC_MAX_BODY, &ops, NULL);
+	fuse_peer =
+	    chan_new(sv[1], ROLE_MANIFEST, 1, PROC_MAX_BODY, &ops, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	parent_end =
+	    chan_new(sv[0], ROLE_MANIFEST, 0, PROC_MAX_BODY, &ops, NULL);
+	parent_peer =
+	    chan_new(sv[1], ROLE_MANIFEST, 0, PROC_MAX_BODY, &ops, NULL);
+	mnt.fuse = fuse_end;
+	ctl_last = parent_asked = 0;
+	return 0;
+}
+
+static int
+teardown_control(void **state)
+{
+	teardown(state);
+	chan_free(fuse_end);
+	chan_free(fuse_peer);
+	chan_free(parent_end);
+	chan_free(parent_peer);
+	return 0;
+}
+
+static void
+turn(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 30; i++) {
+		while (one_step())
+			;
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+}
+
+static void
+ctl(uint64_t session, const char *line)
+{
+	control_ctl(&mnt, session, 0, 0, offset, line, strlen(line));
+	turn();
+}
+
+/* A client of that user: its end of the connection. */
+static int
+client(uint32_t uid)
+{
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	control_client(sv[0], uid, uid, 1);
+	return sv[1];
+}
+
+/* The last line that a request is answered with. */
+static const char *
+say(int fd, const char *line)
+{
+	static char buf[65536];
+	char *nl;
+	ssize_t n;
+
+	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+	turn();
+	n = recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT);
+	if (n <= 0)
+		return n == 0 ? "(closed)" : "(nothing)";
+	buf[n] = '\0';
+	assert_int_equal(buf[n - 1], '\n');
+	buf[n - 1] = '\0';
+	nl = strrchr(buf, '\n');
+	return nl != NULL ? nl + 1 : buf;
+}
+
+static void
+expect(const char *text, const char *part)
+{
+	if (strstr(text, part) == NULL)
+		fail_msg("expected %s in: %s", part, text);
+}
+
+static void
+ctl_answers_once(void **state)
+{
+	char first[8192];
+
+	(void)state;
+	make_file(2, "f", "hello");
+	remove_name("b");
+	ctl(7, "{\"request\":\"commit\"}");
+	assert_int_equal(ctl_last, 1);
+	expect(ctl_text, "\"result\"");
+	snprintf(first, sizeof(first), "%s", ctl_text);
+	/* A fuse that was started anew asks for the same line. */
+	control_fuse_down(&mnt);
+	ctl(7, "{\"request\":\"commit\"}");
+	assert_int_equal(ctl_last, 2);
+	assert_string_equal(first, ctl_text);
+	assert_int_equal(published_count, 1);
+	ctl(8, "{\"request\":\"mount\",\"volume\":\"v\",\"path\":\"/x\"}");
+	expect(ctl_text, "unknown_request");
+	ctl(9, "nonsense");
+	expect(ctl_text, "bad_json");
+	ctl(10, "{\"request\":\"status\"}");
+	expect(ctl_text, "\"volume\":\"v\"");
+	ctl(11, "{\"request\":\"diff\"}");
+	expect(ctl_text, "\"count\":0");
+	ctl(12, "{\"request\":\"attach\",\"job\":1}");
+	assert_string_equal(first, ctl_text);
+	ctl(13, "{\"request\":\"stash\",\"action\":\"show\",\"id\":99}");
+	expect(ctl_text, "not_found");
+}
+
+static void
+ctl_closed_job_goes_on(void **state)
+{
+	(void)state;
+	make_file(2, "f", "hello");
+	control_ctl(&mnt, 7, 0, 0, offset, "{\"request\":\"commit\"}", 20);
+	control_ctl_close(&mnt, 7);
+	run_all();
+	assert_int_equal(ctl_last, 0);
+	assert_int_equal(published_count, 1);
+}
+
+static void
+clients_and_rights(void **state)
+{
+	int root = client(0), other = client(1000);
+
+	(void)state;
+	make_file(2, "f", "hello");
+	expect(say(other, "{\"request\":\"commit\",\"path\":\"/mnt\"}\n"),
+	    "permission");
+	expect(say(other,
+		   "{\"request\":\"api\",\"method\":\"GET\","
+		   "\"target\":\"/v1/keys\"}\n"),
+	    "permission");
+	expect(say(other, "{\"request\":\"status\",\"path\":\"/mnt\"}\n"),
+	    "\"objects\"");
+	expect(say(root, "{\"request\":\"diff\",\"path\":\"/nowhere\"}\n"),
+	    "not_mounted");
+	expect(say(root, "{\"request\":\"umount\",\"path\":\"/mnt\"}\n"),
+	    "refused");
+	assert_int_equal(parent_asked, 0);
+	expect(say(root,
+		   "{\"request\":\"umount\",\"path\":\"/mnt\","
+		   "\"commit\":true}\n"),
+	    "progress");
+	assert_int_equal(published_count, 1);
+	assert_int_equal(parent_asked, 1);
+	control_parent_done(parent_id, 0, "", "", 0);
+	expect(say(root,
+		   "{\"request\":\"api\",\"method\":\"GET\",\"target\":"
+		   "\"/v1/whoami\"}\n"),
+	    "\"status\":200");
+	expect(say(root,
+		   "{\"request\":\"mount\",\"volume\":\"v\",\"path\":"
+		   "\"x\"}\n"),
+	    "invalid_request");
+	close(root);
+	close(other);
+	turn();
+}
+
+static void
+hostile_clients(void **state)
+{
+	static char junk[80 * 1024];
+	int fds[70], i;
+
+	(void)state;
+	for (i = 0; i < 70; i++)
+		fds[i] = client(1000);
+	turn();
+	expect(say(fds[0], "{\"request\":\"nothing\"}\n"), "unknown_request");
+	assert_int_equal(recv(fds[69], junk, 1, MSG_DONTWAIT), 0);
+	for (i = 0; i < 70; i++)
+		close(fds[i]);
+	turn();
+	fds[0] = client(1000);
+	memset(junk, 'x', sizeof(junk));
+	(void)!send(fds[0], junk, sizeof(junk), MSG_DONTWAIT);
+	turn();
+	/* Closed with bytes that nobody read: the end, or a reset. */
+	assert_true(
+	    recv(fds[0], junk, 1, MSG_DONTWAIT) <= 0 && errno != EAGAIN);
+	close(fds[0]);
+	/* Leaves in the middle of a line, and of a job. */
+	fds[0] = client(0);
+	make_file(2, "f", "hello");
+	assert_true(
+	    send(fds[0], "{\"request\":\"commit\",\"path\":\"/mnt\"}\n{\"requ",
+		44, 0) > 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	close(fds[0]);
+	turn();
+	turn();
+	assert_int_equal(published_count, 1);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup_control, teardown_control)
+	const struct CMUnitTest tests[] = {
+		T(ctl_answers_once),
+		T(ctl_closed_job_goes_on),
+		T(clients_and_rights),
+		T(hostile_clients),
+	};
+
+	signal(SIGPIPE, SIG_IGN); /* as every role does */
+	hash_init();
+	assert_int_equal(proc_base_init(), 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
