@@ -235,14 +235,13 @@ db_job_pending(struct db *db, int64_t mount,
 }
 
 int
-db_job_trim(struct db *db, int64_t older_than)
+db_job_trim(struct db *db, int64_t before)
 {
 	sqlite3_stmt *st;
 
-	if (db_exec_stmt(db, db_stmt(db, DB_JOB_TRIM_ITEMS)) == -1 ||
-	    (st = db_stmt(db, DB_JOB_TRIM)) == NULL)
+	if ((st = db_stmt(db, DB_JOB_TRIM)) == NULL)
 		return -1;
-	sqlite3_bind_int64(st, 1, older_than);
+	sqlite3_bind_int64(st, 1, before);
 	return db_exec_stmt(db, st);
 }
 

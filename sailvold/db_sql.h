@@ -167,8 +167,6 @@
 	    " session = ?2 AND mark = ?3 AND session != 0")                    \
 	X(JOB_PENDING, "SELECT " JOB_COLUMNS " FROM job WHERE mount = ?1 AND"  \
 	    " state < 2 ORDER BY id")                                          \
-	X(JOB_TRIM_ITEMS, "DELETE FROM job_item WHERE job IN (SELECT id FROM"  \
-	    " job WHERE state = 2)")                                           \
 	X(JOB_TRIM, "DELETE FROM job WHERE state = 2 AND created < ?1")        \
 	X(JOB_ITEM_PUT, "INSERT OR REPLACE INTO job_item VALUES (?1, ?2, x'',"  \
 	    " ?3, 0, 0, ?4)")                                                  \

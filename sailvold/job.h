@@ -89,8 +89,8 @@ int db_job_of_session(struct db *, int64_t mount, uint64_t session,
 /* Those of a mount that are not done, in order; request is read. */
 int db_job_pending(struct db *, int64_t mount,
     int (*f)(void *, struct job *, const char *request), void *arg);
-/* Done ones that are older than that many seconds, and their items. */
-int db_job_trim(struct db *, int64_t older_than);
+/* Done ones that were created before that time go. */
+int db_job_trim(struct db *, int64_t before);
 /* Parts of a job: data of a commit's set. */
 int db_job_item_put(struct db *, int64_t job, uint64_t seq, uint64_t ovl,
     const void *data, size_t len);

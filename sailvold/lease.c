@@ -3,6 +3,7 @@
  * lease: tells the server which commits a mount still needs, so that nothing of
  * them is collected (sailvold(8)).  In manifest.
  */
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 #include "sailvold/job.h"
 
 #define LEASE_ANSWER_MAX 65536
+#define LEASE_EVERY_S 86400
+
+static struct event *daily;
 
 static int
 add_hash(void *arg, const struct hash *h)
@@ -31,6 +35,36 @@ lease_answer(void *arg, const struct server_answer *a)
 	free(path);
 }
 
+static void
+renew_one(struct mount *m, void *arg)
+{
+	(void)arg;
+	if (m->started)
+		lease_renew(m);
+}
+
+static void
+renew_all(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	mount_foreach(renew_one, NULL);
+}
+
+/* From the first mount on, all are renewed each day. */
+static void
+renew_daily(void)
+{
+	static const struct timeval day = { LEASE_EVERY_S, 0 };
+
+	if (daily != NULL)
+		return;
+	daily = event_new(proc_base(), -1, EV_PERSIST, renew_all, NULL);
+	if (daily == NULL || event_add(daily, &day) == -1)
+		log_warnx("leases are not renewed each day");
+}
+
 void
 lease_renew(struct mount *m)
 {
@@ -38,6 +72,7 @@ lease_renew(struct mount *m)
 	json_t *commits, *body;
 	int fd = -1;
 
+	renew_daily();
 	if ((path = strdup(m->row.path)) == NULL)
 		return;
 	commits = json_array();
