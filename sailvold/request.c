@@ -261,12 +261,10 @@ on_read(int fd, short ev, void *arg)
 			continue;
 		if (n == -1 && errno == EAGAIN)
 			return;
-		if (n == 0 || errno == ENODEV)
-			log_debug("the mount is gone");
-		else
-			log_warn("fuse device");
-		event_del(&ev_read);
-		return;
+		if (n == -1 && errno != ENODEV)
+			fatal("fuse device");
+		log_debug("the mount is gone");
+		role_end(0);
 	}
 }
 
