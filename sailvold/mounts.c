@@ -111,13 +111,39 @@ find_instance(uint32_t instance)
 	return NULL;
 }
 
+/* As the kernel writes it: without doubled and last slashes, in place. */
+static void
+clean_path(char *path)
+{
+	char *in = path, *out = path;
+
+	for (; *in != '\0'; in++)
+		if (*in != '/' || out == path || out[-1] != '/')
+			*out++ = *in;
+	if (out - path > 1 && out[-1] == '/')
+		out--;
+	*out = '\0';
+}
+
+/* 1 when path is that clean one. */
+static int
+is_path(const char *path, const char *clean)
+{
+	char copy[1200];
+
+	if (strlcpy(copy, path, sizeof(copy)) >= sizeof(copy))
+		return 0;
+	clean_path(copy);
+	return strcmp(copy, clean) == 0;
+}
+
 static struct mnt *
 find_path(const char *path)
 {
 	struct mnt *m;
 
 	TAILQ_FOREACH(m, &all, link)
-		if (strcmp(m->volume->path, path) == 0)
+		if (is_path(path, m->volume->path))
 			return m;
 	return NULL;
 }
@@ -139,6 +165,7 @@ volume_dup(const struct conf_volume *v)
 		conf_volume_free(copy);
 		return NULL;
 	}
+	clean_path(copy->path);
 	return copy;
 }
 
@@ -631,7 +658,7 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 	m->point_fd = m->table_fd = -1;
 	m->session.fuse_fd = m->session.mount_fd = -1;
 	m->kept = !(v->flags & MOUNT_CONFIGURED);
-	mount_id(v, m->id);
+	mount_id(m->volume, m->id);
 	n = (size_t)snprintf(m->folder, sizeof(m->folder), "%s/mounts/",
 	    state_dir);
 	for (i = 0; i < 16 && n + 3 < sizeof(m->folder); i++, n += 2)
@@ -789,7 +816,7 @@ is_configured(const struct config *c, const char *path)
 	struct conf_volume *v;
 
 	TAILQ_FOREACH(v, &c->volumes, link)
-		if (strcmp(v->path, path) == 0)
+		if (is_path(v->path, path))
 			return 1;
 	return 0;
 }
