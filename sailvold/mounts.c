@@ -390,14 +390,17 @@ tell_gone(struct mnt *m)
 		    -1, b, sizeof(b));
 }
 
-/* It ends by itself, with status 0, when the kernel has unmounted it. */
+/*
+ * It ends by itself, with status 0, when the kernel has unmounted it.  One that
+ * dies while an umount runs, which may fail, is needed again.
+ */
 static int
 fuse_death(struct proc *p, int status, void *arg)
 {
 	struct mnt *m = arg;
 
 	(void)p;
-	if (m->state != MOUNT_GONE && m->state != MOUNT_UMOUNT && !m->ending &&
+	if (m->state != MOUNT_GONE && !m->ending &&
 	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return 1;
 	m->fuse = NULL;
