@@ -271,7 +271,7 @@ hostile_clients(void **state)
 	make_file(2, "f", "hello");
 	assert_true(
 	    send(fds[0], "{\"request\":\"commit\",\"path\":\"/mnt\"}\n{\"requ",
-		44, 0) > 0);
+		41, 0) > 0);
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	close(fds[0]);
 	turn();
