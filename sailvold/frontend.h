@@ -129,8 +129,7 @@ void op_copy_file_range(fuse_req_t, fuse_ino_t, off_t, struct fuse_file_info *,
 void op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
 void op_statfs(fuse_req_t, fuse_ino_t);
 void op_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t,
-    struct fuse_file_info *);
+void op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void op_readdirplus(fuse_req_t, fuse_ino_t, size_t, off_t,
     struct fuse_file_info *);
 void op_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);

@@ -22,10 +22,10 @@
 
 enum inode_kind {
 	INODE_FREE = 0,
-	INODE_NAMED,	/* what (parent, name) shows */
-	INODE_OBJECT,	/* object ovl; parent and name of one of its names */
+	INODE_NAMED,    /* what (parent, name) shows */
+	INODE_OBJECT,   /* object ovl; parent and name of one of its names */
 	INODE_DETACHED, /* clean content without a name: hash commit, path */
-	INODE_STALE	/* nothing any more: a reload took it away */
+	INODE_STALE     /* nothing any more: a reload took it away */
 };
 
 /* 48 bytes in the shared table. */
@@ -48,7 +48,7 @@ struct vn;
 struct inode_priv {
 	struct vn *vn;
 	uint32_t next_name, next_ovl; /* chains */
-	uint32_t children;	      /* slots that have it as their parent */
+	uint32_t children;            /* slots that have it as their parent */
 	uint32_t opens, writers;      /* handles */
 };
 
@@ -76,8 +76,7 @@ const uint8_t *inode_name(uint32_t idx, size_t *len);
 uint32_t inode_by_name(uint32_t parent, const void *name, size_t len);
 uint32_t inode_by_ovl(uint64_t ovl);
 /* A new slot without look-ups; ovl 0: NAMED.  0 and errno (ENFILE: full). */
-uint32_t inode_new(uint32_t parent, const void *name, size_t len,
-    uint64_t ovl);
+uint32_t inode_new(uint32_t parent, const void *name, size_t len, uint64_t ovl);
 /* Raised before the reply. */
 void inode_ref(uint32_t idx);
 /* Takes n look-ups back; 1 when the slot is gone now. */
@@ -88,7 +87,7 @@ int inode_try_free(uint32_t idx);
 /* Another name or place; -1 and ENOSPC: the slot has no name then. */
 int inode_rename(uint32_t idx, uint32_t parent, const void *name, size_t len);
 void inode_set_ovl(uint32_t idx, uint64_t ovl); /* becomes OBJECT */
-void inode_set_named(uint32_t idx);		/* OBJECT becomes NAMED */
+void inode_set_named(uint32_t idx);             /* OBJECT becomes NAMED */
 /* An object's slot loses its name: it is found by its number alone. */
 void inode_unname(uint32_t idx);
 /* Path of where its content is: commit (32 bytes), then the path. */

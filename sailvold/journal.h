@@ -49,7 +49,8 @@ int journal_dup(void);
 const struct journal_done *journal_find(uint64_t unique);
 /* Lines of .sailvol/ctl that this connection finished. */
 void journal_lines(void (*f)(uint64_t session, uint32_t uid, uint32_t gid,
-		       const uint8_t *line, size_t len, uint64_t offset, void *),
+		       const uint8_t *line, size_t len, uint64_t offset,
+		       void *),
     void *arg);
 
 #endif

@@ -39,8 +39,8 @@ enum record_type {
 	/* (parent, name) becomes (parent2, name2); flags RENAME_EXCHANGE;
 	   what stood there is gone; time: of the parents and the object's ctime */
 	RECORD_RENAME,
-	RECORD_ATTR,	/* mask of RECORD_ATTR_*, entry's fields */
-	RECORD_XATTR,	/* entry.xattrs replaces; time: ctime */
+	RECORD_ATTR,  /* mask of RECORD_ATTR_*, entry's fields */
+	RECORD_XATTR, /* entry.xattrs replaces; time: ctime */
 	/* The content of ovl is from now on its overlay file (copied up or cut
 	   to nothing): size, mtime, ctime. */
 	RECORD_CONTENT,
@@ -66,7 +66,7 @@ struct record {
 	uint8_t type;
 	/* unique number of the request without bit 63; 0: none */
 	uint64_t unique;
-	int32_t result;	      /* what the request is answered: 0 or an errno */
+	int32_t result; /* what the request is answered: 0 or an errno */
 	uint64_t parent, ovl, parent2;
 	const uint8_t *name, *name2;
 	size_t name_len, name2_len;
@@ -77,7 +77,7 @@ struct record {
 	struct hash origin_commit;
 	const uint8_t *origin_path;
 	size_t origin_path_len;
-	uint64_t next;	  /* ALLOC */
+	uint64_t next;    /* ALLOC */
 	uint64_t session; /* CTL */
 	uint32_t uid, gid;
 	const uint8_t *line;

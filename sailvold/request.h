@@ -41,8 +41,8 @@ extern struct request now;
  * was answered by another process, and the kernel is asked to send again what
  * nobody answered.  Requests are read from then on.
  */
-int request_start(int fd, const struct fuse_lowlevel_ops *,
-    const uint8_t *init, size_t init_len, int takeover);
+int request_start(int fd, const struct fuse_lowlevel_ops *, const uint8_t *init,
+    size_t init_len, int takeover);
 
 void waitq_init(struct waitq *);
 int waitq_empty(const struct waitq *);

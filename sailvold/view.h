@@ -21,25 +21,25 @@ struct origin {
 	uint8_t path[]; /* in the volume */
 };
 
-#define VN_LOCAL 0x01	  /* content is the overlay file */
+#define VN_LOCAL 0x01     /* content is the overlay file */
 #define VN_UNSETTLED 0x02 /* fstat says size and times */
-#define VN_CLEAN 0x04	  /* published as it is */
-#define VN_GONE 0x08	  /* has no name any more */
-#define VN_ATIME 0x10	  /* atime was set; else it is mtime */
+#define VN_CLEAN 0x04     /* published as it is */
+#define VN_GONE 0x08      /* has no name any more */
+#define VN_ATIME 0x10     /* atime was set; else it is mtime */
 
 /* A thing that has, or had, a name. */
 struct vn {
-	struct vn *next_ovl; /* chain of objects */
-	uint64_t ovl;	     /* 0: clean */
-	uint64_t plan;	     /* number it is about to get, within a change */
-	uint64_t dirty;	     /* journal offset of its last change */
-	struct vname *name;  /* one of its names in memory, or NULL */
+	struct vn *next_ovl;   /* chain of objects */
+	uint64_t ovl;          /* 0: clean */
+	uint64_t plan;         /* number it is about to get, within a change */
+	uint64_t dirty;        /* journal offset of its last change */
+	struct vname *name;    /* one of its names in memory, or NULL */
 	struct origin *origin; /* of an object, or of a clean one that lost
 				  its name; NULL: none, or that of its name */
 	struct vdir *dir;      /* names that are known; NULL: none */
-	uint8_t *enc;	       /* clean content: record_entry_encode() */
+	uint8_t *enc;          /* clean content: record_entry_encode() */
 	uint8_t *xattrs;
-	char *target; /* symlink */
+	char *target;        /* symlink */
 	struct fetch *fetch; /* its content is being asked for, or copied */
 	TAILQ_ENTRY(vn) fd_link;
 	uint64_t size, fileid;
@@ -51,7 +51,7 @@ struct vn {
 	uint32_t names; /* names of it in memory */
 	uint32_t pins;
 	uint32_t slot; /* of the inode table, or 0 */
-	int fd;	       /* overlay file or cache file, or -1 */
+	int fd;        /* overlay file or cache file, or -1 */
 	uint16_t mode;
 	uint8_t type, flags;
 	uint8_t fd_local; /* fd is the overlay file, for writing */

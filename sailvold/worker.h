@@ -12,7 +12,7 @@ struct work {
 	TAILQ_ENTRY(work) link;
 	void (*run)(struct work *);  /* in a thread */
 	void (*done)(struct work *); /* in the loop; owns the work */
-	int error;		     /* set by run */
+	int error;                   /* set by run */
 };
 
 /* Starts the threads; -1 and errno. */
