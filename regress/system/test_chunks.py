@@ -1,0 +1,118 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A commit uploads the chunks that changed and nothing else, counted at the
+store."""
+
+import os
+
+from sailtest import deadline, proxy, stack
+
+MIB = 1 << 20
+CHUNK = 8 * MIB
+
+
+def fill(path, mib):
+    """That many MiB, no two chunks alike."""
+    block = os.urandom(MIB)
+    with open(path, "wb") as f:
+        for i in range(mib):
+            f.write(b"%08d" % i + block[8:])
+
+
+class Counter:
+    """What came to the store since the last look: by its folder, and by the
+    requests to it."""
+
+    def __init__(self, t, s):
+        self.t, self.s = t, s
+        self.before = s.objects()
+        s.store.reset()
+
+    def new(self, what):
+        """Sorted sizes of the new objects, which are those that were sent."""
+        now = self.s.objects()
+        new = {k: v for k, v in now.items() if k not in self.before}
+        self.before = now
+        puts = self.s.store.matching("^PUT ")
+        self.t.equal(len(new), len(puts), what + ": requests to upload")
+        sent = sum(r.up for r in puts)
+        total = sum(new.values())
+        self.t.true(total <= sent <= total + 4096 * len(puts),
+                    "%s: %d bytes sent for %d" % (what, sent, total))
+        self.s.store.reset()
+        return sorted(new.values())
+
+
+@deadline(240)
+def test_uploads(t):
+    """100 MiB: 13 objects; one byte in the middle: exactly one chunk of 8 MiB;
+    1 MiB appended to a full last chunk: exactly the tail."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    count = Counter(t, s)
+    big = os.path.join(a, "big")
+    fill(big, 100)
+    s.commit(a)
+    t.equal([4 * MIB] + 12 * [CHUNK], count.new("the file"), "the file")
+    with open(big, "r+b") as f:
+        f.seek(50 * MIB + 12345)
+        byte = f.read(1)
+        f.seek(50 * MIB + 12345)
+        f.write(bytes([byte[0] ^ 255]))
+    result = s.commit_json(a)
+    t.equal([CHUNK], count.new("one byte"), "one byte in the middle")
+    t.equal(CHUNK, result["bytes_uploaded"], "as the result says")
+    full = os.path.join(a, "full")
+    fill(full, 16)
+    s.commit(a)
+    count.new("full chunks")
+    with open(full, "ab") as f:
+        f.write(os.urandom(MIB))
+    s.commit(a)
+    t.equal([MIB], count.new("append"), "1 MiB behind a full last chunk")
+    # A rename, a mode and a touch send nothing; nor does the same content.
+    os.rename(big, big + "2")
+    os.chmod(full, 0o600)
+    os.utime(full)
+    with open(full, "rb") as f, open(full + "2", "wb") as g:
+        g.write(f.read())
+    s.commit(a)
+    t.equal([], count.new("no new content"), "no new content")
+    # B gets it all, chunk by chunk, and the same.
+    b = s.add_daemon().mount("v", "b")
+    t.equal(stack.sha256(big + "2"), stack.sha256(os.path.join(b, "big2")),
+            "the large file in B")
+    t.equal(13, s.store.count("^GET "), "chunks that B fetched")
+    stack.sha256(os.path.join(b, "big2"))
+    t.equal(13, s.store.count("^GET "), "fetched twice")
+
+
+def test_own_work(t):
+    """Nobody downloads their own work again: after commit and reload A reads
+    what it wrote without asking the store."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    fill(os.path.join(a, "f"), 9)
+    want = stack.sha256(os.path.join(a, "f"))
+    s.share(a, a)
+    s.store.reset()
+    # Not from the kernel's pages.
+    with open(os.path.join(a, "f"), "rb") as f:
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    t.equal(want, stack.sha256(os.path.join(a, "f")), "content")
+    t.equal(0, s.store.count("^GET "), "requests to the store")
+
+
+@deadline(240)
+def test_resume(t):
+    """A commit that was broken off does not send again what it had sent."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    fill(os.path.join(a, "f"), 40)
+    s.api.fault(proxy.REFUSE, "^POST .*/commit", at=503, times=1000)
+    s.ctl("commit", a, ok=1, timeout=200)
+    t.equal(5, len(s.objects()), "sent before it failed")
+    s.api.reset()
+    s.store.reset()
+    s.commit(a)
+    t.equal(0, s.store.count("^PUT "), "sent again")
+    t.equal(5, len(s.objects()), "objects")

@@ -1,0 +1,173 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""What is written through handles and mappings that stay open over a commit is
+in the next one; a reload does no harm to open files."""
+
+import mmap
+import os
+
+from sailtest import stack
+
+
+def read(*path):
+    with open(os.path.join(*path), "rb") as f:
+        return f.read()
+
+
+def start(t):
+    s = stack.Stack(t)
+    return s, s.mount("v", "a", create=True), s.mount("v", "b")
+
+
+def test_written_again(t):
+    """A file that stays open for writing over commits: each has what was
+    written before it."""
+    s, a, b = start(t)
+    with open(os.path.join(a, "f"), "wb", buffering=0) as f:
+        for i in range(4):
+            f.write(b"%d" % i)
+            s.share(a, b)
+            t.equal(b"0123"[:i + 1], read(b, "f"), "commit %d" % i)
+        # Without a change in size.
+        f.seek(0)
+        f.write(b"9")
+        s.share(a, b)
+        t.equal(b"9123", read(b, "f"), "same size")
+    s.share(a, b)
+    t.equal(b"9123", read(b, "f"), "closed")
+
+
+def test_same_tick(t):
+    """A write in the same clock tick as the commit, again and again, of the
+    same size: the next commit has it."""
+    s, a, b = start(t)
+    fd = os.open(os.path.join(a, "f"), os.O_RDWR | os.O_CREAT, 0o644)
+    for i in range(8):
+        os.pwrite(fd, b"a%d" % i, 0)
+        s.commit(a)
+        os.pwrite(fd, b"b%d" % i, 0)
+        s.share(a, b)
+        t.equal(b"b%d" % i, read(b, "f"), "round %d" % i)
+    os.close(fd)
+
+
+def test_mtime_set_back(t):
+    """A change whose mtime was set back to what the last commit had."""
+    s, a, b = start(t)
+    fd = os.open(os.path.join(a, "f"), os.O_RDWR | os.O_CREAT, 0o644)
+    os.write(fd, b"one")
+    os.utime(fd, ns=(10 ** 18, 10 ** 18))
+    s.share(a, b)
+    for text in (b"two", b"six"):
+        os.pwrite(fd, text, 0)
+        os.utime(fd, ns=(10 ** 18, 10 ** 18))
+        s.share(a, b)
+        t.equal(text, read(b, "f"), "open")
+    os.close(fd)
+    # And of a closed file, which is opened, changed, and set back.
+    with open(os.path.join(a, "f"), "r+b") as f:
+        f.write(b"ten")
+    os.utime(os.path.join(a, "f"), ns=(10 ** 18, 10 ** 18))
+    s.share(a, b)
+    t.equal(b"ten", read(b, "f"), "closed")
+    t.equal(10 ** 18, os.stat(os.path.join(b, "f")).st_mtime_ns, "mtime")
+
+
+def test_mapping(t):
+    """A store through a shared mapping, before and after a commit, with and
+    without msync, the file closed."""
+    s, a, b = start(t)
+    path = os.path.join(a, "f")
+    with open(path, "wb") as f:
+        f.write(b"\0" * 65536)
+    s.share(a, b)
+    fd = os.open(path, os.O_RDWR)
+    m = mmap.mmap(fd, 65536, mmap.MAP_SHARED)
+    os.close(fd)
+    for i in range(4):
+        at = 4096 * i + i
+        m[at:at + 2] = b"%02d" % i
+        s.share(a, b)
+        got = read(b, "f")
+        t.equal((65536, b"%02d" % i), (len(got), got[at:at + 2]),
+                "store %d" % i)
+    # The same bytes of the same page again.
+    m[0:2] = b"XY"
+    m.flush()
+    s.share(a, b)
+    t.equal(b"XY", read(b, "f")[:2], "after msync")
+    m.close()
+
+
+def test_reload_under_open_files(t):
+    """Open files keep what they were opened with; new opens see the new; a
+    writer goes on into the stash, and is counted."""
+    s, a, b = start(t)
+    for name in ("keep", "gone", "other"):
+        with open(os.path.join(a, name), "wb") as f:
+            f.write(b"old " + name.encode())
+    os.mkdir(os.path.join(a, "dir"))
+    s.share(a, b)
+    handles = {n: open(os.path.join(b, n), "rb") for n in ("keep", "gone")}
+    here = os.open(os.path.join(b, "dir"), os.O_RDONLY)
+    same = os.open(os.path.join(b, "other"), os.O_RDONLY)
+    writer = open(os.path.join(b, "mine"), "wb", buffering=0)
+    writer.write(b"before ")
+    with open(os.path.join(a, "keep"), "wb") as f:
+        f.write(b"new keep, longer")
+    os.unlink(os.path.join(a, "gone"))
+    with open(os.path.join(a, "dir", "new"), "wb") as f:
+        f.write(b"x")
+    s.commit(a)
+    result = s.reload_json(b)
+    t.equal(1, result["stash"]["files"], "files in the stash")
+    t.equal(1, result["open_writers"], "writers")
+    for name, f in handles.items():
+        t.equal(b"old " + name.encode(), f.read(), "open " + name)
+    t.equal(b"new keep, longer", read(b, "keep"), "opened now")
+    t.true(not os.path.exists(os.path.join(b, "gone")), "gone")
+    t.true(not os.path.exists(os.path.join(b, "mine")), "mine")
+    t.equal(b"old other", os.read(same, 100), "an unchanged file")
+    t.equal(["new"], os.listdir(here), "a directory that was open")
+    writer.write(b"after")
+    writer.close()
+    s.ctl("stash", "restore", b, str(result["stash"]["id"]))
+    t.equal(b"before after", read(b, "mine"), "what the writer wrote")
+    for f in handles.values():
+        f.close()
+    os.close(here)
+    os.close(same)
+
+
+def test_unlinked(t):
+    """A file that was unlinked is readable and writable while it is open, over
+    a commit and a reload, and in no commit."""
+    s, a, b = start(t)
+    with open(os.path.join(a, "f"), "w+b", buffering=0) as f:
+        f.write(b"one")
+        s.commit(a)
+        os.unlink(os.path.join(a, "f"))
+        f.write(b"two")
+        s.share(a, b)
+        t.equal([], os.listdir(b), "names in B")
+        s.reload(a)
+        f.write(b"three")
+        f.seek(0)
+        t.equal(b"onetwothree", f.read(), "content")
+
+
+def test_cwd(t):
+    """A process in a directory of the mount, and a bind mount of it, stay over
+    reloads."""
+    s, a, b = start(t)
+    os.mkdir(os.path.join(a, "d"))
+    s.share(a, b)
+    os.mkdir(t.path("bound"))
+    t.run(["mount", "--bind", os.path.join(b, "d"), t.path("bound")])
+    os.chdir(os.path.join(b, "d"))
+    with open(os.path.join(a, "d", "f"), "wb") as f:
+        f.write(b"new")
+    s.share(a, b)
+    t.equal(b"new", read("f"), "from the cwd")
+    t.equal(b"new", read(t.path("bound", "f")), "from the bind mount")
+    os.chdir("/")
+    t.run(["umount", t.path("bound")])

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""What a reload costs depends on what changed, not on how large the volume
+is: bytes on the wire are counted."""
+
+import os
+
+from sailtest import deadline, stack
+
+FILES = 1000  # of a directory
+
+
+def fill(top, directories):
+    for d in range(directories):
+        where = os.path.join(top, "d%03d" % d)
+        os.mkdir(where)
+        for i in range(FILES):
+            fd = os.open(os.path.join(where, "file%04d" % i),
+                         os.O_WRONLY | os.O_CREAT, 0o644)
+            if i % 100 == 0:
+                os.write(fd, b"%d" % (i % 7))
+            os.close(fd)
+
+
+def cost(t, s, reader, volume, directories):
+    """(requests, bytes) of a reload of B after A changed one file."""
+    a = s.mount(volume, volume + "-a", create=True)
+    fill(a, directories)
+    s.commit(a, timeout=300)
+    b = reader.mount(volume, volume + "-b")
+    # B knows the tree from before.
+    total = 0
+    for _, _, files in os.walk(b):
+        total += len(files)
+    t.equal(directories * FILES, total, "files in B")
+    changed = os.path.join("d000", "file0500")
+    with open(os.path.join(a, changed), "wb") as f:
+        f.write(b"changed")
+    want = s.commit(a)
+    s.api.reset()
+    t.equal(want, s.reload(b), "reload")
+    used = s.api.count(), s.api.bytes()
+    with open(os.path.join(b, changed), "rb") as f:
+        t.equal(b"changed", f.read(), "the changed file in B")
+    with open(os.path.join(b, "d000", "file0400"), "rb") as f:
+        t.equal(b"1", f.read(), "an unchanged file in B")
+    return used
+
+
+@deadline(420)
+def test_reload_of_one_change(t):
+    """At 1,000 and at 100,000 files: the same requests, and not more bytes than
+    the root directory's names are."""
+    s = stack.Stack(t, proxied=True)
+    reader = s.add_daemon()
+    small = cost(t, s, reader, "small", 1)
+    large = cost(t, s, reader, "large", 100)
+    # A hundred names more in the root directory, which is one node: its length.
+    t.true(large[1] <= small[1] + 100 * 150,
+           "bytes: %d at 1,000 files, %d at 100,000" % (small[1], large[1]))
+    t.true(large[1] < 256 * 1024, "%d bytes" % large[1])
+    t.true(large[0] <= small[0] + 1, "requests: %d and %d" % (
+        small[0], large[0]))
