@@ -1,0 +1,440 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Bad input is refused with words that say what is wrong, and nothing is
+lost."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+from sailtest import deadline, proxy, stack
+
+KEY = "sk_" + "0" * 64
+
+
+def check_conf(t, program, text, ok=1):
+    return t.run([program, "-n", "-f", t.write("x.conf", text)], ok=ok).stderr
+
+
+def test_config(t):
+    """An error in sailvold.conf is shown with file, line and words; what -nv
+    prints is read again, and printed the same."""
+    stack.require_fuse(t)
+    program = os.path.join(t.repo, "sailvold", "sailvold")
+    key = t.write("key", KEY + "\n", 0o600)
+    good = 'api "http://127.0.0.1:1" { key file "%s" }\n' % key
+    check_conf(t, program, good, ok=0)
+    for text, want in (
+            ("volme \"x\" { mount \"/x\" }\n", "x.conf:2: "),
+            ("volume \"a/b\" { mount \"/x\" }\n", "x.conf:2: volume a/b"),
+            ("volume \"x\" {\n mount \"relative\" }\n", "x.conf:3: "),
+            ("volume \"x\" { }\n", "x.conf:2: volume x: no mount"),
+            ("cache \"/c\" size 12Q\n", "x.conf:2: "),
+            ("fetchers 0\n", "x.conf:2: fetchers"),
+            ("state \"/s\"\n\nstate \"/t\"\n", "x.conf:4: state is there"),
+            ("control \"/x\n", "x.conf:"),
+            ("user nobody \"x\"\n", "x.conf:2: no such role"),
+            ("volume \"v\" { mount \"/m\" } volume \"w\" { mount \"/m\" }\n",
+             "x.conf:2: volume w: /m is mounted on already")):
+        said = check_conf(t, program, good + text)
+        t.true(want in said, "%r: %s is not in: %s" % (text, want, said))
+    t.true("no api" in check_conf(t, program, ""), "an empty file")
+    t.true("plain" in check_conf(
+        t, program, good.replace("127.0.0.1", "192.0.2.1")).lower(),
+           "plain HTTP to elsewhere")
+    r = t.run([program, "-n", "-f", t.path("missing.conf")], ok=1)
+    t.true("missing.conf" in r.stderr, r.stderr)
+    full = good + ('cache "/c" size 5G\nstate "/s"\ncontrol "/k" mode 600\n'
+                   'users from 5000 fetchers 3 log debug\n'
+                   'volume "v" { mount "/m" create read only subpath "/a b" }')
+    one = t.run([program, "-nv", "-f", t.write("a.conf", full)]).stdout
+    two = t.run([program, "-nv", "-f", t.write("b.conf", one)]).stdout
+    t.equal(one, two, "printed again")
+
+
+def test_hup(t):
+    """A SIGHUP with a typo changes nothing; without it, the volume comes, and
+    goes when its block goes."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("dirty")
+    with open(d.conf, encoding="utf-8") as f:
+        good = f.read()
+    c = s.point("c")
+    block = '\nvolume "w" {\n\tmount "%s"\n\tcreate\n}\n' % c
+
+    def hup(text, want):
+        before = d.log().count(want)
+        t.write("%s/sailvold.conf" % d.name, text)
+        d.hup()
+        t.wait_for(lambda: d.log().count(want) > before, want)
+
+    line = good.count("\n") + 2
+    hup(good + "\nvolme \"w\" {", "sailvold.conf:%d: " % line)
+    with open(os.path.join(a, "f"), encoding="ascii") as f:
+        t.equal("dirty", f.read(), "after the typo")
+    t.true(not os.path.ismount(c), "nothing was mounted")
+    t.write("%s/sailvold.conf" % d.name, good + block)
+    d.hup()
+    t.wait_for(lambda: os.path.ismount(c), "the new volume's mount")
+    with open(os.path.join(c, "g"), "w", encoding="ascii") as f:
+        f.write("x")
+    s.commit(c)
+    hup(good + block + "nonsense", "sailvold.conf:")
+    t.true(os.path.ismount(c) and os.path.ismount(a), "both stay")
+
+
+def test_keys(t):
+    """An unknown key, a revoked one, one that may only read, and one of another
+    org: said in words; nothing of the other org is shown."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    with open(os.path.join(a, "secret"), "w", encoding="ascii") as f:
+        f.write("x")
+    s.commit(a)
+    unknown = s.add_daemon(key=KEY)
+    r = unknown.mount("v", "u", ok=1)
+    t.true("key" in r.stderr, r.stderr)
+    t.true(not os.path.ismount(s.point("u")), "not mounted")
+    other = s.add_daemon(key=s.new_key(org="other"))
+    r = other.mount("v", "o", ok=1)
+    t.true("volume" in r.stderr and "v" in r.stderr, r.stderr)
+    # The same name there is another volume.
+    o = other.mount("v", "o", create=True)
+    t.equal([], os.listdir(o), "the other org's volume")
+    reader = s.add_daemon(key=s.new_key("read"))
+    b = reader.mount("v", "b")
+    with open(os.path.join(b, "mine"), "w", encoding="ascii") as f:
+        f.write("y")
+    r = s.ctl("commit", b, ok=1)
+    t.true("permission" in r.stderr or "may" in r.stderr or "role" in r.stderr,
+           r.stderr)
+    with open(os.path.join(b, "mine"), encoding="ascii") as f:
+        t.equal("y", f.read(), "what could not be committed")
+
+
+def test_mount_points(t):
+    """A mount point that is missing, a file, busy, / or a link is refused; one
+    that is not empty is mounted with a warning, and comes back as it was."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+
+    def refused(path, *words):
+        r = d.ctl("mount", "v", path, ok=1)
+        t.true(any(w in r.stderr for w in words), "%s: %s" % (path, r.stderr))
+        t.equal("", r.stdout, "standard output")
+
+    refused(t.path("missing"), "No such file")
+    refused(t.write("file", "x"), "directory")
+    refused("/", "/: ", "root", "'/'", "`/'")
+    refused(a, "already", "mounted", "busy", "in use")
+    with open(os.path.join(s.point("full"), "below"), "w",
+              encoding="ascii") as f:
+        f.write("kept")
+    r = d.ctl("mount", "v", s.point("full"))
+    t.true("not empty" in r.stderr, r.stderr)
+    t.equal([], os.listdir(s.point("full")), "the volume is shown")
+    d.umount(s.point("full"))
+    t.equal(["below"], os.listdir(s.point("full")), "as it was")
+    os.symlink(s.point("real"), t.path("link"))
+    d.ctl("mount", "v", t.path("link"))
+    t.true(os.path.ismount(s.point("real")), "through a link of the caller")
+    for name in ("a/b", "", ".", "x" * 129, "a b", "\u00fc"):
+        d.ctl("mount", name, s.point("n"), ok=1)
+    # To the daemon itself, without sailvolctl's checks.
+    for name in ("a/b", "", "..", "a\0b", "x" * 129, 7, None):
+        answer = raw_socket(d, {"request": "mount", "volume": name,
+                                "path": s.point("n")})
+        t.true("error" in answer, "%r: %r" % (name, answer))
+    for path in ("relative", "", "/a\0b", "/../x", "/" + "x" * 5000):
+        answer = raw_socket(d, {"request": "mount", "volume": "v",
+                                "path": path})
+        t.true("error" in answer, "%.40r: %r" % (path, answer))
+    d.ctl("mount", "nowhere", s.point("n"), ok=1)
+    d.ctl("mount", "-c", "0" * 64, "v", s.point("n"), ok=1)
+    d.ctl("mount", "v:/no/such", s.point("n"), ok=1)
+    t.true(not os.path.ismount(s.point("n")), "nothing was mounted")
+
+
+def raw_socket(d, request):
+    """One line to the control socket, and the first line back."""
+    line = request if isinstance(request, bytes) else (
+        json.dumps(request).encode() + b"\n")
+    with socket.socket(socket.AF_UNIX) as c:
+        c.settimeout(30)
+        c.connect(d.socket)
+        try:
+            c.sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        data = b""
+        while b"\n" not in data:
+            try:
+                more = c.recv(65536)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                return {}
+            data += more
+    return json.loads(data.split(b"\n")[0])
+
+
+def talk(path, *lines):
+    """Writes to ctl; (errno of the write that failed or 0, what was read)."""
+    fd = os.open(os.path.join(path, ".sailvol", "ctl"), os.O_RDWR)
+    try:
+        for line in lines:
+            try:
+                os.write(fd, line)
+            except OSError as e:
+                return e.errno, b""
+        data = b""
+        while not data.endswith(b"\n"):
+            more = os.read(fd, 65536)
+            if not more:
+                break
+            data += more
+        return 0, data
+    finally:
+        os.close(fd)
+
+
+def test_ctl_lines(t):
+    """A wrong, endless or second line in ctl, and requests that are not for
+    that door, are errors; the mount goes on."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    for line in (b"\n", b"nonsense\n", b"[]\n", b"7\n", b"{\n", b"{}\n",
+                 b'{"request":"dance"}\n', b'{"request":7}\n',
+                 b'""\n',
+                 b'{"request":"mount","volume":"v","path":"/x"}\n',
+                 b'{"request":"umount","path":"/x"}\n',
+                 b'{"request":"api","method":"GET","target":"/v1/keys"}\n',
+                 b'{"request":"stash","action":"burn"}\n',
+                 b'{"request":"attach","job":99999}\n',
+                 b'{"request":"cancel","job":-1}\n',
+                 b'{"request":"status"}\0\n', b"\xff\xfe\n",
+                 b"[" * 5000 + b"\n"):
+        error, data = talk(a, line)
+        if error == 0:
+            answer = json.loads(data)
+            t.true("error" in answer and answer["error"]["message"],
+                   "%.60r: %r" % (line, data))
+    # Endless: refused at 64 KiB, whatever the pieces are.
+    error, _ = talk(a, b"x" * 70000)
+    t.true(error != 0, "70,000 bytes in one write")
+    error, _ = talk(a, *[b"y" * 4096] * 20)
+    t.true(error != 0, "without a new line, in pieces")
+    # In pieces, and whole.
+    error, data = talk(a, b'{"requ', b'est":"status"', b"}\n")
+    t.true(error == 0 and b'"result"' in data, "in pieces: %r" % data)
+    fd = os.open(os.path.join(a, ".sailvol/ctl"), os.O_RDWR)
+    os.write(fd, b'{"request":"status"}\n')
+    try:
+        os.write(fd, b'{"request":"status"}\n')
+        t.fail("a second line was taken")
+    except OSError as e:
+        t.equal(16, e.errno, "EBUSY")
+    t.true(b'"result"' in os.read(fd, 65536), "the first line's answer")
+    os.close(fd)
+    # A line that never comes does not hold up others.
+    idle = [os.open(os.path.join(a, ".sailvol/ctl"), os.O_RDWR)
+            for _ in range(5)]
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("x")
+    s.commit(a)
+    for fd in idle:
+        os.close(fd)
+    for line in (b"nonsense\n", b"{}\n", b"x" * 100000, b"\n",
+                 b'{"request":"api"}\n'):
+        answer = raw_socket(s.daemon, line)
+        t.true("result" not in answer, "%.40r: %r" % (line, answer))
+    t.true("volume" in s.ctl("status", a).stdout, "the mount goes on")
+
+
+@deadline(300)
+def test_store_down(t):
+    """With the store down: cached reads and writes go on, others are EIO after
+    their deadline, a commit fails clearly, and works when the store is back."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    for name in ("one", "two"):
+        with open(os.path.join(a, name), "w", encoding="ascii") as f:
+            f.write("content of " + name)
+    s.commit(a)
+    b = s.add_daemon().mount("v", "b")
+    with open(os.path.join(b, "one"), encoding="ascii") as f:
+        t.equal("content of one", f.read(), "cached")
+    s.store.set_down()
+    with open(os.path.join(b, "one"), encoding="ascii") as f:
+        t.equal("content of one", f.read(), "cached, the store down")
+    with open(os.path.join(b, "new"), "w", encoding="ascii") as f:
+        f.write("new")
+    got = []
+
+    def read_two():
+        try:
+            with open(os.path.join(b, "two"), encoding="ascii") as f:
+                got.append(f.read())
+        except OSError as e:
+            got.append(e.errno)
+
+    thread = threading.Thread(target=read_two, daemon=True)
+    thread.start()
+    begun = time.monotonic()
+    r = s.ctl("commit", b, ok=1, timeout=200)
+    t.true(r.stderr.strip() and r.stdout == "", "words: %r" % r.stderr)
+    t.true(time.monotonic() - begun < 190, "the commit ends")
+    thread.join(120)
+    t.equal([5], got, "a read of what is not here: EIO")
+    s.store.set_down(False)
+    s.commit(b, timeout=110)
+    with open(os.path.join(b, "two"), encoding="ascii") as f:
+        t.equal("content of two", f.read(), "when it is back")
+    s.reload(a)
+    with open(os.path.join(a, "new"), encoding="ascii") as f:
+        t.equal("new", f.read(), "A has it")
+
+
+@deadline(300)
+def test_bad_answers(t):
+    """Answers that are cut short or do not match their hash are not believed:
+    asked for again, and right in the end."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    names = ["f%d" % i for i in range(4)]
+    for name in names:
+        with open(os.path.join(a, name), "w", encoding="ascii") as f:
+            f.write(name * 10000)
+    s.commit(a)
+    second = s.add_daemon()
+    # Nodes and heads: cut, spoilt, refused.
+    for kind, at in ((proxy.CUT, 20), (proxy.CORRUPT, 60), (proxy.REFUSE, 503),
+                     (proxy.CLOSE, 0)):
+        s.api.reset()
+        fault = s.api.fault(kind, "(head|nodes|/v1/volumes/v)", at=at)
+        b = second.mount("v", "b-" + kind, ok=None)
+        if b.returncode != 0:
+            # Said, and nothing half-made: the next try works.
+            t.true(b.stderr.strip(), "words")
+            second.mount("v", "b-" + kind)
+        t.equal(1, fault.done, kind + " happened")
+        path = s.point("b-" + kind)
+        t.equal(names, sorted(os.listdir(path)), "names after " + kind)
+        second.umount(path)
+    b = second.mount("v", "b")
+    # Content: the first answer of each file is bad.
+    for name, (kind, at) in zip(names, ((proxy.CUT, 100), (proxy.CORRUPT, 777),
+                                        (proxy.REFUSE, 500),
+                                        (proxy.CLOSE, 0))):
+        s.store.reset()
+        fault = s.store.fault(kind, "^GET ", at=at)
+        with open(os.path.join(b, name), encoding="ascii") as f:
+            t.equal(name * 10000, f.read(), "content after " + kind)
+        t.equal(1, fault.done, kind + " happened")
+
+
+@deadline(240)
+def test_corrupt_object(t):
+    """A chunk that is wrong in the store: EIO for that file, named in the log;
+    all others work."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    for name in ("bad", "good"):
+        with open(os.path.join(a, name), "w", encoding="ascii") as f:
+            f.write(name * 1000)
+    sha = stack.sha256(os.path.join(a, "bad"))
+    s.commit(a)
+    with open(s.object_path(sha), "r+b") as f:
+        f.seek(100)
+        f.write(b"#")
+    second = s.add_daemon()
+    b = second.mount("v", "b")
+    try:
+        with open(os.path.join(b, "bad"), "rb") as f:
+            t.fail("read: %r" % f.read()[:200])
+    except OSError as e:
+        t.equal(5, e.errno, "EIO")
+    with open(os.path.join(b, "good"), encoding="ascii") as f:
+        t.equal("good" * 1000, f.read(), "the other file")
+    t.true(sha[:16] in second.log(), "the chunk is named in the log")
+    # A commit that has the bytes heals it.
+    with open(os.path.join(a, "bad2"), "w", encoding="ascii") as f:
+        f.write("bad" * 1000)
+    s.commit(a)
+
+
+def test_server_down(t):
+    """With the API server down commit and reload fail clearly, and lose
+    nothing; they work again when it is back."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    s.server.stop()
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("x")
+    t.equal(["f"], os.listdir(a), "the mount goes on")
+    done = []
+    for command in ("commit", "reload"):
+        r = s.ctl(command, a, ok=1, timeout=100)
+        t.true(r.stderr.strip(), command + ": no words")
+        done.append(r.stderr)
+    with open(os.path.join(a, "f"), encoding="ascii") as f:
+        t.equal("x", f.read(), "not lost")
+    s.server.start()
+    s.commit(a)
+
+
+def test_no_fuse(t):
+    """Without /dev/fuse the error says what to install or load."""
+    stack.require_fuse(t)
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    if t.run(["unshare", "-m", "true"], ok=None).returncode != 0:
+        t.skip("no mount namespaces here")
+    # In a mount namespace whose /dev has no fuse.
+    script = ("mount -t tmpfs none /dev && mknod /dev/null c 1 3 && "
+              "mknod /dev/urandom c 1 9 && chmod 666 /dev/null /dev/urandom "
+              "&& exec %s -d -f %s" % (d.program, d.conf))
+    d.process = t.spawn(["unshare", "-m", "sh", "-c", script], d.log_name)
+    t.wait_for(lambda: d.process.poll() is not None or (
+        os.path.exists(d.socket) and
+        d.ctl("-j", "status", ok=None).returncode == 0), "start or refusal")
+    if d.process.poll() is None:
+        r = d.ctl("mount", "--create", "v", s.point("a"), ok=1)
+        said = r.stderr
+    else:
+        said = d.log()
+    t.true("fuse" in said and ("modprobe" in said or "install" in said or
+                               "load" in said), said)
+
+
+def test_full_disk(t):
+    """ENOSPC in the daemon's own folder reaches the writer; the mount goes on,
+    and what was written before can be committed."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    for name in ("state", "cache"):
+        os.mkdir(os.path.join(d.dir, name), 0o711)
+    t.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0711", "none",
+           os.path.join(d.dir, "state")])
+    d.start()
+    a = d.mount("v", "a", create=True)
+    with open(os.path.join(a, "good"), "wb") as f:
+        f.write(b"g" * 1000000)
+    full = False
+    try:
+        with open(os.path.join(a, "big"), "wb", buffering=0) as f:
+            for _ in range(64):
+                f.write(b"x" * (1 << 20))
+    except OSError as e:
+        full = e.errno == 28
+    t.true(full, "ENOSPC")
+    os.unlink(os.path.join(a, "big"))
+    with open(os.path.join(a, "small"), "wb") as f:
+        f.write(b"s")
+    s.commit(a)
+    t.equal(["good", "small"], sorted(os.listdir(a)), "names")

@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Each process of sailvold holds what the table of its manual says and nothing
+else: user, root directory, capabilities, filter, open descriptors."""
+
+import os
+
+from sailtest import stack
+
+# Role: number of its user, and its root directory below the daemon's folder.
+ROLES = {"fuse": 0, "manifest": 1, "cache": 2, "fetch": 3}
+
+
+def status(pid):
+    with open("/proc/%d/status" % pid, encoding="ascii",
+              errors="replace") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f
+                    if ":\t" in line)
+
+
+def descriptors(pid):
+    out = {}
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            out[int(fd)] = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+        except FileNotFoundError:
+            pass
+    return out
+
+
+def internet_sockets():
+    """Inodes of the sockets that lead out of the machine, or listen."""
+    found = set()
+    for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        try:
+            with open("/proc/net/" + name, encoding="ascii") as f:
+                for line in list(f)[1:]:
+                    found.add(line.split()[9])
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def start(t):
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("w", "b", create=True)
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("x")
+    s.commit(a)
+    s.reload(b)
+    return s, s.daemon, a, b
+
+
+def test_identity(t):
+    """No role is root, has a capability, or can get one; each has a user of
+    its own, a filter, and a root directory with nothing but its own in it."""
+    _, d, _, _ = start(t)
+    roles = d.roles()
+    kinds = {role for _, role in roles} - {"notify"}
+    t.equal(set(ROLES), kinds, "roles")
+    t.equal(2, len(d.pids("fuse")), "one fuse a mount")
+    for pid, role in roles:
+        s = status(pid)
+        number = ROLES["fuse" if role == "notify" else role]
+        want = str(stack.USERS_FROM + number)
+        what = "%s (pid %d)" % (role, pid)
+        t.equal([want] * 4, s["Uid"].split(), what + ": users")
+        t.equal([want] * 4, s["Gid"].split(), what + ": groups")
+        t.true(s["Groups"].split() in ([], [want]),
+               what + ": groups " + s["Groups"])
+        for cap in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            t.equal(0, int(s[cap], 16), "%s: %s" % (what, cap))
+        t.equal("1", s["NoNewPrivs"], what + ": NoNewPrivs")
+        t.equal("2", s["Seccomp"], what + ": Seccomp")
+        root = os.readlink("/proc/%d/root" % pid)
+        if role == "manifest":
+            t.equal(os.path.join(d.dir, "state/db"), root, what + ": root")
+        elif role == "cache":
+            t.equal(os.path.join(d.dir, "cache"), root, what + ": root")
+        elif role == "fuse":
+            t.true(root.startswith(os.path.join(d.dir, "state/mounts/")),
+                   what + ": root " + root)
+        else:
+            t.true(root.endswith(" (deleted)") and
+                   os.listdir("/proc/%d/root" % pid) == [],
+                   "%s: root is %s" % (what, root))
+        t.true(root == os.readlink("/proc/%d/cwd" % pid), what + ": cwd")
+    roots = [os.readlink("/proc/%d/root" % p) for p in d.pids("fuse")]
+    t.equal(2, len(set(roots)), "a root for each mount: %r" % roots)
+
+
+def test_descriptors(t):
+    """No socket to the outside but in fetch; the database in manifest alone;
+    nothing of the cache's directory that could be written in fuse; the key's
+    file in nobody."""
+    _, d, a, _ = start(t)
+    with open(os.path.join(a, "f"), encoding="ascii") as f:
+        f.read()
+    out = internet_sockets()
+    everybody = d.roles() + [(d.process.pid, "parent")]
+    for pid, role in everybody:
+        for fd, what in descriptors(pid).items():
+            where = "%s (pid %d): descriptor %d: %s" % (role, pid, fd, what)
+            if what.startswith("socket:["):
+                t.true(what[8:-1] not in out or role == "fetch", where)
+            elif what.startswith(os.path.join(d.dir, "state/db")):
+                t.true(role == "manifest", where)
+            elif what.startswith(os.path.join(d.dir, "cache")):
+                t.true(role == "cache" or _read_only(pid, fd), where)
+            elif what.startswith(os.path.join(d.dir, "state/mounts")):
+                t.true(role in ("fuse", "parent") or
+                       _read_only(pid, fd), where)
+            elif what == "/dev/fuse":
+                t.true(role in ("fuse", "notify", "parent"), where)
+            t.true(what != os.path.join(d.dir, "key"), where)
+            t.true("sailvol" not in what or d.dir in what or
+                   what.startswith(("socket:", "/memfd:", "anon_inode:")),
+                   where)
+
+
+def _read_only(pid, fd):
+    with open("/proc/%d/fdinfo/%d" % (pid, fd), encoding="ascii") as f:
+        for line in f:
+            if line.startswith("flags:"):
+                flags = int(line.split()[1], 8)
+                return flags & os.O_ACCMODE == os.O_RDONLY or bool(
+                    flags & os.O_PATH)
+    return False
+
+
+def test_folders(t):
+    """What is made belongs to who uses it, closed to all others."""
+    _, d, _, _ = start(t)
+    want = {"state": (0, 0o711), "state/mounts": (0, 0o711),
+            "state/db": (stack.USERS_FROM + ROLES["manifest"], 0o700),
+            "cache": (stack.USERS_FROM + ROLES["cache"], 0o700)}
+    for name in os.listdir(os.path.join(d.dir, "state/mounts")):
+        want["state/mounts/" + name] = (stack.USERS_FROM + ROLES["fuse"],
+                                        0o700)
+    t.equal(6, len(want), "two mounts: %r" % sorted(want))
+    for name, expected in want.items():
+        st = os.stat(os.path.join(d.dir, name))
+        t.equal(expected, (st.st_uid, st.st_mode & 0o7777), name)
+    for where, _, files in os.walk(os.path.join(d.dir, "state/mounts")):
+        for name in files:
+            st = os.stat(os.path.join(where, name))
+            t.equal((stack.USERS_FROM + ROLES["fuse"], 0o600),
+                    (st.st_uid, st.st_mode & 0o7777),
+                    os.path.join(where, name))
+
+
+def test_socket(t):
+    """The control socket is root's alone without the group; others are told,
+    and the daemon's key is not theirs."""
+    s, d, a, _ = start(t)
+    st = os.stat(d.socket)
+    t.true((st.st_uid, st.st_mode & 0o7777) in ((0, 0o600), (0, 0o660)),
+           "socket: %d, %o" % (st.st_uid, st.st_mode & 0o7777))
+    os.chmod(d.socket, 0o666)
+    r = stack.as_user(64123, [s.program, "-j", "-s", d.socket, "volume",
+                              "list"])
+    if r.returncode == 126 or "ermission denied" in r.stderr:
+        t.skip("another user cannot run the programs of this folder")
+    t.equal(1, r.returncode, r.stdout)
+    point = s.point("user")
+    argv = [s.program, "-s", d.socket, "mount", "v", point]
+    r = stack.as_user(64123, argv)
+    t.equal(1, r.returncode, "a mount on root's directory: " + r.stderr)
+    os.chown(point, 64123, 64123)
+    r = stack.as_user(64123, argv)
+    t.equal(0, r.returncode, "a mount on one's own directory: " + r.stderr)
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        line = [x for x in f if " %s " % point in x][0]
+    t.true("nosuid" in line and "nodev" in line, line)
+    r = stack.as_user(64123, [s.program, "-s", d.socket, "umount", a])
+    t.equal(1, r.returncode, "umount of another's mount: " + r.stderr)
+    r = stack.as_user(64123, [s.program, "-s", d.socket, "umount", point])
+    t.equal(0, r.returncode, "umount of one's own: " + r.stderr)
