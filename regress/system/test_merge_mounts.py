@@ -204,7 +204,7 @@ def test_if_unchanged(t):
     put(b, "h", "B")
     r = s.ctl("commit", "--if-unchanged", b, ok=3)
     t.equal("", r.stdout, "standard output of a refusal")
-    t.true("f" in r.stderr, r.stderr)
+    t.true("others" in r.stderr, r.stderr)
     answer = s.commit_json(b, "--if-unchanged", ok=3)
     t.equal(("refused", "overwritten"), (answer["error"]["type"],
                                          answer["error"]["code"]), "answer")

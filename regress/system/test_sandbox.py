@@ -127,7 +127,11 @@ def test_who_may(t):
     t.equal((0, True), (r.returncode, is_id(r.stdout)), r.stderr)
     os.chmod(a, 0o755)
     os.chown(a, 64123, 64123)
+    # Published, or the reload would put it away.
+    r = stack.as_user(64123, [t.path("ctl"), "commit", a])
+    t.equal(0, r.returncode, "commit of the owner: " + r.stderr)
+    for command in ("reload", "status", "commit"):
+        r = stack.as_user(64124, [t.path("ctl"), command, a])
+        t.equal(1, r.returncode, command + " of another")
     r = stack.as_user(64123, [t.path("ctl"), "reload", a])
     t.equal(0, r.returncode, "reload of the owner: " + r.stderr)
-    r = stack.as_user(64124, [t.path("ctl"), "reload", a])
-    t.equal(1, r.returncode, "reload of another")
