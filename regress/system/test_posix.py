@@ -9,9 +9,7 @@ import sailtest
 from sailtest import stack
 
 # case: why a mount does otherwise, and where the manual says so.
-KNOWN = {
-    "utimens_atime": "atime is not kept: it is shown as mtime",
-}
+KNOWN = {}
 
 
 def run(t, where, *flags):
