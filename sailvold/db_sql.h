@@ -123,7 +123,8 @@
 	    " ovl != 1")                                                       \
 	X(NAME_DELETE_ALL, "DELETE FROM name WHERE mount = ?1")                \
 	X(OBJ_COUNT_DIRTY, "SELECT count(*) FROM obj WHERE mount = ?1 AND"     \
-	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)")  \
+	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
+	    " AND (flags & 16) = 0")                                           \
 	X(NAME_COUNT_DIRTY, "SELECT count(*) FROM name WHERE mount = ?1 AND"   \
 	    " changed > 0")                                                    \
 	X(NAME_GET, "SELECT ovl, changed FROM name WHERE mount = ?1 AND"       \
