@@ -74,7 +74,7 @@ ask_take(struct mount *m, uint32_t type, uint32_t number)
 
 	if (m == NULL)
 		return NULL;
-	TAILQ_FOREACH(a, &m->asks, link)
+	TAILQ_FOREACH (a, &m->asks, link)
 		if (a->number == number && a->type == type) {
 			TAILQ_REMOVE(&m->asks, a, link);
 			return a;
@@ -291,7 +291,7 @@ tell_unlink(struct mount *m, const uint64_t *ovls, size_t n)
 			if (ibuf_add_n64(b, ovls[i]) == -1)
 				goto fail;
 		if (chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_UNLINK, 0, -1,
-		    b) == -1)
+			b) == -1)
 			log_warn("mount %s: telling what may go", m->row.path);
 	}
 	return;
@@ -326,8 +326,7 @@ ask_sync_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 }
 
 int
-ask_reload_res(struct chan *ch, uint32_t id, struct imsg *im,
-    struct ibuf *body)
+ask_reload_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
 	(void)im;
 	return offset_res(ch, IMSG_MANIFEST_FUSE_RELOAD, id, body);
@@ -420,7 +419,7 @@ ask_again(struct mount *m, int notify)
 {
 	struct ask *a;
 
-	TAILQ_FOREACH(a, &m->asks, link)
+	TAILQ_FOREACH (a, &m->asks, link)
 		if ((a->type == IMSG_MANIFEST_NOTIFY_TELL) == notify &&
 		    ask_send(m, a) == -1)
 			log_warn("mount %s: asking again", m->row.path);
@@ -443,7 +442,7 @@ ask_notify_down(struct mount *m)
 {
 	struct ask *a;
 
-	TAILQ_FOREACH(a, &m->asks, link)
+	TAILQ_FOREACH (a, &m->asks, link)
 		if (a->type == IMSG_MANIFEST_NOTIFY_TELL) {
 			parent_start_notify(m);
 			break;

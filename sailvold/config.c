@@ -67,8 +67,8 @@ config_path_problem(const char *path)
 	while (*p != '\0') {
 		p += strspn(p, "/");
 		n = strcspn(p, "/");
-		if ((n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' &&
-		    p[1] == '.'))
+		if ((n == 1 && p[0] == '.') ||
+		    (n == 2 && p[0] == '.' && p[1] == '.'))
 			return "has a component . or ..";
 		p += n;
 	}
@@ -111,8 +111,8 @@ config_url_problem(const char *url)
 	if (*host == '\0' || *host == '/')
 		return "no host";
 	host += strcspn(host, "/");
-	return *host != '\0' && host[1] != '\0' ? "a path behind the host" :
-	    NULL;
+	return *host != '\0' && host[1] != '\0' ? "a path behind the host"
+						: NULL;
 }
 
 int
@@ -127,7 +127,7 @@ config_user(const struct config *c, enum conf_role role, uid_t *uid, gid_t *gid)
 	}
 	if ((pw = getpwnam(c->users[role])) == NULL) {
 		log_warnx("user %s of role %s: there is no such account "
-		    "(systemd-sysusers makes them; or set \"user %s\")",
+			  "(systemd-sysusers makes them; or set \"user %s\")",
 		    c->users[role], conf_role_names[role],
 		    conf_role_names[role]);
 		return -1;
@@ -238,6 +238,6 @@ config_print(const struct config *c, FILE *f)
 	fprintf(f, "log %s\n", c->debug ? "debug" : "info");
 	if (c->pid_file != NULL)
 		print_line(f, "pid file", c->pid_file, "\n");
-	TAILQ_FOREACH(v, &c->volumes, link)
+	TAILQ_FOREACH (v, &c->volumes, link)
 		config_print_volume(v, f);
 }

@@ -29,8 +29,8 @@ extern const char *const conf_role_names[CONF_ROLES];
 struct conf_volume {
 	TAILQ_ENTRY(conf_volume) link;
 	char *name;
-	char *path;	/* mount point */
-	char *subpath;	/* "" or a path in the volume */
+	char *path;     /* mount point */
+	char *subpath;  /* "" or a path in the volume */
 	uint32_t flags; /* MOUNT_* of sailvold_imsg.h */
 	int has_commit;
 	char commit[65];
@@ -39,7 +39,7 @@ TAILQ_HEAD(conf_volumes, conf_volume);
 
 struct config {
 	char *api_url, *key_file, *ca_file; /* ca_file NULL: the system's */
-	char key[80];			    /* read from key_file */
+	char key[80];                       /* read from key_file */
 	char *state;
 	char *cache;
 	uint64_t cache_size, cache_keep_free; /* keep 0: max(2 %, 1 GiB) */

@@ -36,8 +36,9 @@ schema_number(struct db *db, int *number)
 	sqlite3_stmt *st = NULL;
 	int rc = -1;
 
-	if (sqlite3_prepare_v2(db->sql, "PRAGMA user_version", -1, &st, NULL)
-	    == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW) {
+	if (sqlite3_prepare_v2(db->sql, "PRAGMA user_version", -1, &st, NULL) ==
+		SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_ROW) {
 		*number = sqlite3_column_int(st, 0);
 		rc = 0;
 	}
@@ -52,7 +53,8 @@ schema_make(struct db *db)
 	int rc;
 
 	text = sqlite3_mprintf("BEGIN EXCLUSIVE; %s PRAGMA user_version = %d;"
-	    " COMMIT;", DB_SCHEMA, DB_SCHEMA_NUMBER);
+			       " COMMIT;",
+	    DB_SCHEMA, DB_SCHEMA_NUMBER);
 	if (text == NULL)
 		return -1;
 	rc = sqlite3_exec(db->sql, text, NULL, NULL, NULL);
@@ -68,8 +70,10 @@ db_open(const char *path)
 
 	if ((db = calloc(1, sizeof(*db))) == NULL)
 		return NULL;
-	if (sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE |
-	    SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(path, &db->sql,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+		    SQLITE_OPEN_NOMUTEX,
+		NULL) != SQLITE_OK)
 		goto fail;
 	sqlite3_busy_timeout(db->sql, 5000);
 	if (sqlite3_exec(db->sql, settings, NULL, NULL, NULL) != SQLITE_OK ||
@@ -114,7 +118,7 @@ db_stmt(struct db *db, enum db_statement which)
 
 	if (*st == NULL) {
 		if (sqlite3_prepare_v3(db->sql, statement_text[which], -1,
-		    SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) {
+			SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) {
 			log_warnx("database: %s: %s", statement_text[which],
 			    sqlite3_errmsg(db->sql));
 			errno = EIO;
@@ -168,8 +172,10 @@ db_commit(struct db *db)
 int
 db_durable(struct db *db, int on)
 {
-	if (sqlite3_exec(db->sql, on ? "PRAGMA synchronous = FULL" :
-	    "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) == SQLITE_OK)
+	if (sqlite3_exec(db->sql,
+		on ? "PRAGMA synchronous = FULL"
+		   : "PRAGMA synchronous = NORMAL",
+		NULL, NULL, NULL) == SQLITE_OK)
 		return 0;
 	log_warnx("database: synchronous: %s", sqlite3_errmsg(db->sql));
 	errno = EIO;

@@ -48,8 +48,8 @@ int db_commit_put(struct db *, const struct hash *, const uint8_t *, size_t);
 
 struct mount_row {
 	int64_t row;
-	uint8_t id[16];	  /* of (volume, subpath, mount point) */
-	char *path;	  /* mount point; owned, as all strings here */
+	uint8_t id[16]; /* of (volume, subpath, mount point) */
+	char *path;     /* mount point; owned, as all strings here */
 	char *volume_id, *volume, *org, *subpath;
 	struct hash base; /* commit; zero: none yet */
 	uint64_t base_number;
@@ -58,7 +58,7 @@ struct mount_row {
 	struct hash last; /* newest own commit since the base */
 	uint64_t last_number;
 	uint8_t lease[16]; /* mount id of its leases, random */
-	uint32_t flags;	   /* ROW_* */
+	uint32_t flags;    /* ROW_* */
 };
 int db_mount_find(struct db *, const uint8_t id[16], struct mount_row *);
 int db_mount_insert(struct db *, struct mount_row *); /* sets row */
@@ -71,8 +71,8 @@ void mount_row_free(struct mount_row *); /* what it points to */
 
 /* ---- the overlay (db_overlay.c) ------------------------------------------ */
 
-#define OBJ_LOCAL 0x01	   /* content is the overlay file */
-#define OBJ_SOCKET 0x02	   /* entry says fifo, it is a socket */
+#define OBJ_LOCAL 0x01     /* content is the overlay file */
+#define OBJ_SOCKET 0x02    /* entry says fifo, it is a socket */
 #define OBJ_UNSETTLED 0x04 /* size and times: fstat of the overlay file */
 #define OBJ_SUSPECT 0x08   /* a writer was there when it was published */
 #define OBJ_DROPPED 0x10   /* no name, no handle: waits for holds to end */
@@ -136,8 +136,7 @@ int db_names_of_dir(struct db *, int64_t mount, uint64_t dir, const void *from,
     size_t, int after, size_t max, struct name_row **, size_t *n);
 int db_names_of_obj(struct db *, int64_t mount, uint64_t ovl,
     struct name_row **, size_t *n);
-int db_names_changed(struct db *, int64_t mount, struct name_row **,
-    size_t *n);
+int db_names_changed(struct db *, int64_t mount, struct name_row **, size_t *n);
 /* All names of a mount go, and what was seen; *ovls: objects that had one
    (db_job.c). */
 int db_names_lose_all(struct db *, int64_t mount, uint64_t **ovls, size_t *n);

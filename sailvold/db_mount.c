@@ -128,8 +128,7 @@ db_mount_delete(struct db *db, int64_t row)
 {
 	static const enum db_statement all[] = { DB_MOUNT_DELETE_JOB_ITEM,
 		DB_MOUNT_DELETE_JOB, DB_SEEN_CLEAR, DB_LINK_ID_CLEAR,
-		DB_MOUNT_DELETE_NAME,
-		DB_MOUNT_DELETE_OBJ, DB_MOUNT_DELETE };
+		DB_MOUNT_DELETE_NAME, DB_MOUNT_DELETE_OBJ, DB_MOUNT_DELETE };
 	sqlite3_stmt *st;
 	size_t i;
 

@@ -42,8 +42,10 @@ obj_read(sqlite3_stmt *st, struct obj *o)
 	if (obj_read_entry(st, 2, o) == -1)
 		return -1;
 	o->has_origin = sqlite3_column_type(st, 3) != SQLITE_NULL;
-	if (o->has_origin && (column_hash(st, 3, &o->origin_commit) == -1 ||
-	    (o->origin_path = column_dup(st, 4, &o->origin_path_len)) == NULL))
+	if (o->has_origin &&
+	    (column_hash(st, 3, &o->origin_commit) == -1 ||
+		(o->origin_path = column_dup(st, 4, &o->origin_path_len)) ==
+		    NULL))
 		return -1;
 	o->changed_content = column_u64(st, 5);
 	o->changed_attr = column_u64(st, 6);
@@ -213,8 +215,7 @@ count_rows(struct db *db, enum db_statement which, int64_t mount, uint64_t *n)
 }
 
 int
-db_dirty_count(struct db *db, int64_t mount, uint64_t *names,
-    uint64_t *objects)
+db_dirty_count(struct db *db, int64_t mount, uint64_t *names, uint64_t *objects)
 {
 	if (count_rows(db, DB_NAME_COUNT_DIRTY, mount, names) == -1)
 		return -1;

@@ -15,8 +15,9 @@ seen_read(sqlite3_stmt *st, struct seen_row *s)
 	s->len = (size_t)sqlite3_column_bytes(st, 0);
 	s->seen.present = sqlite3_column_int(st, 1);
 	s->seen.is_dir = sqlite3_column_int(st, 2);
-	if (s->seen.present && (column_hash(st, 3, &s->seen.content) == -1 ||
-	    column_hash(st, 4, &s->seen.attr) == -1))
+	if (s->seen.present &&
+	    (column_hash(st, 3, &s->seen.content) == -1 ||
+		column_hash(st, 4, &s->seen.attr) == -1))
 		return -1;
 	s->has_tree = sqlite3_column_type(st, 5) != SQLITE_NULL;
 	if (s->has_tree && column_hash(st, 5, &s->tree_commit) == -1)
@@ -152,19 +153,18 @@ stmt_below(struct db *db, enum db_statement which, int64_t mount,
 }
 
 int
-db_seen_delete_below(struct db *db, int64_t mount, const void *path,
-    size_t len)
+db_seen_delete_below(struct db *db, int64_t mount, const void *path, size_t len)
 {
 	struct range r;
 
 	if (range_below(&r, path, len) == -1)
 		return -1;
-	return db_exec_stmt(db, stmt_below(db, DB_SEEN_DELETE_BELOW, mount, &r));
+	return db_exec_stmt(db,
+	    stmt_below(db, DB_SEEN_DELETE_BELOW, mount, &r));
 }
 
 static int
-collect_seen(struct db *db, sqlite3_stmt *st, struct seen_row **rows,
-    size_t *n)
+collect_seen(struct db *db, sqlite3_stmt *st, struct seen_row **rows, size_t *n)
 {
 	struct seen_row *tmp = NULL, *more;
 	struct wbuf text;
@@ -175,7 +175,8 @@ collect_seen(struct db *db, sqlite3_stmt *st, struct seen_row **rows,
 	while ((rc = db_step(db, st)) == 1) {
 		if (*n == cap) {
 			cap = cap == 0 ? 64 : cap * 2;
-			if ((more = reallocarray(tmp, cap, sizeof(*tmp))) == NULL)
+			if ((more = reallocarray(tmp, cap, sizeof(*tmp))) ==
+			    NULL)
 				goto fail;
 			tmp = more;
 		}

@@ -60,7 +60,8 @@ recv_answer(int sock, void *answer, size_t size, int *fd)
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { answer, size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
 		.msg_control = control.buf,
 		.msg_controllen = sizeof(control.buf) };
 	struct cmsghdr *c;

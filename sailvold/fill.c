@@ -83,7 +83,7 @@ origin_root(const struct shown_dir *d, struct hash *root,
 	if (!d->has_origin)
 		return 1;
 	if (nodes_lookup(&d->origin_commit, d->origin_path, d->origin_path_len,
-	    &e, &keep, &depth) == -1) {
+		&e, &keep, &depth) == -1) {
 		if (errno != ENODATA)
 			return -1;
 		/* The name that is looked for in the directory that misses. */
@@ -91,10 +91,12 @@ origin_root(const struct shown_dir *d, struct hash *root,
 		if (at > d->origin_path_len)
 			at = d->origin_path_len;
 		const uint8_t *rest = d->origin_path + at;
-		const uint8_t *slash = memchr(rest, '/', d->origin_path_len - at);
+		const uint8_t *slash =
+		    memchr(rest, '/', d->origin_path_len - at);
 		return set_miss(miss, &d->origin_commit, d->origin_path, depth,
-		    rest, slash != NULL ? (size_t)(slash - rest) :
-		    d->origin_path_len - at);
+		    rest,
+		    slash != NULL ? (size_t)(slash - rest)
+				  : d->origin_path_len - at);
 	}
 	*root = e.root;
 	blob_unref(keep);
@@ -142,8 +144,7 @@ clean_item(struct item *it, const struct shown_dir *d, const void *name,
 
 /* Views into the object. */
 static void
-object_item(struct item *it, const void *name, size_t len,
-    const struct obj *o)
+object_item(struct item *it, const void *name, size_t len, const struct obj *o)
 {
 	memset(it, 0, sizeof(*it));
 	it->name = name;
@@ -187,7 +188,7 @@ struct fill {
 	struct mount *m;
 	const struct shown_dir *d;
 	struct node_store store; /* the iterator looks into it */
-	struct tree_iter *base; /* NULL: none, or at its end */
+	struct tree_iter *base;  /* NULL: none, or at its end */
 	const uint8_t *base_name;
 	size_t base_len;
 	struct entry base_entry;
@@ -237,7 +238,7 @@ next_rows(struct fill *f, const void *first, size_t len, int after)
 		return 0;
 	}
 	if (db_names_of_dir(manifest_db, f->m->row.row, f->d->ovl, first, len,
-	    after, NAME_BATCH, &f->rows, &f->nrows) == -1)
+		after, NAME_BATCH, &f->rows, &f->nrows) == -1)
 		return -1;
 	if (f->nrows < NAME_BATCH)
 		f->rows_end = 1;
@@ -290,7 +291,7 @@ add_base(struct fill *f)
 	size_t len;
 
 	if (origin_child(f->d, f->base_name, f->base_len, path, sizeof(path),
-	    &len) == -1)
+		&len) == -1)
 		return -1;
 	clean_item(&it, f->d, f->base_name, f->base_len, &f->base_entry, path,
 	    len);
@@ -504,10 +505,11 @@ fill_one(struct mount *m, const struct shown_dir *d, const void *name,
 
 	memset(miss, 0, sizeof(*miss));
 	*keep = NULL;
-	if (d->ovl != 0 && db_name_get(manifest_db, m->row.row, d->ovl, name,
-	    len, &row) == 0)
-		return row.ovl == 0 ? 0 :
-		    one_object(m, row.ovl, name, len, it, keep, miss);
+	if (d->ovl != 0 &&
+	    db_name_get(manifest_db, m->row.row, d->ovl, name, len, &row) == 0)
+		return row.ovl == 0
+		    ? 0
+		    : one_object(m, row.ovl, name, len, it, keep, miss);
 	if (d->ovl != 0 && errno != ENOENT)
 		return -1;
 	if ((rc = origin_root(d, &root, miss)) != 0)
@@ -516,8 +518,10 @@ fill_one(struct mount *m, const struct shown_dir *d, const void *name,
 	if (tree_lookup(&store, &root, name, len, &e, &blob, &missing) == -1) {
 		if (errno == ENOENT)
 			return 0;
-		return errno != ENODATA ? -1 : set_miss(miss, &d->origin_commit,
-		    d->origin_path, d->origin_path_len, name, len);
+		return errno != ENODATA
+		    ? -1
+		    : set_miss(miss, &d->origin_commit, d->origin_path,
+			  d->origin_path_len, name, len);
 	}
 	rc = -1;
 	if (origin_child(d, name, len, path, sizeof(path), &path_len) == -1)

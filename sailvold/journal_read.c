@@ -32,7 +32,7 @@ struct journal_read {
 	TAILQ_HEAD(segments_head, segment) segments;
 	struct event *timer;
 	unsigned int empty; /* reads in a row that found nothing */
-	int unsynced; /* applied, and not yet safe from a loss of power */
+	int unsynced;       /* applied, and not yet safe from a loss of power */
 };
 
 struct applied_wait {
@@ -81,7 +81,7 @@ call_broken(struct mount *m)
 	struct applied_wait *w;
 
 	do {
-		TAILQ_FOREACH(w, &m->waits, link)
+		TAILQ_FOREACH (w, &m->waits, link)
 			if (w->broken != NULL)
 				break;
 		if (w != NULL) {
@@ -97,8 +97,8 @@ static void
 journal_broken(struct mount *m, uint64_t offset, const char *why)
 {
 	log_warnx("mount %s: journal at %llu: %s: its changes stay in the "
-	    "journal, and nothing of it can be committed", m->row.path,
-	    (unsigned long long)offset, why);
+		  "journal, and nothing of it can be committed",
+	    m->row.path, (unsigned long long)offset, why);
 	m->broken = 1;
 	call_broken(m);
 }
@@ -122,8 +122,9 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 		why = "too short";
 	else
 		why = segment_header_decode(header, sizeof(header), &h);
-	if (why == NULL && (h.first != first ||
-	    memcmp(h.mount, m->row.id, sizeof(h.mount)) != 0))
+	if (why == NULL &&
+	    (h.first != first ||
+		memcmp(h.mount, m->row.id, sizeof(h.mount)) != 0))
 		why = "of another mount or place";
 	last = TAILQ_LAST(&j->segments, segments_head);
 	if (why == NULL && last != NULL && last->first >= first)
@@ -211,12 +212,13 @@ apply_bytes(struct mount *m, const uint8_t *data, size_t len, size_t *good,
 
 	*good = 0;
 	for (n = 0; n < BATCH_RECORDS && *good < len; n++) {
-		rc = record_decode(data + *good, len - *good, &rec, &taken,
-		    why);
+		rc =
+		    record_decode(data + *good, len - *good, &rec, &taken, why);
 		if (rc == 0)
 			break;
-		if (rc == -1 || namespace_apply(manifest_db, &m->row, &rec,
-		    m->row.applied + taken, why) == -1)
+		if (rc == -1 ||
+		    namespace_apply(manifest_db, &m->row, &rec,
+			m->row.applied + taken, why) == -1)
 			return -1;
 		*good += taken;
 		m->row.applied += taken;
@@ -235,8 +237,8 @@ apply_transaction(struct mount *m, const uint8_t *data, size_t len,
 	*good = 0;
 	if (db_begin(manifest_db) == -1)
 		return -1;
-	if (apply_bytes(m, data, len, good, why) == 0 && (*good == 0 ||
-	    db_mount_update(manifest_db, &m->row) == 0) &&
+	if (apply_bytes(m, data, len, good, why) == 0 &&
+	    (*good == 0 || db_mount_update(manifest_db, &m->row) == 0) &&
 	    db_commit(manifest_db) == 0)
 		return 0;
 	db_rollback(manifest_db);
@@ -256,9 +258,9 @@ check_end(struct mount *m, size_t len)
 	if (s->first > m->row.applied)
 		journal_broken(m, m->row.applied, "a segment is missing");
 	else if (TAILQ_NEXT(s, link) != NULL)
-		journal_broken(m, m->row.applied, len == 0 ?
-		    "a segment is missing" :
-		    "a segment ends in the middle of a record");
+		journal_broken(m, m->row.applied,
+		    len == 0 ? "a segment is missing"
+			     : "a segment ends in the middle of a record");
 }
 
 /* One batch: bytes applied, 0 nothing there, -1. */
@@ -273,20 +275,22 @@ apply_batch(struct mount *m)
 	if (m->journal == NULL || m->broken)
 		return 0;
 	s = segment_at(m->journal, m->row.applied);
-	if (s != NULL && (n = pread(s->fd, read_buffer, READ_BYTES,
-	    (off_t)(SEGMENT_HEADER_LEN + (m->row.applied - s->first)))) == -1) {
+	if (s != NULL &&
+	    (n = pread(s->fd, read_buffer, READ_BYTES,
+		 (off_t)(SEGMENT_HEADER_LEN + (m->row.applied - s->first)))) ==
+		-1) {
 		log_warn("mount %s: reading its journal", m->row.path);
 		return -1;
 	}
-	if (n > 0 && apply_transaction(m, read_buffer, (size_t)n, &good,
-	    &why) == -1) {
+	if (n > 0 &&
+	    apply_transaction(m, read_buffer, (size_t)n, &good, &why) == -1) {
 		if (why == NULL)
 			return -1; /* tried again */
 		/* What stands before the bad record counts. */
 		if (good == 0)
 			journal_broken(m, m->row.applied, why);
-		else if (apply_transaction(m, read_buffer, good, &good,
-		    &why) == -1)
+		else if (apply_transaction(m, read_buffer, good, &good, &why) ==
+		    -1)
 			return -1;
 		return (ssize_t)good;
 	}
@@ -357,7 +361,7 @@ call_waits(struct mount *m)
 	struct applied_wait *w;
 
 	do {
-		TAILQ_FOREACH(w, &m->waits, link)
+		TAILQ_FOREACH (w, &m->waits, link)
 			if (w->offset <= m->row.applied)
 				break;
 		if (w != NULL) {
@@ -397,8 +401,8 @@ journal_timer(int fd, short what, void *arg)
 	else if (!TAILQ_EMPTY(&m->waits))
 		journal_arm(m, 1);
 	else
-		journal_arm(m, m->journal->empty < IDLE_AFTER ? BUSY_MS :
-		    IDLE_MS);
+		journal_arm(m,
+		    m->journal->empty < IDLE_AFTER ? BUSY_MS : IDLE_MS);
 }
 
 int

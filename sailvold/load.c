@@ -87,7 +87,7 @@ load_fuse_down(struct chan *ch)
 	struct question *q;
 
 	/* Freed when what they wait for comes. */
-	TAILQ_FOREACH(q, &questions, link)
+	TAILQ_FOREACH (q, &questions, link)
 		if (q->fuse == ch)
 			q->fuse = NULL;
 }
@@ -144,8 +144,8 @@ reply_error(struct question *q, int error)
 
 	if (q->type == IMSG_FUSE_MANIFEST_LOAD) {
 		type = IMSG_MANIFEST_FUSE_LOAD_RES;
-		if (b != NULL && (ibuf_add_n8(b, 1) == -1 ||
-		    ibuf_add_n16(b, 0) == -1)) {
+		if (b != NULL &&
+		    (ibuf_add_n8(b, 1) == -1 || ibuf_add_n16(b, 0) == -1)) {
 			ibuf_free(b);
 			b = NULL;
 		}
@@ -184,8 +184,10 @@ want(struct mount *m, struct question *q, struct node_miss *miss)
 	int rc;
 
 	if (++q->tries > NODE_TRIES) {
-		log_warnx("mount %s: the server's answers do not bring the nodes"
-		    " of a directory", m->row.path);
+		log_warnx(
+		    "mount %s: the server's answers do not bring the nodes"
+		    " of a directory",
+		    m->row.path);
 		node_miss_free(miss);
 		reply_error(q, EIO);
 		return;
@@ -274,9 +276,10 @@ answer_load(struct mount *m, struct question *q)
 	} else if (!end)
 		upto = last_name(&w, &upto_len);
 	b = head_new(0);
-	if (b != NULL && (ibuf_add_n8(b, (uint8_t)end) == -1 ||
-	    ibuf_add_n16(b, (uint16_t)upto_len) == -1 ||
-	    (upto_len > 0 && ibuf_add(b, upto, upto_len) == -1))) {
+	if (b != NULL &&
+	    (ibuf_add_n8(b, (uint8_t)end) == -1 ||
+		ibuf_add_n16(b, (uint16_t)upto_len) == -1 ||
+		(upto_len > 0 && ibuf_add(b, upto, upto_len) == -1))) {
 		ibuf_free(b);
 		b = NULL;
 	}
@@ -335,8 +338,8 @@ chunks_of(struct mount *m, struct question *q, struct hash *missing)
 		obj_free(&o);
 		return cl;
 	}
-	if (nodes_lookup(&q->commit, q->path, q->path_len, &e, &keep,
-	    &depth) == -1)
+	if (nodes_lookup(&q->commit, q->path, q->path_len, &e, &keep, &depth) ==
+	    -1)
 		return NULL;
 	if (e.type != ENTRY_FILE)
 		errno = EINVAL;
@@ -404,8 +407,9 @@ answer_chunks(struct mount *m, struct question *q)
 		reply_error(q, ENOMEM);
 		return;
 	}
-	if ((head = head_new(0)) == NULL || chan_send_ibuf(q->fuse,
-	    IMSG_MANIFEST_FUSE_CHUNKS_RES, q->id, fd, head) == -1) {
+	if ((head = head_new(0)) == NULL ||
+	    chan_send_ibuf(q->fuse, IMSG_MANIFEST_FUSE_CHUNKS_RES, q->id, fd,
+		head) == -1) {
 		log_warn("answering fuse");
 		close(fd);
 	}

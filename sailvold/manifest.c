@@ -35,7 +35,7 @@ mount_by_instance(uint32_t instance)
 {
 	struct mount *m;
 
-	TAILQ_FOREACH(m, &mounts, link)
+	TAILQ_FOREACH (m, &mounts, link)
 		if (m->instance == instance)
 			return m;
 	return NULL;
@@ -46,7 +46,7 @@ mount_by_path(const char *path)
 {
 	struct mount *m;
 
-	TAILQ_FOREACH(m, &mounts, link)
+	TAILQ_FOREACH (m, &mounts, link)
 		if (strcmp(m->row.path, path) == 0)
 			return m;
 	return NULL;
@@ -289,8 +289,10 @@ on_ctl_close(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 
 /* ---- who may send what ---------------------------------------------------------------------- */
 
-#define RULE(type, from, fd, min, max, f)                                      \
-	{ IMSG_##type, ROLE_##from, CHAN_##fd, min, max, f, #type }
+#define RULE(type, from, fd, min, max, f)                               \
+	{                                                               \
+		IMSG_##type, ROLE_##from, CHAN_##fd, min, max, f, #type \
+	}
 
 static const struct msg_rule rules[] = {
 	RULE(PARENT_MANIFEST_CONFIG, PARENT, NOFD, 20, 20, on_config),

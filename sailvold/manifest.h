@@ -27,9 +27,9 @@ TAILQ_HEAD(applied_queue, applied_wait);
 struct mount {
 	TAILQ_ENTRY(mount) link;
 	uint32_t instance;
-	uint32_t flags;	      /* MOUNT_* */
+	uint32_t flags;       /* MOUNT_* */
 	struct mount_row row; /* as in the database */
-	int has_commit;	      /* -c: the base that was asked for */
+	int has_commit;       /* -c: the base that was asked for */
 	struct chan *fuse;    /* NULL while it is down */
 	struct chan *notify;
 	int fresh;   /* a new connection to the kernel: no handle survived */
@@ -83,16 +83,16 @@ int start_fill(struct mount *, struct start *, void **keep);
  * put again to the next one, so that an answer always comes while the mount is
  * there; when it goes, error is ENODEV.
  */
-typedef void (*ask_offset_cb)(struct mount *, void *arg, int error,
-    uint64_t offset);
+typedef void (
+    *ask_offset_cb)(struct mount *, void *arg, int error, uint64_t offset);
 int ask_sync(struct mount *, ask_offset_cb, void *arg);
 /* Questions with that arg get no answer any more. */
 void ask_cancel(struct mount *, const void *arg);
 /* Parks all changes until switch_send(). */
 int ask_reload(struct mount *, ask_offset_cb, void *arg);
 /* fd: the callee's, read-only, or -1 with error. */
-typedef void (*ask_open_cb)(struct mount *, void *arg, int error, int fd,
-    int writers);
+typedef void (
+    *ask_open_cb)(struct mount *, void *arg, int error, int fd, int writers);
 int ask_open(struct mount *, uint64_t ovl, ask_open_cb, void *arg);
 typedef void (*ask_switch_cb)(struct mount *, void *arg, int error,
     uint32_t open_writers, int tell_fd);
@@ -113,9 +113,9 @@ int ovl_is_held(struct mount *, uint64_t ovl);
 
 struct server_answer {
 	uint16_t status; /* 0: no answer; what says why */
-	uint8_t type;	 /* 0 none 1 JSON 2 binary */
+	uint8_t type;    /* 0 none 1 JSON 2 binary */
 	int64_t skew_ms;
-	char *what;	  /* status 0 */
+	char *what;          /* status 0 */
 	const uint8_t *data; /* of the body */
 	size_t len;
 };

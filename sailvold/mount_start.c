@@ -63,8 +63,8 @@ begin_done(struct begin *b, int error, const char *what)
 	    ibuf_add_n16(buf, (uint16_t)strlen(id)) == -1 ||
 	    ibuf_add(buf, id, strlen(id)) == -1)
 		fatal("answering the parent");
-	if (chan_send_ibuf(role_parent(), IMSG_MANIFEST_PARENT_MOUNT_RES, number,
-	    -1, buf) == -1)
+	if (chan_send_ibuf(role_parent(), IMSG_MANIFEST_PARENT_MOUNT_RES,
+		number, -1, buf) == -1)
 		fatal("answering the parent");
 	if (error != 0)
 		mount_free(b->m);
@@ -195,9 +195,9 @@ want_root(struct begin *b, size_t depth)
 	const char *slash = strchr(rest, '/');
 	size_t n = slash != NULL ? (size_t)(slash - rest) : strlen(rest);
 
-	if (++b->tries > NODE_TRIES || nodes_want(m->row.volume_id,
-	    &m->row.base, NULL, m->row.subpath, depth, rest, n, make_root,
-	    b) == -1)
+	if (++b->tries > NODE_TRIES ||
+	    nodes_want(m->row.volume_id, &m->row.base, NULL, m->row.subpath,
+		depth, rest, n, make_root, b) == -1)
 		begin_fail(b, EIO, "its nodes cannot be had");
 }
 
@@ -212,23 +212,21 @@ make_root(void *arg, int error)
 	size_t depth = 0;
 
 	if (error != 0) {
-		begin_fail(b, error, "%s", error == ENOENT ?
-		    "it has no such commit" :
-		    "its newest commit cannot be had");
+		begin_fail(b, error, "%s",
+		    error == ENOENT ? "it has no such commit"
+				    : "its newest commit cannot be had");
 		return;
 	}
 	if (nodes_lookup(&m->row.base, m->row.subpath, strlen(m->row.subpath),
-	    &e, &keep, &depth) == -1) {
+		&e, &keep, &depth) == -1) {
 		if (errno == ENODATA)
 			want_root(b, depth);
 		else
-			begin_fail(b, errno, "%s is not there",
-			    m->row.subpath);
+			begin_fail(b, errno, "%s is not there", m->row.subpath);
 		return;
 	}
 	if (e.type != ENTRY_DIR)
-		begin_fail(b, ENOTDIR, "%s is not a directory",
-		    m->row.subpath);
+		begin_fail(b, ENOTDIR, "%s is not a directory", m->row.subpath);
 	else if (base_number(m) == -1 || store_row(m, &e) == -1)
 		begin_fail(b, EIO, "the database does not take it");
 	else
@@ -239,8 +237,9 @@ make_root(void *arg, int error)
 static int
 status_errno(uint16_t status)
 {
-	return status == 404 ? ENOENT : status == 401 || status == 403 ?
-	    EACCES : EIO;
+	return status == 404                 ? ENOENT
+	    : status == 401 || status == 403 ? EACCES
+					     : EIO;
 }
 
 static void
@@ -257,8 +256,8 @@ head_came(void *arg, const struct server_answer *a)
 		begin_fail(b, status_errno(a->status), "%s", what);
 		return;
 	}
-	if ((why = nodes_take_bundle(a->data, a->len, &head,
-	    &complete)) != NULL) {
+	if ((why = nodes_take_bundle(a->data, a->len, &head, &complete)) !=
+	    NULL) {
 		begin_fail(b, EIO, "the server sent %s", why);
 		return;
 	}
@@ -275,14 +274,14 @@ find_base(struct begin *b)
 	if (b->req.has_commit) {
 		m->row.base = b->req.commit;
 		if (nodes_want(m->row.volume_id, &m->row.base, NULL, "", 0, "",
-		    0, make_root, b) == -1)
+			0, make_root, b) == -1)
 			begin_fail(b, errno, "asking the server");
 		return;
 	}
 	snprintf(target, sizeof(target), "/v1/volumes/%s/head?budget=%d",
 	    m->row.volume_id, HEAD_BUDGET);
-	if (server_request(1, target, NULL, -1, 1, WIRE_BUDGET_MAX +
-	    HEAD_BUDGET, head_came, b) == 0)
+	if (server_request(1, target, NULL, -1, 1,
+		WIRE_BUDGET_MAX + HEAD_BUDGET, head_came, b) == 0)
 		begin_fail(b, errno, "asking the server");
 }
 
@@ -312,14 +311,15 @@ volume_came(void *arg, const struct server_answer *a)
 	}
 	root = json_loadb((const char *)a->data, a->len, 0, NULL);
 	id = json_string_value(json_object_get(root, "id"));
-	org = json_string_value(json_object_get(json_object_get(root, "org"),
-	    "name"));
-	must = json_integer_value(json_object_get(json_object_get(root,
-	    "format"), "must_know"));
+	org = json_string_value(
+	    json_object_get(json_object_get(root, "org"), "name"));
+	must = json_integer_value(
+	    json_object_get(json_object_get(root, "format"), "must_know"));
 	if (!valid_volume_id(id))
 		begin_fail(b, EIO, "the server's answer has no id");
 	else if (((uint64_t)must & ~VOLUME_FEATURES_KNOWN) != 0)
-		begin_fail(b, EPROTONOSUPPORT, "its format has "
+		begin_fail(b, EPROTONOSUPPORT,
+		    "its format has "
 		    "features that this program does not know");
 	else if (set_string(&m->row.volume_id, id) == -1 ||
 	    set_string(&m->row.org, org != NULL ? org : "") == -1)
@@ -342,7 +342,8 @@ find_volume(struct begin *b)
 		    "mint_if_missing", 1);
 		text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
 		json_decref(body);
-		fd = text != NULL ? memfd_new("volume", text, strlen(text)) : -1;
+		fd =
+		    text != NULL ? memfd_new("volume", text, strlen(text)) : -1;
 		if (fd != -1)
 			n = server_request(3, "/v1/volumes", "application/json",
 			    fd, 1, ANSWER_MAX, volume_came, b);
@@ -406,7 +407,8 @@ mount_begin(uint32_t id, struct mount_req *req)
 	if (up == 1)
 		begin_done(b, 0, "");
 	else if (up == -1)
-		begin_fail(b, EBUSY, "there may be unpublished changes of %s: "
+		begin_fail(b, EBUSY,
+		    "there may be unpublished changes of %s: "
 		    "mount it without a commit, and unmount it, first",
 		    b->req.path);
 	else
@@ -419,7 +421,7 @@ mount_begin_gone(uint32_t instance)
 {
 	struct begin *b;
 
-	TAILQ_FOREACH(b, &begins, link)
+	TAILQ_FOREACH (b, &begins, link)
 		if (b->req.instance == instance)
 			b->gone = 1;
 }
@@ -474,8 +476,8 @@ drop_nameless(struct mount *m)
 		return;
 	if (n > 0 && db_begin(manifest_db) == 0) {
 		for (i = 0; i < n; i++) {
-			if (db_obj_get(manifest_db, m->row.row, ovls[i],
-			    &o) == -1)
+			if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) ==
+			    -1)
 				continue;
 			o.flags |= OBJ_DROPPED;
 			db_obj_put(manifest_db, m->row.row, &o);
@@ -498,12 +500,14 @@ send_start(struct mount *m, void *arg)
 		return;
 	/* From here on fuse may cut off what was applied. */
 	if (m->row.applied > 0 && journal_sync(m) == -1)
-		log_warnx("mount %s: what was applied may not survive a loss of "
-		    "power", m->row.path);
+		log_warnx(
+		    "mount %s: what was applied may not survive a loss of "
+		    "power",
+		    m->row.path);
 	if (m->fresh)
 		drop_nameless(m);
-	if (start_fill(m, &st, &keep) == -1 || start_send(m->fuse,
-	    IMSG_MANIFEST_FUSE_START, 0, &st, -1) == -1) {
+	if (start_fill(m, &st, &keep) == -1 ||
+	    start_send(m->fuse, IMSG_MANIFEST_FUSE_START, 0, &st, -1) == -1) {
 		log_warn("mount %s: cannot be started", m->row.path);
 		free(keep);
 		return;
@@ -526,7 +530,8 @@ mount_hello(struct mount *m, const uint8_t id[16], uint64_t end)
 	mount_fuse_down(m);
 	if (end < m->row.applied)
 		log_warnx("mount %s: its journal ends before what was applied; "
-		    "nothing is missing", m->row.path);
+			  "nothing is missing",
+		    m->row.path);
 	if (applied_wait_for(m, end, send_start, NULL) == -1) {
 		if (!m->broken)
 			return -1;

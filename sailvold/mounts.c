@@ -27,9 +27,9 @@
 #define END_WAIT_S 10
 
 enum mount_state {
-	MOUNT_POINT,	/* its mount point is looked at */
+	MOUNT_POINT,    /* its mount point is looked at */
 	MOUNT_MANIFEST, /* manifest looks for its volume */
-	MOUNT_FUSE,	/* its fuse starts */
+	MOUNT_FUSE,     /* its fuse starts */
 	MOUNT_UP,
 	MOUNT_UMOUNT, /* umount runs */
 	MOUNT_GONE,   /* its fuse ends */
@@ -82,7 +82,7 @@ file_write(void)
 		goto fail;
 	fputs("# Made by sailvold: volumes that were mounted by a command.\n",
 	    f);
-	TAILQ_FOREACH(m, &all, link)
+	TAILQ_FOREACH (m, &all, link)
 		if (m->kept)
 			config_print_volume(m->volume, f);
 	if (fflush(f) == EOF || fsync(fd) == -1)
@@ -105,7 +105,7 @@ find_instance(uint32_t instance)
 {
 	struct mnt *m;
 
-	TAILQ_FOREACH(m, &all, link)
+	TAILQ_FOREACH (m, &all, link)
 		if (m->instance == instance)
 			return m;
 	return NULL;
@@ -142,7 +142,7 @@ find_path(const char *path)
 {
 	struct mnt *m;
 
-	TAILQ_FOREACH(m, &all, link)
+	TAILQ_FOREACH (m, &all, link)
 		if (is_path(path, m->volume->path))
 			return m;
 	return NULL;
@@ -269,8 +269,8 @@ mount_failed(struct mnt *m, int error, const char *what)
 			(uint8_t)(m->instance >> 16),
 			(uint8_t)(m->instance >> 8), (uint8_t)m->instance };
 
-		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0,
-		    -1, b, sizeof(b));
+		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
+		    b, sizeof(b));
 	}
 	close_fd(&m->session.fuse_fd);
 	close_fd(&m->session.mount_fd);
@@ -303,8 +303,8 @@ send_session(struct mnt *m, struct proc *p)
 		ibuf_free(b);
 		return -1;
 	}
-	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_SESSION, 0, fd,
-	    b) == -1) {
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_SESSION, 0, fd, b) ==
+	    -1) {
 		close(fd);
 		return -1;
 	}
@@ -323,8 +323,8 @@ send_table(struct mnt *m, struct proc *p)
 		ibuf_free(b);
 		return -1;
 	}
-	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_TABLE, 0, fd,
-	    b) == -1) {
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_TABLE, 0, fd, b) ==
+	    -1) {
 		close(fd);
 		return -1;
 	}
@@ -386,8 +386,8 @@ tell_gone(struct mnt *m)
 
 	if (manifest != NULL && proc_chan(manifest) != NULL &&
 	    proc_ready(manifest))
-		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0,
-		    -1, b, sizeof(b));
+		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
+		    b, sizeof(b));
 }
 
 /*
@@ -462,7 +462,7 @@ notify_configure(struct proc *p, void *arg)
 	if ((fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1)
 		return -1;
 	if (chan_send(proc_chan(p), IMSG_PARENT_NOTIFY_SESSION, 0, fd, NULL,
-	    0) == -1) {
+		0) == -1) {
 		close(fd);
 		return -1;
 	}
@@ -534,8 +534,9 @@ send_mount_req(struct mnt *m, int again)
 	req.subpath = m->volume->subpath;
 	req.path = m->volume->path;
 	req.has_commit = m->volume->has_commit;
-	if (req.has_commit && hash_parse(&req.commit, m->volume->commit,
-	    strlen(m->volume->commit)) == -1) {
+	if (req.has_commit &&
+	    hash_parse(&req.commit, m->volume->commit,
+		strlen(m->volume->commit)) == -1) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -589,8 +590,9 @@ manifest_said_yes(struct mnt *m)
 		return;
 	}
 	if (priv_make_session(&m->session, m->volume->name,
-	    (m->volume->flags & MOUNT_READONLY) != 0,
-	    (m->volume->flags & MOUNT_SUID) != 0, what, sizeof(what)) == -1) {
+		(m->volume->flags & MOUNT_READONLY) != 0,
+		(m->volume->flags & MOUNT_SUID) != 0, what,
+		sizeof(what)) == -1) {
 		mount_failed(m, errno, what);
 		return;
 	}
@@ -633,7 +635,7 @@ mounts_manifest_ready(struct proc *manifest)
 	struct mnt *m;
 
 	(void)manifest;
-	TAILQ_FOREACH(m, &all, link)
+	TAILQ_FOREACH (m, &all, link)
 		if (m->state != MOUNT_POINT && m->state != MOUNT_RETRY &&
 		    send_mount_req(m, m->state != MOUNT_MANIFEST) == -1)
 			log_warn("mount %s", m->volume->path);
@@ -647,8 +649,10 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 
 	if (find_path(v->path) != NULL) {
 		if (done != NULL)
-			done(arg, EBUSY, "a volume is mounted there already, or "
-			    "about to be", "", 0);
+			done(arg, EBUSY,
+			    "a volume is mounted there already, or "
+			    "about to be",
+			    "", 0);
 		return;
 	}
 	if ((m = calloc(1, sizeof(*m))) == NULL ||
@@ -698,12 +702,14 @@ umounted(void *arg, int error)
 		    m->volume->path);
 		m->state = MOUNT_UMOUNT;
 		if (priv_umount(m->volume->path, m->session.mount_id, 1,
-		    umounted, arg) == 0)
+			umounted, arg) == 0)
 			return;
 	}
 	if (error == EBUSY)
-		snprintf(what, sizeof(what), "%s is in use (open files, or a "
-		    "current directory below it)", m->volume->path);
+		snprintf(what, sizeof(what),
+		    "%s is in use (open files, or a "
+		    "current directory below it)",
+		    m->volume->path);
 	else
 		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
 		    strerror(error));
@@ -715,13 +721,12 @@ umount_begin(struct mnt *m, int detach)
 {
 	m->state = MOUNT_UMOUNT;
 	if (priv_umount(m->volume->path, m->session.mount_id, detach, umounted,
-	    (void *)(uintptr_t)m->instance) == -1)
+		(void *)(uintptr_t)m->instance) == -1)
 		umounted((void *)(uintptr_t)m->instance, errno);
 }
 
 void
-mounts_remove(const char *path, uid_t uid, int force, mounts_cb done,
-    void *arg)
+mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 {
 	struct mnt *m = find_path(path);
 
@@ -788,7 +793,7 @@ begin_configured(const struct config *c)
 {
 	struct conf_volume *v;
 
-	TAILQ_FOREACH(v, &c->volumes, link) {
+	TAILQ_FOREACH (v, &c->volumes, link) {
 		struct conf_volume copy = *v;
 
 		copy.flags |= MOUNT_CONFIGURED;
@@ -807,7 +812,7 @@ mounts_begin_all(const struct config *c)
 	if (access(file_path, F_OK) == -1 ||
 	    (kept = config_parse_volumes(file_path)) == NULL)
 		return;
-	TAILQ_FOREACH(v, &kept->volumes, link)
+	TAILQ_FOREACH (v, &kept->volumes, link)
 		if (find_path(v->path) == NULL)
 			mounts_add(v, 0, NULL, NULL);
 	config_free(kept);
@@ -818,7 +823,7 @@ is_configured(const struct config *c, const char *path)
 {
 	struct conf_volume *v;
 
-	TAILQ_FOREACH(v, &c->volumes, link)
+	TAILQ_FOREACH (v, &c->volumes, link)
 		if (is_path(v->path, path))
 			return 1;
 	return 0;
@@ -850,9 +855,10 @@ mounts_status(void)
 	json_t *list = json_array();
 	struct mnt *m;
 
-	TAILQ_FOREACH(m, &all, link)
-		json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:s}",
-		    "instance", (int)m->instance, "volume", m->volume->name,
-		    "path", m->volume->path, "state", names[m->state]));
+	TAILQ_FOREACH (m, &all, link)
+		json_array_append_new(list,
+		    json_pack("{s:i, s:s, s:s, s:s}", "instance",
+			(int)m->instance, "volume", m->volume->name, "path",
+			m->volume->path, "state", names[m->state]));
 	return list;
 }

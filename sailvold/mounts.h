@@ -32,8 +32,7 @@ void mounts_begin_all(const struct config *);
 void mounts_reconfigure(const struct config *);
 /* manifest is ready (again): it is told of all mounts. */
 void mounts_manifest_ready(struct proc *manifest);
-int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *,
-    struct ibuf *);
+int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_notify(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* Unmounts all and calls done when the last has gone; their overlays and
    bases stay for the next start. */

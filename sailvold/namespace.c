@@ -45,8 +45,9 @@ save(struct apply *a, const struct obj *o)
 {
 	if (db_obj_put(a->db, a->row->row, o) == 0)
 		return 0;
-	return errno == EINVAL || errno == EFBIG ?
-	    refuse(a, "an entry that cannot be") : -1;
+	return errno == EINVAL || errno == EFBIG
+	    ? refuse(a, "an entry that cannot be")
+	    : -1;
 }
 
 /* Replaces the entry by a changed copy, whose views may be into the old one. */
@@ -72,7 +73,8 @@ set_local_size(struct obj *o, struct entry *e, uint64_t size)
 	int rc = -1;
 
 	wbuf_init(&w, 4096);
-	if (e->chunk_shift < CHUNK_SHIFT_MIN || e->chunk_shift > CHUNK_SHIFT_MAX)
+	if (e->chunk_shift < CHUNK_SHIFT_MIN ||
+	    e->chunk_shift > CHUNK_SHIFT_MAX)
 		e->chunk_shift = chunk_shift_for(size);
 	if ((cl = chunklist_new(size, e->chunk_shift)) == NULL)
 		goto done;
@@ -143,11 +145,13 @@ origin_has(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 		goto done;
 	}
 	if (nodes_lookup(&o.origin_commit, o.origin_path, o.origin_path_len, &d,
-	    &keep, &depth) == -1 || d.type != ENTRY_DIR)
+		&keep, &depth) == -1 ||
+	    d.type != ENTRY_DIR)
 		goto done;
 	db_node_store(a->db, &store);
-	if (tree_lookup(&store, &d.root, name, len, &e, &keep2, &missing) == -1
-	    && errno == ENOENT)
+	if (tree_lookup(&store, &d.root, name, len, &e, &keep2, &missing) ==
+		-1 &&
+	    errno == ENOENT)
 		has = 0;
 done:
 	blob_unref(keep);
@@ -199,8 +203,8 @@ drop_link(struct apply *a, uint64_t ovl, const struct obj *by, struct timens t)
 		goto done;
 	}
 	rc = -1;
-	if (by != NULL && (by->entry->type == ENTRY_DIR) !=
-	    (o.entry->type == ENTRY_DIR)) {
+	if (by != NULL &&
+	    (by->entry->type == ENTRY_DIR) != (o.entry->type == ENTRY_DIR)) {
 		refuse(a, "rename: over another type");
 		goto done;
 	}
@@ -280,8 +284,9 @@ check_origin(struct apply *a)
 	else if (!o.has_origin ||
 	    hash_cmp(&o.origin_commit, &r->origin_commit) != 0 ||
 	    r->origin_path_len != n + r->name_len ||
-	    (n > 0 && (memcmp(r->origin_path, o.origin_path, n - 1) != 0 ||
-	    r->origin_path[n - 1] != '/')) ||
+	    (n > 0 &&
+		(memcmp(r->origin_path, o.origin_path, n - 1) != 0 ||
+		    r->origin_path[n - 1] != '/')) ||
 	    memcmp(r->origin_path + n, r->name, r->name_len) != 0)
 		refuse(a, "copy up: not from the origin of its directory");
 	else
@@ -392,7 +397,7 @@ apply_remove(struct apply *a)
 	    touch_dir(a, r->parent, r->time, &has_origin) == -1)
 		return -1;
 	if (db_name_get(a->db, a->row->row, r->parent, r->name, r->name_len,
-	    &n) == -1) {
+		&n) == -1) {
 		if (errno != ENOENT)
 			return -1;
 		if (!has_origin)
@@ -462,8 +467,9 @@ rename_other(struct apply *a, const struct obj *o, const struct name_row *to)
 		memset(&other, 0, sizeof(other));
 		rc = moved(a, to->ovl, r->parent, &other);
 		obj_free(&other);
-		return rc == -1 ? -1 : db_name_put(a->db, a->row->row,
-		    r->parent, r->name, r->name_len, to->ovl, a->offset);
+		return rc == -1 ? -1
+				: db_name_put(a->db, a->row->row, r->parent,
+				      r->name, r->name_len, to->ovl, a->offset);
 	}
 	if (to != NULL && to->ovl != 0) {
 		if (r->flags & RENAME_NOREPLACE)
@@ -492,12 +498,12 @@ apply_rename(struct apply *a)
 	    touch_dir(a, r->parent2, r->time, NULL) == -1)
 		return -1;
 	if (db_name_get(a->db, m, r->parent, r->name, r->name_len, &from) == -1)
-		return errno == ENOENT ? refuse(a, "rename: no such object") :
-		    -1;
+		return errno == ENOENT ? refuse(a, "rename: no such object")
+				       : -1;
 	if (from.ovl == 0)
 		return refuse(a, "rename: no such object");
-	has_to = db_name_get(a->db, m, r->parent2, r->name2, r->name2_len,
-	    &to) == 0;
+	has_to =
+	    db_name_get(a->db, m, r->parent2, r->name2, r->name2_len, &to) == 0;
 	if (!has_to && errno != ENOENT)
 		return -1;
 	memset(&o, 0, sizeof(o));
@@ -505,8 +511,9 @@ apply_rename(struct apply *a)
 	if (rc == 0)
 		rc = rename_other(a, &o, has_to ? &to : NULL);
 	obj_free(&o);
-	return rc == -1 ? -1 : db_name_put(a->db, m, r->parent2, r->name2,
-	    r->name2_len, from.ovl, a->offset);
+	return rc == -1 ? -1
+			: db_name_put(a->db, m, r->parent2, r->name2,
+			      r->name2_len, from.ovl, a->offset);
 }
 
 static int
@@ -707,8 +714,8 @@ namespace_path(struct mount *m, uint64_t dir, const void *name, size_t len,
 	for (depth = 0; dir != OVL_ROOT; depth++) {
 		if (depth > SAIL_DEPTH_MAX)
 			goto toolong;
-		if (db_names_of_obj(manifest_db, m->row.row, dir, &rows,
-		    &n) == -1)
+		if (db_names_of_obj(manifest_db, m->row.row, dir, &rows, &n) ==
+		    -1)
 			return -1;
 		if (n == 0) {
 			free(rows);
@@ -769,8 +776,9 @@ sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 			return -1;
 		if (rc == 0)
 			continue;
-		if (db_name_delete_dir(manifest_db, m->row.row, ovls[i]) == -1
-		    || db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
+		if (db_name_delete_dir(manifest_db, m->row.row, ovls[i]) ==
+			-1 ||
+		    db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
 			return -1;
 		went++;
 		if (local)

@@ -19,8 +19,7 @@
 #define NODES_ANSWER_MAX (WIRE_BUDGET_MAX + 1024 * 1024)
 
 int
-nodes_commit_root(const struct hash *id, struct entry *root,
-    struct blob **keep)
+nodes_commit_root(const struct hash *id, struct entry *root, struct blob **keep)
 {
 	struct commit c;
 	const char *why;
@@ -64,7 +63,7 @@ nodes_lookup(const struct hash *commit, const void *path, size_t len,
 		n = slash != NULL ? (size_t)(slash - p) - at : len - at;
 		*depth = at == 0 ? 0 : at - 1;
 		if (tree_lookup(&store, &e->root, p + at, n, e, &next,
-		    &missing) == -1)
+			&missing) == -1)
 			goto fail;
 		blob_unref(*keep);
 		*keep = next;
@@ -104,16 +103,17 @@ nodes_take_bundle(const uint8_t *data, size_t len, struct hash *commit,
 
 	if ((why = wire_bundle_open(&b, data, len)) != NULL)
 		return why;
-	if (b.commit_len > 0 && (why = commit_decode(b.commit_bytes,
-	    b.commit_len, &c)) != NULL)
+	if (b.commit_len > 0 &&
+	    (why = commit_decode(b.commit_bytes, b.commit_len, &c)) != NULL)
 		return why;
 	if (db_begin(manifest_db) == -1)
 		return "the database does not take it";
 	if ((why = take_nodes(&b)) != NULL)
 		goto fail;
 	why = "the database does not take it";
-	if (b.commit_len > 0 && db_commit_put(manifest_db, &b.commit,
-	    b.commit_bytes, b.commit_len) == -1)
+	if (b.commit_len > 0 &&
+	    db_commit_put(manifest_db, &b.commit, b.commit_bytes,
+		b.commit_len) == -1)
 		goto fail;
 	if (db_commit(manifest_db) == -1)
 		goto fail;
@@ -189,13 +189,13 @@ want_find(const char *volume_id, const struct hash *commit, const void *path,
 {
 	struct want *w;
 
-	TAILQ_FOREACH(w, &wants, link)
+	TAILQ_FOREACH (w, &wants, link)
 		if (hash_cmp(&w->commit, commit) == 0 && w->path_len == len &&
 		    w->first_len == first_len &&
 		    strcmp(w->volume_id, volume_id) == 0 &&
 		    (len == 0 || memcmp(w->path, path, len) == 0) &&
 		    (first_len == 0 ||
-		    memcmp(w->path + len, first, first_len) == 0))
+			memcmp(w->path + len, first, first_len) == 0))
 			return w;
 	return NULL;
 }

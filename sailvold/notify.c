@@ -112,7 +112,7 @@ tell_done(struct telling *t)
 		if (b == NULL || ibuf_add_n32(b, t->told) == -1 ||
 		    ibuf_add_n32(b, t->unknown) == -1 ||
 		    chan_send_ibuf(t->manifest, IMSG_NOTIFY_MANIFEST_TOLD,
-		    t->id, -1, b) == -1)
+			t->id, -1, b) == -1)
 			fatal("answering manifest");
 	}
 	memfd_unmap(&t->view);
@@ -136,15 +136,15 @@ tell_slice(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (i = 0; i < SLICE; i++) {
-		if ((rc = tell_decode(&t->r, &kind, &nodeid, &name,
-		    &len)) == -1)
+		if ((rc = tell_decode(&t->r, &kind, &nodeid, &name, &len)) ==
+		    -1)
 			fatalx("notifications: %s", t->r.error);
 		if (rc == 0) {
 			tell_done(t);
 			return;
 		}
-		rc = kind == TELL_ENTRY ? tell_entry(nodeid, name, len) :
-		    tell_attr(nodeid);
+		rc = kind == TELL_ENTRY ? tell_entry(nodeid, name, len)
+					: tell_attr(nodeid);
 		if (rc == -1) {
 			tell_done(t);
 			return;

@@ -46,8 +46,8 @@ open_folder(int dirfd, const char *name, int *made)
 		*made = 1;
 	else if (errno != EEXIST)
 		return -1;
-	return openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-	    O_CLOEXEC);
+	return openat(dirfd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 int
@@ -70,8 +70,8 @@ priv_make_folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
 		/* Folders above that were there may be links of the system. */
 		if (next == -1 && (errno == ELOOP || errno == ENOTDIR) &&
 		    rest != NULL)
-			next = openat(fd, name, O_RDONLY | O_DIRECTORY |
-			    O_CLOEXEC);
+			next = openat(fd, name,
+			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		close(fd);
 		if ((fd = next) == -1)
 			goto fail;
@@ -82,7 +82,8 @@ priv_make_folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
 		goto fail;
 	if (!made && st.st_uid != uid) {
 		log_warnx("folder %s: it belongs to user %u, and not to %u: "
-		    "remove it, or give it away by chown", path, st.st_uid, uid);
+			  "remove it, or give it away by chown",
+		    path, st.st_uid, uid);
 		close(fd);
 		return -1;
 	}
@@ -133,11 +134,13 @@ priv_listen(const char *path, uid_t uid, gid_t gid, mode_t mode)
 	}
 	if (lstat(path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode)) {
-			log_warnx("control %s: it is there, and no socket", path);
+			log_warnx("control %s: it is there, and no socket",
+			    path);
 			return -1;
 		}
 		if (is_served(&sun)) {
-			log_warnx("control %s: another sailvold serves it", path);
+			log_warnx("control %s: another sailvold serves it",
+			    path);
 			return -1;
 		}
 		if (unlink(path) == -1)
@@ -169,10 +172,10 @@ unescape(char *s)
 	char *out = s;
 
 	while (*s != '\0') {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' &&
-		    s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
-			*out++ = (char)((s[1] - '0') << 6 |
-			    (s[2] - '0') << 3 | (s[3] - '0'));
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' &&
+		    s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+			    (s[3] - '0'));
 			s += 4;
 		} else
 			*out++ = *s++;
@@ -256,14 +259,16 @@ point_open_error(struct point *p)
 {
 	switch (errno) {
 	case ENOENT:
-		point_error(p, ENOENT, "there is no such directory; make it "
+		point_error(p, ENOENT,
+		    "there is no such directory; make it "
 		    "first");
 		break;
 	case ENOTDIR:
 		point_error(p, ENOTDIR, "not a directory");
 		break;
 	case ELOOP:
-		point_error(p, ELOOP, "a symbolic link, or behind one; name "
+		point_error(p, ELOOP,
+		    "a symbolic link, or behind one; name "
 		    "the directory itself");
 		break;
 	default:
@@ -283,8 +288,10 @@ warn_if_not_empty(struct point *p)
 	/* "." and ".." are two records of 24 bytes. */
 	n = syscall(SYS_getdents64, fd, buf, sizeof(buf));
 	if (n > 48)
-		snprintf(p->warning, sizeof(p->warning), "%.400s is not empty: "
-		    "what is in it is hidden until umount", p->real);
+		snprintf(p->warning, sizeof(p->warning),
+		    "%.400s is not empty: "
+		    "what is in it is hidden until umount",
+		    p->real);
 	close(fd);
 }
 
@@ -306,8 +313,8 @@ look_at_point(struct point *p, const char *path, uid_t uid)
 		return;
 	}
 	take_dead_away(p->real);
-	p->fd = open_plain(AT_FDCWD, p->real, O_PATH | O_DIRECTORY |
-	    O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+	p->fd = open_plain(AT_FDCWD, p->real, O_PATH | O_DIRECTORY | O_NOFOLLOW,
+	    RESOLVE_NO_SYMLINKS);
 	if (p->fd == -1) {
 		point_open_error(p);
 		return;
@@ -366,7 +373,7 @@ priv_open_point(const char *path, uid_t uid, point_cb done, void *arg)
 	o->done = done;
 	o->arg = arg;
 	if (errand_run(open_point_run, open_point_done, o,
-	    sizeof(struct point)) == -1) {
+		sizeof(struct point)) == -1) {
 		free(o);
 		return -1;
 	}
@@ -391,8 +398,8 @@ umount_run(void *arg, void *answer)
 	*error = 0;
 	if (!sailvol_mounted_at(u->path, &id) || (u->id != 0 && id != u->id))
 		*error = EINVAL; /* somebody took it away already */
-	else if (umount2(u->path, UMOUNT_NOFOLLOW | (u->detach ? MNT_DETACH :
-	    0)) == -1)
+	else if (umount2(u->path,
+		     UMOUNT_NOFOLLOW | (u->detach ? MNT_DETACH : 0)) == -1)
 		*error = errno;
 	return -1;
 }
@@ -436,13 +443,16 @@ priv_fuse_works(char *what, size_t size)
 	struct stat st;
 
 	if (stat("/dev/fuse", &st) == -1) {
-		snprintf(what, size, "FUSE does not work here: /dev/fuse: %s "
+		snprintf(what, size,
+		    "FUSE does not work here: /dev/fuse: %s "
 		    "(load it by: modprobe fuse; in a container give it the "
-		    "device /dev/fuse)", strerror(errno));
+		    "device /dev/fuse)",
+		    strerror(errno));
 		return 0;
 	}
 	if (!S_ISCHR(st.st_mode)) {
-		snprintf(what, size, "FUSE does not work here: /dev/fuse is not "
+		snprintf(what, size,
+		    "FUSE does not work here: /dev/fuse is not "
 		    "a device");
 		return 0;
 	}
@@ -456,14 +466,15 @@ set_options(int fsfd, int fuse_fd, const char *volume)
 
 	snprintf(fd, sizeof(fd), "%d", fuse_fd);
 	if (fsconfig(fsfd, FSCONFIG_SET_STRING, "source", volume, 0) == -1 ||
-	    fsconfig(fsfd, FSCONFIG_SET_STRING, "subtype", "sailvol", 0) == -1 ||
+	    fsconfig(fsfd, FSCONFIG_SET_STRING, "subtype", "sailvol", 0) ==
+		-1 ||
 	    fsconfig(fsfd, FSCONFIG_SET_STRING, "fd", fd, 0) == -1 ||
 	    fsconfig(fsfd, FSCONFIG_SET_STRING, "rootmode", "40000", 0) == -1 ||
 	    fsconfig(fsfd, FSCONFIG_SET_STRING, "user_id", "0", 0) == -1 ||
 	    fsconfig(fsfd, FSCONFIG_SET_STRING, "group_id", "0", 0) == -1 ||
 	    fsconfig(fsfd, FSCONFIG_SET_FLAG, "allow_other", NULL, 0) == -1 ||
 	    fsconfig(fsfd, FSCONFIG_SET_FLAG, "default_permissions", NULL, 0) ==
-	    -1)
+		-1)
 		return -1;
 	return fsconfig(fsfd, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 }
@@ -499,8 +510,8 @@ read_init(struct session *s)
 }
 
 int
-priv_make_session(struct session *s, const char *volume, int readonly,
-    int suid, char *what, size_t size)
+priv_make_session(struct session *s, const char *volume, int readonly, int suid,
+    char *what, size_t size)
 {
 	const char *step = "/dev/fuse";
 	unsigned int attrs = MOUNT_ATTR_NODEV;
@@ -556,11 +567,12 @@ priv_attach(struct session *s, int point_fd)
 	struct statx stx;
 
 	if (move_mount(s->mount_fd, "", point_fd, "",
-	    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == -1)
+		MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == -1)
 		return -1;
 	/* Of the descriptor's own mount: the kernel asks nobody. */
 	if (statx(s->mount_fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-	    STATX_MNT_ID, &stx) == 0 && (stx.stx_mask & STATX_MNT_ID))
+		STATX_MNT_ID, &stx) == 0 &&
+	    (stx.stx_mask & STATX_MNT_ID))
 		s->mount_id = stx.stx_mnt_id;
 	close(s->mount_fd);
 	s->mount_fd = -1;

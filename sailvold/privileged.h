@@ -25,8 +25,8 @@ int priv_listen(const char *path, uid_t, gid_t, mode_t);
 
 /* What a look at a mount point said. */
 struct point {
-	int fd;		   /* O_PATH; the caller's */
-	int error;	   /* errno, and what in words */
+	int fd;    /* O_PATH; the caller's */
+	int error; /* errno, and what in words */
 	char what[512];
 	char warning[512]; /* "" or "... is not empty ..." */
 	char real[4096];   /* the path without doubled slashes */
@@ -61,8 +61,8 @@ int priv_attach(struct session *, int point_fd);
  * is busy.  done(arg, errno).
  */
 typedef void (*umount_cb)(void *arg, int error);
-int priv_umount(const char *path, uint64_t mount_id, int detach,
-    umount_cb done, void *arg);
+int priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,
+    void *arg);
 
 /* 1 when FUSE works here, else what says what to install or load. */
 int priv_fuse_works(char *what, size_t size);

@@ -53,7 +53,8 @@ requests_accept(int listener, short what, void *arg)
 	}
 	if (manifest == NULL || proc_chan(manifest) == NULL ||
 	    !proc_ready(manifest) || hand_over(fd, manifest) == -1) {
-		static const char busy[] = "{\"error\":{\"message\":\"sailvold is "
+		static const char busy[] =
+		    "{\"error\":{\"message\":\"sailvold is "
 		    "starting: try again\",\"type\":\"unavailable\",\"code\":"
 		    "\"starting\"}}\n";
 
@@ -79,13 +80,12 @@ do_done(void *arg, int error, const char *what, const char *warning,
 	if (b == NULL || ibuf_add_n32(b, (uint32_t)error) == -1 ||
 	    ibuf_add_n16(b, (uint16_t)n) == -1 || ibuf_add(b, what, n) == -1 ||
 	    ibuf_add_n16(b, (uint16_t)w) == -1 ||
-	    ibuf_add(b, warning, w) == -1 ||
-	    ibuf_add_n32(b, instance) == -1) {
+	    ibuf_add(b, warning, w) == -1 || ibuf_add_n32(b, instance) == -1) {
 		ibuf_free(b);
 		return;
 	}
 	if (chan_send_ibuf(proc_chan(manifest), IMSG_PARENT_MANIFEST_DONE, id,
-	    -1, b) == -1)
+		-1, b) == -1)
 		log_warn("answering manifest");
 }
 
@@ -113,15 +113,16 @@ do_mount(uint32_t id, struct parent_req *req)
 	if (why != NULL)
 		do_done((void *)(uintptr_t)id, EINVAL, why, "", 0);
 	else if ((v.flags & MOUNT_CREATE) && req->uid != 0)
-		do_done((void *)(uintptr_t)id, EPERM, "only root makes volumes "
-		    "with the key of sailvold", "", 0);
+		do_done((void *)(uintptr_t)id, EPERM,
+		    "only root makes volumes "
+		    "with the key of sailvold",
+		    "", 0);
 	else
 		mounts_add(&v, req->uid, do_done, (void *)(uintptr_t)id);
 }
 
 int
-requests_on_do(struct chan *ch, uint32_t id, struct imsg *im,
-    struct ibuf *body)
+requests_on_do(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
 	struct parent_req req;
 
@@ -149,9 +150,10 @@ static struct event *status_timer;
 static void
 add_process(struct proc *p, void *arg)
 {
-	json_array_append_new(arg, json_pack("{s:s, s:i, s:i, s:b}", "role",
-	    role_name(proc_role(p)), "instance", (int)proc_instance(p), "pid",
-	    (int)proc_pid(p), "ready", proc_ready(p)));
+	json_array_append_new(arg,
+	    json_pack("{s:s, s:i, s:i, s:b}", "role", role_name(proc_role(p)),
+		"instance", (int)proc_instance(p), "pid", (int)proc_pid(p),
+		"ready", proc_ready(p)));
 }
 
 static void
@@ -173,9 +175,10 @@ answer_status(json_t *cache)
 		if (manifest == NULL || proc_chan(manifest) == NULL)
 			break;
 		fd = memfd_new("status", text, strlen(text));
-		if (fd != -1 && chan_send(proc_chan(manifest),
-		    IMSG_PARENT_MANIFEST_STATUS_RES, status_ids[i], fd, NULL,
-		    0) == -1)
+		if (fd != -1 &&
+		    chan_send(proc_chan(manifest),
+			IMSG_PARENT_MANIFEST_STATUS_RES, status_ids[i], fd,
+			NULL, 0) == -1)
 			close(fd);
 	}
 	if (text == NULL)
@@ -206,8 +209,9 @@ wait_for_cache(void)
 		status_timer = evtimer_new(proc_base(), cache_is_late, NULL);
 	if (status_timer == NULL)
 		return -1;
-	return evtimer_pending(status_timer, NULL) ? 0 :
-	    evtimer_add(status_timer, &tv);
+	return evtimer_pending(status_timer, NULL)
+	    ? 0
+	    : evtimer_add(status_timer, &tv);
 }
 
 /* The cache is asked first; without it the answer goes at once. */
@@ -224,8 +228,9 @@ requests_on_status(struct chan *ch, uint32_t id, struct imsg *im,
 		answer_status(NULL);
 	status_ids[nstatus++] = id;
 	if (cache == NULL || proc_chan(cache) == NULL || !proc_ready(cache) ||
-	    wait_for_cache() == -1 || chan_send(proc_chan(cache), IMSG_PARENT_CACHE_STATUS, 0, -1, NULL,
-	    0) == -1)
+	    wait_for_cache() == -1 ||
+	    chan_send(proc_chan(cache), IMSG_PARENT_CACHE_STATUS, 0, -1, NULL,
+		0) == -1)
 		answer_status(NULL);
 	return 0;
 }
@@ -239,15 +244,17 @@ requests_on_cache_status(struct chan *ch, uint32_t id, struct imsg *im,
 	(void)ch;
 	(void)id;
 	(void)im;
-	if (ibuf_get_n64(body, &used) == -1 || ibuf_get_n64(body, &limit) == -1 ||
-	    ibuf_get_n64(body, &files) == -1 || ibuf_get_n64(body, &hits) == -1 ||
+	if (ibuf_get_n64(body, &used) == -1 ||
+	    ibuf_get_n64(body, &limit) == -1 ||
+	    ibuf_get_n64(body, &files) == -1 ||
+	    ibuf_get_n64(body, &hits) == -1 ||
 	    ibuf_get_n64(body, &fetched) == -1 || ibuf_size(body) != 0)
 		return -1;
 	if (nstatus == 0)
 		return 0; /* answered without it */
-	answer_status(json_pack("{s:I, s:I, s:I, s:I, s:I}", "used",
-	    (json_int_t)used, "limit", (json_int_t)limit, "files",
-	    (json_int_t)files, "hits", (json_int_t)hits, "fetched",
-	    (json_int_t)fetched));
+	answer_status(
+	    json_pack("{s:I, s:I, s:I, s:I, s:I}", "used", (json_int_t)used,
+		"limit", (json_int_t)limit, "files", (json_int_t)files, "hits",
+		(json_int_t)hits, "fetched", (json_int_t)fetched));
 	return 0;
 }

@@ -35,8 +35,7 @@ static char fetch_path[4096];
 static struct event *accept_event, *watch_event, *signal_events[3];
 static int ending;
 
-static void __attribute__((noreturn))
-usage(void)
+static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr, "usage: sailvold [-dnv] [-f file]\n");
 	exit(2);
@@ -128,15 +127,16 @@ start_role(uint8_t role, enum conf_role user, uint32_t instance,
 	spec.configure = configure;
 	if (role == ROLE_MANIFEST) {
 		spec.rules = manifest_rules;
-		spec.nrules = sizeof(manifest_rules) / sizeof(manifest_rules[0]);
+		spec.nrules =
+		    sizeof(manifest_rules) / sizeof(manifest_rules[0]);
 		spec.on_ready = manifest_ready;
 	} else if (role == ROLE_CACHE) {
 		spec.rules = cache_rules;
 		spec.nrules = sizeof(cache_rules) / sizeof(cache_rules[0]);
 	}
 	if (config_user(conf, user, &spec.uid, &spec.gid) == -1 ||
-	    (chroot_dir != NULL && priv_make_folder(chroot_dir, spec.uid,
-	    spec.gid, 0700) == -1))
+	    (chroot_dir != NULL &&
+		priv_make_folder(chroot_dir, spec.uid, spec.gid, 0700) == -1))
 		return NULL;
 	return proc_start(&spec);
 }
@@ -153,8 +153,8 @@ start_processes(void)
 	snprintf(db, sizeof(db), "%s/db", conf->state);
 	manifest = start_role(ROLE_MANIFEST, CONF_MANIFEST, 0, "manifest", db,
 	    NULL, manifest_configure);
-	cache = start_role(ROLE_CACHE, CONF_CACHE, 0, "cache", conf->cache, NULL,
-	    cache_configure);
+	cache = start_role(ROLE_CACHE, CONF_CACHE, 0, "cache", conf->cache,
+	    NULL, cache_configure);
 	if (manifest == NULL || cache == NULL)
 		return -1;
 	for (i = 0; i < conf->fetchers; i++) {
@@ -183,8 +183,10 @@ read_key(struct config *c)
 		goto fail;
 	if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0 ||
 	    (st.st_uid != 0 && st.st_uid != getuid())) {
-		log_warnx("key file %s: it must be a file of root, closed to all "
-		    "others (chmod 600)", c->key_file);
+		log_warnx(
+		    "key file %s: it must be a file of root, closed to all "
+		    "others (chmod 600)",
+		    c->key_file);
 		close(fd);
 		return -1;
 	}
@@ -307,9 +309,11 @@ on_hup(int sig, short what, void *arg)
 		return;
 	}
 	if (config_needs_restart(conf, c)) {
-		log_warnx("%s: state, cache, control, users, fetchers and stash "
+		log_warnx(
+		    "%s: state, cache, control, users, fetchers and stash "
 		    "cannot be changed while sailvold runs: start it anew; "
-		    "nothing was changed", conf_path);
+		    "nothing was changed",
+		    conf_path);
 		config_free(c);
 		return;
 	}
@@ -344,8 +348,8 @@ control_socket(void)
 {
 	struct passwd *pw;
 	struct group *gr;
-	const char *group = conf->control_group != NULL ? conf->control_group :
-	    "sailvol";
+	const char *group =
+	    conf->control_group != NULL ? conf->control_group : "sailvol";
 	uid_t uid = 0;
 	gid_t gid = 0;
 	mode_t mode = 0660;
@@ -437,8 +441,8 @@ run(int foreground, int verbose)
 	if (!priv_fuse_works(what, sizeof(what)))
 		log_warnx("%s", what); /* mounts say it again */
 	if (program_find("sailvol-fetch", fetch_path, sizeof(fetch_path)) == -1)
-		fatalx("sailvol-fetch is not where this program is, and not in "
-		    SAIL_LIBEXECDIR);
+		fatalx(
+		    "sailvol-fetch is not where this program is, and not in " SAIL_LIBEXECDIR);
 	if (!foreground) {
 		if (daemon(0, 0) == -1)
 			fatal("daemon");

@@ -23,109 +23,108 @@
  * says HELLO after its segments, gets START, answers INIT, is READY; the parent
  * attaches the mount.
  */
-#define SAILVOLD_MESSAGES(X)                                                   \
-	/* parent and manifest */                                              \
-	X(PARENT_MANIFEST_CONFIG, 100, PARENT, MANIFEST, NOFD,                 \
-	    "u64 stash bytes, u32 stash days, u64 node cache bytes")           \
-	X(PARENT_MANIFEST_MOUNT, 101, PARENT, MANIFEST, NOFD,                  \
-	    "struct mount_req")                                                \
-	X(MANIFEST_PARENT_MOUNT_RES, 102, MANIFEST, PARENT, NOFD,              \
-	    "u32 errno, str16 what, str16 volume id")                          \
-	X(PARENT_MANIFEST_GONE, 103, PARENT, MANIFEST, NOFD,                   \
-	    "u32 instance: unmounted, forget it (its overlay stays)")          \
-	X(PARENT_MANIFEST_CLIENT, 104, PARENT, MANIFEST, FD,                   \
-	    "u32 uid, u32 gid, u32 pid: accepted at the control socket")       \
-	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, NOFD,                     \
-	    "struct parent_req: mount, umount for a client")                   \
-	X(PARENT_MANIFEST_DONE, 106, PARENT, MANIFEST, NOFD,                   \
-	    "u32 errno, str16 what, str16 warning, u32 instance")              \
-	X(MANIFEST_PARENT_NOTIFY, 107, MANIFEST, PARENT, NOFD,                 \
-	    "u32 instance: start its notify, and connect it to me")            \
-	X(MANIFEST_PARENT_STATUS, 108, MANIFEST, PARENT, NOFD, "empty")        \
-	X(PARENT_MANIFEST_STATUS_RES, 109, PARENT, MANIFEST, FD,               \
-	    "memfd: JSON object of processes, cache and sandbox")              \
-	/* parent and fuse, notify */                                          \
-	X(PARENT_FUSE_CONFIG, 120, PARENT, FUSE, NOFD, "struct fuse_config")   \
-	X(PARENT_FUSE_TABLE, 121, PARENT, FUSE, FD,                            \
-	    "u64 slots; memfd of the inode table, kept by the parent")         \
-	X(PARENT_FUSE_SESSION, 122, PARENT, FUSE, FD,                          \
-	    "u8 takeover, connection id (16), INIT as read; /dev/fuse")        \
-	X(PARENT_NOTIFY_SESSION, 123, PARENT, NOTIFY, FD, "empty; /dev/fuse")  \
-	/* parent and cache */                                                 \
-	X(PARENT_CACHE_CONFIG, 130, PARENT, CACHE, NOFD,                       \
-	    "u64 limit bytes, u64 bytes to keep free (0: max(2 %, 1 GiB))")    \
-	X(PARENT_CACHE_STATUS, 131, PARENT, CACHE, NOFD, "empty")              \
-	X(CACHE_PARENT_STATUS_RES, 132, CACHE, PARENT, NOFD,                   \
-	    "u64 used, u64 limit, u64 files, u64 hits, u64 fetched bytes")     \
-	/* fuse and manifest: start and journal */                             \
-	X(FUSE_MANIFEST_SEGMENT, 140, FUSE, MANIFEST, FD,                      \
-	    "u64 first offset; segment, read-only; also each new one later")   \
-	X(FUSE_MANIFEST_HELLO, 141, FUSE, MANIFEST, NOFD,                      \
-	    "mount id (16), u64 end offset")                                   \
-	X(MANIFEST_FUSE_START, 142, MANIFEST, FUSE, NOFD, "struct start")      \
-	X(MANIFEST_FUSE_APPLIED, 143, MANIFEST, FUSE, NOFD,                    \
-	    "u64 offset: durable in SQLite")                                   \
-	/* fuse and manifest: what is where */                                 \
-	X(FUSE_MANIFEST_LOAD, 150, FUSE, MANIFEST, NOFD, "struct load")        \
-	X(MANIFEST_FUSE_LOAD_RES, 151, MANIFEST, FUSE, MAYFD,                  \
-	    "u32 errno, u8 end, str16 upto, then items, or memfd of items")    \
-	X(FUSE_MANIFEST_OBJECT, 152, FUSE, MANIFEST, NOFD,                     \
-	    "u64 offset it must include, u64 ovl")                             \
-	X(MANIFEST_FUSE_OBJECT_RES, 153, MANIFEST, FUSE, MAYFD,                \
-	    "u32 errno, u32 names, then one item with an empty name")          \
-	X(FUSE_MANIFEST_CHUNKS, 154, FUSE, MANIFEST, NOFD,                     \
-	    "u64 offset, u64 ovl (0: none), hash commit, str16 path")          \
-	X(MANIFEST_FUSE_CHUNKS_RES, 155, MANIFEST, FUSE, MAYFD,                \
-	    "u32 errno; memfd of the flat chunk list")                         \
-	/* fuse and manifest: commit */                                        \
-	X(MANIFEST_FUSE_SYNC, 160, MANIFEST, FUSE, NOFD,                       \
-	    "empty: settle what is open for writing, say where you are")       \
-	X(FUSE_MANIFEST_SYNC_RES, 161, FUSE, MANIFEST, NOFD, "u64 offset")     \
-	X(MANIFEST_FUSE_OPEN, 162, MANIFEST, FUSE, NOFD,                       \
-	    "u64 ovl: to be hashed; RECORD_DIRTY starts anew for it")          \
-	X(FUSE_MANIFEST_OPEN_RES, 163, FUSE, MANIFEST, MAYFD,                  \
-	    "u32 errno, u8 writers (a handle or mapping that may write lives)")\
-	X(MANIFEST_FUSE_UNLINK, 164, MANIFEST, FUSE, NOFD,                     \
-	    "u16 n, n of u64 ovl: these overlay files may go")                 \
-	X(MANIFEST_FUSE_LET_GO, 165, MANIFEST, FUSE, NOFD,                     \
-	    "u16 n, n of u64 ovl: they lost their names by a reload; "         \
-	    "RECORD_DROP for each, at once or when its last handle goes "      \
-	    "(also for those that fuse does not know)")                        \
-	/* fuse and manifest: reload */                                        \
-	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                     \
-	    "empty: park changes, settle, say where you are")                  \
-	X(FUSE_MANIFEST_RELOAD_RES, 171, FUSE, MANIFEST, NOFD, "u64 offset")   \
-	X(MANIFEST_FUSE_SWITCH, 172, MANIFEST, FUSE, MAYFD,                    \
-	    "struct start; memfd of differences; also ends a failed reload "   \
-	    "(same epoch, no memfd)")                                          \
-	X(FUSE_MANIFEST_SWITCHED, 173, FUSE, MANIFEST, FD,                     \
-	    "u32 open writers whose file is stashed; memfd of notifications")  \
-	X(MANIFEST_FUSE_CACHE_PUT, 174, MANIFEST, FUSE, NOFD,                  \
-	    "u64 ovl, hash content, u64 size, str32 flat chunk list (or none: "\
-	    "ask CHUNKS): hand it to cache if it has no writers")              \
-	X(FUSE_MANIFEST_CACHE_PUT_RES, 175, FUSE, MANIFEST, NOFD,              \
-	    "u32 errno")                                                       \
-	X(MANIFEST_NOTIFY_TELL, 176, MANIFEST, NOTIFY, FD,                     \
-	    "memfd of notifications")                                          \
-	X(NOTIFY_MANIFEST_TOLD, 177, NOTIFY, MANIFEST, NOFD,                   \
-	    "u32 told, u32 unknown to the kernel")                             \
-	/* fuse and manifest: .sailvol/ctl */                                  \
-	X(FUSE_MANIFEST_CTL, 180, FUSE, MANIFEST, NOFD,                        \
-	    "u64 session, u32 uid, u32 gid, u64 offset after its record, "     \
-	    "str32 line")                                                      \
-	X(MANIFEST_FUSE_CTL_LINE, 181, MANIFEST, FUSE, NOFD,                   \
-	    "u64 session, u8 last, str32 line without its new line")           \
-	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")   \
-	/* fuse and cache */                                                   \
-	X(FUSE_CACHE_LIST, 190, FUSE, CACHE, FD,                               \
-	    "empty; memfd of the flat chunk list, before GET or PUT")          \
-	X(FUSE_CACHE_GET, 191, FUSE, CACHE, NOFD, "struct cache_get")          \
-	X(CACHE_FUSE_GET_RES, 192, CACHE, FUSE, MAYFD,                         \
-	    "u32 errno, str16 what; read-only file of the whole content")      \
-	X(FUSE_CACHE_PUT, 193, FUSE, CACHE, FD,                                \
-	    "struct cache_get; the file, read-only: take a copy")              \
-	X(CACHE_FUSE_PUT_RES, 194, CACHE, FUSE, NOFD, "u32 errno")             \
-	X(FUSE_CACHE_CANCEL, 195, FUSE, CACHE, NOFD,                           \
+#define SAILVOLD_MESSAGES(X)                                                    \
+	/* parent and manifest */                                               \
+	X(PARENT_MANIFEST_CONFIG, 100, PARENT, MANIFEST, NOFD,                  \
+	    "u64 stash bytes, u32 stash days, u64 node cache bytes")            \
+	X(PARENT_MANIFEST_MOUNT, 101, PARENT, MANIFEST, NOFD,                   \
+	    "struct mount_req")                                                 \
+	X(MANIFEST_PARENT_MOUNT_RES, 102, MANIFEST, PARENT, NOFD,               \
+	    "u32 errno, str16 what, str16 volume id")                           \
+	X(PARENT_MANIFEST_GONE, 103, PARENT, MANIFEST, NOFD,                    \
+	    "u32 instance: unmounted, forget it (its overlay stays)")           \
+	X(PARENT_MANIFEST_CLIENT, 104, PARENT, MANIFEST, FD,                    \
+	    "u32 uid, u32 gid, u32 pid: accepted at the control socket")        \
+	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, NOFD,                      \
+	    "struct parent_req: mount, umount for a client")                    \
+	X(PARENT_MANIFEST_DONE, 106, PARENT, MANIFEST, NOFD,                    \
+	    "u32 errno, str16 what, str16 warning, u32 instance")               \
+	X(MANIFEST_PARENT_NOTIFY, 107, MANIFEST, PARENT, NOFD,                  \
+	    "u32 instance: start its notify, and connect it to me")             \
+	X(MANIFEST_PARENT_STATUS, 108, MANIFEST, PARENT, NOFD, "empty")         \
+	X(PARENT_MANIFEST_STATUS_RES, 109, PARENT, MANIFEST, FD,                \
+	    "memfd: JSON object of processes, cache and sandbox")               \
+	/* parent and fuse, notify */                                           \
+	X(PARENT_FUSE_CONFIG, 120, PARENT, FUSE, NOFD, "struct fuse_config")    \
+	X(PARENT_FUSE_TABLE, 121, PARENT, FUSE, FD,                             \
+	    "u64 slots; memfd of the inode table, kept by the parent")          \
+	X(PARENT_FUSE_SESSION, 122, PARENT, FUSE, FD,                           \
+	    "u8 takeover, connection id (16), INIT as read; /dev/fuse")         \
+	X(PARENT_NOTIFY_SESSION, 123, PARENT, NOTIFY, FD, "empty; /dev/fuse")   \
+	/* parent and cache */                                                  \
+	X(PARENT_CACHE_CONFIG, 130, PARENT, CACHE, NOFD,                        \
+	    "u64 limit bytes, u64 bytes to keep free (0: max(2 %, 1 GiB))")     \
+	X(PARENT_CACHE_STATUS, 131, PARENT, CACHE, NOFD, "empty")               \
+	X(CACHE_PARENT_STATUS_RES, 132, CACHE, PARENT, NOFD,                    \
+	    "u64 used, u64 limit, u64 files, u64 hits, u64 fetched bytes")      \
+	/* fuse and manifest: start and journal */                              \
+	X(FUSE_MANIFEST_SEGMENT, 140, FUSE, MANIFEST, FD,                       \
+	    "u64 first offset; segment, read-only; also each new one later")    \
+	X(FUSE_MANIFEST_HELLO, 141, FUSE, MANIFEST, NOFD,                       \
+	    "mount id (16), u64 end offset")                                    \
+	X(MANIFEST_FUSE_START, 142, MANIFEST, FUSE, NOFD, "struct start")       \
+	X(MANIFEST_FUSE_APPLIED, 143, MANIFEST, FUSE, NOFD,                     \
+	    "u64 offset: durable in SQLite")                                    \
+	/* fuse and manifest: what is where */                                  \
+	X(FUSE_MANIFEST_LOAD, 150, FUSE, MANIFEST, NOFD, "struct load")         \
+	X(MANIFEST_FUSE_LOAD_RES, 151, MANIFEST, FUSE, MAYFD,                   \
+	    "u32 errno, u8 end, str16 upto, then items, or memfd of items")     \
+	X(FUSE_MANIFEST_OBJECT, 152, FUSE, MANIFEST, NOFD,                      \
+	    "u64 offset it must include, u64 ovl")                              \
+	X(MANIFEST_FUSE_OBJECT_RES, 153, MANIFEST, FUSE, MAYFD,                 \
+	    "u32 errno, u32 names, then one item with an empty name")           \
+	X(FUSE_MANIFEST_CHUNKS, 154, FUSE, MANIFEST, NOFD,                      \
+	    "u64 offset, u64 ovl (0: none), hash commit, str16 path")           \
+	X(MANIFEST_FUSE_CHUNKS_RES, 155, MANIFEST, FUSE, MAYFD,                 \
+	    "u32 errno; memfd of the flat chunk list")                          \
+	/* fuse and manifest: commit */                                         \
+	X(MANIFEST_FUSE_SYNC, 160, MANIFEST, FUSE, NOFD,                        \
+	    "empty: settle what is open for writing, say where you are")        \
+	X(FUSE_MANIFEST_SYNC_RES, 161, FUSE, MANIFEST, NOFD, "u64 offset")      \
+	X(MANIFEST_FUSE_OPEN, 162, MANIFEST, FUSE, NOFD,                        \
+	    "u64 ovl: to be hashed; RECORD_DIRTY starts anew for it")           \
+	X(FUSE_MANIFEST_OPEN_RES, 163, FUSE, MANIFEST, MAYFD,                   \
+	    "u32 errno, u8 writers (a handle or mapping that may write lives)") \
+	X(MANIFEST_FUSE_UNLINK, 164, MANIFEST, FUSE, NOFD,                      \
+	    "u16 n, n of u64 ovl: these overlay files may go")                  \
+	X(MANIFEST_FUSE_LET_GO, 165, MANIFEST, FUSE, NOFD,                      \
+	    "u16 n, n of u64 ovl: they lost their names by a reload; "          \
+	    "RECORD_DROP for each, at once or when its last handle goes "       \
+	    "(also for those that fuse does not know)")                         \
+	/* fuse and manifest: reload */                                         \
+	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                      \
+	    "empty: park changes, settle, say where you are")                   \
+	X(FUSE_MANIFEST_RELOAD_RES, 171, FUSE, MANIFEST, NOFD, "u64 offset")    \
+	X(MANIFEST_FUSE_SWITCH, 172, MANIFEST, FUSE, MAYFD,                     \
+	    "struct start; memfd of differences; also ends a failed reload "    \
+	    "(same epoch, no memfd)")                                           \
+	X(FUSE_MANIFEST_SWITCHED, 173, FUSE, MANIFEST, FD,                      \
+	    "u32 open writers whose file is stashed; memfd of notifications")   \
+	X(MANIFEST_FUSE_CACHE_PUT, 174, MANIFEST, FUSE, NOFD,                   \
+	    "u64 ovl, hash content, u64 size, str32 flat chunk list (or none: " \
+	    "ask CHUNKS): hand it to cache if it has no writers")               \
+	X(FUSE_MANIFEST_CACHE_PUT_RES, 175, FUSE, MANIFEST, NOFD, "u32 errno")  \
+	X(MANIFEST_NOTIFY_TELL, 176, MANIFEST, NOTIFY, FD,                      \
+	    "memfd of notifications")                                           \
+	X(NOTIFY_MANIFEST_TOLD, 177, NOTIFY, MANIFEST, NOFD,                    \
+	    "u32 told, u32 unknown to the kernel")                              \
+	/* fuse and manifest: .sailvol/ctl */                                   \
+	X(FUSE_MANIFEST_CTL, 180, FUSE, MANIFEST, NOFD,                         \
+	    "u64 session, u32 uid, u32 gid, u64 offset after its record, "      \
+	    "str32 line")                                                       \
+	X(MANIFEST_FUSE_CTL_LINE, 181, MANIFEST, FUSE, NOFD,                    \
+	    "u64 session, u8 last, str32 line without its new line")            \
+	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")    \
+	/* fuse and cache */                                                    \
+	X(FUSE_CACHE_LIST, 190, FUSE, CACHE, FD,                                \
+	    "empty; memfd of the flat chunk list, before GET or PUT")           \
+	X(FUSE_CACHE_GET, 191, FUSE, CACHE, NOFD, "struct cache_get")           \
+	X(CACHE_FUSE_GET_RES, 192, CACHE, FUSE, MAYFD,                          \
+	    "u32 errno, str16 what; read-only file of the whole content")       \
+	X(FUSE_CACHE_PUT, 193, FUSE, CACHE, FD,                                 \
+	    "struct cache_get; the file, read-only: take a copy")               \
+	X(CACHE_FUSE_PUT_RES, 194, CACHE, FUSE, NOFD, "u32 errno")              \
+	X(FUSE_CACHE_CANCEL, 195, FUSE, CACHE, NOFD,                            \
 	    "u32 number: nobody waits for that GET any more")
 
 enum sailvold_message {
@@ -135,14 +134,15 @@ enum sailvold_message {
 };
 
 #define MOUNT_READONLY 0x1
-#define MOUNT_CREATE 0x2 /* make the volume when it is missing */
-#define MOUNT_SUID 0x4	 /* setuid bits count */
+#define MOUNT_CREATE 0x2     /* make the volume when it is missing */
+#define MOUNT_SUID 0x4       /* setuid bits count */
 #define MOUNT_CONFIGURED 0x8 /* from the configuration, not by a command */
 #define MOUNT_AGAIN 0x10     /* told to a new manifest: the mount lives */
 
 struct mount_req {
 	uint32_t instance;
-	uint8_t mount[16]; /* of (volume, subpath, mount point): where its overlay is */
+	uint8_t mount
+	    [16]; /* of (volume, subpath, mount point): where its overlay is */
 	uint32_t flags;
 	char volume[SAIL_VOLUME_NAME_MAX + 1];
 	char *subpath; /* "" or a path; owned by who fills it */
@@ -154,12 +154,9 @@ int mount_req_send(struct chan *, uint32_t id, const struct mount_req *);
 int mount_req_recv(struct ibuf *, struct mount_req *); /* mount_req_free */
 void mount_req_free(struct mount_req *);
 
-enum parent_verb {
-	PARENT_MOUNT = 1,
-	PARENT_UMOUNT
-};
+enum parent_verb { PARENT_MOUNT = 1, PARENT_UMOUNT };
 struct parent_req {
-	uint8_t verb; /* enum parent_verb */
+	uint8_t verb;           /* enum parent_verb */
 	uint32_t uid, gid, pid; /* of the client */
 	uint8_t force;
 	struct mount_req mount; /* UMOUNT: path alone */
@@ -169,9 +166,9 @@ int parent_req_recv(struct ibuf *, struct parent_req *);
 
 struct fuse_config {
 	uint8_t mount[16];
-	uint32_t flags; /* MOUNT_* */
+	uint32_t flags;         /* MOUNT_* */
 	uint64_t overlay_limit; /* bytes, 0: none */
-	uint64_t view_bytes;	/* memory for names that can be asked again */
+	uint64_t view_bytes;    /* memory for names that can be asked again */
 	char volume[SAIL_VOLUME_NAME_MAX + 1];
 };
 int fuse_config_send(struct chan *, const struct fuse_config *);
@@ -179,9 +176,9 @@ int fuse_config_recv(struct ibuf *, struct fuse_config *);
 
 /* What a mount shows from now on. */
 struct start {
-	uint64_t epoch; /* grows with each reload */
+	uint64_t epoch;   /* grows with each reload */
 	uint64_t applied; /* journal offset that is durable */
-	uint64_t next;	  /* overlay number that was never taken */
+	uint64_t next;    /* overlay number that was never taken */
 	struct hash base; /* commit */
 	uint64_t base_number;
 	uint8_t volume_version;
@@ -190,8 +187,8 @@ struct start {
 	const uint8_t *root; /* encoded item (views) */
 	size_t root_len;
 };
-int start_send(struct chan *, uint32_t type, uint32_t id,
-    const struct start *, int fd);
+int start_send(struct chan *, uint32_t type, uint32_t id, const struct start *,
+    int fd);
 int start_recv(struct ibuf *, struct start *);
 
 /*
@@ -217,15 +214,16 @@ int load_recv(struct ibuf *, struct load *);
  * str16 path), record_entry_encode() (little-endian, lib/bytes.h).  end: no name follows the last item; else what
  * was answered reaches to `upto', including it.
  */
-#define ITEM_LOCAL 0x01	   /* content is the overlay file ovl */
+#define ITEM_LOCAL 0x01     /* content is the overlay file ovl */
 #define ITEM_UNSETTLED 0x02 /* fstat says size and times */
-#define ITEM_CLEAN 0x04	   /* published as it is: writing is RECORD_DIRTY */
+#define ITEM_CLEAN 0x04     /* published as it is: writing is RECORD_DIRTY */
 struct item {
 	const uint8_t *name;
 	size_t name_len;
-	uint64_t ovl; /* 0: clean, from the origin of its directory */
+	uint64_t ovl;  /* 0: clean, from the origin of its directory */
 	uint8_t flags; /* ITEM_* */
-	uint32_t links; /* names of an object in the overlay; 1 for clean ones */
+	uint32_t
+	    links; /* names of an object in the overlay; 1 for clean ones */
 	/*
 	 * Of an object: the commit and path where its clean content, or the names
 	 * of a directory, are; of a clean name: that of its directory and name.
@@ -250,19 +248,16 @@ enum diff_kind {
 			  directory's mtime too) */
 	DIFF_NEW,      /* nothing was there */
 	DIFF_GONE,
-	DIFF_OTHER     /* other content or type: a new node id */
+	DIFF_OTHER /* other content or type: a new node id */
 };
 void diff_encode(struct wbuf *, uint8_t kind, const void *path, size_t len);
 int diff_decode(struct rbuf *, uint8_t *kind, const uint8_t **path,
     size_t *len);
 
 /* Notifications: u8 kind, u64 node id (ENTRY: of the directory), str16 name. */
-enum tell_kind {
-	TELL_ENTRY = 1,
-	TELL_ATTR
-};
-void tell_encode(struct wbuf *, uint8_t kind, uint64_t nodeid,
-    const void *name, size_t len);
+enum tell_kind { TELL_ENTRY = 1, TELL_ATTR };
+void tell_encode(struct wbuf *, uint8_t kind, uint64_t nodeid, const void *name,
+    size_t len);
 int tell_decode(struct rbuf *, uint8_t *kind, uint64_t *nodeid,
     const uint8_t **name, size_t *len);
 

@@ -28,7 +28,7 @@ struct question {
 	struct chan *at; /* who has it; NULL: waits for a sailvol-fetch */
 	int retry;
 	unsigned int tries; /* sailvol-fetches that died with it */
-	int lost;	    /* the last one did, or it could not be sent */
+	int lost;           /* the last one did, or it could not be sent */
 	/* API: the body; HASH: the file */
 	int fd;
 	struct fetch_api api;
@@ -52,7 +52,7 @@ question_find(uint32_t number)
 {
 	struct question *q;
 
-	TAILQ_FOREACH(q, &questions, link)
+	TAILQ_FOREACH (q, &questions, link)
 		if (q->number == number)
 			return q;
 	return NULL;
@@ -171,7 +171,7 @@ send_upload(struct question *q)
 	}
 	fd = -1;
 	if (fetch_upload_send(q->at, q->number, q->volume, q->session,
-	    q->chunks, q->nchunks) == 0)
+		q->chunks, q->nchunks) == 0)
 		return 0;
 fail:
 	saved = errno;
@@ -351,8 +351,8 @@ server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	a.skew_ms = res.skew_ms;
 	a.data = view.data;
 	a.len = view.len;
-	a.what = bad ? strdup("an answer that is too large") :
-	    strndup(res.what, res.what_len);
+	a.what = bad ? strdup("an answer that is too large")
+		     : strndup(res.what, res.what_len);
 	question_take(q);
 	if (a.what != NULL)
 		q->api_f(q->arg, &a);
@@ -436,8 +436,8 @@ server_upload_res(struct chan *ch, uint32_t id, struct imsg *im,
 	}
 	if (res.error == 0 && view.len != q->nchunks)
 		res.error = EBADMSG;
-	snprintf(what, sizeof(what), "%.*s", (int)(res.what_len > 255 ? 255 :
-	    res.what_len), res.what);
+	snprintf(what, sizeof(what), "%.*s",
+	    (int)(res.what_len > 255 ? 255 : res.what_len), res.what);
 	question_take(q);
 	q->upload_f(q->arg, res.error, what, view.data, (uint32_t)view.len);
 	question_end(q);
@@ -479,7 +479,7 @@ give_up_lost(const char *what)
 	struct question *q;
 
 	do {
-		TAILQ_FOREACH(q, &questions, link)
+		TAILQ_FOREACH (q, &questions, link)
 			if (q->lost)
 				break;
 		if (q != NULL)
@@ -493,7 +493,7 @@ server_fetch_up(struct chan *ch)
 	struct question *q;
 
 	(void)ch;
-	TAILQ_FOREACH(q, &questions, link)
+	TAILQ_FOREACH (q, &questions, link)
 		if (q->at == NULL && question_send(q) == -1) {
 			log_warn("sailvol-fetch: asking again");
 			q->lost = 1;
@@ -506,7 +506,7 @@ server_fetch_down(struct chan *ch)
 {
 	struct question *q;
 
-	TAILQ_FOREACH(q, &questions, link) {
+	TAILQ_FOREACH (q, &questions, link) {
 		if (q->at != ch)
 			continue;
 		q->at = NULL;

@@ -89,7 +89,8 @@ h_dir(const struct tree_edit *edits, size_t n)
 	db_node_store(manifest_db, &store);
 	assert_int_equal(tree_put_empty(&store), 0);
 	assert_int_equal(tree_apply(&store, salt, NULL, edits, n, &e.root,
-	    &sums), 0);
+			     &sums),
+	    0);
 	e.files = sums.files;
 	e.bytes = sums.bytes;
 	return e;
@@ -222,8 +223,8 @@ h_make(uint64_t parent, const char *name, uint64_t ovl, uint8_t type)
 }
 
 static inline struct record
-h_copyup(uint64_t parent, const char *name, uint64_t ovl,
-    const struct entry *e, const struct hash *commit, const char *path)
+h_copyup(uint64_t parent, const char *name, uint64_t ovl, const struct entry *e,
+    const struct hash *commit, const char *path)
 {
 	struct record r = h_named(RECORD_COPYUP, parent, name, ovl);
 
@@ -235,8 +236,8 @@ h_copyup(uint64_t parent, const char *name, uint64_t ovl,
 }
 
 static inline struct record
-h_rename(uint64_t parent, const char *name, uint64_t parent2,
-    const char *name2, uint32_t flags)
+h_rename(uint64_t parent, const char *name, uint64_t parent2, const char *name2,
+    uint32_t flags)
 {
 	struct record r = h_named(RECORD_RENAME, parent, name, 0);
 

@@ -220,7 +220,7 @@ test_again(void **state)
 
 	(void)state;
 	assert_int_equal(ask_sync(&h_mount, on_offset, NULL), 0);
-	assert_int_equal(sent, 0); /* no fuse yet */
+	assert_int_equal(sent, 0);           /* no fuse yet */
 	h_mount.fuse = (struct chan *)&sent; /* one that has no START yet */
 	assert_int_equal(ask_reload(&h_mount, on_offset, NULL), 0);
 	assert_int_equal(sent, 0);
@@ -250,9 +250,11 @@ test_gone(void **state)
 	assert_int_equal(ask_sync(&h_mount, on_offset, NULL), 0);
 	assert_int_equal(ask_open(&h_mount, 5, on_open, NULL), 0);
 	assert_int_equal(ask_switch(&h_mount, memfd_new("d", "d", 1), on_switch,
-	    NULL), 0);
+			     NULL),
+	    0);
 	assert_int_equal(ask_tell(&h_mount, memfd_new("t", "t", 1), on_done,
-	    &other), 0);
+			     &other),
+	    0);
 	assert_int_equal(notifies, 1);
 	ask_more = 1; /* and cancels the last one */
 	ask_mount_gone(&h_mount);
@@ -300,7 +302,8 @@ test_open(void **state)
 	assert_int_equal(ask_open(&h_mount, 5, on_open, NULL), -1);
 	assert_int_equal(errno, ENOMEM);
 	assert_int_equal(ask_switch(&h_mount, memfd_new("d", "d", 1), on_switch,
-	    NULL), -1);
+			     NULL),
+	    -1);
 	assert_int_equal(answers, 2);
 	assert_true(TAILQ_EMPTY(&h_mount.asks));
 }
@@ -312,7 +315,8 @@ test_notify(void **state)
 
 	(void)state;
 	assert_int_equal(ask_tell(&h_mount, memfd_new("t", "t", 1), on_done,
-	    NULL), 0);
+			     NULL),
+	    0);
 	assert_int_equal(notifies, 1);
 	fuse_starts();
 	assert_int_equal(sent, 0);

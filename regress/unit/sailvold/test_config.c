@@ -20,15 +20,18 @@ test_round(void **state)
 {
 	(void)state;
 	expect_round(API);
-	expect_round("api \"http://127.0.0.1:8470\" {\n\tkey file \"/k \\\"\"\n"
+	expect_round(
+	    "api \"http://127.0.0.1:8470\" {\n\tkey file \"/k \\\"\"\n"
 	    "\tca \"/etc/ssl/sail.pem\"\n}\nstate \"/s\" cache \"/c\" size 3G "
 	    "keep free 1M control \"/run/x\" owner a group b mode 660 "
 	    "users from 7000 fetchers 3 stash size 1G stash keep 3d log debug "
 	    "pid file \"/p\" user cache \"x\" user fuse y");
-	expect_round(API "volume \"shared-data\" { mount \"/mnt/shared\" create }"
+	expect_round(API
+	    "volume \"shared-data\" { mount \"/mnt/shared\" create }"
 	    "volume other { mount \"/mnt/o\" subpath \"/a/b\" read only suid }");
-	expect_round(API "volume v { mount \"/m\" commit \"0123456789abcdef"
-	    "0123456789abcdef0123456789abcdef0123456789abcdef\" }");
+	expect_round(
+	    API "volume v { mount \"/m\" commit \"0123456789abcdef"
+		"0123456789abcdef0123456789abcdef0123456789abcdef\" }");
 }
 
 static void
@@ -49,7 +52,7 @@ test_values(void **state)
 	assert_int_equal(c->fetchers, 2);
 	config_free(c);
 	c = parse(API "users from 100 control \"/c\" mode 0640 "
-	    "volume v { mount \"/m\" subpath \"/a\" create }");
+		      "volume v { mount \"/m\" subpath \"/a\" create }");
 	assert_non_null(c);
 	assert_int_equal(c->control_mode, 0640);
 	assert_int_equal(config_user(c, CONF_FETCH, &uid, &gid), 0);

@@ -89,7 +89,8 @@ make_base(void **state)
 	memset(value, 'v', sizeof(value));
 	with_xattrs = file;
 	assert_int_equal(xattrs_set(NULL, 0, "user.big", value, sizeof(value),
-	    0, &x, &len), 0);
+			     0, &x, &len),
+	    0);
 	with_xattrs.xattrs = x;
 	with_xattrs.xattrs_len = len;
 	db_node_store(manifest_db, &store);
@@ -159,8 +160,11 @@ forget(const struct hash *h)
 	sqlite3 *sql = *(sqlite3 **)(void *)manifest_db;
 	sqlite3_stmt *st;
 
-	assert_int_equal(sqlite3_prepare_v2(sql, "DELETE FROM node WHERE"
-	    " hash = ?1", -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(sql,
+			     "DELETE FROM node WHERE"
+			     " hash = ?1",
+			     -1, &st, NULL),
+	    SQLITE_OK);
 	sqlite3_bind_blob(st, 1, h->b, HASH_LEN, SQLITE_STATIC);
 	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
 	assert_int_equal(sqlite3_changes(sql), 1);
@@ -206,7 +210,8 @@ names_of(const char *path, uint32_t max)
 	while (!end) {
 		wbuf_init(&w, 1 << 24);
 		assert_int_equal(fill_dir(&h_mount, &d, first, first_len, after,
-		    max, 1 << 20, &w, &count, &end, &miss), 0);
+				     max, 1 << 20, &w, &count, &end, &miss),
+		    0);
 		assert_true(count <= max);
 		assert_true(end || count > 0);
 		rbuf_init(&r, w.data, w.len);
@@ -319,7 +324,8 @@ test_big(void **state)
 	while (!end) {
 		wbuf_init(&w, 1 << 24);
 		assert_int_equal(fill_dir(&h_mount, &d, first, first_len, after,
-		    700, 20000, &w, &count, &end, &miss), 0);
+				     700, 20000, &w, &count, &end, &miss),
+		    0);
 		assert_true(w.len < 20000 + 1000);
 		sum += count;
 		rbuf_init(&r, w.data, w.len);
@@ -337,7 +343,8 @@ test_big(void **state)
 	/* From a name in the middle, itself included. */
 	wbuf_init(&w, 1 << 24);
 	assert_int_equal(fill_dir(&h_mount, &d, "n05001", 6, 0, 1, 1 << 20, &w,
-	    &count, &end, &miss), 0);
+			     &count, &end, &miss),
+	    0);
 	rbuf_init(&r, w.data, w.len);
 	assert_int_equal(item_decode(&r, &it), 1);
 	assert_memory_equal(it.name, "n05001.new", it.name_len);
@@ -433,9 +440,11 @@ test_missing_leaves(void **state)
 
 	(void)state;
 	open_dir("big", &d);
-	assert_int_equal(sqlite3_exec(sql, "DELETE FROM node WHERE"
-	    " instr(data, CAST('n05000' AS BLOB)) > 0 AND"
-	    " instr(data, CAST('n00000' AS BLOB)) = 0", NULL, NULL, NULL),
+	assert_int_equal(sqlite3_exec(sql,
+			     "DELETE FROM node WHERE"
+			     " instr(data, CAST('n05000' AS BLOB)) > 0 AND"
+			     " instr(data, CAST('n00000' AS BLOB)) = 0",
+			     NULL, NULL, NULL),
 	    SQLITE_OK);
 	assert_int_equal(fill_all(&d, "", &miss), -1);
 	assert_int_equal(errno, ENODATA);

@@ -215,7 +215,7 @@ name_at(const char *name)
 	struct name_row n;
 
 	if (db_name_get(manifest_db, h_mount.row.row, OVL_ROOT, name,
-	    strlen(name), &n) == -1)
+		strlen(name), &n) == -1)
 		return -1;
 	return (int64_t)n.ovl;
 }
@@ -274,8 +274,7 @@ test_applies(void **state)
 	}
 	flush();
 	assert_int_equal(give(0, 0), 0);
-	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL),
-	    0);
+	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL), 0);
 	assert_int_equal(called, 0);
 	run_to(end);
 	assert_int_equal(called, 1);
@@ -286,8 +285,7 @@ test_applies(void **state)
 	assert_int_equal(name_at("file2999"), 3009);
 	assert_int_equal(h_mount.row.next, 10000);
 	/* What is there already is there at once. */
-	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL),
-	    0);
+	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL), 0);
 	assert_int_equal(called, 2);
 }
 
@@ -323,7 +321,8 @@ test_bad_segment(void **state)
 	seg.data[12] ^= 1; /* the mount's id */
 	flush();
 	assert_int_equal(applied_wait_or(&h_mount, 5, on_applied, on_broken,
-	    NULL), 0);
+			     NULL),
+	    0);
 	assert_int_equal(give(0, 0), 0);
 	assert_true(h_mount.broken);
 	assert_int_equal(lost, 1);
@@ -367,7 +366,8 @@ test_broken_record(void **state)
 	flush();
 	assert_int_equal(give(0, 0), 0);
 	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, on_broken,
-	    NULL), 0);
+			     NULL),
+	    0);
 	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
 	run_to(good);
 	run_for(60);
@@ -399,8 +399,8 @@ test_refused_record(void **state)
 	run_for(60);
 	assert_true(h_mount.broken);
 	assert_int_equal(name_at("one"), 10);
-	assert_int_equal(db_obj_get(manifest_db, h_mount.row.row, OVL_ROOT,
-	    &o), 0);
+	assert_int_equal(db_obj_get(manifest_db, h_mount.row.row, OVL_ROOT, &o),
+	    0);
 	assert_int_equal(o.entry->mtime.sec, 1000); /* the rename's is 2000 */
 	obj_free(&o);
 }
@@ -460,7 +460,8 @@ test_missing_segment(void **state)
 	run_for(60);
 	assert_true(h_mount.broken);
 	journal_forget(&h_mount);
-	assert_int_equal(give(first, first), 0); /* the first one is not there */
+	assert_int_equal(give(first, first),
+	    0); /* the first one is not there */
 	run_for(60);
 	assert_true(h_mount.broken);
 }
@@ -494,9 +495,13 @@ test_database_error(void **state)
 
 	(void)state;
 	called = 0;
-	assert_int_equal(sqlite3_exec(sql, "CREATE TEMP TRIGGER boom BEFORE"
-	    " INSERT ON main.name WHEN NEW.ovl = 11 BEGIN SELECT"
-	    " raise(ABORT, 'boom'); END", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(
+	    sqlite3_exec(sql,
+		"CREATE TEMP TRIGGER boom BEFORE"
+		" INSERT ON main.name WHEN NEW.ovl = 11 BEGIN SELECT"
+		" raise(ABORT, 'boom'); END",
+		NULL, NULL, NULL),
+	    SQLITE_OK);
 	segment_begin(0);
 	add(h_alloc(100));
 	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
@@ -512,7 +517,8 @@ test_database_error(void **state)
 	assert_int_equal(name_at("one"), -1);
 	assert_int_equal(journal_drain(&h_mount), -1);
 	assert_int_equal(sqlite3_exec(sql, "DROP TRIGGER boom", NULL, NULL,
-	    NULL), SQLITE_OK);
+			     NULL),
+	    SQLITE_OK);
 	run_to(end);
 	assert_int_equal(called, 1);
 	assert_int_equal(name_at("two"), 11);
@@ -548,7 +554,8 @@ test_waits(void **state)
 	/* The mount goes: it will never be there. */
 	lost = 0;
 	assert_int_equal(applied_wait_or(&h_mount, end + 9, on_applied,
-	    on_broken, NULL), 0);
+			     on_broken, NULL),
+	    0);
 	h_mount.gone = 1;
 	journal_free(&h_mount);
 	run_for(30);

@@ -230,9 +230,10 @@ volume_is(const char *id, unsigned int must_know)
 	char json[512];
 	int n;
 
-	n = snprintf(json, sizeof(json), "{\"id\":\"%s\",\"name\":\"x\","
-	    "\"org\":{\"name\":\"o\"},\"format\":{\"must_know\":%u}}", id,
-	    must_know);
+	n = snprintf(json, sizeof(json),
+	    "{\"id\":\"%s\",\"name\":\"x\","
+	    "\"org\":{\"name\":\"o\"},\"format\":{\"must_know\":%u}}",
+	    id, must_know);
 	server_says(200, json, (size_t)n);
 }
 

@@ -145,7 +145,7 @@ name_at(uint64_t dir, const char *name)
 	struct name_row n;
 
 	if (db_name_get(manifest_db, h_mount.row.row, dir, name, strlen(name),
-	    &n) == -1) {
+		&n) == -1) {
 		assert_int_equal(errno, ENOENT);
 		return -1;
 	}
@@ -447,7 +447,8 @@ test_xattrs(void **state)
 	(void)state;
 	memset(value, 'v', sizeof(value));
 	assert_int_equal(xattrs_set(NULL, 0, "user.big", value, sizeof(value),
-	    0, &x, &len), 0);
+			     0, &x, &len),
+	    0);
 	r.entry.xattrs = x;
 	r.entry.xattrs_len = len;
 	ok(r);

@@ -111,7 +111,10 @@ peer_cancel(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	return 0;
 }
 
-#define RULE(type, from, fd, f) { type, from, fd, 0, PROC_MAX_BODY, f, #type }
+#define RULE(type, from, fd, f)                            \
+	{                                                  \
+		type, from, fd, 0, PROC_MAX_BODY, f, #type \
+	}
 static const struct msg_rule peer_rules[] = {
 	RULE(IMSG_FETCH_API, ROLE_MANIFEST, CHAN_MAYFD, peer_api),
 	RULE(IMSG_FETCH_HASH, ROLE_MANIFEST, CHAN_FD, peer_hash),
@@ -152,11 +155,11 @@ fetch_start(void)
 		NULL };
 	int sv[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-	    sv), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv),
+	    0);
 	files = 0;
-	peer = chan_new(sv[1], ROLE_MANIFEST, 0, PROC_MAX_BODY, &peer_ops,
-	    NULL);
+	peer =
+	    chan_new(sv[1], ROLE_MANIFEST, 0, PROC_MAX_BODY, &peer_ops, NULL);
 	ours = chan_new(sv[0], ROLE_FETCH, 0, PROC_MAX_BODY, &our_ops, NULL);
 	assert_non_null(peer);
 	assert_non_null(ours);
@@ -400,7 +403,8 @@ test_poison(void **state)
 	(void)state;
 	fetch_start();
 	assert_int_not_equal(server_hash(23, memfd_new("f", "abc", 3), on_hash,
-	    NULL), 0);
+				 NULL),
+	    0);
 	for (i = 0; i < 20 && answers == 0; i++) {
 		turn();
 		fetch_die();
@@ -430,13 +434,15 @@ test_hash(void **state)
 	assert_string_equal(last_body, "abc");
 	memset(&res, 0, sizeof(res));
 	assert_int_equal(fetch_hash_res_send(peer, n, &res,
-	    memfd_new("list", "list", 4)), 0);
+			     memfd_new("list", "list", 4)),
+	    0);
 	turn();
 	assert_int_equal(answers, 1);
 	assert_int_equal(last_error, 0);
 	/* To nobody: its descriptor is closed. */
 	assert_int_equal(fetch_hash_res_send(peer, n, &res,
-	    memfd_new("list", "list", 4)), 0);
+			     memfd_new("list", "list", 4)),
+	    0);
 	turn();
 }
 
@@ -471,7 +477,8 @@ test_upload(void **state)
 	memset(&res, 0, sizeof(res));
 	res.what = "";
 	assert_int_equal(fetch_upload_res_send(peer, n, &res,
-	    memfd_new("status", "\1\1", 2)), 0);
+			     memfd_new("status", "\1\1", 2)),
+	    0);
 	turn();
 	assert_int_equal(answers, 1);
 	assert_int_equal(last_error, 0);
@@ -495,7 +502,8 @@ test_upload_wrong_size(void **state)
 	memset(&res, 0, sizeof(res));
 	res.what = "";
 	assert_int_equal(fetch_upload_res_send(peer, n, &res,
-	    memfd_new("status", "\1", 1)), 0);
+			     memfd_new("status", "\1", 1)),
+	    0);
 	turn();
 	assert_int_equal(answers, 1);
 	assert_int_not_equal(last_error, 0);
@@ -504,7 +512,8 @@ test_upload_wrong_size(void **state)
 static void
 test_error_words(void **state)
 {
-	static const char json[] = "{\"error\":{\"message\":\"no such volume\","
+	static const char json[] =
+	    "{\"error\":{\"message\":\"no such volume\","
 	    "\"type\":\"not_found\",\"code\":\"no_volume\"}}";
 	struct server_answer a;
 	char out[64], code[64];
