@@ -59,6 +59,7 @@ struct command {
 	int (*run)(const struct invocation *);
 	/* Shows the result on standard output, without -j. */
 	void (*text)(const json_t *result);
+	uint32_t text_with; /* OPT_BIT: only when that is given */
 };
 extern const struct command commands[];
 extern const size_t ncommands;

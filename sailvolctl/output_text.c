@@ -122,6 +122,19 @@ say_overwritten(const json_t *o)
 	say_paths(json_object_get(o, "paths"));
 }
 
+/* One of those that the command's text needs. */
+static int
+option_given(const struct invocation *inv)
+{
+	int o;
+
+	for (o = 0; o < OPT_COUNT; o++)
+		if ((inv->command->text_with & OPT_BIT(o)) &&
+		    inv->opt[o] != NULL)
+			return 1;
+	return 0;
+}
+
 static void
 text_result(const struct invocation *inv, const json_t *result)
 {
@@ -130,7 +143,7 @@ text_result(const struct invocation *inv, const json_t *result)
 	progress_end();
 	if (*warning != '\0')
 		sayf("warning: %s", warning);
-	if (inv->command->text != NULL)
+	if (inv->command->text_with == 0 || option_given(inv))
 		inv->command->text(result);
 }
 
