@@ -66,7 +66,6 @@ op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, errno);
 		return;
 	}
-	fi->keep_cache = 1;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fi->fh);
 }

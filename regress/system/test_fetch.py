@@ -272,7 +272,7 @@ def test_hash(t):
            "its chunk")
     t.equal(1, sum(1 for x in got[2] if x), "one")
     t.true(time.monotonic() - began < 10, "holes are not read")
-    t.equal([], files(f), "descriptors")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
     c.send(HASH, 9, b"\0", os.open(t.dir, os.O_RDONLY))
     t.true(c.wait(HASH_RES, 9).body[:4] != b"\0\0\0\0", "a directory")
 
@@ -362,7 +362,7 @@ def test_upload(t):
     s.faults["object PUT"] = [403] * 9
     t.true(upload(c, 6, [r1], [(0, 0, 4, sha(b"xxxx"))])[0] != 0, "only 403")
     t.true(f.alive(), "alive")
-    t.equal([], files(f), "descriptors")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
 def get(c, number, path, chunks, timeout=60):
@@ -427,7 +427,7 @@ def test_get(t):
     s.faults["object GET"] = ["endless"]
     t.equal((0, ""), get(c, 5, t.path("five"), chunks[4:6]), "endless")
     t.equal(set(), {k for k, _ in s.keys} - {"locate", "report"}, "keys")
-    t.equal([], files(f), "descriptors")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
 def test_get_deadline_and_cancel(t):
@@ -457,7 +457,7 @@ def test_get_deadline_and_cancel(t):
     error, what = get(c, 4, t.path("a"), [(0, b"x" * 1000)])
     t.equal(ETIMEDOUT, error, "nobody there: " + what)
     t.true(f.alive(), "alive")
-    t.equal([], files(f), "descriptors")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
 def test_url(t):
