@@ -72,10 +72,15 @@ progress_line(const json_t *j, int64_t elapsed_ms, int width, char *out,
 	uint64_t skipped = number(j, "skipped"), rate;
 	char line[512], shown[BAR_MAX + 1], a[32], b[32], r[32];
 	int n, left;
+	char *p;
 
 	bytes_text(done, a, sizeof(a));
 	bytes_text(total, b, sizeof(b));
 	n = snprintf(line, sizeof(line), "%.40s", phase != NULL ? phase : "");
+	/* It came from outside, and goes to a terminal. */
+	for (p = line; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
 	if (total > 0) {
 		bar(done, total, shown, width > 100 ? BAR_MAX : 10);
 		n += snprintf(line + n, sizeof(line) - (size_t)n,

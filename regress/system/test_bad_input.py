@@ -128,7 +128,7 @@ def test_mount_points(t):
         t.true(any(w in r.stderr for w in words), "%s: %s" % (path, r.stderr))
         t.equal("", r.stdout, "standard output")
 
-    refused(t.path("missing"), "No such file")
+    refused(t.path("missing"), "no such directory")
     refused(t.write("file", "x"), "directory")
     refused("/", "/: ", "root", "'/'", "`/'")
     refused(a, "already", "mounted", "busy", "in use")
