@@ -3,6 +3,7 @@
 store."""
 
 import os
+import subprocess
 
 from sailtest import deadline, proxy, stack
 
@@ -102,17 +103,27 @@ def test_own_work(t):
     t.equal(0, s.store.count("^GET "), "requests to the store")
 
 
-@deadline(240)
 def test_resume(t):
-    """A commit that was broken off does not send again what it had sent."""
+    """A commit whose process dies in the middle goes on by itself: what was
+    sent is not sent again, it is published once, and who asked for it gets the
+    id."""
     s = stack.Stack(t, proxied=True)
     a = s.mount("v", "a", create=True)
     fill(os.path.join(a, "f"), 40)
     s.api.fault(proxy.REFUSE, "^POST .*/commit", at=503, times=1000)
-    s.ctl("commit", a, ok=1, timeout=200)
-    t.equal(5, len(s.objects()), "sent before it failed")
+    asked = subprocess.Popen([s.program, "commit", a], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    t.wait_for(lambda: s.api.count("^POST .*/commit"), "the upload's end", 60)
+    t.equal(5, len(s.objects()), "objects that were sent")
+    old = s.daemon.pids("manifest")
+    s.daemon.kill("manifest")
+    t.wait_for(lambda: s.daemon.pids("manifest") not in ([], old),
+               "manifest again")
     s.api.reset()
     s.store.reset()
-    s.commit(a)
+    out, err = asked.communicate(timeout=90)
+    t.equal((0, ""), (asked.returncode, err), "exit status of who asked")
     t.equal(0, s.store.count("^PUT "), "sent again")
-    t.equal(5, len(s.objects()), "objects")
+    log = s.server.call("GET", "/v1/volumes/v/commits")[1]["commits"]
+    t.equal([1, 0], [c["number"] for c in log], "commits")
+    t.equal(log[0]["id"], out.strip(), "the id")
