@@ -79,7 +79,10 @@ say(const char *text)
 	fputc('\n', stderr);
 }
 
-static void __attribute__((format(printf, 1, 2))) sayf(const char *fmt, ...)
+static void sayf(const char *, ...) __attribute__((format(printf, 1, 2)));
+
+static void
+sayf(const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
