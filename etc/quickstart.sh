@@ -7,7 +7,8 @@ set -eu
 
 cd "$(dirname "$0")/.."
 top=$(pwd -P)
-run=$top/run
+# A test has a folder of its own.
+run=${SAIL_RUN:-$top/run}
 ctl=$top/sailvolctl/sailvolctl
 sock=$run/sailvold.sock
 users=62000

@@ -148,7 +148,7 @@ log debug
             except ProcessLookupError:
                 pass
         self.process.wait()
-        self.t.wait_for(lambda: not [p for p in pids[1:] if _alive(p)],
+        self.t.wait_for(lambda: not [p for p in pids[1:] if alive(p)],
                         "the killed processes to go")
 
     # ---- commands ----
@@ -171,7 +171,7 @@ log debug
         return self.ctl("umount", *args, path, ok=ok)
 
 
-def _alive(pid):
+def alive(pid):
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8",
                   errors="replace") as f:

@@ -413,8 +413,8 @@ def test_no_fuse(t):
 
 
 def test_full_disk(t):
-    """ENOSPC in the daemon's own folder reaches the writer; the mount goes on,
-    and what was written before can be committed."""
+    """ENOSPC in the daemon's own folder reaches the writer; what was written
+    before is there, and goes into a commit once there is room."""
     s = stack.Stack(t, daemons=0)
     d = s.add_daemon(start=False)
     os.mkdir(os.path.join(d.dir, "state"))
@@ -432,7 +432,11 @@ def test_full_disk(t):
     except OSError as e:
         full = e.errno == 28
     t.true(full, "ENOSPC")
+    with open(os.path.join(a, "good"), "rb") as f:
+        t.equal(b"g" * 1000000, f.read(), "what was written before")
     os.unlink(os.path.join(a, "big"))
+    # With some room again all goes on.
+    t.run(["mount", "-o", "remount,size=96m", os.path.join(d.dir, "state")])
     with open(os.path.join(a, "small"), "wb") as f:
         f.write(b"s")
     s.commit(a)

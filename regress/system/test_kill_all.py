@@ -175,7 +175,7 @@ def test_clean_restart(t):
     roles = s.daemon.roles()
     s.daemon.stop()
     for pid, role in roles:
-        t.true(not os.path.exists("/proc/%d" % pid), role + " is left")
+        t.true(not stack.alive(pid), role + " is left")
     s.server.stop()
     s.daemon.start()
     t.wait_for(lambda: _mounted(s.daemon, a), "the mount comes back")
