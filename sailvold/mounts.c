@@ -1,9 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * mounts: the mounts of sailvold(8), from the configuration or a command to a
- * session, its fuse and notify, and to its end.  In the parent.
+ * mounts: the states of each mount of sailvold(8), from the configuration or a
+ * command to a session, and to its end.  In the parent.
  */
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <errno.h>
@@ -16,157 +15,43 @@
 
 #include "lib/hash.h"
 #include "lib/log.h"
-#include "sailvold/inode.h"
-#include "sailvold/mounts.h"
-#include "sailvold/privileged.h"
+#include "sailvold/mnt.h"
 
-#define TABLE_SLOTS (4U << 20)
-#define VIEW_BYTES ((uint64_t)32 << 20)
 #define RETRY_S 10
 #define STOP_MS 5000
-#define END_WAIT_S 10
 
-enum mount_state {
-	MOUNT_POINT,    /* its mount point is looked at */
-	MOUNT_MANIFEST, /* manifest looks for its volume */
-	MOUNT_FUSE,     /* its fuse starts */
-	MOUNT_UP,
-	MOUNT_UMOUNT, /* umount runs */
-	MOUNT_GONE,   /* its fuse ends */
-	MOUNT_RETRY   /* there was no server: tried again */
-};
-
-struct mnt {
-	TAILQ_ENTRY(mnt) link;
-	uint32_t instance;
-	enum mount_state state;
-	struct conf_volume *volume;
-	uint8_t id[16];
-	uid_t uid;
-	int kept; /* in the file of mounts */
-	char folder[1200];
-	struct session session;
-	int point_fd, table_fd;
-	int answered; /* INIT was answered by a fuse that became ready */
-	struct proc *fuse, *notify;
-	struct event *retry;
-	char warning[512];
-	mounts_cb done; /* of the mount, later of the umount */
-	void *arg;
-	int force, ending;
-};
-static TAILQ_HEAD(, mnt) all = TAILQ_HEAD_INITIALIZER(all);
+struct mnts mnts_all = TAILQ_HEAD_INITIALIZER(mnts_all);
 
 static uid_t fuse_uid;
 static gid_t fuse_gid;
-static char state_dir[1024], file_path[1100];
-static uint32_t last_instance, last_number;
+static char state_dir[1024];
+static uint32_t last_instance;
 static void (*all_ended)(void);
 
 static void mount_begin(struct mnt *);
 
-/* ---- the file of mounts that commands made ------------------------------------------ */
+/* ---- small things -------------------------------------------------------- */
 
-static void
-file_write(void)
-{
-	char tmp[1200];
-	struct mnt *m;
-	FILE *f = NULL;
-	int fd;
-
-	snprintf(tmp, sizeof(tmp), "%s.new", file_path);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-	    0600);
-	if (fd == -1 || (f = fdopen(fd, "w")) == NULL)
-		goto fail;
-	fputs("# Made by sailvold: volumes that were mounted by a command.\n",
-	    f);
-	TAILQ_FOREACH (m, &all, link)
-		if (m->kept)
-			config_print_volume(m->volume, f);
-	if (fflush(f) == EOF || fsync(fd) == -1)
-		goto fail;
-	if (fclose(f) == EOF || rename(tmp, file_path) == -1)
-		log_warn("%s", file_path);
-	return;
-fail:
-	log_warn("%s", tmp);
-	if (f != NULL)
-		fclose(f);
-	else if (fd != -1)
-		close(fd);
-}
-
-/* ---- small things -------------------------------------------------------------------- */
-
-static struct mnt *
-find_instance(uint32_t instance)
+struct mnt *
+mnt_by_instance(uint32_t instance)
 {
 	struct mnt *m;
 
-	TAILQ_FOREACH (m, &all, link)
+	TAILQ_FOREACH (m, &mnts_all, link)
 		if (m->instance == instance)
 			return m;
 	return NULL;
 }
 
-/* As the kernel writes it: without doubled and last slashes, in place. */
-static void
-clean_path(char *path)
-{
-	char *in = path, *out = path;
-
-	for (; *in != '\0'; in++)
-		if (*in != '/' || out == path || out[-1] != '/')
-			*out++ = *in;
-	if (out - path > 1 && out[-1] == '/')
-		out--;
-	*out = '\0';
-}
-
-/* 1 when path is that clean one. */
-static int
-is_path(const char *path, const char *clean)
-{
-	char copy[1200];
-
-	if (strlcpy(copy, path, sizeof(copy)) >= sizeof(copy))
-		return 0;
-	clean_path(copy);
-	return strcmp(copy, clean) == 0;
-}
-
-static struct mnt *
-find_path(const char *path)
+struct mnt *
+mnt_by_path(const char *path)
 {
 	struct mnt *m;
 
-	TAILQ_FOREACH (m, &all, link)
-		if (is_path(path, m->volume->path))
+	TAILQ_FOREACH (m, &mnts_all, link)
+		if (mnt_is_path(path, m->volume->path))
 			return m;
 	return NULL;
-}
-
-static struct conf_volume *
-volume_dup(const struct conf_volume *v)
-{
-	struct conf_volume *copy;
-
-	if ((copy = calloc(1, sizeof(*copy))) == NULL)
-		return NULL;
-	copy->name = strdup(v->name);
-	copy->path = strdup(v->path);
-	copy->subpath = strdup(v->subpath);
-	copy->flags = v->flags;
-	copy->has_commit = v->has_commit;
-	memcpy(copy->commit, v->commit, sizeof(copy->commit));
-	if (copy->name == NULL || copy->path == NULL || copy->subpath == NULL) {
-		conf_volume_free(copy);
-		return NULL;
-	}
-	clean_path(copy->path);
-	return copy;
 }
 
 /* Which overlay is a mount's: that of (volume, subpath, mount point). */
@@ -185,23 +70,6 @@ mount_id(const struct conf_volume *v, uint8_t id[16])
 	memcpy(id, h.b, 16);
 }
 
-static int
-make_table(void)
-{
-	uint64_t size = table_bytes(TABLE_SLOTS);
-	int fd;
-
-	fd = memfd_create("inodes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd == -1)
-		return -1;
-	if (ftruncate(fd, (off_t)size) == -1 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == -1) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 static void
 close_fd(int *fd)
 {
@@ -210,10 +78,10 @@ close_fd(int *fd)
 	*fd = -1;
 }
 
-static void
+void
 mnt_free(struct mnt *m)
 {
-	TAILQ_REMOVE(&all, m, link);
+	TAILQ_REMOVE(&mnts_all, m, link);
 	close_fd(&m->session.fuse_fd);
 	close_fd(&m->session.mount_fd);
 	close_fd(&m->point_fd);
@@ -222,7 +90,7 @@ mnt_free(struct mnt *m)
 		event_free(m->retry);
 	conf_volume_free(m->volume);
 	free(m);
-	if (all_ended != NULL && TAILQ_EMPTY(&all)) {
+	if (all_ended != NULL && TAILQ_EMPTY(&mnts_all)) {
 		all_ended();
 		all_ended = NULL;
 	}
@@ -287,69 +155,23 @@ mount_failed(struct mnt *m, int error, const char *what)
 		mnt_free(m);
 }
 
-/* ---- its processes --------------------------------------------------------------------- */
-
-static int
-send_session(struct mnt *m, struct proc *p)
-{
-	struct ibuf *b;
-	int fd;
-
-	b = ibuf_dynamic(64, 1024);
-	if (b == NULL || ibuf_add_n8(b, m->answered ? 1 : 0) == -1 ||
-	    ibuf_add(b, m->session.connection, 16) == -1 ||
-	    ibuf_add(b, m->session.init, m->session.init_len) == -1 ||
-	    (fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1) {
-		ibuf_free(b);
-		return -1;
-	}
-	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_SESSION, 0, fd, b) ==
-	    -1) {
-		close(fd);
-		return -1;
-	}
-	return 0;
-}
-
-static int
-send_table(struct mnt *m, struct proc *p)
-{
-	struct ibuf *b;
-	int fd;
-
-	if ((b = ibuf_dynamic(8, 8)) == NULL ||
-	    ibuf_add_n64(b, TABLE_SLOTS) == -1 ||
-	    (fd = fcntl(m->table_fd, F_DUPFD_CLOEXEC, 0)) == -1) {
-		ibuf_free(b);
-		return -1;
-	}
-	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_TABLE, 0, fd, b) ==
-	    -1) {
-		close(fd);
-		return -1;
-	}
-	return 0;
-}
-
-static int
-fuse_configure(struct proc *p, void *arg)
-{
-	struct mnt *m = arg;
-	struct fuse_config c;
-
-	memset(&c, 0, sizeof(c));
-	memcpy(c.mount, m->id, sizeof(c.mount));
-	c.flags = m->volume->flags;
-	c.view_bytes = VIEW_BYTES;
-	strlcpy(c.volume, m->volume->name, sizeof(c.volume));
-	if (fuse_config_send(proc_chan(p), &c) == -1 ||
-	    send_table(m, p) == -1 || send_session(m, p) == -1)
-		return -1;
-	return 0;
-}
-
+/* ---- what its processes say ---------------------------------------------- */
 static void
-fuse_ready(struct proc *p, void *arg)
+tell_gone(struct mnt *m)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
+		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
+		(uint8_t)m->instance };
+
+	if (manifest != NULL && proc_chan(manifest) != NULL &&
+	    proc_ready(manifest))
+		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
+		    b, sizeof(b));
+}
+
+void
+mnt_fuse_ready(struct proc *p, void *arg)
 {
 	struct mnt *m = arg;
 	char what[1200];
@@ -372,30 +194,16 @@ fuse_ready(struct proc *p, void *arg)
 	log_info("volume %s is mounted on %s", m->volume->name,
 	    m->volume->path);
 	if (m->kept)
-		file_write();
+		mnt_file_write();
 	call_done(m, 0, "", m->warning);
-}
-
-static void
-tell_gone(struct mnt *m)
-{
-	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
-	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
-		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
-		(uint8_t)m->instance };
-
-	if (manifest != NULL && proc_chan(manifest) != NULL &&
-	    proc_ready(manifest))
-		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
-		    b, sizeof(b));
 }
 
 /*
  * It ends by itself, with status 0, when the kernel has unmounted it.  One that
  * dies while an umount runs, which may fail, is needed again.
  */
-static int
-fuse_death(struct proc *p, int status, void *arg)
+int
+mnt_fuse_death(struct proc *p, int status, void *arg)
 {
 	struct mnt *m = arg;
 
@@ -417,108 +225,14 @@ fuse_death(struct proc *p, int status, void *arg)
 		log_info("volume %s is unmounted from %s", m->volume->name,
 		    m->volume->path);
 		m->kept = 0;
-		file_write();
+		mnt_file_write();
 	}
 	call_done(m, 0, "", "");
 	mnt_free(m);
 	return 0;
 }
 
-/* What may come from fuse and notify besides what all may send: nothing. */
-static int
-start_fuse(struct mnt *m)
-{
-	char title[SAIL_VOLUME_NAME_MAX + 16];
-	struct proc_spec spec;
-	struct proc *peer;
-
-	snprintf(title, sizeof(title), "fuse %s", m->volume->name);
-	memset(&spec, 0, sizeof(spec));
-	spec.role = ROLE_FUSE;
-	spec.instance = m->instance;
-	spec.title = title;
-	spec.uid = fuse_uid;
-	spec.gid = fuse_gid;
-	spec.chroot_dir = m->folder;
-	spec.configure = fuse_configure;
-	spec.on_ready = fuse_ready;
-	spec.on_death = fuse_death;
-	spec.arg = m;
-	if ((m->fuse = proc_start(&spec)) == NULL)
-		return -1;
-	if ((peer = proc_find(ROLE_MANIFEST, 0)) != NULL)
-		proc_connect(m->fuse, peer);
-	if ((peer = proc_find(ROLE_CACHE, 0)) != NULL)
-		proc_connect(m->fuse, peer);
-	return 0;
-}
-
-static int
-notify_configure(struct proc *p, void *arg)
-{
-	struct mnt *m = arg;
-	int fd;
-
-	if ((fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1)
-		return -1;
-	if (chan_send(proc_chan(p), IMSG_PARENT_NOTIFY_SESSION, 0, fd, NULL,
-		0) == -1) {
-		close(fd);
-		return -1;
-	}
-	return 0;
-}
-
-static int
-notify_death(struct proc *p, int status, void *arg)
-{
-	struct mnt *m = find_instance(proc_instance(p));
-
-	(void)arg; /* its mount may have gone before it */
-	if (m == NULL || m->notify != p)
-		return 0;
-	if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
-		return 1;
-	m->notify = NULL;
-	return 0;
-}
-
-int
-mounts_on_notify(struct chan *ch, uint32_t id, struct imsg *im,
-    struct ibuf *body)
-{
-	char title[SAIL_VOLUME_NAME_MAX + 16];
-	struct proc_spec spec;
-	uint32_t instance;
-	struct mnt *m;
-
-	(void)ch;
-	(void)id;
-	(void)im;
-	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
-		return -1;
-	m = find_instance(instance);
-	if (m == NULL || m->notify != NULL || m->fuse == NULL)
-		return 0;
-	snprintf(title, sizeof(title), "notify %s", m->volume->name);
-	memset(&spec, 0, sizeof(spec));
-	spec.role = ROLE_NOTIFY;
-	spec.instance = instance;
-	spec.title = title;
-	spec.uid = fuse_uid;
-	spec.gid = fuse_gid;
-	spec.configure = notify_configure;
-	spec.on_death = notify_death;
-	spec.arg = m;
-	if ((m->notify = proc_start(&spec)) == NULL) {
-		log_warn("starting notify of %s", m->volume->path);
-		return 0;
-	}
-	proc_connect(m->notify, proc_find(ROLE_MANIFEST, 0));
-	return 0;
-}
-
-/* ---- from a volume to a mount -------------------------------------------------------------- */
+/* ---- from a volume to a mount -------------------------------------------- */
 
 static int
 send_mount_req(struct mnt *m, int again)
@@ -543,8 +257,6 @@ send_mount_req(struct mnt *m, int again)
 	if (manifest == NULL || proc_chan(manifest) == NULL ||
 	    !proc_ready(manifest))
 		return 0; /* mounts_manifest_ready() tells it */
-	if (++last_number == 0)
-		last_number = 1;
 	return mount_req_send(proc_chan(manifest), m->instance, &req);
 }
 
@@ -596,7 +308,7 @@ manifest_said_yes(struct mnt *m)
 		mount_failed(m, errno, what);
 		return;
 	}
-	if ((m->table_fd = make_table()) == -1 || start_fuse(m) == -1)
+	if ((m->table_fd = mnt_make_table()) == -1 || mnt_start_fuse(m) == -1)
 		mount_failed(m, errno, strerror(errno));
 }
 
@@ -616,7 +328,7 @@ mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
 	    ibuf_get(body, what, len) == -1)
 		return -1;
 	what[len] = '\0';
-	m = find_instance(id);
+	m = mnt_by_instance(id);
 	if (m == NULL || m->state != MOUNT_MANIFEST) {
 		if (error != 0 && m != NULL)
 			log_warnx("mount %s: %s", m->volume->path, what);
@@ -635,7 +347,7 @@ mounts_manifest_ready(struct proc *manifest)
 	struct mnt *m;
 
 	(void)manifest;
-	TAILQ_FOREACH (m, &all, link)
+	TAILQ_FOREACH (m, &mnts_all, link)
 		if (m->state != MOUNT_POINT && m->state != MOUNT_RETRY &&
 		    send_mount_req(m, m->state != MOUNT_MANIFEST) == -1)
 			log_warn("mount %s", m->volume->path);
@@ -647,7 +359,7 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 	struct mnt *m;
 	size_t i, n;
 
-	if (find_path(v->path) != NULL) {
+	if (mnt_by_path(v->path) != NULL) {
 		if (done != NULL)
 			done(arg, EBUSY,
 			    "a volume is mounted there already, or "
@@ -656,7 +368,7 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 		return;
 	}
 	if ((m = calloc(1, sizeof(*m))) == NULL ||
-	    (m->volume = volume_dup(v)) == NULL)
+	    (m->volume = mnt_volume_dup(v)) == NULL)
 		fatal("a mount");
 	m->instance = ++last_instance;
 	m->uid = uid;
@@ -670,23 +382,23 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 	    state_dir);
 	for (i = 0; i < 16 && n + 3 < sizeof(m->folder); i++, n += 2)
 		snprintf(m->folder + n, 3, "%02x", m->id[i]);
-	TAILQ_INSERT_TAIL(&all, m, link);
+	TAILQ_INSERT_TAIL(&mnts_all, m, link);
 	mount_begin(m);
 }
 
-/* ---- umount ---------------------------------------------------------------------------------- */
+/* ---- umount -------------------------------------------------------------- */
 
 static void
 umounted(void *arg, int error)
 {
-	struct mnt *m = find_instance((uint32_t)(uintptr_t)arg);
+	struct mnt *m = mnt_by_instance((uint32_t)(uintptr_t)arg);
 	char what[1200];
 
 	if (m == NULL)
 		return; /* its fuse saw it first */
 	if (error == 0 || error == EINVAL) {
 		/* Its fuse ends by itself, with the last that is still in it;
-		   fuse_death() goes on. */
+		   mnt_fuse_death() goes on. */
 		m->state = MOUNT_GONE;
 		if (m->force)
 			call_done(m, 0, "", "");
@@ -716,8 +428,8 @@ umounted(void *arg, int error)
 	call_done(m, error, what, "");
 }
 
-static void
-umount_begin(struct mnt *m, int detach)
+void
+mnt_umount(struct mnt *m, int detach)
 {
 	m->state = MOUNT_UMOUNT;
 	if (priv_umount(m->volume->path, m->session.mount_id, detach, umounted,
@@ -728,7 +440,7 @@ umount_begin(struct mnt *m, int detach)
 void
 mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 {
-	struct mnt *m = find_path(path);
+	struct mnt *m = mnt_by_path(path);
 
 	if (m == NULL)
 		done(arg, ENOENT, "no volume is mounted there", "", 0);
@@ -736,7 +448,7 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 		done(arg, EPERM, "it was mounted by somebody else", "", 0);
 	else if (m->state == MOUNT_RETRY) {
 		m->kept = 0;
-		file_write();
+		mnt_file_write();
 		done(arg, 0, "", "", m->instance);
 		mnt_free(m);
 	} else if (m->state != MOUNT_UP || m->done != NULL)
@@ -745,7 +457,7 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 		m->done = done;
 		m->arg = arg;
 		m->force = force;
-		umount_begin(m, force);
+		mnt_umount(m, force);
 	}
 }
 
@@ -754,16 +466,16 @@ mounts_end_all(void (*done)(void))
 {
 	struct mnt *m, *next;
 
-	if (TAILQ_EMPTY(&all)) {
+	if (TAILQ_EMPTY(&mnts_all)) {
 		done();
 		return;
 	}
 	all_ended = done;
-	for (m = TAILQ_FIRST(&all); m != NULL; m = next) {
+	for (m = TAILQ_FIRST(&mnts_all); m != NULL; m = next) {
 		next = TAILQ_NEXT(m, link);
 		m->ending = 1;
 		if (m->state == MOUNT_UP)
-			umount_begin(m, 0);
+			mnt_umount(m, 0);
 		else if (m->state == MOUNT_RETRY)
 			mnt_free(m);
 		else if (m->state == MOUNT_FUSE && m->fuse != NULL)
@@ -773,8 +485,7 @@ mounts_end_all(void (*done)(void))
 	}
 }
 
-/* ---- all of them ------------------------------------------------------------------------------- */
-
+/* ---- all of them --------------------------------------------------------- */
 int
 mounts_init(const struct config *c)
 {
@@ -783,68 +494,10 @@ mounts_init(const struct config *c)
 	if (config_user(c, CONF_FUSE, &fuse_uid, &fuse_gid) == -1)
 		return -1;
 	strlcpy(state_dir, c->state, sizeof(state_dir));
-	snprintf(file_path, sizeof(file_path), "%s/mounts.conf", c->state);
+	mnt_proc_init(fuse_uid, fuse_gid);
+	mnt_file_init(c->state);
 	snprintf(path, sizeof(path), "%s/mounts", c->state);
 	return priv_make_folder(path, 0, 0, 0711);
-}
-
-static void
-begin_configured(const struct config *c)
-{
-	struct conf_volume *v;
-
-	TAILQ_FOREACH (v, &c->volumes, link) {
-		struct conf_volume copy = *v;
-
-		copy.flags |= MOUNT_CONFIGURED;
-		if (find_path(v->path) == NULL)
-			mounts_add(&copy, 0, NULL, NULL);
-	}
-}
-
-void
-mounts_begin_all(const struct config *c)
-{
-	struct conf_volume *v;
-	struct config *kept;
-
-	begin_configured(c);
-	if (access(file_path, F_OK) == -1 ||
-	    (kept = config_parse_volumes(file_path)) == NULL)
-		return;
-	TAILQ_FOREACH (v, &kept->volumes, link)
-		if (find_path(v->path) == NULL)
-			mounts_add(v, 0, NULL, NULL);
-	config_free(kept);
-}
-
-static int
-is_configured(const struct config *c, const char *path)
-{
-	struct conf_volume *v;
-
-	TAILQ_FOREACH (v, &c->volumes, link)
-		if (is_path(v->path, path))
-			return 1;
-	return 0;
-}
-
-void
-mounts_reconfigure(const struct config *c)
-{
-	struct mnt *m, *next;
-
-	for (m = TAILQ_FIRST(&all); m != NULL; m = next) {
-		next = TAILQ_NEXT(m, link);
-		if (!(m->volume->flags & MOUNT_CONFIGURED) ||
-		    is_configured(c, m->volume->path))
-			continue;
-		if (m->state == MOUNT_UP)
-			umount_begin(m, 0); /* its changes stay for later */
-		else if (m->state == MOUNT_RETRY)
-			mnt_free(m);
-	}
-	begin_configured(c);
 }
 
 json_t *
@@ -855,7 +508,7 @@ mounts_status(void)
 	json_t *list = json_array();
 	struct mnt *m;
 
-	TAILQ_FOREACH (m, &all, link)
+	TAILQ_FOREACH (m, &mnts_all, link)
 		json_array_append_new(list,
 		    json_pack("{s:i, s:s, s:s, s:s}", "instance",
 			(int)m->instance, "volume", m->volume->name, "path",

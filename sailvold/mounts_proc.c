@@ -1,0 +1,203 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * mounts_proc: the processes of a mount, its fuse and notify, and what they are
+ * given.  In the parent of sailvold(8).
+ */
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "sailvold/inode.h"
+#include "sailvold/mnt.h"
+
+#define TABLE_SLOTS (4U << 20)
+#define VIEW_BYTES ((uint64_t)32 << 20)
+#define STOP_MS 5000
+
+static uid_t fuse_uid;
+static gid_t fuse_gid;
+
+void
+mnt_proc_init(uid_t uid, gid_t gid)
+{
+	fuse_uid = uid;
+	fuse_gid = gid;
+}
+
+int
+mnt_make_table(void)
+{
+	uint64_t size = table_bytes(TABLE_SLOTS);
+	int fd;
+
+	fd = memfd_create("inodes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd == -1)
+		return -1;
+	if (ftruncate(fd, (off_t)size) == -1 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == -1) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int
+send_session(struct mnt *m, struct proc *p)
+{
+	struct ibuf *b;
+	int fd;
+
+	b = ibuf_dynamic(64, 1024);
+	if (b == NULL || ibuf_add_n8(b, m->answered ? 1 : 0) == -1 ||
+	    ibuf_add(b, m->session.connection, 16) == -1 ||
+	    ibuf_add(b, m->session.init, m->session.init_len) == -1 ||
+	    (fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_SESSION, 0, fd, b) ==
+	    -1) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+send_table(struct mnt *m, struct proc *p)
+{
+	struct ibuf *b;
+	int fd;
+
+	if ((b = ibuf_dynamic(8, 8)) == NULL ||
+	    ibuf_add_n64(b, TABLE_SLOTS) == -1 ||
+	    (fd = fcntl(m->table_fd, F_DUPFD_CLOEXEC, 0)) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_FUSE_TABLE, 0, fd, b) ==
+	    -1) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+fuse_configure(struct proc *p, void *arg)
+{
+	struct mnt *m = arg;
+	struct fuse_config c;
+
+	memset(&c, 0, sizeof(c));
+	memcpy(c.mount, m->id, sizeof(c.mount));
+	c.flags = m->volume->flags;
+	c.view_bytes = VIEW_BYTES;
+	strlcpy(c.volume, m->volume->name, sizeof(c.volume));
+	if (fuse_config_send(proc_chan(p), &c) == -1 ||
+	    send_table(m, p) == -1 || send_session(m, p) == -1)
+		return -1;
+	return 0;
+}
+
+/* What may come from fuse and notify besides what all may send: nothing. */
+int
+mnt_start_fuse(struct mnt *m)
+{
+	char title[SAIL_VOLUME_NAME_MAX + 16];
+	struct proc_spec spec;
+	struct proc *peer;
+
+	snprintf(title, sizeof(title), "fuse %s", m->volume->name);
+	memset(&spec, 0, sizeof(spec));
+	spec.role = ROLE_FUSE;
+	spec.instance = m->instance;
+	spec.title = title;
+	spec.uid = fuse_uid;
+	spec.gid = fuse_gid;
+	spec.chroot_dir = m->folder;
+	spec.configure = fuse_configure;
+	spec.on_ready = mnt_fuse_ready;
+	spec.on_death = mnt_fuse_death;
+	spec.arg = m;
+	if ((m->fuse = proc_start(&spec)) == NULL)
+		return -1;
+	if ((peer = proc_find(ROLE_MANIFEST, 0)) != NULL)
+		proc_connect(m->fuse, peer);
+	if ((peer = proc_find(ROLE_CACHE, 0)) != NULL)
+		proc_connect(m->fuse, peer);
+	return 0;
+}
+
+static int
+notify_configure(struct proc *p, void *arg)
+{
+	struct mnt *m = arg;
+	int fd;
+
+	if ((fd = fcntl(m->session.fuse_fd, F_DUPFD_CLOEXEC, 0)) == -1)
+		return -1;
+	if (chan_send(proc_chan(p), IMSG_PARENT_NOTIFY_SESSION, 0, fd, NULL,
+		0) == -1) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+notify_death(struct proc *p, int status, void *arg)
+{
+	struct mnt *m = mnt_by_instance(proc_instance(p));
+
+	(void)arg; /* its mount may have gone before it */
+	if (m == NULL || m->notify != p)
+		return 0;
+	if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		return 1;
+	m->notify = NULL;
+	return 0;
+}
+
+int
+mounts_on_notify(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	char title[SAIL_VOLUME_NAME_MAX + 16];
+	struct proc_spec spec;
+	uint32_t instance;
+	struct mnt *m;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
+		return -1;
+	m = mnt_by_instance(instance);
+	if (m == NULL || m->notify != NULL || m->fuse == NULL)
+		return 0;
+	snprintf(title, sizeof(title), "notify %s", m->volume->name);
+	memset(&spec, 0, sizeof(spec));
+	spec.role = ROLE_NOTIFY;
+	spec.instance = instance;
+	spec.title = title;
+	spec.uid = fuse_uid;
+	spec.gid = fuse_gid;
+	spec.configure = notify_configure;
+	spec.on_death = notify_death;
+	spec.arg = m;
+	if ((m->notify = proc_start(&spec)) == NULL) {
+		log_warn("starting notify of %s", m->volume->path);
+		return 0;
+	}
+	proc_connect(m->notify, proc_find(ROLE_MANIFEST, 0));
+	return 0;
+}
