@@ -119,11 +119,11 @@
 	    " ?14, ?15)")                                                      \
 	X(OBJ_DELETE, "DELETE FROM obj WHERE mount = ?1 AND ovl = ?2")         \
 	X(OBJ_LIST_DIRTY,                                                      \
-	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
+	    "SELECT ovl FROM obj INDEXED BY obj_dirty WHERE mount = ?1 AND"    \
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)")  \
 	X(OBJ_LIST_NAMELESS,                                                   \
-	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
-	    " links = 0 AND ovl != 1")                                         \
+	    "SELECT ovl FROM obj INDEXED BY obj_nameless"                      \
+	    " WHERE mount = ?1 AND links = 0 AND ovl != 1")                    \
 	X(OBJ_LIST_LOCAL,                                                      \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
 	    " (flags & 1) != 0")                                               \
@@ -133,7 +133,8 @@
 	    " ovl != 1")                                                       \
 	X(NAME_DELETE_ALL, "DELETE FROM name WHERE mount = ?1")                \
 	X(OBJ_COUNT_DIRTY,                                                     \
-	    "SELECT count(*) FROM obj WHERE mount = ?1 AND"                    \
+	    "SELECT count(*) FROM obj INDEXED BY obj_dirty"                    \
+	    " WHERE mount = ?1 AND"                                            \
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
 	    " AND (flags & 16) = 0")                                           \
 	X(NAME_COUNT_DIRTY,                                                    \
@@ -157,8 +158,8 @@
 	    "SELECT dir, ovl, changed, name FROM name WHERE"                   \
 	    " mount = ?1 AND dir = ?2 AND name > ?3 ORDER BY name LIMIT ?4")   \
 	X(NAMES_OF_OBJ,                                                        \
-	    "SELECT dir, ovl, changed, name FROM name WHERE"                   \
-	    " mount = ?1 AND ovl = ?2 AND ovl != 0")                           \
+	    "SELECT dir, ovl, changed, name FROM name INDEXED BY name_ovl"     \
+	    " WHERE mount = ?1 AND ovl = ?2 AND ovl != 0")                     \
 	X(NAMES_CHANGED,                                                       \
 	    "SELECT dir, ovl, changed, name FROM name WHERE"                   \
 	    " mount = ?1 AND changed > 0")                                     \
@@ -205,8 +206,10 @@
 	X(JOB_ITEMS_DELETE, "DELETE FROM job_item WHERE job = ?1")             \
 	X(OVL_HELD,                                                            \
 	    "SELECT 1 FROM job_item, job WHERE job_item.ovl = ?3 AND"          \
+	    " job_item.ovl != 0 AND"                                           \
 	    " job.id = job_item.job AND job.mount = ?2 UNION ALL SELECT 1"     \
 	    " FROM stash_item, stash WHERE stash_item.ovl = ?3 AND"            \
+	    " stash_item.ovl != 0 AND"                                         \
 	    " stash.id = stash_item.stash AND stash.mount = ?1 LIMIT 1")       \
 	X(COMMITS_USED,                                                        \
 	    "SELECT origin_commit FROM obj WHERE mount = ?1 AND"               \
