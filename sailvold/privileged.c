@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/un.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -23,6 +25,7 @@
 #include "sailvold/privileged.h"
 
 #define INIT_WAIT_MS 10000
+#define DEAD_TRIES 40 /* of 50 ms */
 
 static int
 open_plain(int dirfd, const char *path, int flags, uint64_t resolve)
@@ -241,17 +244,26 @@ point_error(struct point *p, int error, const char *why)
 	snprintf(p->what, sizeof(p->what), "%.300s: %s", p->real, why);
 }
 
-/* A mount whose daemon is gone answers ENOTCONN; it is taken away. */
+/*
+ * A mount whose daemon is gone answers ENOTCONN, to statfs(2): what stat(2) asks
+ * the kernel may still know.  It is taken away.  The last processes of a daemon
+ * that was killed need a moment to end.
+ */
 static void
 take_dead_away(const char *path)
 {
+	struct timespec nap = { 0, 50 * 1000 * 1000 };
+	struct statfs st;
 	uint64_t id;
-	struct stat st;
+	int tries;
 
-	while (sailvol_mounted_at(path, &id) && stat(path, &st) == -1 &&
-	    errno == ENOTCONN)
-		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == -1)
-			break;
+	for (tries = 0; tries < DEAD_TRIES && sailvol_mounted_at(path, &id);
+	     tries++) {
+		if (statfs(path, &st) == -1 && errno == ENOTCONN)
+			(void)umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+		else
+			nanosleep(&nap, NULL);
+	}
 }
 
 static void

@@ -153,8 +153,9 @@ get_end(struct ibuf *b)
 
 /* ---- mounts ------------------------------------------------------------------ */
 
-#define MOUNT_FLAGS \
-	(MOUNT_READONLY | MOUNT_CREATE | MOUNT_SUID | MOUNT_CONFIGURED)
+#define MOUNT_FLAGS                                                      \
+	(MOUNT_READONLY | MOUNT_CREATE | MOUNT_SUID | MOUNT_CONFIGURED | \
+	    MOUNT_AGAIN)
 
 static int
 mount_req_add(struct ibuf *b, const struct mount_req *m)
