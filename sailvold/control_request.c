@@ -567,6 +567,37 @@ umount_continue(struct asker *a, const char *answer)
 	free(path);
 }
 
+/* What is dirty is known once the journal is applied to where fuse is. */
+static void
+umount_applied(struct mount *m, void *arg)
+{
+	struct asker *a = asker_of_number((uint32_t)(uintptr_t)arg);
+
+	if (a != NULL)
+		umount_now(a, m->row.path, 0);
+}
+
+static void
+umount_broken(struct mount *m, void *arg)
+{
+	struct asker *a = asker_of_number((uint32_t)(uintptr_t)arg);
+
+	if (a != NULL)
+		asker_error(a, "unavailable", "journal",
+		    "the changes of %s cannot be looked at; umount --force "
+		    "keeps them for the next mount there",
+		    m->row.path);
+}
+
+static void
+umount_offset(struct mount *m, void *arg, int error, uint64_t offset)
+{
+	if (error != 0 ||
+	    applied_wait_or(m, offset, umount_applied, umount_broken, arg) ==
+		-1)
+		umount_broken(m, arg);
+}
+
 static void
 do_umount(struct asker *a, struct mount *m, json_t *req)
 {
@@ -584,8 +615,15 @@ do_umount(struct asker *a, struct mount *m, json_t *req)
 		    "%s is not a mount of this daemon", path);
 		return;
 	}
+	if (force) {
+		umount_now(a, path, 1);
+		return;
+	}
 	if (!json_is_true(json_object_get(req, "commit"))) {
-		umount_now(a, path, force);
+		if (ask_sync(m, umount_offset,
+			(void *)(uintptr_t)parent_number(a)) == -1)
+			asker_error(a, "internal", "fuse", "%s",
+			    strerror(errno));
 		return;
 	}
 	if (!mount_permits(m, a->uid, a->gid, 1)) {

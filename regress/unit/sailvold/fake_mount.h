@@ -236,6 +236,14 @@ applied_wait_for(struct mount *m, uint64_t at, applied_cb f, void *arg)
 	return 0;
 }
 
+int
+applied_wait_or(struct mount *m, uint64_t at, applied_cb f, applied_cb broken,
+    void *arg)
+{
+	(void)broken;
+	return applied_wait_for(m, at, f, arg);
+}
+
 struct mount *
 mount_by_instance(uint32_t instance)
 {
