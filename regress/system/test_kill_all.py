@@ -72,9 +72,10 @@ def expected(path):
                 del files[name]
             elif kind == "cut":
                 files[name] = (3, files[name][1], 0o600)
-    # The step in flight concerns the last name that was begun.
-    for name in last[-2:]:
-        doubt |= {name, name + ".moved", name.replace(".moved", "")}
+            elif kind == "error":
+                # The step in flight concerns the last names that were begun.
+                for n in last[-2:]:
+                    doubt |= {n, n + ".moved", n.replace(".moved", "")}
     return files, dirs, doubt
 
 
