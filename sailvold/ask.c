@@ -36,6 +36,9 @@ ask_new(struct mount *m, uint32_t type, void *arg)
 
 	if ((a = calloc(1, sizeof(*a))) == NULL)
 		return NULL;
+	/* At random first: what answers an earlier manifest finds nothing. */
+	if (last_number == 0)
+		last_number = arc4random();
 	if (++last_number == 0)
 		last_number = 1;
 	a->number = last_number;

@@ -29,6 +29,8 @@ struct asker {
 
 struct asker *asker_new(uint32_t uid, uint32_t gid, uint32_t pid);
 struct asker *asker_find(uint64_t id);
+/* By the number that the parent knows it by: the lower half of its id. */
+struct asker *asker_by_number(uint32_t number);
 /* The last line (taken) is sent; the asker is gone. */
 void asker_answer(struct asker *, json_t *);
 void asker_error(struct asker *, const char *type, const char *code,

@@ -184,6 +184,8 @@ config_print_volume(const struct conf_volume *v, FILE *f)
 	print_line(f, "\tmount", v->path, "\n");
 	if (*v->subpath != '\0')
 		print_line(f, "\tsubpath", v->subpath, "\n");
+	if (v->owner != 0)
+		fprintf(f, "\towner %u\n", (unsigned int)v->owner);
 	if (v->flags & MOUNT_CREATE)
 		fputs("\tcreate\n", f);
 	if (v->flags & MOUNT_SUID)

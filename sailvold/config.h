@@ -34,6 +34,7 @@ struct conf_volume {
 	uint32_t flags; /* MOUNT_* of sailvold_imsg.h */
 	int has_commit;
 	char commit[65];
+	uid_t owner; /* who mounted it by a command; 0 in sailvold.conf */
 };
 TAILQ_HEAD(conf_volumes, conf_volume);
 

@@ -12,6 +12,10 @@
 #include "sailvold/asker.h"
 
 static TAILQ_HEAD(, asker) askers = TAILQ_HEAD_INITIALIZER(askers);
+/*
+ * Begun at random: an answer to the manifest that died finds nobody here.  The
+ * parent knows the lower half alone.
+ */
 static uint64_t last_asker;
 
 static void
@@ -70,13 +74,28 @@ job_line(struct listener *l, const char *text, int last)
 }
 
 struct asker *
+asker_by_number(uint32_t number)
+{
+	struct asker *a;
+
+	TAILQ_FOREACH (a, &askers, link)
+		if ((uint32_t)a->id == number)
+			return a;
+	return NULL;
+}
+
+struct asker *
 asker_new(uint32_t uid, uint32_t gid, uint32_t pid)
 {
 	struct asker *a;
 
 	if ((a = calloc(1, sizeof(*a))) == NULL)
 		return NULL;
-	a->id = ++last_asker;
+	if (last_asker == 0)
+		last_asker = arc4random();
+	while (asker_by_number((uint32_t)++last_asker) != NULL)
+		;
+	a->id = last_asker;
 	a->uid = uid;
 	a->gid = gid;
 	a->pid = pid;

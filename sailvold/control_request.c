@@ -37,12 +37,6 @@ parent_number(const struct asker *a)
 	return (uint32_t)a->id;
 }
 
-static struct asker *
-asker_of_number(uint32_t n)
-{
-	return asker_find(n);
-}
-
 static void
 add_job(struct asker *a, struct mount *m, uint8_t kind, json_t *req)
 {
@@ -438,7 +432,7 @@ do_status(struct asker *a, struct mount *m, json_t *req)
 void
 control_parent_status(uint32_t id, int fd)
 {
-	struct asker *a = asker_of_number(id);
+	struct asker *a = asker_by_number(id);
 	struct memfd_view v;
 	struct listing l;
 	json_t *daemon = NULL;
@@ -645,7 +639,7 @@ void
 control_parent_done(uint32_t id, uint32_t error, const char *what,
     const char *warning, uint32_t instance)
 {
-	struct asker *a = asker_of_number(id);
+	struct asker *a = asker_by_number(id);
 	struct mount *m;
 	json_t *r;
 

@@ -180,6 +180,35 @@ on_gone(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	return 0;
 }
 
+/* All that was acknowledged stands in the journal. */
+static int
+on_dirty(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	uint64_t names = 0, objects = 0;
+	uint32_t instance;
+	struct mount *m;
+	struct ibuf *b;
+	int dirty;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
+		return -1;
+	m = mount_by_instance(instance);
+	dirty = m == NULL || !m->started || journal_drain(m) == -1 ||
+	    db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
+	    names > 0 || objects > 0;
+	if ((b = ibuf_dynamic(5, 5)) == NULL ||
+	    ibuf_add_n32(b, instance) == -1 ||
+	    ibuf_add_n8(b, (uint8_t)dirty) == -1) {
+		ibuf_free(b);
+		return 0;
+	}
+	chan_send_ibuf(role_parent(), IMSG_MANIFEST_PARENT_DIRTY_RES, 0, -1, b);
+	return 0;
+}
+
 static int
 on_client(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
@@ -298,6 +327,7 @@ static const struct msg_rule rules[] = {
 	RULE(PARENT_MANIFEST_CONFIG, PARENT, NOFD, 20, 20, on_config),
 	RULE(PARENT_MANIFEST_MOUNT, PARENT, NOFD, 16, 16384, on_mount),
 	RULE(PARENT_MANIFEST_GONE, PARENT, NOFD, 4, 4, on_gone),
+	RULE(PARENT_MANIFEST_DIRTY, PARENT, NOFD, 4, 4, on_dirty),
 	RULE(PARENT_MANIFEST_CLIENT, PARENT, FD, 12, 12, on_client),
 	RULE(PARENT_MANIFEST_DONE, PARENT, NOFD, 12, 4096, on_done),
 	RULE(PARENT_MANIFEST_STATUS_RES, PARENT, FD, 0, 0, on_status),

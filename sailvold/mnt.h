@@ -34,9 +34,13 @@ struct mnt {
 	char folder[1200];
 	struct session session;
 	int point_fd, table_fd;
-	int answered; /* INIT was answered by a fuse that became ready */
+	int answered; /* its fuse had START, after which it answers INIT */
+	unsigned int deaths; /* of its fuse, before it was mounted */
+	int failed;          /* errno: it is given up when its fuse has ended */
+	char failure[512];
 	struct proc *fuse, *notify;
-	struct event *retry;
+	struct event *timer; /* RETRY, FUSE, GONE: what comes when it is late */
+	struct conf_volume *again; /* mounted there when this one has gone */
 	char warning[512];
 	mounts_cb done; /* of the mount, later of the umount */
 	void *arg;

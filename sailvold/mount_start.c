@@ -489,6 +489,41 @@ drop_nameless(struct mount *m)
 	free(ovls);
 }
 
+/* The parent attaches the mount, or gives it up. */
+static void
+tell_start(struct mount *m, int error, const char *what)
+{
+	struct ibuf *b;
+
+	b = ibuf_dynamic(64, PROC_MAX_BODY);
+	if (b == NULL || ibuf_add_n32(b, (uint32_t)error) == -1 ||
+	    ibuf_add_n16(b, (uint16_t)strlen(what)) == -1 ||
+	    ibuf_add(b, what, strlen(what)) == -1 ||
+	    chan_send_ibuf(role_parent(), IMSG_MANIFEST_PARENT_START_RES,
+		m->instance, -1, b) == -1)
+		fatal("answering the parent");
+}
+
+static void
+start_failed(struct mount *m, const char *why)
+{
+	char what[512];
+
+	snprintf(what, sizeof(what), "volume %s: %s", m->row.volume, why);
+	log_warnx("mount %s: cannot be started: %s", m->row.path, why);
+	tell_start(m, EBADMSG, what);
+}
+
+static void
+start_broken(struct mount *m, void *arg)
+{
+	(void)arg;
+	if (!m->gone)
+		start_failed(m,
+		    "its journal is broken (the log says where); "
+		    "its changes stay in the journal");
+}
+
 static void
 send_start(struct mount *m, void *arg)
 {
@@ -508,13 +543,14 @@ send_start(struct mount *m, void *arg)
 		drop_nameless(m);
 	if (start_fill(m, &st, &keep) == -1 ||
 	    start_send(m->fuse, IMSG_MANIFEST_FUSE_START, 0, &st, -1) == -1) {
-		log_warn("mount %s: cannot be started", m->row.path);
+		start_failed(m, "its root cannot be had");
 		free(keep);
 		return;
 	}
 	free(keep);
 	m->fresh = 0;
 	m->started = m->whole = 1;
+	tell_start(m, 0, "");
 	namespace_sweep(m);
 	ask_fuse_started(m);
 	mount_started(m);
@@ -532,11 +568,10 @@ mount_hello(struct mount *m, const uint8_t id[16], uint64_t end)
 		log_warnx("mount %s: its journal ends before what was applied; "
 			  "nothing is missing",
 		    m->row.path);
-	if (applied_wait_for(m, end, send_start, NULL) == -1) {
+	if (applied_wait_or(m, end, send_start, start_broken, NULL) == -1) {
 		if (!m->broken)
 			return -1;
-		log_warnx("mount %s: cannot be started: its journal is broken",
-		    m->row.path);
+		start_broken(m, NULL);
 	}
 	return 0;
 }

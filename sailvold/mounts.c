@@ -19,6 +19,10 @@
 
 #define RETRY_S 10
 #define STOP_MS 5000
+#define START_S 120   /* to apply a long journal */
+#define FUSE_DEATHS 3 /* before it is mounted */
+#define ELSEWHERE_S 2 /* for a session to end after its umount */
+#define END_ELSEWHERE_S 10
 
 struct mnts mnts_all = TAILQ_HEAD_INITIALIZER(mnts_all);
 
@@ -29,6 +33,7 @@ static uint32_t last_instance;
 static void (*all_ended)(void);
 
 static void mount_begin(struct mnt *);
+static void mount_failed(struct mnt *, int, const char *);
 
 /* ---- small things -------------------------------------------------------- */
 
@@ -86,8 +91,9 @@ mnt_free(struct mnt *m)
 	close_fd(&m->session.mount_fd);
 	close_fd(&m->point_fd);
 	close_fd(&m->table_fd);
-	if (m->retry != NULL)
-		event_free(m->retry);
+	if (m->timer != NULL)
+		event_free(m->timer);
+	conf_volume_free(m->again);
 	conf_volume_free(m->volume);
 	free(m);
 	if (all_ended != NULL && TAILQ_EMPTY(&mnts_all)) {
@@ -111,21 +117,79 @@ call_done(struct mnt *m, int error, const char *what, const char *warning)
 		log_warnx("%s", warning);
 }
 
+/* It is not to be: its fuse ends first. */
 static void
-retry_timer(int fd, short what, void *arg)
+give_up(struct mnt *m, int error, const char *what)
+{
+	if (m->failed != 0)
+		return;
+	m->failed = error;
+	strlcpy(m->failure, what, sizeof(m->failure));
+	if (m->fuse != NULL)
+		proc_stop(m->fuse, STOP_MS);
+	else
+		mount_failed(m, error, m->failure);
+}
+
+/* Unmounted here, and its session lives on. */
+static void
+still_in_use(struct mnt *m)
+{
+	char warning[1300];
+
+	snprintf(warning, sizeof(warning),
+	    "%s is unmounted here, but still in use elsewhere (open files, or "
+	    "a container or other mount namespace that has it): nothing can "
+	    "be mounted there until that ends",
+	    m->volume->path);
+	if (all_ended != NULL && m->fuse != NULL) {
+		log_warnx("mount %s: in use elsewhere: its session ends now",
+		    m->volume->path);
+		proc_stop(m->fuse, STOP_MS);
+	} else if (m->done != NULL)
+		call_done(m, 0, "", warning);
+	else
+		log_warnx("%s", warning);
+}
+
+static void
+mnt_timer(int fd, short what, void *arg)
 {
 	struct mnt *m = arg;
 
 	(void)fd;
 	(void)what;
-	mount_begin(m);
+	switch (m->state) {
+	case MOUNT_RETRY:
+		mount_begin(m);
+		break;
+	case MOUNT_FUSE:
+		give_up(m, ETIMEDOUT,
+		    "its journal was not applied in time; the log may say "
+		    "why");
+		break;
+	case MOUNT_GONE:
+		still_in_use(m);
+		break;
+	default:
+		break;
+	}
+}
+
+static int
+timer_set(struct mnt *m, int seconds)
+{
+	struct timeval tv = { seconds, 0 };
+
+	if (m->timer == NULL)
+		m->timer = evtimer_new(proc_base(), mnt_timer, m);
+	return m->timer == NULL ? -1 : evtimer_add(m->timer, &tv);
 }
 
 /* A mount of the configuration whose server does not answer is tried again. */
 static void
 mount_failed(struct mnt *m, int error, const char *what)
 {
-	struct timeval tv = { RETRY_S, 0 };
 	int again = m->done == NULL && !m->ending && all_ended == NULL &&
 	    (error == EIO || error == ETIMEDOUT);
 	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
@@ -149,9 +213,8 @@ mount_failed(struct mnt *m, int error, const char *what)
 		return;
 	}
 	m->state = MOUNT_RETRY;
-	if (m->retry == NULL)
-		m->retry = evtimer_new(proc_base(), retry_timer, m);
-	if (m->retry == NULL || evtimer_add(m->retry, &tv) == -1)
+	m->failed = 0;
+	if (timer_set(m, RETRY_S) == -1)
 		mnt_free(m);
 }
 
@@ -170,16 +233,16 @@ tell_gone(struct mnt *m)
 		    b, sizeof(b));
 }
 
-void
-mnt_fuse_ready(struct proc *p, void *arg)
+/* READY and START come in any order. */
+static void
+attach_if_started(struct mnt *m)
 {
-	struct mnt *m = arg;
 	char what[1200];
 
-	(void)p;
-	m->answered = 1;
-	if (m->state != MOUNT_FUSE)
+	if (m->state != MOUNT_FUSE || !m->answered || m->failed != 0 ||
+	    m->fuse == NULL || !proc_ready(m->fuse))
 		return;
+	evtimer_del(m->timer);
 	if (priv_attach(&m->session, m->point_fd) == -1) {
 		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
 		    strerror(errno));
@@ -198,6 +261,54 @@ mnt_fuse_ready(struct proc *p, void *arg)
 	call_done(m, 0, "", m->warning);
 }
 
+void
+mnt_fuse_ready(struct proc *p, void *arg)
+{
+	(void)p;
+	attach_if_started(arg);
+}
+
+int
+mounts_on_start_res(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	char what[512];
+	uint32_t error;
+	uint16_t len;
+	struct mnt *m;
+
+	(void)ch;
+	(void)im;
+	if (ibuf_get_n32(body, &error) == -1 ||
+	    ibuf_get_n16(body, &len) == -1 || len >= sizeof(what) ||
+	    ibuf_get(body, what, len) == -1 || ibuf_size(body) != 0)
+		return -1;
+	what[len] = '\0';
+	if ((m = mnt_by_instance(id)) == NULL)
+		return 0;
+	if (error == 0) {
+		m->answered = 1;
+		attach_if_started(m);
+	} else if (m->state == MOUNT_FUSE)
+		give_up(m, (int)error, what);
+	else
+		log_warnx("mount %s: %s", m->volume->path, what);
+	return 0;
+}
+
+/* What takes its place after SIGHUP. */
+static void
+mount_again(struct mnt *m)
+{
+	struct conf_volume *v = m->again;
+
+	m->again = NULL;
+	mnt_free(m);
+	if (v != NULL && all_ended == NULL)
+		mounts_add(v, 0, NULL, NULL);
+	conf_volume_free(v);
+}
+
 /*
  * It ends by itself, with status 0, when the kernel has unmounted it.  One that
  * dies while an umount runs, which may fail, is needed again.
@@ -208,8 +319,9 @@ mnt_fuse_death(struct proc *p, int status, void *arg)
 	struct mnt *m = arg;
 
 	(void)p;
-	if (m->state != MOUNT_GONE && !m->ending &&
-	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+	if (m->state != MOUNT_GONE && !m->ending && m->failed == 0 &&
+	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0) &&
+	    (m->state != MOUNT_FUSE || ++m->deaths < FUSE_DEATHS))
 		return 1;
 	m->fuse = NULL;
 	if (m->notify != NULL) {
@@ -217,18 +329,27 @@ mnt_fuse_death(struct proc *p, int status, void *arg)
 		m->notify = NULL;
 	}
 	if (m->state == MOUNT_FUSE) {
-		mount_failed(m, EIO, "its fuse process did not start");
+		if (m->failed == 0) {
+			m->failed = EBADMSG;
+			strlcpy(m->failure,
+			    "its fuse process does not start: the log says "
+			    "why",
+			    sizeof(m->failure));
+		}
+		mount_failed(m, m->failed, m->failure);
 		return 0;
 	}
 	if (all_ended == NULL) {
 		tell_gone(m);
 		log_info("volume %s is unmounted from %s", m->volume->name,
 		    m->volume->path);
-		m->kept = 0;
-		mnt_file_write();
+		if (m->kept) {
+			m->kept = 0;
+			mnt_file_write();
+		}
 	}
 	call_done(m, 0, "", "");
-	mnt_free(m);
+	mount_again(m);
 	return 0;
 }
 
@@ -296,7 +417,12 @@ manifest_said_yes(struct mnt *m)
 	char what[512];
 
 	m->state = MOUNT_FUSE;
-	m->answered = 0;
+	m->answered = m->failed = 0;
+	m->deaths = 0;
+	if (timer_set(m, START_S) == -1) {
+		mount_failed(m, ENOMEM, strerror(ENOMEM));
+		return;
+	}
 	if (priv_make_folder(m->folder, fuse_uid, fuse_gid, 0700) == -1) {
 		mount_failed(m, EACCES, "its folder cannot be made");
 		return;
@@ -359,11 +485,15 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 	struct mnt *m;
 	size_t i, n;
 
-	if (mnt_by_path(v->path) != NULL) {
+	if ((m = mnt_by_path(v->path)) != NULL) {
 		if (done != NULL)
 			done(arg, EBUSY,
-			    "a volume is mounted there already, or "
-			    "about to be",
+			    m->state == MOUNT_GONE
+				? "what was unmounted there is still in use "
+				  "elsewhere (open files, or another mount "
+				  "namespace)"
+				: "a volume is mounted there already, or "
+				  "about to be",
 			    "", 0);
 		return;
 	}
@@ -377,6 +507,7 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 	m->point_fd = m->table_fd = -1;
 	m->session.fuse_fd = m->session.mount_fd = -1;
 	m->kept = !(v->flags & MOUNT_CONFIGURED);
+	m->volume->owner = uid;
 	mount_id(m->volume, m->id);
 	n = (size_t)snprintf(m->folder, sizeof(m->folder), "%s/mounts/",
 	    state_dir);
@@ -400,12 +531,18 @@ umounted(void *arg, int error)
 		/* Its fuse ends by itself, with the last that is still in it;
 		   mnt_fuse_death() goes on. */
 		m->state = MOUNT_GONE;
-		if (m->force)
-			call_done(m, 0, "", "");
-		if (m->fuse == NULL) {
-			call_done(m, 0, "", "");
-			mnt_free(m);
+		if (m->kept && all_ended == NULL) {
+			m->kept = 0;
+			mnt_file_write();
 		}
+		if (m->force || m->fuse == NULL)
+			call_done(m, 0, "", "");
+		if (m->fuse == NULL)
+			mount_again(m);
+		else if (timer_set(m,
+			     all_ended != NULL ? END_ELSEWHERE_S
+					       : ELSEWHERE_S) == -1)
+			log_warn("mount %s", m->volume->path);
 		return;
 	}
 	m->state = MOUNT_UP;
@@ -425,6 +562,13 @@ umounted(void *arg, int error)
 	else
 		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
 		    strerror(error));
+	if (m->again != NULL) {
+		log_warnx("mount %s: not changed to what the configuration "
+			  "says: %s",
+		    m->volume->path, what);
+		conf_volume_free(m->again);
+		m->again = NULL;
+	}
 	call_done(m, error, what, "");
 }
 
@@ -478,6 +622,8 @@ mounts_end_all(void (*done)(void))
 			mnt_umount(m, 0);
 		else if (m->state == MOUNT_RETRY)
 			mnt_free(m);
+		else if (m->state == MOUNT_GONE)
+			timer_set(m, ELSEWHERE_S);
 		else if (m->state == MOUNT_FUSE && m->fuse != NULL)
 			proc_stop(m->fuse, STOP_MS);
 		else if (m->state == MOUNT_MANIFEST)

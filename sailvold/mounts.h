@@ -28,11 +28,14 @@ void mounts_remove(const char *path, uid_t uid, int force, mounts_cb done,
     void *arg);
 /* Those of the configuration and of the file. */
 void mounts_begin_all(const struct config *);
-/* After SIGHUP: what is new is mounted, what is gone unmounted. */
+/* After SIGHUP: what is new is mounted, what is gone unmounted, and what
+   is another volume now, or otherwise mounted, changed if it is clean. */
 void mounts_reconfigure(const struct config *);
 /* manifest is ready (again): it is told of all mounts. */
 void mounts_manifest_ready(struct proc *manifest);
 int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int mounts_on_start_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int mounts_on_dirty_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_notify(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* Unmounts all and calls done when the last has gone; their overlays and
    bases stay for the next start. */

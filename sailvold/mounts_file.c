@@ -61,6 +61,7 @@ mnt_volume_dup(const struct conf_volume *v)
 	copy->path = strdup(v->path);
 	copy->subpath = strdup(v->subpath);
 	copy->flags = v->flags;
+	copy->owner = v->owner;
 	copy->has_commit = v->has_commit;
 	memcpy(copy->commit, v->commit, sizeof(copy->commit));
 	if (copy->name == NULL || copy->path == NULL || copy->subpath == NULL) {
@@ -132,18 +133,87 @@ mounts_begin_all(const struct config *c)
 		return;
 	TAILQ_FOREACH (v, &kept->volumes, link)
 		if (mnt_by_path(v->path) == NULL)
-			mounts_add(v, 0, NULL, NULL);
+			mounts_add(v, v->owner, NULL, NULL);
 	config_free(kept);
 }
 
-static int
-is_configured(const struct config *c, const char *path)
+static struct conf_volume *
+configured_at(const struct config *c, const char *path)
 {
 	struct conf_volume *v;
 
 	TAILQ_FOREACH (v, &c->volumes, link)
 		if (mnt_is_path(v->path, path))
-			return 1;
+			return v;
+	return NULL;
+}
+
+static int
+same_mount(const struct conf_volume *a, const struct conf_volume *b)
+{
+	const uint32_t flags = MOUNT_READONLY | MOUNT_SUID;
+
+	return strcmp(a->name, b->name) == 0 &&
+	    strcmp(a->subpath, b->subpath) == 0 &&
+	    (a->flags & flags) == (b->flags & flags) &&
+	    a->has_commit == b->has_commit &&
+	    (!a->has_commit || strcmp(a->commit, b->commit) == 0);
+}
+
+/* manifest says first whether something in it is not published. */
+static void
+change(struct mnt *m, const struct conf_volume *v)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
+		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
+		(uint8_t)m->instance };
+
+	conf_volume_free(m->again);
+	if ((m->again = mnt_volume_dup(v)) == NULL) {
+		log_warn("mount %s", v->path);
+		return;
+	}
+	m->again->flags |= MOUNT_CONFIGURED;
+	if (m->state == MOUNT_UP && manifest != NULL &&
+	    proc_chan(manifest) != NULL && proc_ready(manifest) &&
+	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_DIRTY, 0, -1, b,
+		sizeof(b)) == 0)
+		return;
+	if (m->state == MOUNT_GONE)
+		return; /* it comes when this one has ended */
+	log_warnx("mount %s: it is not ready to be changed: SIGHUP again later",
+	    v->path);
+	conf_volume_free(m->again);
+	m->again = NULL;
+}
+
+int
+mounts_on_dirty_res(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	uint32_t instance;
+	struct mnt *m;
+	uint8_t dirty;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (ibuf_get_n32(body, &instance) == -1 ||
+	    ibuf_get_n8(body, &dirty) == -1 || ibuf_size(body) != 0)
+		return -1;
+	m = mnt_by_instance(instance);
+	if (m == NULL || m->state != MOUNT_UP || m->again == NULL)
+		return 0;
+	if (!dirty) {
+		mnt_umount(m, 0);
+		return 0;
+	}
+	log_warnx("mount %s: it has changes that are not published: it stays "
+		  "as it is; commit them, then send SIGHUP again",
+	    m->volume->path);
+	conf_volume_free(m->again);
+	m->again = NULL;
 	return 0;
 }
 
@@ -151,16 +221,23 @@ void
 mounts_reconfigure(const struct config *c)
 {
 	struct mnt *m, *next;
+	struct conf_volume *v;
 
 	for (m = TAILQ_FIRST(&mnts_all); m != NULL; m = next) {
 		next = TAILQ_NEXT(m, link);
-		if (!(m->volume->flags & MOUNT_CONFIGURED) ||
-		    is_configured(c, m->volume->path))
+		if (!(m->volume->flags & MOUNT_CONFIGURED))
 			continue;
-		if (m->state == MOUNT_UP)
+		v = configured_at(c, m->volume->path);
+		conf_volume_free(m->again);
+		m->again = NULL;
+		if (m->state == MOUNT_RETRY &&
+		    (v == NULL || !same_mount(m->volume, v)))
+			mnt_free(m); /* begun anew below */
+		else if (v == NULL && m->state == MOUNT_UP)
 			mnt_umount(m, 0); /* its changes stay for later */
-		else if (m->state == MOUNT_RETRY)
-			mnt_free(m);
+		else if (v != NULL &&
+		    (m->state == MOUNT_GONE || !same_mount(m->volume, v)))
+			change(m, v);
 	}
 	begin_configured(c);
 }

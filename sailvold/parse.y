@@ -16,6 +16,7 @@ struct parse {
 	struct config *conf;
 	struct conf_volume *volume; /* the one whose block is read */
 	unsigned int seen;	    /* SEEN_*: what may be there only once */
+	int kept; /* the file of mounts that commands made */
 };
 }
 
@@ -45,6 +46,7 @@ static void begin_volume(struct parse *, char *);
 static void end_volume(struct parse *);
 static void set_subpath(struct parse *, char *);
 static void set_commit(struct parse *, char *);
+static void set_owner(struct parse *, int64_t);
 static void later(struct parse *, const char *);
 }
 
@@ -168,6 +170,9 @@ volume_option: MOUNT STRING {
 	}
 	| SUBPATH STRING {
 		set_subpath(p, $2);
+	}
+	| OWNER count {
+		set_owner(p, $2);
 	}
 	| CREATE {
 		p->volume->flags |= MOUNT_CREATE;
@@ -415,6 +420,18 @@ set_commit(struct parse *p, char *hex)
 	free(hex);
 }
 
+/* Who mounted it: kept for him, and not to be said in sailvold.conf. */
+static void
+set_owner(struct parse *p, int64_t uid)
+{
+	if (!p->kept)
+		conf_lex_error(&p->lex, "owner: only sailvold writes it");
+	else if (uid < 1 || uid >= UINT32_MAX)
+		conf_lex_error(&p->lex, "owner: not the number of a user");
+	else
+		p->volume->owner = (uid_t)uid;
+}
+
 static void
 set_default(char **to, const char *s)
 {
@@ -470,6 +487,7 @@ parse_file(const char *path, void (*finish)(struct parse *))
 	    sizeof(keywords) / sizeof(keywords[0]), STRING, NUMBER) == -1)
 		return NULL;
 	p.conf = config_new();
+	p.kept = finish == NULL;
 	failed = conf_yyparse(&p) != 0;
 	if (!failed && p.lex.errors == 0 && finish != NULL)
 		finish(&p);

@@ -98,6 +98,10 @@ fetcher_configure(struct proc *p, void *arg)
 static const struct msg_rule manifest_rules[] = {
 	{ IMSG_MANIFEST_PARENT_MOUNT_RES, ROLE_MANIFEST, CHAN_NOFD, 8, 4096,
 	    mounts_on_mount_res, "MANIFEST_PARENT_MOUNT_RES" },
+	{ IMSG_MANIFEST_PARENT_START_RES, ROLE_MANIFEST, CHAN_NOFD, 6, 4096,
+	    mounts_on_start_res, "MANIFEST_PARENT_START_RES" },
+	{ IMSG_MANIFEST_PARENT_DIRTY_RES, ROLE_MANIFEST, CHAN_NOFD, 5, 5,
+	    mounts_on_dirty_res, "MANIFEST_PARENT_DIRTY_RES" },
 	{ IMSG_MANIFEST_PARENT_DO, ROLE_MANIFEST, CHAN_NOFD, 16, 16384,
 	    requests_on_do, "MANIFEST_PARENT_DO" },
 	{ IMSG_MANIFEST_PARENT_NOTIFY, ROLE_MANIFEST, CHAN_NOFD, 4, 4,

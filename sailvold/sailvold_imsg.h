@@ -20,8 +20,8 @@
  *
  * Mount: parent asks manifest (MOUNT), which finds the volume, its base and
  * root; then the parent makes the session, starts fuse and connects it; fuse
- * says HELLO after its segments, gets START, answers INIT, is READY; the parent
- * attaches the mount.
+ * is READY, says HELLO after its segments, gets START, answers INIT; the parent
+ * attaches the mount when it is READY and START_RES says so.
  */
 #define SAILVOLD_MESSAGES(X)                                                    \
 	/* parent and manifest */                                               \
@@ -44,6 +44,12 @@
 	X(MANIFEST_PARENT_STATUS, 108, MANIFEST, PARENT, NOFD, "empty")         \
 	X(PARENT_MANIFEST_STATUS_RES, 109, PARENT, MANIFEST, FD,                \
 	    "memfd: JSON object of processes, cache and sandbox")               \
+	X(MANIFEST_PARENT_START_RES, 110, MANIFEST, PARENT, NOFD,               \
+	    "u32 errno, str16 what; numbered by instance: its fuse has START, " \
+	    "or why it gets none")                                              \
+	X(PARENT_MANIFEST_DIRTY, 111, PARENT, MANIFEST, NOFD, "u32 instance")   \
+	X(MANIFEST_PARENT_DIRTY_RES, 112, MANIFEST, PARENT, NOFD,               \
+	    "u32 instance, u8 it has changes that are not published")           \
 	/* parent and fuse, notify */                                           \
 	X(PARENT_FUSE_CONFIG, 120, PARENT, FUSE, NOFD, "struct fuse_config")    \
 	X(PARENT_FUSE_TABLE, 121, PARENT, FUSE, FD,                             \

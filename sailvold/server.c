@@ -65,6 +65,9 @@ question_new(enum question_kind kind, int fd, void *arg)
 
 	if ((q = calloc(1, sizeof(*q))) == NULL)
 		return NULL;
+	/* At random first: what answers an earlier manifest finds nothing. */
+	if (last_number == 0)
+		last_number = arc4random();
 	do
 		q->number = ++last_number;
 	while (q->number == 0 || question_find(q->number) != NULL);

@@ -64,6 +64,38 @@ test_values(void **state)
 	config_free(c);
 }
 
+/* The file of mounts that commands made says whose each is. */
+static void
+test_owner(void **state)
+{
+	struct conf_volume *v;
+	struct config *c;
+	FILE *f;
+
+	(void)state;
+	c = parse(API "volume v { mount \"/m\" create }");
+	assert_non_null(c);
+	v = TAILQ_FIRST(&c->volumes);
+	assert_int_equal(v->owner, 0);
+	v->owner = 4000000000U;
+	f = fopen(path, "w");
+	assert_non_null(f);
+	config_print_volume(v, f);
+	assert_int_equal(fclose(f), 0);
+	config_free(c);
+	c = config_parse_volumes(path);
+	assert_non_null(c);
+	v = TAILQ_FIRST(&c->volumes);
+	assert_int_equal(v->owner, 4000000000U);
+	assert_int_equal(v->flags, MOUNT_CREATE);
+	config_free(c);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("volume v { mount \"/m\" owner 0 }", f);
+	assert_int_equal(fclose(f), 0);
+	assert_null(config_parse_volumes(path));
+}
+
 static void
 test_refused(void **state)
 {
@@ -102,6 +134,8 @@ test_refused(void **state)
 		    "commit every: this version does not have it" },
 		{ API "volume v { mount \"/m\" commit \"12\" }",
 		    "commit: not 64 hexadecimal digits" },
+		{ API "volume v { mount \"/m\" owner 1000 }",
+		    "owner: only sailvold writes it" },
 		{ API "nonsense", "1: syntax error" },
 		{ API "volume v { mount \"/m\"", "syntax error" },
 	};
@@ -116,6 +150,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_refused),
 	};
 

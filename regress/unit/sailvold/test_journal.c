@@ -220,6 +220,44 @@ cut(void **state)
 	assert_int_equal(count_segments(), 1);
 }
 
+static uint64_t told_first;
+
+static void
+told(uint64_t first, int fd, void *arg)
+{
+	(void)arg;
+	told_first = first;
+	close(fd);
+}
+
+/* After a loss of power manifest may know more than the journal holds. */
+static void
+ends_before_applied(void **state)
+{
+	uint64_t applied, end;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	end = journal_end();
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	applied = journal_end() + 777;
+	journal_on_segment(told, NULL);
+	assert_int_equal(journal_skip(applied), 0);
+	/* manifest is handed the one new segment, which begins there. */
+	assert_int_equal(told_first, applied);
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(journal_end(), applied + end);
+	journal_close();
+	/* The next fuse finds that one, and what was done in it. */
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 1), 0);
+	assert_int_equal(count_segments(), 1);
+	assert_int_equal(journal_end(), applied + end);
+	assert_non_null(journal_find(4));
+	assert_null(journal_find(2));
+}
+
 int
 main(void)
 {
@@ -229,6 +267,8 @@ main(void)
 		    in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(cut, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(ends_before_applied, in_dir,
+		    out_of_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,9 @@ static server_cb asked_f;
 static void *asked_arg;
 static char asked_target[256];
 static unsigned int asked, answers, starts;
-static uint32_t answer_error, answer_id;
+static uint32_t answer_error, answer_id, start_error;
+static unsigned int start_answers;
+static char start_what[600];
 static char answer_what[600], answer_volume[64];
 static struct mount *ready;
 static struct start last_start;
@@ -157,6 +159,12 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 		take_string(b, answer_what, sizeof(answer_what));
 		take_string(b, answer_volume, sizeof(answer_volume));
 		assert_int_equal(ibuf_size(b), 0);
+	} else if (type == IMSG_MANIFEST_PARENT_START_RES) {
+		start_answers++;
+		assert_int_equal(id, 7);
+		assert_int_equal(ibuf_get_n32(b, &start_error), 0);
+		take_string(b, start_what, sizeof(start_what));
+		assert_int_equal(ibuf_size(b), 0);
 	} else
 		assert_int_equal(type, IMSG_MANIFEST_FUSE_APPLIED);
 	ibuf_free(b);
@@ -188,7 +196,7 @@ setup(void **state)
 	(void)state;
 	h_open();
 	make_commits();
-	asked = answers = starts = 0;
+	asked = answers = starts = start_answers = 0;
 	asked_f = NULL;
 	ready = NULL;
 	return 0;
@@ -327,6 +335,8 @@ test_new(void **state)
 	assert_int_equal(mount_hello(ready, wrong, 0), -1);
 	assert_int_equal(mount_hello(ready, ready->row.id, 0), 0);
 	assert_int_equal(starts, 1);
+	assert_int_equal(start_answers, 1);
+	assert_int_equal(start_error, 0);
 	assert_true(ready->started);
 	assert_int_equal(mount_hello(ready, ready->row.id, 0), -1);
 }
@@ -521,6 +531,34 @@ test_hello_broken(void **state)
 	assert_int_equal(journal_segment(ready, 0, memfd_new("x", "xx", 2)), 0);
 	assert_int_equal(mount_hello(ready, ready->row.id, 5), 0);
 	assert_int_equal(starts, 0);
+	/* The parent hears of it, once. */
+	assert_int_equal(start_answers, 1);
+	assert_int_equal(start_error, EBADMSG);
+	assert_non_null(strstr(start_what, "its journal is broken"));
+}
+
+/* Its end is still to come when HELLO was heard, and cannot be applied. */
+static void
+test_hello_broken_later(void **state)
+{
+	uint64_t offset;
+	int fd;
+
+	(void)state;
+	begin_at_head();
+	ready->fuse = (struct chan *)&starts;
+	fd = journal_of_one(&offset);
+	assert_int_equal(journal_segment(ready, 0, fd), 0);
+	assert_int_equal(mount_hello(ready, ready->row.id, offset + 1), 0);
+	assert_int_equal(start_answers, 0);
+	assert_int_equal(
+	    journal_segment(ready, offset, memfd_new("x", "xx", 2)), 0);
+	assert_int_equal(starts, 0);
+	assert_int_equal(start_answers, 1);
+	assert_int_equal(start_error, EBADMSG);
+	/* One that goes while it waits is nobody's concern. */
+	end();
+	assert_int_equal(start_answers, 1);
 }
 
 static void
@@ -589,6 +627,7 @@ main(void)
 		T(test_gone_meanwhile),
 		T(test_hello_waits),
 		T(test_hello_broken),
+		T(test_hello_broken_later),
 		T(test_clean_umount),
 		T(test_dirty_umount),
 		T(test_unknown_umount),

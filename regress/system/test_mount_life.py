@@ -1,0 +1,216 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Begin and end of mounts: one that cannot start says so and is given up, its
+owner is kept, SIGHUP changes mounts, and a session that is held elsewhere does
+not hold up an umount."""
+
+import os
+import shutil
+import time
+
+from sailtest import stack
+
+USER = 61990
+
+
+def is_mounted(path):
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        return any(line.split()[4] == path for line in f)
+
+
+def source(path):
+    """The volume that is mounted at path, or None."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        for line in f:
+            left, right = line.split(" - ", 1)
+            if left.split()[4] == path:
+                return right.split()[1]
+    return None
+
+
+def options(path):
+    """Those of the mount at path, or none."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        for line in f:
+            fields = line.split()
+            if fields[4] == path:
+                return fields[5].split(",")
+    return []
+
+
+def write(path, text="x"):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+def journals(d):
+    top = os.path.join(d.dir, "state", "mounts")
+    for where, _, files in os.walk(top):
+        if os.path.basename(where) == "journal":
+            for name in files:
+                yield os.path.join(where, name)
+
+
+def spoil(d, at, data):
+    for path in journals(d):
+        if os.path.getsize(path) > at:
+            with open(path, "r+b") as f:
+                f.seek(at)
+                f.write(data)
+
+
+def test_broken_journal(t):
+    """A journal that is not one: the mount fails soon, and clearly, and no
+    fuse is started over and over; other mounts work."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    write(os.path.join(a, "f"))
+    d.umount(a, "--force")
+    spoil(d, 0, b"nonsense")
+    began = time.monotonic()
+    done = d.mount("vol", "a", ok=False)
+    t.true(time.monotonic() - began < 20, "an answer soon")
+    t.true("does not start" in done.stderr, done.stderr)
+    t.equal(False, is_mounted(a), "mounted")
+    t.equal([], d.pids("fuse"), "its fuse")
+    b = s.mount("vol", "b")
+    write(os.path.join(b, "g"))
+    s.commit(b)
+    d.umount(b)
+
+
+def test_journal_gap(t):
+    """A journal that lacks a part, found when the daemon starts: its mount is
+    given up, and what is mounted beside it comes back."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    spoilt = list(journals(d))
+    b = s.mount("vol", "b")
+    d.kill_all()
+    for path in spoilt:
+        copy = os.path.join(os.path.dirname(path), "%016x" % (1 << 20))
+        shutil.copyfile(path, copy)
+        os.chown(copy, os.stat(path).st_uid, os.stat(path).st_gid)
+    d.start()
+    t.wait_for(lambda: "does not start" in d.log(), "the log says so")
+    t.wait_for(lambda: is_mounted(b) and len(d.pids("fuse")) == 1,
+               "its fuse is given up, the other one serves")
+    write(os.path.join(b, "g"))
+    t.equal(False, is_mounted(a), "mounted")
+
+
+def test_owner_kept(t):
+    """A mount of a user stays his over a restart: he may unmount it, another
+    may not."""
+    s = stack.Stack(t)
+    d = s.daemon
+    root = s.mount("vol", "root", create=True)
+    d.umount(root)
+    os.chmod(d.socket, 0o666)
+    where = t.path("mnt", "his")
+    os.makedirs(where)
+    os.chown(where, USER, USER)
+    for path in (t.dir, t.path("mnt"), d.dir):
+        os.chmod(path, 0o755)
+
+    def his(uid, *args):
+        return stack.as_user(uid, [s.program, "-s", d.socket] + list(args))
+
+    done = his(USER, "mount", "vol", where)
+    t.equal(0, done.returncode, done.stderr)
+    with open(os.path.join(d.dir, "state", "mounts.conf"),
+              encoding="utf-8") as f:
+        t.true("owner %d" % USER in f.read(), "his uid in mounts.conf")
+    d.stop()
+    d.start()
+    os.chmod(d.socket, 0o666)
+    t.wait_for(lambda: is_mounted(where), "it is back")
+    done = his(USER + 1, "umount", where)
+    t.equal(1, done.returncode, "another user's umount")
+    t.equal(True, is_mounted(where), "mounted")
+    done = his(USER, "umount", where)
+    t.equal(0, done.returncode, done.stderr)
+    t.equal(False, is_mounted(where), "mounted")
+
+
+def configure(d, text):
+    with open(d.conf, "w", encoding="utf-8") as f:
+        f.write(text)
+    d.hup()
+
+
+def test_hup_changes(t):
+    """SIGHUP: another volume, or other flags, at the same path are taken when
+    the mount is clean; a dirty one stays; a typo changes nothing."""
+    s = stack.Stack(t)
+    d = s.daemon
+    for name in ("one", "two"):
+        path = s.mount(name, "tmp", create=True)
+        write(os.path.join(path, "is-" + name))
+        s.commit(path)
+        d.umount(path)
+    where = s.point("c")
+    with open(d.conf, encoding="utf-8") as f:
+        base = f.read()
+    block = 'volume "%s" {\n\tmount "%s"%s\n}\n'
+    one, two = block % ("one", where, ""), block % ("two", where, "")
+    configure(d, base + one)
+    t.wait_for(lambda: source(where) == "one", "one is mounted")
+    pid = d.pids("fuse")
+    configure(d, base + block % ("two", where, " nonsense"))
+    t.wait_for(lambda: "all stays as it was" in d.log(), "a typo is named")
+    t.equal(("one", pid), (source(where), d.pids("fuse")), "after a typo")
+    configure(d, base + two)
+    t.wait_for(lambda: source(where) == "two", "two is mounted")
+    t.equal(["is-two"], os.listdir(where), "what is there")
+    configure(d, base + block % ("two", where, " read only"))
+    t.wait_for(lambda: "ro" in options(where), "it is read only")
+    t.equal("two", source(where), "what is mounted")
+    configure(d, base + two)
+    t.wait_for(lambda: "rw" in options(where), "it can be written")
+    write(os.path.join(where, "dirty"))
+    configure(d, base + one)
+    t.wait_for(lambda: "that are not published: it stays" in d.log(),
+               "a dirty mount stays, and the log says so")
+    t.equal("two", source(where), "what is mounted")
+    s.commit(where)
+    d.hup()
+    t.wait_for(lambda: source(where) == "one", "once it is clean")
+    configure(d, base)
+    t.wait_for(lambda: source(where) is None, "it is gone")
+
+
+def test_held_elsewhere(t):
+    """umount while another mount namespace has the mount: answered soon, with
+    a warning; nothing is mounted there until that one has ended."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    holder = t.spawn(["unshare", "-m", "sleep", "300"], "holder.log")
+    t.wait_for(lambda: os.readlink("/proc/%d/ns/mnt" % holder.pid) !=
+               os.readlink("/proc/self/ns/mnt"), "another namespace")
+    began = time.monotonic()
+    done = d.umount(a)
+    t.true(time.monotonic() - began < 5, "an answer soon")
+    t.true("in use elsewhere" in done.stderr, done.stderr)
+    t.equal(False, is_mounted(a), "mounted")
+    done = d.mount("vol", "a", ok=False)
+    t.true("in use" in done.stderr, done.stderr)
+    holder.kill()
+    holder.wait()
+    t.wait_for(lambda: not d.pids("fuse"), "its session ends")
+    a = s.mount("vol", "a")
+    write(os.path.join(a, "f"))
+    s.commit(a)
+    d.umount(a)
+    # The daemon's end does not wait for the other one.
+    a = s.mount("vol", "a")
+    holder = t.spawn(["unshare", "-m", "sleep", "300"], "holder.log")
+    t.wait_for(lambda: os.readlink("/proc/%d/ns/mnt" % holder.pid) !=
+               os.readlink("/proc/self/ns/mnt"), "another namespace")
+    began = time.monotonic()
+    d.stop()
+    t.true(time.monotonic() - began < 25, "its end")
+    holder.kill()
+    holder.wait()
