@@ -523,8 +523,12 @@ umount_now(struct asker *a, const char *path, int force)
 	struct mount *m = mount_by_path(path);
 	struct parent_req p;
 
+	/* What was acknowledged stands in the journal, and perhaps not yet in
+	   the rows. */
 	if (m != NULL && !force &&
-	    (db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
+	    (journal_drain(m) == -1 ||
+		db_dirty_count(manifest_db, m->row.row, &names, &objects) ==
+		    -1 ||
 		names > 0 || objects > 0)) {
 		asker_error(a, "refused", "dirty",
 		    "%s has changes that are "
