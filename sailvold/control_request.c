@@ -523,12 +523,8 @@ umount_now(struct asker *a, const char *path, int force)
 	struct mount *m = mount_by_path(path);
 	struct parent_req p;
 
-	/* What was acknowledged stands in the journal, and perhaps not yet in
-	   the rows. */
 	if (m != NULL && !force &&
-	    (journal_drain(m) == -1 ||
-		db_dirty_count(manifest_db, m->row.row, &names, &objects) ==
-		    -1 ||
+	    (db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
 		names > 0 || objects > 0)) {
 		asker_error(a, "refused", "dirty",
 		    "%s has changes that are "
@@ -569,7 +565,7 @@ umount_continue(struct asker *a, const char *answer)
 static void
 umount_applied(struct mount *m, void *arg)
 {
-	struct asker *a = asker_of_number((uint32_t)(uintptr_t)arg);
+	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
 
 	if (a != NULL)
 		umount_now(a, m->row.path, 0);
@@ -578,7 +574,7 @@ umount_applied(struct mount *m, void *arg)
 static void
 umount_broken(struct mount *m, void *arg)
 {
-	struct asker *a = asker_of_number((uint32_t)(uintptr_t)arg);
+	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
 
 	if (a != NULL)
 		asker_error(a, "unavailable", "journal",
