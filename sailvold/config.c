@@ -62,7 +62,7 @@ config_path_problem(const char *path)
 
 	if (*path != '/')
 		return "not an absolute path";
-	if (strlen(path) >= 1024)
+	if (strlen(path) >= MOUNT_POINT_MAX)
 		return "too long";
 	while (*p != '\0') {
 		p += strspn(p, "/");

@@ -492,6 +492,8 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 		why = volume_name_problem(volume, strlen(volume));
 	if (why == NULL && (path == NULL || path[0] != '/'))
 		why = "an absolute path is needed";
+	if (why == NULL && strlen(path) >= MOUNT_POINT_MAX)
+		why = "the path of the mount point is too long";
 	if (why == NULL && sub != NULL)
 		why = path_problem(sub, strlen(sub));
 	if (why == NULL && commit != NULL &&
@@ -599,7 +601,7 @@ do_umount(struct asker *a, struct mount *m, json_t *req)
 	int force = json_is_true(json_object_get(req, "force"));
 	json_t *commit;
 
-	if (path == NULL || path[0] != '/') {
+	if (path == NULL || path[0] != '/' || strlen(path) >= MOUNT_POINT_MAX) {
 		asker_error(a, "invalid_request", "path",
 		    "an absolute path is needed");
 		return;

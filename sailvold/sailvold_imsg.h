@@ -139,6 +139,8 @@ enum sailvold_message {
 #undef X
 };
 
+#define MOUNT_POINT_MAX 1024 /* bytes of the path of a mount point */
+
 #define MOUNT_READONLY 0x1
 #define MOUNT_CREATE 0x2     /* make the volume when it is missing */
 #define MOUNT_SUID 0x4       /* setuid bits count */
