@@ -5,6 +5,7 @@
  * and gets START once its journal is applied.  In manifest.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #define ANSWER_MAX (64 * 1024)
 #define HEAD_BUDGET (1024 * 1024)
 #define NODE_TRIES 64
+#define CHECK_S 2 /* for the server to say which volume it is */
 
 struct begin {
 	TAILQ_ENTRY(begin) link;
@@ -28,6 +30,8 @@ struct begin {
 	uint32_t id; /* of the parent's question */
 	int gone;
 	unsigned int tries;
+	uint32_t asked; /* the number of the check of a row that is taken up */
+	struct event *late;
 };
 static TAILQ_HEAD(, begin) begins = TAILQ_HEAD_INITIALIZER(begins);
 
@@ -40,6 +44,8 @@ static void
 begin_free(struct begin *b)
 {
 	TAILQ_REMOVE(&begins, b, link);
+	if (b->late != NULL)
+		event_free(b->late);
 	mount_req_free(&b->req);
 	free(b);
 }
@@ -374,6 +380,65 @@ taken_up(const struct mount_row *row, const struct mount_req *req)
 	return req->has_commit ? -1 : 1;
 }
 
+/*
+ * Only an answer that names another volume counts: what was made above one that
+ * was deleted is never published into its namesake.
+ */
+static void
+row_checked(void *arg, const struct server_answer *a)
+{
+	struct begin *b = arg;
+	const char *id;
+	json_t *root;
+	int other;
+
+	b->asked = 0;
+	root = a->status == 200
+	    ? json_loadb((const char *)a->data, a->len, 0, NULL)
+	    : NULL;
+	id = json_string_value(json_object_get(root, "id"));
+	other = valid_volume_id(id) && strcmp(id, b->m->row.volume_id) != 0;
+	json_decref(root);
+	if (other)
+		begin_fail(b, ESTALE,
+		    "it was deleted and made again, and what is kept for %s "
+		    "belongs to the old one (%s): it stays there, and is not "
+		    "published; mount the new volume at another directory",
+		    b->req.path, b->m->row.volume_id);
+	else
+		begin_done(b, 0, "");
+}
+
+static void
+check_is_late(int fd, short what, void *arg)
+{
+	struct begin *b = arg;
+
+	(void)fd;
+	(void)what;
+	server_cancel(b->asked);
+	begin_done(b, 0, "");
+}
+
+/* A mount that lives is not asked about; without a server it comes back too. */
+static void
+check_row(struct begin *b)
+{
+	struct timeval tv = { CHECK_S, 0 };
+	char target[256];
+
+	if (b->req.flags & MOUNT_AGAIN) {
+		begin_done(b, 0, "");
+		return;
+	}
+	snprintf(target, sizeof(target), "/v1/volumes/%s", b->req.volume);
+	b->late = evtimer_new(proc_base(), check_is_late, b);
+	if (b->late == NULL || evtimer_add(b->late, &tv) == -1 ||
+	    (b->asked = server_request(1, target, NULL, -1, 0, ANSWER_MAX,
+		 row_checked, b)) == 0)
+		begin_done(b, 0, "");
+}
+
 int
 mount_begin(uint32_t id, struct mount_req *req)
 {
@@ -405,7 +470,7 @@ mount_begin(uint32_t id, struct mount_req *req)
 	if (fill_row(&m->row, &b->req) == -1)
 		fatal("a new mount");
 	if (up == 1)
-		begin_done(b, 0, "");
+		check_row(b);
 	else if (up == -1)
 		begin_fail(b, EBUSY,
 		    "there may be unpublished changes of %s: "

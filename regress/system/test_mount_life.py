@@ -214,3 +214,26 @@ def test_held_elsewhere(t):
     t.true(time.monotonic() - began < 25, "its end")
     holder.kill()
     holder.wait()
+
+
+def test_volume_made_again(t):
+    """A volume that was deleted and made again under its name: what was not
+    published of the old one is refused there, kept, and never published into
+    the new one."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    write(os.path.join(a, "old"))
+    d.umount(a, "--force")
+    status, volume = s.server.call("GET", "/v1/volumes/vol")
+    t.equal(200, status, "the old one")
+    status, _ = s.server.call("DELETE", "/v1/volumes/" + volume["id"])
+    t.true(status in (200, 204), "deleted: %d" % status)
+    b = s.mount("vol", "b", create=True)
+    write(os.path.join(b, "new"))
+    s.commit(b)
+    done = d.mount("vol", "a", ok=False)
+    t.true("deleted and made again" in done.stderr, done.stderr)
+    t.true(volume["id"] in done.stderr, done.stderr)
+    t.equal(False, is_mounted(a), "mounted")
+    t.equal(["new"], os.listdir(s.mount("vol", "c")), "the new volume")

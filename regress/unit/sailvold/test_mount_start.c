@@ -57,6 +57,13 @@ server_error(const struct server_answer *a, char *out, size_t size, char *code,
 	snprintf(code, code_size, "c");
 }
 
+void
+server_cancel(uint32_t number)
+{
+	assert_int_equal(number, asked);
+	asked_f = NULL;
+}
+
 int
 ovl_is_held(struct mount *m, uint64_t ovl)
 {
@@ -349,8 +356,28 @@ test_taken_up(void **state)
 	mount_free(ready); /* all die */
 	ready = NULL;
 	asked = 0;
-	begin("", 0, NULL);
+	begin("", MOUNT_AGAIN, NULL);
 	assert_int_equal(asked, 0);
+	assert_int_equal(answers, 1);
+	mount_free(ready);
+	ready = NULL;
+	/* The server says that it is the same volume, or nothing. */
+	begin("", 0, NULL);
+	assert_int_equal(asked, 1);
+	assert_int_equal(answers, 0);
+	server_says(0, "", 0);
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_error, 0);
+	mount_free(ready);
+	ready = NULL;
+	/* It has another one of that name. */
+	begin("", 0, NULL);
+	volume_is(OTHER_ID, 0);
+	assert_failed(ESTALE);
+	assert_non_null(strstr(answer_what, "deleted and made again"));
+	/* The old one is taken up as it was. */
+	begin("", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
 	assert_int_equal(answers, 1);
 	assert_int_equal(answer_error, 0);
 	assert_string_equal(answer_volume, H_VOLUME_ID);
@@ -416,7 +443,9 @@ test_commit(void **state)
 	ready = NULL;
 	asked = 0;
 	begin("", MOUNT_READONLY, &old);
-	assert_int_equal(asked, 0);
+	assert_int_equal(asked, 1); /* the same volume? */
+	volume_is(H_VOLUME_ID, 0);
+	assert_int_equal(asked, 1);
 	assert_int_equal(answer_error, 0);
 	mount_free(ready);
 	ready = NULL;
@@ -429,6 +458,7 @@ test_commit(void **state)
 	begin("", MOUNT_READONLY, &old);
 	assert_failed(EBUSY);
 	begin("", MOUNT_READONLY, &head);
+	volume_is(H_VOLUME_ID, 0);
 	assert_int_equal(answer_error, 0);
 }
 
@@ -594,7 +624,9 @@ test_dirty_umount(void **state)
 	end();
 	asked = 0;
 	begin("", 0, NULL);
-	assert_int_equal(asked, 0);
+	assert_int_equal(asked, 1); /* the same volume? */
+	volume_is(H_VOLUME_ID, 0);
+	assert_int_equal(asked, 1);
 	assert_int_equal(answer_error, 0);
 	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
 	assert_int_equal(ready->row.applied, offset);
@@ -609,7 +641,9 @@ test_unknown_umount(void **state)
 	end();
 	asked = 0;
 	begin("", 0, NULL);
-	assert_int_equal(asked, 0);
+	assert_int_equal(asked, 1); /* the same volume? */
+	volume_is(H_VOLUME_ID, 0);
+	assert_int_equal(asked, 1);
 	assert_int_equal(answer_error, 0);
 }
 
