@@ -106,7 +106,7 @@ journal_broken(struct mount *m, uint64_t offset, const char *why)
 int
 journal_segment(struct mount *m, uint64_t first, int fd)
 {
-	struct segment_header h;
+	struct segment_header h = { 0 };
 	uint8_t header[SEGMENT_HEADER_LEN];
 	struct journal_read *j;
 	struct segment *s = NULL, *last;

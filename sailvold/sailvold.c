@@ -35,7 +35,10 @@ static char fetch_path[4096];
 static struct event *accept_event, *watch_event, *signal_events[3];
 static int ending;
 
-static void __attribute__((noreturn)) usage(void)
+static void usage(void) __attribute__((noreturn));
+
+static void
+usage(void)
 {
 	fprintf(stderr, "usage: sailvold [-dnv] [-f file]\n");
 	exit(2);

@@ -114,7 +114,7 @@ mounts(void **state)
 	memset(&m, 0, sizeof(m));
 	m.instance = 5;
 	m.flags = MOUNT_READONLY | MOUNT_CREATE;
-	strcpy(m.volume, "shared");
+	strlcpy(m.volume, "shared", sizeof(m.volume));
 	m.subpath = sub;
 	m.path = path;
 	m.has_commit = 1;
@@ -149,7 +149,7 @@ mounts(void **state)
 	memset(f.mount, 4, 16);
 	f.overlay_limit = 1ULL << 40;
 	f.view_bytes = 12345;
-	strcpy(f.volume, "v");
+	strlcpy(f.volume, "v", sizeof(f.volume));
 	assert_int_equal(fuse_config_send(NULL, &f), 0);
 	ibuf_from_buffer(&b, sent, sent_len);
 	assert_int_equal(fuse_config_recv(&b, &fout), 0);
@@ -171,9 +171,9 @@ starts_and_loads(void **state)
 	s.next = 77;
 	s.base_number = 12;
 	s.volume_version = 1;
-	strcpy(s.volume_id, "id");
-	strcpy(s.volume, "v");
-	strcpy(s.org, "o");
+	strlcpy(s.volume_id, "id", sizeof(s.volume_id));
+	strlcpy(s.volume, "v", sizeof(s.volume));
+	strlcpy(s.org, "o", sizeof(s.org));
 	s.root = (const uint8_t *)"root";
 	s.root_len = 4;
 	assert_int_equal(start_send(NULL, IMSG_MANIFEST_FUSE_START, 0, &s, -1),
@@ -222,7 +222,7 @@ cache_gets(void **state)
 	memset(&g, 0, sizeof(g));
 	memset(g.content.b, 1, HASH_LEN);
 	g.size = 99;
-	strcpy(g.volume_id, "vol");
+	strlcpy(g.volume_id, "vol", sizeof(g.volume_id));
 	g.path = (const uint8_t *)"x";
 	g.path_len = 1;
 	g.list = (const uint8_t *)"list";

@@ -30,7 +30,7 @@ static int
 in_dir(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/test_journal.XXXXXX");
+	strlcpy(dir, "/tmp/test_journal.XXXXXX", sizeof(dir));
 	assert_non_null(mkdtemp(dir));
 	return chdir(dir);
 }

@@ -581,8 +581,9 @@ test_hello_broken_later(void **state)
 	assert_int_equal(journal_segment(ready, 0, fd), 0);
 	assert_int_equal(mount_hello(ready, ready->row.id, offset + 1), 0);
 	assert_int_equal(start_answers, 0);
-	assert_int_equal(
-	    journal_segment(ready, offset, memfd_new("x", "xx", 2)), 0);
+	assert_int_equal(journal_segment(ready, offset,
+			     memfd_new("x", "xx", 2)),
+	    0);
 	assert_int_equal(starts, 0);
 	assert_int_equal(start_answers, 1);
 	assert_int_equal(start_error, EBADMSG);

@@ -105,7 +105,7 @@ answer(const uint8_t *first, size_t first_len, int max)
 		}
 		item_of(&it, order[i], name);
 		item_encode(&w, &it);
-		strcpy(last, name);
+		strlcpy(last, name, sizeof(last));
 		n++;
 	}
 	rbuf_init(&r, w.data, w.len);
