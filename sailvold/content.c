@@ -278,50 +278,88 @@ struct copy {
 };
 
 static int
-copy_plain(int from, int to)
+copy_plain(int from, int to, off_t at, off_t end)
 {
+	ssize_t n, w, done;
 	uint8_t *buf;
-	ssize_t n = 0, w, done;
+	size_t want;
+	int error = 0;
 
-	if (lseek(from, 0, SEEK_SET) == -1 || lseek(to, 0, SEEK_SET) == -1)
-		return errno;
 	if ((buf = malloc(COPY_BYTES)) == NULL)
 		return ENOMEM;
-	errno = 0;
-	while ((n = read(from, buf, COPY_BYTES)) > 0)
-		for (done = 0; done < n; done += w)
-			if ((w = write(to, buf + done, (size_t)(n - done))) <=
-			    0) {
-				free(buf);
-				return errno != 0 ? errno : ENOSPC;
+	for (; at < end && error == 0; at += n) {
+		want = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
+		if ((n = pread(from, buf, want, at)) <= 0) {
+			error = n == -1 ? errno : EIO;
+			break;
+		}
+		for (done = 0; done < n; done += w) {
+			errno = 0;
+			w = pwrite(to, buf + done, (size_t)(n - done),
+			    at + done);
+			if (w <= 0) {
+				error = errno != 0 ? errno : ENOSPC;
+				break;
 			}
+		}
+	}
 	free(buf);
-	return n == -1 ? errno : 0;
+	return error;
+}
+
+/* Bytes that are data: in the kernel, or through a buffer. */
+static int
+copy_span(int from, int to, off_t at, off_t end)
+{
+	loff_t in = at, out = at;
+	ssize_t n;
+
+	while (in < end) {
+		n = copy_file_range(from, &in, to, &out, (size_t)(end - in), 0);
+		if (n > 0)
+			continue;
+		if (n == -1 &&
+		    (errno == ENOSPC || errno == EDQUOT || errno == EIO))
+			return errno;
+		return copy_plain(from, to, in, end);
+	}
+	return 0;
+}
+
+/* Holes stay holes: copy_file_range(2) between file systems fills them. */
+static int
+copy_data(int from, int to, off_t size)
+{
+	off_t at = 0, data, end;
+	int error;
+
+	if (ftruncate(to, size) == -1)
+		return errno;
+	while (at < size) {
+		if ((data = lseek(from, at, SEEK_DATA)) == -1) {
+			if (errno == ENXIO)
+				return 0;
+			data = at;
+			end = size;
+		} else if ((end = lseek(from, data, SEEK_HOLE)) == -1 ||
+		    end > size)
+			end = size;
+		if (data >= size)
+			return 0;
+		if ((error = copy_span(from, to, data, end)) != 0)
+			return error;
+		at = end;
+	}
+	return 0;
 }
 
 static void
 copy_run(struct work *w)
 {
 	struct copy *c = (struct copy *)w;
-	loff_t in = 0, out = 0;
-	ssize_t n = 0;
 
-	if (ioctl(c->to, FICLONE, c->from) == -1) {
-		while ((uint64_t)in < c->size &&
-		    (n = copy_file_range(c->from, &in, c->to, &out,
-			 c->size - (uint64_t)in, 0)) > 0)
-			;
-		if ((uint64_t)in < c->size) {
-			if (n == -1 &&
-			    (errno == ENOSPC || errno == EDQUOT ||
-				errno == EIO))
-				w->error = errno;
-			else if (ftruncate(c->to, 0) == -1)
-				w->error = errno;
-			else
-				w->error = copy_plain(c->from, c->to);
-		}
-	}
+	if (ioctl(c->to, FICLONE, c->from) == -1)
+		w->error = copy_data(c->from, c->to, (off_t)c->size);
 	if (w->error == 0 && futimens(c->to, c->times) == -1)
 		w->error = errno;
 }
