@@ -394,17 +394,32 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	detach(m, idx);
 }
 
-/* An object may be none in the new view: it is found by its name there. */
+/*
+ * An object may be none in the new view: it is found by its name there.  The
+ * names of a file with several are files of their own in a commit: none of
+ * them may go on with the node id, which the kernel has under all of them.
+ */
 static void
 by_name(uint32_t idx, void *arg)
 {
 	struct inode_priv *p = inode_priv(idx);
-	struct vn *vn;
+	struct moving *m = arg;
+	const uint8_t *name;
+	struct vn *vn = p->vn;
+	size_t len;
 
-	(void)arg;
 	if (inode_slot(idx)->kind != INODE_OBJECT || p->writers > 0 ||
 	    inode_slot(idx)->name_len == 0)
 		return;
+	if (idx >= INODE_FIRST && vn != NULL && vn->links > 1 &&
+	    vn->type != ENTRY_DIR) {
+		name = inode_name(idx, &len);
+		tell_encode(&m->tell, TELL_ENTRY,
+		    inode_id(inode_slot(idx)->parent), name, len);
+		tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
+		detach(m, idx);
+		return;
+	}
 	inode_set_named(idx);
 	if ((vn = p->vn) != NULL) {
 		vn->slot = 0;
@@ -482,7 +497,7 @@ move(struct moving *m, const struct start *st, int fd)
 	query_forget_all();
 	handle_foreach(look_again, m);
 	handle_foreach(pin_writer, &on);
-	inode_foreach(by_name, NULL);
+	inode_foreach(by_name, m);
 	view_forget_names();
 	inode_foreach(forget_clean, NULL);
 	on = 0;
