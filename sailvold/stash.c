@@ -358,6 +358,7 @@ static int
 put_entry(struct restore *r, uint64_t dir, const uint8_t *name, size_t len,
     const struct stash_item *it)
 {
+	struct entry e = *it->entry, *copy;
 	struct obj o;
 	int rc = -1;
 
@@ -365,9 +366,17 @@ put_entry(struct restore *r, uint64_t dir, const uint8_t *name, size_t len,
 		memset(&o, 0, sizeof(o));
 		o.ovl = it->ovl != 0 ? it->ovl : new_number(r);
 	}
-	free(o.entry);
-	if ((o.entry = entry_dup(it->entry)) == NULL)
+	/* Its writers went on into the file since it was put away. */
+	if (o.entry != NULL && (o.flags & OBJ_LOCAL) &&
+	    o.entry->type == ENTRY_FILE && e.type == ENTRY_FILE) {
+		e.size = o.entry->size;
+		e.mtime = o.entry->mtime;
+		e.ctime = o.entry->ctime;
+	}
+	if ((copy = entry_dup(&e)) == NULL)
 		goto done;
+	free(o.entry);
+	o.entry = copy;
 	o.links++;
 	o.flags &= ~(uint32_t)OBJ_DROPPED;
 	o.changed_attr = o.changed_content = r->changed;
