@@ -50,12 +50,17 @@ struct timens
 timens_now(void)
 {
 	struct timespec ts;
-	struct timens t;
 
 	if (clock_gettime(CLOCK_REALTIME, &ts) == -1)
 		fatal("clock_gettime");
-	t.sec = ts.tv_sec;
-	t.nsec = (uint32_t)ts.tv_nsec;
+	return timens_of(ts);
+}
+
+struct timens
+timens_of(struct timespec ts)
+{
+	struct timens t = { ts.tv_sec, (uint32_t)ts.tv_nsec };
+
 	return t;
 }
 

@@ -26,6 +26,8 @@ struct timens {
 	uint32_t nsec; /* 0 to 999,999,999 */
 };
 struct timens timens_now(void);
+struct timespec;
+struct timens timens_of(struct timespec);
 int timens_cmp(struct timens a, struct timens b);
 
 #endif

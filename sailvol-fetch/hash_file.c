@@ -52,14 +52,6 @@ struct hash_file {
 	int changed;
 };
 
-static struct timens
-timens_of(struct timespec t)
-{
-	struct timens r = { t.tv_sec, (uint32_t)t.tv_nsec };
-
-	return r;
-}
-
 /* ---- in a thread ----------------------------------------------------------- */
 
 /* Syncs it: from here on a store into a mapping of it shows. */

@@ -23,12 +23,9 @@ struct timens
 change_time(void)
 {
 	struct timespec ts;
-	struct timens t;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
-	t.sec = ts.tv_sec;
-	t.nsec = (uint32_t)ts.tv_nsec;
-	return t;
+	return timens_of(ts);
 }
 
 void

@@ -552,7 +552,7 @@ hash_came(void *arg, const struct fetch_hash_res *res, int list_fd)
 static int
 unchanged(const struct obj *o, int fd, int writers)
 {
-	struct timens ctime, race;
+	struct timens race;
 	struct statfs fs;
 	struct stat st;
 
@@ -562,8 +562,6 @@ unchanged(const struct obj *o, int fd, int writers)
 	/* There a store through a mapping does not move ctime. */
 	if (fs.f_type == TMPFS_MAGIC)
 		return 0;
-	ctime.sec = st.st_ctim.tv_sec;
-	ctime.nsec = (uint32_t)st.st_ctim.tv_nsec;
 	race = o->hash_began;
 	if (race.nsec < RACE_NS) {
 		race.sec--;
@@ -571,8 +569,8 @@ unchanged(const struct obj *o, int fd, int writers)
 	}
 	race.nsec -= RACE_NS;
 	return (uint64_t)st.st_size == o->hashed_size &&
-	    timens_cmp(ctime, o->hashed_ctime) == 0 &&
-	    timens_cmp(ctime, race) < 0;
+	    timens_cmp(timens_of(st.st_ctim), o->hashed_ctime) == 0 &&
+	    timens_cmp(timens_of(st.st_ctim), race) < 0;
 }
 
 /* Of a suspect file that did not change: what is known of it. */

@@ -101,11 +101,13 @@ int db_obj_get(struct db *, int64_t mount, uint64_t ovl, struct obj *);
 int db_obj_put(struct db *, int64_t mount, const struct obj *);
 int db_obj_delete(struct db *, int64_t mount, uint64_t ovl);
 /* Numbers of objects: with unpublished changes or OBJ_SUSPECT; without a name;
-   with a local file.  The caller frees *ovls. */
+   with a local file; with OBJ_UNSETTLED.  The caller frees *ovls. */
 int db_obj_list_dirty(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 int db_obj_list_nameless(struct db *, int64_t mount, uint64_t **ovls,
     size_t *n);
 int db_obj_list_local(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
+int db_obj_list_unsettled(struct db *, int64_t mount, uint64_t **ovls,
+    size_t *n);
 /* All objects but the root lose their names and handles; what was seen is
    forgotten. */
 int db_overlay_reset(struct db *, int64_t mount);

@@ -6,7 +6,7 @@
 #ifndef SAILVOLD_DB_SQL_H
 #define SAILVOLD_DB_SQL_H
 
-#define DB_SCHEMA_NUMBER 1
+#define DB_SCHEMA_NUMBER 2
 
 #define DB_SCHEMA                                                                 \
 	"CREATE TABLE node (hash BLOB PRIMARY KEY, used INTEGER NOT NULL,"        \
@@ -32,6 +32,8 @@
 	"CREATE INDEX obj_dirty ON obj (mount, ovl) WHERE changed_content > 0"    \
 	" OR changed_attr > 0 OR (flags & 8) != 0;"                               \
 	"CREATE INDEX obj_nameless ON obj (mount, ovl) WHERE links = 0;"          \
+	"CREATE INDEX obj_unsettled ON obj (mount, ovl)"                          \
+	" WHERE (flags & 4) != 0;"                                                \
 	"CREATE TABLE name (mount INTEGER NOT NULL, dir INTEGER NOT NULL,"        \
 	" name BLOB NOT NULL, ovl INTEGER NOT NULL, changed INTEGER NOT NULL,"    \
 	" PRIMARY KEY (mount, dir, name)) WITHOUT ROWID;"                         \
@@ -124,6 +126,9 @@
 	X(OBJ_LIST_NAMELESS,                                                   \
 	    "SELECT ovl FROM obj INDEXED BY obj_nameless"                      \
 	    " WHERE mount = ?1 AND links = 0 AND ovl != 1")                    \
+	X(OBJ_LIST_UNSETTLED,                                                  \
+	    "SELECT ovl FROM obj INDEXED BY obj_unsettled"                     \
+	    " WHERE mount = ?1 AND (flags & 4) != 0")                          \
 	X(OBJ_LIST_LOCAL,                                                      \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
 	    " (flags & 1) != 0")                                               \

@@ -80,6 +80,8 @@ int writer_begin(struct vn *);
 void writer_end(struct vn *);
 int writer_settle(struct vn *);
 void writer_settle_all(void);
+/* One that may not be in memory, if it has no writer any more. */
+int writer_settle_closed(uint64_t ovl, struct timens ctime);
 int writer_kill_priv(struct vn *);
 
 /* ---- .sailvol (fuse_ctl.c) */
@@ -149,6 +151,7 @@ int switch_unlink(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_reload(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_switch(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_cache_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int switch_settle(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 void switch_put_done(uint32_t id, int error);
 void switch_cache_gone(void);

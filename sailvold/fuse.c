@@ -387,6 +387,8 @@ static const struct msg_rule rules[] = {
 	    switch_unlink, "unlink" },
 	{ IMSG_MANIFEST_FUSE_LET_GO, ROLE_MANIFEST, CHAN_NOFD, 2, BODY,
 	    switch_let_go, "let go" },
+	{ IMSG_MANIFEST_FUSE_SETTLE, ROLE_MANIFEST, CHAN_NOFD, 2, BODY,
+	    switch_settle, "settle" },
 	{ IMSG_MANIFEST_FUSE_RELOAD, ROLE_MANIFEST, CHAN_NOFD, 0, 0,
 	    switch_reload, "reload" },
 	{ IMSG_MANIFEST_FUSE_SWITCH, ROLE_MANIFEST, CHAN_MAYFD, 75, BODY,

@@ -115,8 +115,7 @@ wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
 	}
 	if (set & FUSE_SET_ATTR_MTIME) {
 		r->flags |= RECORD_ATTR_MTIME;
-		r->entry.mtime.sec = st->st_mtim.tv_sec;
-		r->entry.mtime.nsec = (uint32_t)st->st_mtim.tv_nsec;
+		r->entry.mtime = timens_of(st->st_mtim);
 	}
 	/* Both come with a truncate: then the file's own time is that. */
 	if ((set & FUSE_SET_ATTR_MTIME_NOW) && !size_too) {
@@ -162,10 +161,9 @@ set_atime(struct vn *vn, const struct vn *old, const struct stat *st, int set)
 
 	if (set & FUSE_SET_ATTR_ATIME_NOW)
 		before = change_time();
-	else if (set & FUSE_SET_ATTR_ATIME) {
-		before.sec = st->st_atim.tv_sec;
-		before.nsec = (uint32_t)st->st_atim.tv_nsec;
-	} else if (!(set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+	else if (set & FUSE_SET_ATTR_ATIME)
+		before = timens_of(st->st_atim);
+	else if (!(set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
 		return;
 	/* Setting mtime alone leaves it as it was. */
 	vn->atime = before;

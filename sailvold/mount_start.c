@@ -554,6 +554,64 @@ drop_nameless(struct mount *m)
 	free(ovls);
 }
 
+static int
+add_unsettled(struct ibuf *b, const struct obj *o)
+{
+	const struct timens *t = &o->entry->ctime;
+
+	return ibuf_add_n64(b, o->ovl) == -1 ||
+		ibuf_add_n64(b, (uint64_t)t->sec) == -1 ||
+		ibuf_add_n32(b, t->nsec) == -1
+	    ? -1
+	    : 0;
+}
+
+static int
+send_unsettled(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	struct ibuf *b;
+	struct obj o;
+	size_t i;
+	int rc = 0;
+
+	b = ibuf_dynamic(2 + n * SETTLE_ITEM_LEN, PROC_MAX_BODY);
+	if (b == NULL || ibuf_add_n16(b, (uint16_t)n) == -1)
+		goto fail;
+	for (i = 0; rc == 0 && i < n; i++) {
+		if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) == -1)
+			goto fail;
+		rc = add_unsettled(b, &o);
+		obj_free(&o);
+	}
+	if (rc == 0)
+		return chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_SETTLE, 0, -1,
+		    b);
+fail:
+	ibuf_free(b);
+	return -1;
+}
+
+/*
+ * Files that were open for writing when fuse died have sizes and times that
+ * fstat(2) alone knows: those that nobody has open any more are settled now, so
+ * that the next mark finds them in the rows.
+ */
+static void
+settle_left(struct mount *m)
+{
+	uint64_t *ovls = NULL;
+	size_t n = 0, at, k;
+
+	if (db_obj_list_unsettled(manifest_db, m->row.row, &ovls, &n) == -1)
+		log_warn("mount %s: unsettled files", m->row.path);
+	for (at = 0; at < n; at += k) {
+		k = n - at < SETTLE_BATCH ? n - at : SETTLE_BATCH;
+		if (send_unsettled(m, ovls + at, k) == -1)
+			log_warn("mount %s: settling files", m->row.path);
+	}
+	free(ovls);
+}
+
 /* The parent attaches the mount, or gives it up. */
 static void
 tell_start(struct mount *m, int error, const char *what)
@@ -613,6 +671,7 @@ send_start(struct mount *m, void *arg)
 		return;
 	}
 	free(keep);
+	settle_left(m);
 	m->fresh = 0;
 	m->started = m->whole = 1;
 	tell_start(m, 0, "");

@@ -160,10 +160,8 @@ node_refresh(struct vn *vn)
 	if ((fd = overlay_fd(vn)) == -1 || fstat(fd, &st) == -1)
 		return;
 	vn->size = (uint64_t)st.st_size;
-	vn->mtime.sec = st.st_mtim.tv_sec;
-	vn->mtime.nsec = (uint32_t)st.st_mtim.tv_nsec;
-	t.sec = st.st_ctim.tv_sec;
-	t.nsec = (uint32_t)st.st_ctim.tv_nsec;
+	vn->mtime = timens_of(st.st_mtim);
+	t = timens_of(st.st_ctim);
 	if (timens_cmp(t, vn->ctime) > 0)
 		vn->ctime = t;
 }

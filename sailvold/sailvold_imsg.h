@@ -97,6 +97,9 @@
 	    "u16 n, n of u64 ovl: they lost their names by a reload; "          \
 	    "RECORD_DROP for each, at once or when its last handle goes "       \
 	    "(also for those that fuse does not know)")                         \
+	X(MANIFEST_FUSE_SETTLE, 166, MANIFEST, FUSE, NOFD,                      \
+	    "u16 n, n of u64 ovl, i64 s and u32 ns of its ctime: "              \
+	    "RECORD_SETTLE for those without a writer (a fuse died before it)") \
 	/* fuse and manifest: reload */                                         \
 	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                      \
 	    "empty: park changes, settle, say where you are")                   \
@@ -203,6 +206,10 @@ int start_recv(struct ibuf *, struct start *);
  * Names of one directory, from `first' on.  ovl: its object, or 0 and its
  * origin alone.  offset: changes up to there must be in the answer.
  */
+/* An object of MANIFEST_FUSE_SETTLE, and how many are in one at most. */
+#define SETTLE_ITEM_LEN 20
+#define SETTLE_BATCH 2048
+
 #define LOAD_ONE 0x1 /* only the name `first', or nothing */
 struct load {
 	uint64_t offset, ovl;

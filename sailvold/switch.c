@@ -115,6 +115,36 @@ get_numbers(struct ibuf *body, uint64_t **out, uint16_t *n)
 	return 0;
 }
 
+/* What a fuse that died has left unsettled, and nobody writes to. */
+int
+switch_settle(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct timens ctime;
+	uint64_t ovl, sec;
+	uint16_t i, n;
+	int error;
+
+	(void)c;
+	(void)id;
+	(void)imsg;
+	if (ibuf_get_n16(body, &n) == -1 ||
+	    ibuf_size(body) != (size_t)n * SETTLE_ITEM_LEN)
+		return -1;
+	no_request();
+	for (i = 0; i < n; i++) {
+		if (ibuf_get_n64(body, &ovl) == -1 ||
+		    ibuf_get_n64(body, &sec) == -1 ||
+		    ibuf_get_n32(body, &ctime.nsec) == -1 ||
+		    ctime.nsec > 999999999)
+			return -1;
+		ctime.sec = (int64_t)sec;
+		if ((error = writer_settle_closed(ovl, ctime)) != 0)
+			log_warnx("object %llu is not settled: %s",
+			    (unsigned long long)ovl, strerror(error));
+	}
+	return 0;
+}
+
 struct unlink_work {
 	struct work work;
 	uint64_t *ovls;

@@ -4,12 +4,16 @@
  * last.  In fuse.
  */
 #include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
+#include "sailvold/overlay.h"
 
 static int
 one_record(struct record *r)
@@ -100,6 +104,39 @@ void
 writer_settle_all(void)
 {
 	handle_foreach(settle_one, NULL);
+}
+
+int
+writer_settle_closed(uint64_t ovl, struct timens ctime)
+{
+	uint32_t idx = inode_by_ovl(ovl);
+	struct vn *vn = view_object(ovl);
+	struct record r;
+	struct stat st;
+	int error = 0, fd;
+
+	if (idx != 0 && inode_priv(idx)->writers > 0)
+		return 0;
+	if (vn != NULL) {
+		writer_end(vn);
+		return 0;
+	}
+	if ((fd = overlay_open_file(ovl, O_RDONLY)) == -1)
+		return errno;
+	if (fstat(fd, &st) == -1)
+		error = errno;
+	close(fd);
+	if (error != 0)
+		return error;
+	memset(&r, 0, sizeof(r));
+	r.type = RECORD_SETTLE;
+	r.ovl = ovl;
+	r.entry.size = (uint64_t)st.st_size;
+	r.entry.mtime = timens_of(st.st_mtim);
+	r.entry.ctime = timens_of(st.st_ctim);
+	if (timens_cmp(r.entry.ctime, ctime) < 0)
+		r.entry.ctime = ctime;
+	return one_record(&r);
 }
 
 int

@@ -131,7 +131,7 @@ def test_kill_all(t):
     t.true(s.commit(a, timeout=110) != base, "a commit of it all")
     b = s.mount("v", "b")
     check(t, b, acks)
-    t.equal(stack.look(a), stack.look(b), "A and B")
+    stack.same(t, stack.look(a), stack.look(b), "A and B")
 
 
 def _mounted(d, path):
