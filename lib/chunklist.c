@@ -309,6 +309,28 @@ chunks_inline_check(const uint8_t *data, size_t len, uint64_t size,
 	return (rbuf_end(&r) == 0 ? NULL : r.error);
 }
 
+uint64_t
+chunks_inline_bytes(const uint8_t *data, size_t len, uint64_t size,
+    uint8_t shift)
+{
+	uint64_t slots = chunk_slots(size, shift), left = slots, sum = 0, n;
+	struct rbuf r;
+	uint32_t run;
+
+	rbuf_init(&r, data, len);
+	while (left > 0) {
+		run = rbuf_u32(&r);
+		n = run >> 1;
+		if (r.error != NULL || n == 0 || n > left)
+			break;
+		left -= n;
+		if (run & 1)
+			sum += (n << shift) -
+			    (left == 0 ? (slots << shift) - size : 0);
+	}
+	return (sum);
+}
+
 /* Header and slots of a chunk node; r is at the runs afterwards. */
 static void
 open_chunk_node(struct rbuf *r, const uint8_t *data, size_t len, uint8_t *kind,

@@ -56,5 +56,8 @@ uint8_t chunk_tree_level(uint64_t slots);
 /* For entry_decode: NULL when the inline form is canonical for that size. */
 const char *chunks_inline_check(const uint8_t *, size_t, uint64_t size,
     uint8_t shift);
+/* Plain bytes of the slots that are no holes, of a form that was checked. */
+uint64_t chunks_inline_bytes(const uint8_t *, size_t, uint64_t size,
+    uint8_t shift);
 
 #endif

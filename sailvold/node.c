@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/chunklist.h"
 #include "lib/log.h"
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
@@ -166,10 +167,27 @@ node_refresh(struct vn *vn)
 		vn->ctime = t;
 }
 
+/* What st_blocks says of a file: without its holes, as far as that is known. */
+static blkcnt_t
+blocks(struct vn *vn)
+{
+	uint64_t bytes = vn->size;
+	struct stat st;
+	struct entry e;
+
+	if ((vn->flags & VN_LOCAL) && vn->fd != -1 && vn->fd_local &&
+	    fstat(vn->fd, &st) == 0)
+		return st.st_blocks;
+	if (vn->enc != NULL && vn_entry(vn, &e) == 0 &&
+	    e.chunk_form == CHUNKS_INLINE)
+		bytes = chunks_inline_bytes(e.chunks, e.chunks_len, e.size,
+		    e.chunk_shift);
+	return (blkcnt_t)((bytes + 511) / 512);
+}
+
 void
 node_stat(struct vn *vn, struct stat *st)
 {
-	struct stat file;
 
 	node_refresh(vn);
 	memset(st, 0, sizeof(*st));
@@ -182,7 +200,8 @@ node_stat(struct vn *vn, struct stat *st)
 	st->st_gid = vn->gid;
 	st->st_size = vn->type == ENTRY_DIR ? 4096 : (off_t)vn->size;
 	st->st_blksize = 4096;
-	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_blocks =
+	    vn->type == ENTRY_FILE ? blocks(vn) : (st->st_size + 511) / 512;
 	st->st_mtim.tv_sec = st->st_atim.tv_sec = vn->mtime.sec;
 	st->st_mtim.tv_nsec = st->st_atim.tv_nsec = vn->mtime.nsec;
 	if (vn->flags & VN_ATIME) {
@@ -191,9 +210,6 @@ node_stat(struct vn *vn, struct stat *st)
 	}
 	st->st_ctim.tv_sec = vn->ctime.sec;
 	st->st_ctim.tv_nsec = vn->ctime.nsec;
-	if ((vn->flags & VN_LOCAL) && vn->fd != -1 && vn->fd_local &&
-	    fstat(vn->fd, &file) == 0)
-		st->st_blocks = file.st_blocks;
 }
 
 /* ---- look-ups -------------------------------------------------------------------- */

@@ -395,6 +395,35 @@ test_flat(void **state)
 	    "bad chunk size");
 }
 
+/* The bytes that are there are those of the slots with a hash. */
+static void
+test_inline_bytes(void **state)
+{
+	struct chunklist *c;
+	struct entry e;
+	struct wbuf w;
+	uint64_t slots, i, want, n;
+	struct hash h;
+
+	(void)state;
+	for (n = 0; n < 200; n++) {
+		slots = 1 + rnd(30);
+		c = make(slots, 1 + rnd(5), CHUNK_INLINE_MAX);
+		for (want = 0, i = 0; i < slots; i++)
+			if (chunklist_get(c, i, &h) == 1)
+				want += chunklist_slot_bytes(c, i);
+		memset(&e, 0, sizeof(e));
+		wbuf_init(&w, 1000);
+		assert_int_equal(chunklist_to_entry(c, NULL, &e, &w), 0);
+		assert_int_equal(chunks_inline_bytes(e.chunks, e.chunks_len,
+				     e.size, e.chunk_shift),
+		    want);
+		wbuf_free(&w);
+		chunklist_free(c);
+	}
+	assert_int_equal(chunks_inline_bytes(NULL, 0, 0, 23), 0);
+}
+
 static int
 setup(void **state)
 {
@@ -413,6 +442,7 @@ main(void)
 		cmocka_unit_test(test_unfinished),
 		cmocka_unit_test(test_tree_refusals),
 		cmocka_unit_test(test_flat),
+		cmocka_unit_test(test_inline_bytes),
 	};
 
 	return (cmocka_run_group_tests(tests, setup, NULL));
