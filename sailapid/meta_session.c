@@ -132,11 +132,16 @@ out:
 
 /* ---- chunks -------------------------------------------------------------- */
 
+enum chunk_place {
+	PLACE_HERE,
+	PLACE_LACKING,
+	PLACE_MAYBE /* the session asked before: it may have been sent since */
+};
+
 struct lookup {
 	struct wire_chunk *chunks;
 	uint32_t n;
-	uint8_t *lacking; /* one each */
-	size_t nlacking;
+	uint8_t *place; /* enum chunk_place, one each */
 };
 
 static void
@@ -147,7 +152,7 @@ lookup_free(void *arg)
 	if (l == NULL)
 		return;
 	free(l->chunks);
-	free(l->lacking);
+	free(l->place);
 	free(l);
 }
 
@@ -169,7 +174,7 @@ lookup_answer(struct req *req)
 		memset(&u, 0, sizeof(u));
 		u.presence = WIRE_PRESENT;
 		u.url = u.headers = (const uint8_t *)"";
-		if (l->lacking[i]) {
+		if (l->place[i] == PLACE_LACKING) {
 			if (o->url == NULL || o->url[0] == '\0') {
 				req_error(req, 503, "not_signed",
 				    "no URL could be made for a chunk");
@@ -200,13 +205,14 @@ lookup_answer(struct req *req)
 		req_binary(req, out, len);
 }
 
-/* Pins one, and says in l whether it is lacking; -1: answered. */
+/* Pins one, and says in l where it is; -1: answered. */
 static int
 lookup_one(struct req *req, const struct db_session *s, struct lookup *l,
     uint32_t i, int64_t now)
 {
 	const struct wire_chunk *c = &l->chunks[i];
 	struct db_location loc;
+	uint32_t pinned = 0;
 	int r;
 
 	if (c->bytes == 0 || c->bytes > META_CHUNK_MAX) {
@@ -223,8 +229,12 @@ lookup_one(struct req *req, const struct db_session *s, struct lookup *l,
 			return -1;
 		}
 	} else {
-		l->lacking[i] = 1;
-		l->nlacking++;
+		l->place[i] = PLACE_LACKING;
+		if (r == 1 && loc.state == LOCATION_CLAIMED &&
+		    db_session_pinned(meta_db(), s->id, &c->hash, &pinned) ==
+			1 &&
+		    pinned == c->bytes)
+			l->place[i] = PLACE_MAYBE;
 	}
 	if (r == -1 ||
 	    (r == 0 &&
@@ -237,12 +247,74 @@ lookup_one(struct req *req, const struct db_session *s, struct lookup *l,
 	return 0;
 }
 
+/* The chunks of that place become the request's objects; -1: answered. */
+static int
+lookup_objects(struct req *req, enum chunk_place place, uint8_t use)
+{
+	const struct lookup *l = req->state;
+	struct object_url *o;
+	size_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < l->n; i++)
+		n += l->place[i] == place;
+	if (req_objects(req, n) == -1)
+		return -1;
+	for (i = 0, o = req->objects; i < l->n; i++) {
+		if (l->place[i] != place)
+			continue;
+		o->hash = l->chunks[i].hash;
+		o->bytes = l->chunks[i].bytes;
+		o->use = use;
+		o++;
+	}
+	return 0;
+}
+
+static void
+lookup_sign(struct req *req)
+{
+	if (lookup_objects(req, PLACE_LACKING, OBJECT_UPLOAD) == 0)
+		req_sign(req, lookup_answer);
+}
+
+/* What the store has need not be sent again. */
+static void
+lookup_looked(struct req *req)
+{
+	struct lookup *l = req->state;
+	const struct object_url *o = req->objects;
+	uint32_t i;
+
+	if (req_write(req) == -1)
+		return;
+	for (i = 0; i < l->n; i++) {
+		if (l->place[i] != PLACE_MAYBE)
+			continue;
+		l->place[i] =
+		    o->status == 200 && o->equal ? PLACE_HERE : PLACE_LACKING;
+		if (l->place[i] == PLACE_HERE &&
+		    db_chunk_set(meta_db(), req->vol.family, &o->hash, o->bytes,
+			LOCATION_CONFIRMED) == -1) {
+			req_errno(req, "chunk");
+			return;
+		}
+		o++;
+	}
+	lookup_sign(req);
+}
+
+static void
+lookup_look(struct req *req)
+{
+	req_fetch(req, lookup_looked);
+}
+
 static void
 lookup_begin(struct req *req, const struct db_session *s, struct lookup *l)
 {
 	int64_t now = db_now();
 	uint32_t i;
-	size_t n = 0;
 
 	if (req_write(req) == -1)
 		return;
@@ -250,17 +322,12 @@ lookup_begin(struct req *req, const struct db_session *s, struct lookup *l)
 		if (lookup_one(req, s, l, i, now) == -1)
 			return;
 	}
-	if (req_objects(req, l->nlacking) == -1)
+	if (lookup_objects(req, PLACE_MAYBE, OBJECT_LOOK) == -1)
 		return;
-	for (i = 0; i < l->n; i++) {
-		if (!l->lacking[i])
-			continue;
-		req->objects[n].hash = l->chunks[i].hash;
-		req->objects[n].bytes = l->chunks[i].bytes;
-		req->objects[n].use = OBJECT_UPLOAD;
-		n++;
-	}
-	req_sign(req, lookup_answer);
+	if (req->nobjects > 0)
+		req_sign(req, lookup_look);
+	else
+		lookup_sign(req);
 }
 
 void
@@ -289,7 +356,7 @@ meta_session_chunks(struct req *req)
 		req_error(req, 400, "bad_request", "%s", why);
 		goto out;
 	}
-	if ((l->lacking = calloc(l->n + 1, 1)) == NULL)
+	if ((l->place = calloc(l->n + 1, 1)) == NULL)
 		req_errno(req, "chunks");
 	else
 		lookup_begin(req, &s, l);

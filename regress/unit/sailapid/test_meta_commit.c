@@ -203,6 +203,35 @@ test_missing(void **state)
 	got_clear(&g);
 }
 
+/* Asked again by a session, what the store has is not to be sent again. */
+static void
+test_resumed(void **state)
+{
+	static const struct change c[] = { { "a", "one", NULL },
+		{ "b", "two", NULL }, { "c", "three", NULL } };
+	struct hash base, hash;
+	char session[33];
+	struct got g;
+
+	(void)state;
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	assert_int_equal(send_chunks("data", session, c, 3, 0), 3);
+	assert_int_equal(h.looks, 0);
+	hash_bytes(&hash, "two", 3);
+	store_set(&hash, 1);
+	assert_int_equal(send_chunks("data", session, c, 3, 0), 2);
+	assert_int_equal(h.looks, 3);
+	/* A store that does not answer: it is sent, if need be once more. */
+	h.store_status = 503;
+	assert_int_equal(send_chunks("data", session, c, 3, 1), 2);
+	h.store_status = 0;
+	send_commit(&g, "data", session, &base, c, 3);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+}
+
 /* Uploaded by one session and not yet confirmed, a chunk is no other's. */
 static void
 test_claims(void **state)
@@ -551,9 +580,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_sessions), T(test_publish),
 		T(test_restart), T(test_nothing), T(test_missing),
-		T(test_claims), T(test_refused), T(test_concurrent),
-		T(test_twice_at_once), T(test_peers), T(test_sizes),
-		T(test_log), T(test_full_disk) };
+		T(test_resumed), T(test_claims), T(test_refused),
+		T(test_concurrent), T(test_twice_at_once), T(test_peers),
+		T(test_sizes), T(test_log), T(test_full_disk) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
