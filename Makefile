@@ -30,6 +30,8 @@ YACC =		bison
 AR =		ar
 
 PROGS =		sailvold sailvol-fetch sailvolctl sailapid
+# Tests that run at a time: many wait more than they work.
+JOBS ?=		$(shell nproc)
 AREAS =		imsg lib $(PROGS)
 
 ifeq ($(SAN),1)
@@ -144,7 +146,7 @@ check: deps
 
 # Without installing: what a developer types in between.
 check-nodeps: all unit
-	@/usr/bin/python3 regress/run.py --obj $(OBJ) $(if $(T),-t '$(T)')
+	@/usr/bin/python3 regress/run.py -j $(JOBS) --obj $(OBJ) $(if $(T),-t '$(T)')
 
 quickstart: deps
 	@$(MAKE) --no-print-directory all

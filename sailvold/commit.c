@@ -17,8 +17,7 @@
 #include "sailvold/commit.h"
 #include "sailvold/delta_set.h"
 
-#define ATTEMPTS 20000     /* nodes that are asked for */
-#define DEADLINE_MS 180000 /* for one request to be answered at all */
+#define ATTEMPTS 20000 /* nodes that are asked for */
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_MAX_MS 10000
 #define MISSING_TRIES 2
@@ -133,7 +132,8 @@ retry_later(struct commit_run *c, void (*f)(struct commit_run *),
 	int ms;
 
 	if (c->tries++ == 0)
-		c->deadline = monotime_add_ms(monotime_now(), DEADLINE_MS);
+		c->deadline =
+		    monotime_add_ms(monotime_now(), COMMIT_PATIENCE_MS);
 	log_warnx("mount %s: commit: %s, try %u", c->job->m->row.path, what,
 	    c->tries);
 	if (monotime_reached(c->deadline)) {

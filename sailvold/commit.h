@@ -11,7 +11,10 @@
 #include "sailvold/delta_make.h"
 #include "sailvold/job.h"
 
-#define COMMIT_TRIES 3     /* of a file that changes */
+#define COMMIT_TRIES 3 /* of a file that changes */
+/* After a step's first failure, for which sailvol-fetch(8) has tried for half a
+   minute; then the commit fails: about a minute without any answer. */
+#define COMMIT_PATIENCE_MS 25000
 #define COMMIT_IN_FLIGHT 8 /* files that are opened and hashed at a time */
 #define COMMIT_UPLOADS 2
 #define COMMIT_BATCH_FILES 128
@@ -35,7 +38,8 @@ struct batch {
 	struct commit_run *c;
 	uint32_t number; /* of server_upload; 0: not sent */
 	struct event *timer;
-	unsigned int tries;
+	unsigned int tries; /* since anything was sent */
+	monotime_t deadline;
 	uint32_t nfiles, n;
 	int fds[COMMIT_BATCH_FILES];
 	struct cfile *files[COMMIT_BATCH_FILES];

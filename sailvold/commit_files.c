@@ -23,7 +23,6 @@
 #define LIST_MAX_BYTES ((size_t)1 << 30)
 #define LIST_MAX_SLOTS ((uint64_t)1 << 31)
 #define RACE_NS 20000000 /* a ctime younger than this may hide a change */
-#define UPLOAD_TRIES 8
 
 struct ask_file {
 	struct commit_run *c;
@@ -213,9 +212,12 @@ batch_retry(struct batch *b, const char *why)
 	struct timeval tv;
 	int ms;
 
-	log_warnx("mount %s: commit: upload: %s, try %u of %d",
-	    c->job->m->row.path, why, b->tries + 1, UPLOAD_TRIES);
-	if (++b->tries >= UPLOAD_TRIES) {
+	if (b->tries++ == 0)
+		b->deadline =
+		    monotime_add_ms(monotime_now(), COMMIT_PATIENCE_MS);
+	log_warnx("mount %s: commit: upload: %s, try %u", c->job->m->row.path,
+	    why, b->tries);
+	if (monotime_reached(b->deadline)) {
 		commit_fail(c, "unavailable", "upload_failed", why);
 		return;
 	}
@@ -238,6 +240,7 @@ upload_progress(void *arg, uint32_t chunks, uint64_t bytes, uint64_t sent)
 	if (sent > b->reported) {
 		b->c->bytes_sent += sent - b->reported;
 		b->reported = sent;
+		b->tries = 0;
 	}
 	commit_progress(b->c, "upload");
 }

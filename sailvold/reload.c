@@ -20,7 +20,7 @@
 #define ATTEMPTS 20000
 #define HEAD_BUDGET (4 * 1024 * 1024)
 #define HEAD_ANSWER_MAX (WIRE_BUDGET_MAX + 1024 * 1024)
-#define HEAD_TRIES 6
+#define HEAD_TRIES 2 /* of half a minute each: sailvol-fetch(8) repeats it */
 #define LET_GO_BATCH 1000
 #define CACHE_IN_FLIGHT 8
 

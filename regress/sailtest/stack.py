@@ -318,8 +318,10 @@ def look(top, content=True, fields=("mode", "uid", "gid", "mtime", "ino")):
         for name in ("uid", "gid", "ino"):
             if name in fields:
                 item[name] = getattr(st, "st_" + name)
-        # The mtime of a directory is that of its mount.
-        if "mtime" in fields and not stat.S_ISDIR(st.st_mode):
+        # A directory's mtime alone is not committed ("dirtime": it is the
+        # same where the directory was made and never changed again).
+        if "dirtime" in fields or (
+                "mtime" in fields and not stat.S_ISDIR(st.st_mode)):
             item["mtime"] = st.st_mtime_ns
         if "ctime" in fields and not stat.S_ISDIR(st.st_mode):
             item["ctime"] = st.st_ctime_ns
