@@ -357,13 +357,29 @@ row_cmp(const void *a, const void *b)
 	return path_cmp(x->path, x->len, y->path, y->len);
 }
 
+/* Where a directory that has no tree refers to; *has: the base has one there. */
+static int
+own_tree(struct seen_ctx *c, const void *path, size_t len, struct place *ref,
+    int *has)
+{
+	*has = place_open(ref, &c->row->base, path, len, c->miss) == 0;
+	if (*has)
+		return 0;
+	if (errno != ENOENT && errno != ENOTDIR)
+		return -1;
+	memset(ref, 0, sizeof(*ref));
+	ref->commit = c->row->base;
+	ref->len = len;
+	return (ref->path = mem_dup(path, len)) == NULL ? -1 : 0;
+}
+
 int
 seen_tree(struct seen_ctx *c, const void *path, size_t len,
     const struct seen_at *at, struct seen_tree *out)
 {
 	struct walk w;
 	size_t n = 0;
-	int rc = -1;
+	int has = 1, rc = -1;
 
 	memset(out, 0, sizeof(*out));
 	memset(&w, 0, sizeof(w));
@@ -377,10 +393,10 @@ seen_tree(struct seen_ctx *c, const void *path, size_t len,
 	if (at->has_tree) {
 		if (place_copy(&out->ref, &at->tree) == -1)
 			goto done;
-	} else if (place_open(&out->ref, &c->row->base, c->row->subpath,
-		       strlen(c->row->subpath), c->miss) == -1)
+	} else if (own_tree(c, path, len, &out->ref, &has) == -1)
 		goto done;
-	rc = walk_dir(&w, &out->ref, at->has_tree ? &at->tree : NULL, 0, n);
+	rc = walk_dir(&w, has ? &out->ref : NULL,
+	    at->has_tree ? &at->tree : NULL, 0, n);
 done:
 	free(w.rows);
 	if (rc == -1)

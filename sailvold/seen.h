@@ -34,8 +34,9 @@ int seen_lookup(struct seen_ctx *, const void *path, size_t len,
 /*
  * A delete tree of a directory that was seen: the reference, and by relative
  * path what was seen there instead.  A directory that has no tree, only what
- * this mount published in it, refers to the root of the mount, of which it
- * excepts every name.
+ * this mount published in it, refers to its own path in the base: mostly there
+ * is no directory, and nothing was seen by that alone; else it excepts every
+ * name of it.
  */
 struct seen_except {
 	uint8_t *path;

@@ -281,3 +281,25 @@ def test_with_oneself(t):
     t.equal({"q": "1", "r": "2"}, tree(b), "a moved file")
     s.reload(a)
     t.equal({"q": "1", "r": "2"}, tree(a), "A in the end")
+
+
+def test_own_directory(t):
+    """To move or remove a directory that the mount itself has published costs
+    nothing for what else is in the root."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    for i in range(300):
+        put(a, "n%03d" % i)
+    s.commit(a)
+    s.reload(a)
+    mkdir(a, "d")
+    s.commit(a)
+    for what in (lambda: move(a, "d", "e"), lambda: rm(a, "e")):
+        what()
+        s.api.reset()
+        result = s.commit_json(a, "--if-unchanged")
+        t.true(result["changed"], "a commit")
+        up = sum(r.up for r in s.api.matching("POST .*/commit$"))
+        t.true(up < 2000, "%d bytes went up" % up)
+    s.reload(a)
+    t.equal(300, len(tree(a)), "names")
