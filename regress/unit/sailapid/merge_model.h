@@ -81,4 +81,8 @@ void model_merge(const struct mtree *head, const struct mdelta *,
     int if_unchanged, struct mtree *result, struct mreport *);
 void mreport_free(struct mreport *);
 
+/* merge_steps.c: 1 when a result and its report are not what the steps give. */
+int steps_differ(const struct mtree *head, const struct mdelta *,
+    const struct mtree *got, const struct mreport *);
+
 #endif

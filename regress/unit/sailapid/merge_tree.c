@@ -629,7 +629,8 @@ merge_both(struct mem_store *s, const struct state *head,
 	}
 	model_merge(&head->flat, d, if_unchanged, &result->flat, rep);
 	tree_read(s, &out.root, &got);
-	bad = trees_differ(&result->flat, &got) || reports_differ(rep, &out);
+	bad = trees_differ(&result->flat, &got) || reports_differ(rep, &out) ||
+	    steps_differ(&head->flat, d, &got, rep);
 	if (out.changed ==
 	    (hash_cmp(&out.root.root, &head->root.root) == 0 &&
 		mnode_equal(&result->flat.v[0].n, &head->flat.v[0].n))) {
