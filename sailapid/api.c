@@ -30,16 +30,16 @@ static struct api_calls waiting = RB_INITIALIZER(&waiting);
 static uint32_t last_id;
 
 int
-api_ask(struct api_call *call)
+api_ask(struct api_call *call, uint8_t method, const char *target)
 {
 	struct chan *meta = role_peer_any(ROLE_META);
-	struct api_request r = { .method = call->method };
+	struct api_request r = { .method = method };
 	char peer[API_PEER_MAX];
 
 	if (meta == NULL || chan_queued(meta) > META_QUEUE_MAX)
 		return -1;
 	httpd_peer(call->conn, peer, sizeof(peer));
-	r.target = api_str(call->target);
+	r.target = api_str(target);
 	r.host = api_str(call->host);
 	r.authorization = api_str(call->authorization);
 	r.peer = api_str(peer);

@@ -12,6 +12,7 @@
 
 enum api_stage {
 	API_NEW = 0,
+	API_KEYED, /* meta has said of the key of a large body what it is */
 	API_BODY,
 	API_DRAIN,   /* refused; the body is read to its end first */
 	API_WAITING, /* suspended, meta has it */
@@ -31,7 +32,8 @@ struct api_call {
 	char *body;
 	size_t body_len;
 	int body_fd;
-	uint64_t body_total, body_max;
+	uint64_t body_counted, body_max;
+	int asks_key; /* what meta has is the question about the key */
 	/* the answer */
 	struct MHD_Response *response;
 	unsigned int status;
@@ -48,7 +50,7 @@ void api_answer(struct api_call *, const struct api_response *, int fd);
 void api_unavailable(struct api_call *);
 
 /* api.c: to meta; -1 when it is away.  The body's descriptor is taken. */
-int api_ask(struct api_call *);
+int api_ask(struct api_call *, uint8_t method, const char *target);
 void api_forget(struct api_call *); /* no answer is wanted any more */
 extern struct api_config api_limits;
 

@@ -22,7 +22,7 @@
 #define ANSWER_MAX ((off_t)1 << 32)
 #define RETRY_AFTER "1"
 
-static uint64_t bodies; /* bytes of all bodies, here or at meta */
+static uint64_t bodies; /* bytes of all large bodies, here or at meta */
 
 struct refusal {
 	unsigned int status;
@@ -79,7 +79,7 @@ api_end(void *arg)
 	api_forget(call);
 	drop_body(call);
 	/* Until now meta may have had it. */
-	bodies -= call->body_total;
+	bodies -= call->body_counted;
 	if (call->response != NULL)
 		MHD_destroy_response(call->response);
 	free(call->target);
@@ -122,6 +122,15 @@ reply(struct api_call *call)
 	return httpd_reply(call->conn, call->status, res);
 }
 
+/* An answer before the body ends the connection: nothing of it, or too much,
+   is still to come. */
+static int
+must_end(const struct api_call *call, uint64_t left)
+{
+	return left == 0 || left > DRAIN_MAX ||
+	    httpd_header(call->conn, "Expect", NULL) != 0;
+}
+
 /* left: bytes of the body that are still to come. */
 static enum MHD_Result
 refuse(struct api_call *call, const struct refusal *r, uint64_t left)
@@ -129,8 +138,7 @@ refuse(struct api_call *call, const struct refusal *r, uint64_t left)
 	drop_body(call);
 	call->response = refusal_response(r);
 	call->status = r->status;
-	if (left == 0 || left > DRAIN_MAX ||
-	    httpd_header(call->conn, "Expect", NULL) != 0)
+	if (must_end(call, left))
 		return reply(call);
 	call->stage = API_DRAIN;
 	return MHD_YES;
@@ -196,8 +204,8 @@ body_length(struct api_call *call, uint64_t *len, const struct refusal **why)
 }
 
 /*
- * Who has no key at all shall not fill the memory: meta, which knows the keys,
- * sees the request only when its body is here.
+ * Who has no key shall not fill the memory: of a large body meta, which knows
+ * the keys, is asked before the first byte is taken.
  */
 static int
 has_key(const struct api_call *call)
@@ -206,6 +214,30 @@ has_key(const struct api_call *call)
 
 	return strncmp(a, "Bearer sk_", 10) == 0 && strlen(a) == 74 &&
 	    strspn(a + 10, "0123456789abcdef") == 64;
+}
+
+static enum MHD_Result
+ask_key(struct api_call *call)
+{
+	if (api_ask(call, API_GET, "/v1/whoami") == -1)
+		return refuse(call, &unavailable, call->body_max);
+	call->asks_key = 1;
+	call->stage = API_WAITING;
+	MHD_suspend_connection(call->conn);
+	return MHD_YES;
+}
+
+/* The call that was suspended for the key comes again. */
+static enum MHD_Result
+keyed(struct api_call *call)
+{
+	if (call->response == NULL)
+		call->stage = API_BODY;
+	else if (must_end(call, call->body_max))
+		return reply(call);
+	else
+		call->stage = API_DRAIN;
+	return MHD_YES;
 }
 
 static enum MHD_Result
@@ -226,11 +258,9 @@ first_call(struct api_call *call, const char *method)
 		return refuse(call, &bad_header, len);
 	if (len > BODY_INLINE && !has_key(call))
 		return refuse(call, &no_key, len);
-	if (len > 0 && bodies + len > 2 * api_limits.max_body)
-		return refuse(call, &unavailable, len);
 	call->body_max = len;
-	call->body_total = len;
-	bodies += len;
+	if (len > BODY_INLINE)
+		return ask_key(call);
 	call->stage = API_BODY;
 	return MHD_YES;
 }
@@ -262,6 +292,14 @@ add_body(struct api_call *call, const char *data, size_t len)
 		return -1;
 	}
 	if (call->body_max > BODY_INLINE) {
+		/* What has come counts, not what is promised: a slow client
+		   keeps nobody out. */
+		if (bodies + len > 2 * api_limits.max_body) {
+			errno = ENOMEM;
+			return -1;
+		}
+		bodies += len;
+		call->body_counted += len;
 		if (call->body_fd == -1 &&
 		    (call->body_fd = memfd_create("body",
 			 MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1)
@@ -305,7 +343,7 @@ whole_request(struct api_call *call)
 		log_warn("body of a request");
 		return refuse(call, &internal, 0);
 	}
-	if (api_ask(call) == -1)
+	if (api_ask(call, call->method, call->target) == -1)
 		return refuse(call, &unavailable, 0);
 	drop_body(call);
 	call->stage = API_WAITING;
@@ -318,6 +356,7 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
     const char *data, size_t *size)
 {
 	struct api_call *call = arg;
+	const struct refusal *why;
 	size_t n = *size;
 
 	*size = 0;
@@ -325,13 +364,16 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
 	case API_NEW:
 		call->conn = c;
 		return first_call(call, method);
+	case API_KEYED:
+		return keyed(call);
 	case API_BODY:
 		if (n == 0)
 			return whole_request(call);
 		if (add_body(call, data, n) == 0)
 			return MHD_YES;
+		why = errno == ENOMEM ? &unavailable : &internal;
 		log_warn("body of a request");
-		return refuse(call, &internal, call->body_max - call->body_len);
+		return refuse(call, why, call->body_max - call->body_len);
 	case API_DRAIN:
 		return n > 0 ? MHD_YES : reply(call);
 	case API_READY:
@@ -375,7 +417,8 @@ set_answer(struct api_call *call, unsigned int status, struct MHD_Response *res)
 	}
 	call->status = status;
 	call->response = res;
-	call->stage = API_READY;
+	call->stage = call->asks_key ? API_KEYED : API_READY;
+	call->asks_key = 0;
 	httpd_resume(call->conn);
 }
 
@@ -384,6 +427,14 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 {
 	struct MHD_Response *res;
 
+	if (call->asks_key && r->status == 200) {
+		if (fd != -1)
+			close(fd);
+		call->asks_key = 0;
+		call->stage = API_KEYED;
+		httpd_resume(call->conn);
+		return;
+	}
 	res = fd != -1 ? file_response(fd)
 		       : httpd_response(r->body.p, r->body.len, NULL);
 	if (res != NULL && r->type != API_TYPE_NONE)

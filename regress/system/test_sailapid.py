@@ -125,6 +125,42 @@ def test_refusals(t):
            "headers: %r" % got[:80])
 
 
+def test_slow_bodies(t):
+    """Bodies that are promised and do not come keep nobody out, and a large one
+    is taken only for a key that meta knows."""
+    srv = server.Server(t, "limits { body size 1M }")
+
+    def head(length, key=srv.key, more=""):
+        sock = s3.socket.create_connection(("127.0.0.1", srv.port), 30)
+        sock.sendall(("POST /v1/keys HTTP/1.1\r\nHost: x\r\n%s"
+                      "Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n"
+                      % (more, key, length)).encode())
+        return sock
+
+    slow = [head(1 << 20) for _ in range(4)]
+    for sock in slow:
+        sock.sendall(b"x" * 1000)
+    t.equal(201, srv.call("POST", "/v1/volumes", {"name": "v"})[0], "small")
+    large = json.dumps({"name": "w", "x": "x" * 100000})
+    key = {"Authorization": "Bearer " + srv.key}
+    t.equal(201, srv.raw("POST", "/v1/volumes", large, key)[0], "large")
+    for sock in slow:
+        sock.close()
+    fake = "sk_" + "0" * 64
+    status, _, out = srv.raw("POST", "/v1/volumes", large,
+                             {"Authorization": "Bearer " + fake})
+    t.equal((401, "bad_key"), (status, error(out)["code"]), "unknown key")
+    expect = "Expect: 100-continue\r\n"
+    for who, want in ((fake, b"401 "), (srv.key, b"100 ")):
+        with head(100000, who, expect) as sock:
+            got = sock.recv(4096)
+            t.true(got.startswith(b"HTTP/1.1 " + want), "%r" % got)
+            if want == b"100 ":
+                sock.sendall(b"x" * 100000)
+                got = sock.recv(4096)
+                t.true(got.startswith(b"HTTP/1.1 400 "), "%r" % got)
+
+
 def test_without_meta(t):
     """While meta is away: 503 with Retry-After, also for what it was asked."""
     srv = server.Server(t)
