@@ -46,6 +46,13 @@ def test_codes(t):
     """The codes of the manual page are those of the source."""
     codes = set(re.findall(
         r'(?:req_error\(\w+, \d+,|error_json\(\d+,)\s*"(\w+)"', sources(t)))
+    # Those of api, which refuses before meta sees anything.
+    with open(os.path.join(t.repo, "sailapid", "api_http.c"),
+              encoding="utf-8") as f:
+        own = re.findall(r'struct refusal \w+ = { \d+,\s*"\w+",\s*"(\w+)"',
+                         f.read())
+    t.true(len(own) > 5, "those of api were found")
+    codes.update(own)
     t.true(len(codes) > 30, "the codes were found")
     known = set(re.findall(r"\bCm (\w+)", page(t)))
     t.equal([], sorted(codes - known), "codes that the page lacks")
