@@ -188,6 +188,7 @@ json_t *json_hash(const struct hash *);
 /* A string, or {"b64": ".."}. */
 json_t *json_name(const void *, size_t);
 json_t *json_id(const char *word, const uint8_t *, size_t len);
+json_int_t json_count(uint64_t); /* 2^63 - 1 at most */
 json_t *json_commit(const struct hash *, const struct commit *);
 void base64_encode(const uint8_t *, size_t len, char *out); /* 4*ceil(n/3)+1 */
 

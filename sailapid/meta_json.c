@@ -74,6 +74,12 @@ json_id(const char *word, const uint8_t *p, size_t len)
 	return json_sprintf("%s%s", word, hex);
 }
 
+json_int_t
+json_count(uint64_t n)
+{
+	return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
+}
+
 json_t *
 json_commit(const struct hash *id, const struct commit *c)
 {
@@ -85,6 +91,6 @@ json_commit(const struct hash *id, const struct commit *c)
 	    json_name(c->author, c->author_len), "message",
 	    json_name(c->message, c->message_len), "puts", (json_int_t)c->puts,
 	    "deletes", (json_int_t)c->deletes, "overwritten",
-	    (json_int_t)c->overwritten, "files", (json_int_t)c->root.files,
-	    "bytes", (json_int_t)c->root.bytes);
+	    (json_int_t)c->overwritten, "files", json_count(c->root.files),
+	    "bytes", json_count(c->root.bytes));
 }

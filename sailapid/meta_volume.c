@@ -25,7 +25,7 @@ volume_json(const struct req *req, const struct db_volume *v)
 	    "id", json_id("org_", req->key.org.public, DB_PUBLIC_LEN), "name",
 	    req->key.org.name, "created", json_time(v->created), "head",
 	    json_hash(&v->head), "number", (json_int_t)c.number, "files",
-	    (json_int_t)c.root.files, "bytes", (json_int_t)c.root.bytes,
+	    json_count(c.root.files), "bytes", json_count(c.root.bytes),
 	    "format", "version", (int)v->header.version, "may_ignore",
 	    (json_int_t)v->header.may_ignore, "must_know",
 	    (json_int_t)v->header.must_know);

@@ -49,6 +49,28 @@ test_sessions(void **state)
 	    h.write, "junk", 400, "bad_delta");
 }
 
+/* The sums of sparse files pass what JSON has numbers for. */
+static void
+test_large_sums(void **state)
+{
+	struct commit c;
+	struct hash id;
+	json_t *j;
+
+	(void)state;
+	memset(&c, 0, sizeof(c));
+	memset(&id, 1, sizeof(id));
+	c.author = c.message = (const uint8_t *)"";
+	c.root.files = (uint64_t)1 << 62;
+	c.root.bytes = UINT64_MAX;
+	assert_non_null(j = json_commit(&id, &c));
+	assert_true(json_integer_value(json_object_get(j, "files")) ==
+	    (json_int_t)1 << 62);
+	assert_true(
+	    json_integer_value(json_object_get(j, "bytes")) == INT64_MAX);
+	json_decref(j);
+}
+
 static void
 test_publish(void **state)
 {
@@ -582,7 +604,8 @@ main(void)
 		T(test_restart), T(test_nothing), T(test_missing),
 		T(test_resumed), T(test_claims), T(test_refused),
 		T(test_concurrent), T(test_twice_at_once), T(test_peers),
-		T(test_sizes), T(test_log), T(test_full_disk) };
+		T(test_sizes), T(test_log), T(test_full_disk),
+		T(test_large_sums) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
