@@ -107,7 +107,8 @@ origin_root(const struct shown_dir *d, struct hash *root,
 	return 0;
 }
 
-/* Path of a name of the origin; at most SAIL_PATH_MAX. */
+/* Path of a name of the origin, within the limits of a path: a directory that
+   was moved may have brought its names deeper than that. */
 static int
 origin_child(const struct shown_dir *d, const void *name, size_t len,
     uint8_t *out, size_t size, size_t *out_len)
@@ -124,6 +125,10 @@ origin_child(const struct shown_dir *d, const void *name, size_t len,
 	}
 	memcpy(out + n, name, len);
 	*out_len = n + len;
+	if (path_problem(out, *out_len) != NULL) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
 	return 0;
 }
 

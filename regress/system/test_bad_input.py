@@ -2,6 +2,7 @@
 """Bad input is refused with words that say what is wrong, and nothing is
 lost."""
 
+import errno
 import json
 import os
 import socket
@@ -441,3 +442,51 @@ def test_full_disk(t):
         f.write(b"s")
     s.commit(a)
     t.equal(["good", "small"], sorted(os.listdir(a)), "names")
+
+
+def test_too_deep(t):
+    """A moved directory can make paths longer than a path may be: there
+    is an error for those names, and everything else of the mount works."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+
+    def chain(top, name, depth):
+        """The directory down there, as a descriptor."""
+        at = os.open(top, os.O_RDONLY)
+        for _ in range(depth):
+            try:
+                os.mkdir(name, dir_fd=at)
+            except FileExistsError:
+                pass
+            down = os.open(name, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = down
+        return at
+
+    d, e = "d" * 250, "e" * 250
+    os.close(chain(a, d, 10))
+    bottom = chain(a, e, 10)
+    s.share(a, b)
+    s.reload(a)
+    os.rename(d, d, src_dir_fd=os.open(a, os.O_RDONLY), dst_dir_fd=bottom)
+    os.close(bottom)
+    s.share(a, b)
+    at, depth, error = os.open(b, os.O_RDONLY), 0, 0
+    while error == 0 and depth < 20:
+        try:
+            down = os.open(e if depth < 10 else d, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at, depth = down, depth + 1
+        except OSError as x:
+            error = x.errno
+    t.equal((errno.ENAMETOOLONG, 4096 // 251), (error, depth), "the way down")
+    try:
+        t.fail("it is listed: %r" % os.listdir(at))
+    except OSError as x:
+        t.equal(errno.ENAMETOOLONG, x.errno, "a list")
+    os.close(at)
+    t.equal([e], os.listdir(b), "the root")
+    with open(os.path.join(b, "f"), "w", encoding="ascii") as f:
+        f.write("x")
+    s.share(b, a)
+    t.equal([e, "f"], sorted(os.listdir(a)), "the other mount")
