@@ -46,6 +46,9 @@ int node_get(fuse_ino_t, struct vn **);
 int node_get_slot(uint32_t idx, struct vn **);
 /* The same, and ENOTDIR when it is not one. */
 int node_dir(fuse_ino_t, struct vn **);
+/* 0, or ENAMETOOLONG: with a name of that length in it the path would be longer
+   or deeper than a commit can have it. */
+int node_path_error(const struct vn *dir, size_t len);
 /* The slot of a thing, made when there is none; 0 and errno. */
 uint32_t node_slot(struct vn *);
 void node_stat(struct vn *, struct stat *);

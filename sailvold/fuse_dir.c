@@ -107,7 +107,8 @@ place_for(fuse_ino_t parent, const char *name, struct vn **dir)
 		return error;
 	if ((*dir)->flags & VN_GONE)
 		return ENOENT;
-	if ((error = query_name(*dir, name, strlen(name), &vn)) != 0)
+	if ((error = node_path_error(*dir, strlen(name))) != 0 ||
+	    (error = query_name(*dir, name, strlen(name), &vn)) != 0)
 		return error;
 	return vn == NULL ? 0 : EEXIST;
 }

@@ -229,6 +229,8 @@ rename_name(struct move *m, fuse_ino_t parent, fuse_ino_t parent2)
 		return ENOENT;
 	if (m->to->flags & VN_GONE)
 		return ENOENT;
+	if ((error = node_path_error(m->to, strlen(m->name2))) != 0)
+		return error;
 	/* Two names of one object: nothing happens, rename(2). */
 	if (m->vn == m->target)
 		return m->flags & RENAME_NOREPLACE ? EEXIST : 0;

@@ -68,6 +68,23 @@ resolve(uint32_t idx, struct vn **vn, int depth)
 }
 
 int
+node_path_error(const struct vn *dir, size_t len)
+{
+	uint32_t idx;
+	size_t n;
+	int depth = 1;
+
+	for (idx = dir->slot; idx != 0 && idx != INODE_ROOT;
+	     idx = inode_slot(idx)->parent) {
+		(void)inode_name(idx, &n);
+		len += n + 1;
+		if (++depth > SAIL_DEPTH_MAX || len > SAIL_PATH_MAX)
+			return ENAMETOOLONG;
+	}
+	return 0;
+}
+
+int
 node_get_slot(uint32_t idx, struct vn **vn)
 {
 	*vn = NULL;

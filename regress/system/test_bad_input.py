@@ -490,3 +490,34 @@ def test_too_deep(t):
         f.write("x")
     s.share(b, a)
     t.equal([e, "f"], sorted(os.listdir(a)), "the other mount")
+
+
+def test_long_paths(t):
+    """No name is made whose path a commit could not have; the rest is
+    committed."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    for name, most in (("n" * 250, 4096 // 251), ("d", 1024)):
+        at, depth = os.open(a, os.O_RDONLY), 0
+        try:
+            while depth < 1100:
+                os.mkdir(name, dir_fd=at)
+                down = os.open(name, os.O_RDONLY, dir_fd=at)
+                os.close(at)
+                at, depth = down, depth + 1
+        except OSError as x:
+            t.equal(errno.ENAMETOOLONG, x.errno, "mkdir")
+        t.equal(most, depth, "directories of %.2s" % name)
+        for make in (lambda: os.open(name, os.O_CREAT, dir_fd=at),
+                     lambda: os.symlink("x", name, dir_fd=at),
+                     lambda: os.rename(os.path.join(a, "f"), name,
+                                       dst_dir_fd=at)):
+            with open(os.path.join(a, "f"), "w", encoding="ascii"):
+                pass
+            try:
+                t.fail("made: %r" % make())
+            except OSError as x:
+                t.equal(errno.ENAMETOOLONG, x.errno, "make")
+        os.close(at)
+    s.share(a, b)
+    t.equal(sorted(os.listdir(a)), sorted(os.listdir(b)), "the root")
