@@ -466,6 +466,41 @@ out:
 }
 
 /*
+ * The extended attributes of the directory itself hang on none of its leaves:
+ * who asks from its first name on gets them, beside the budget.
+ */
+static int
+walk_own_xattrs(struct walk *w, const struct walk_target *t)
+{
+	const struct hash *h = &t->entry->xattr_node;
+	struct blob *b;
+	int r;
+
+	if (w->first_len > 0 || hash_is_zero(h) ||
+	    (t->old != NULL && hash_cmp(h, &t->old->xattr_node) == 0))
+		return 0;
+	if ((b = walk_get(w, h)) == NULL)
+		return -1;
+	r = walk_emit(w, h, b);
+	blob_unref(b);
+	return r == 1 ? 0 : -1;
+}
+
+static int
+walk_begin(struct walk *w, const struct walk_target *t)
+{
+	const struct hash *old = NULL;
+
+	if (t->entry->type != ENTRY_DIR)
+		return walk_entry(w, t->entry, t->old);
+	if (t->old != NULL && t->old->type == ENTRY_DIR)
+		old = &t->old->root;
+	if (walk_push(w, WORK_DIR, &t->entry->root, old, t->depth) == -1)
+		return -1;
+	return walk_own_xattrs(w, t);
+}
+
+/*
  * The directory in question gets half of the budget, when what is below is
  * wanted: so a client that lists a very wide one gets on with its
  * subdirectories too, many in one answer, from the name on that it asks for.
@@ -486,15 +521,7 @@ meta_walk(const struct walk_target *t, struct wire_bundle_writer *out)
 	w.forced = 1;
 	hashset_init(&w.sent);
 	TAILQ_INIT(&w.work);
-	if (t->entry->type == ENTRY_DIR)
-		r = walk_push(&w, WORK_DIR, &t->entry->root,
-		    t->old != NULL && t->old->type == ENTRY_DIR ? &t->old->root
-								: NULL,
-		    t->depth);
-	else
-		r = walk_entry(&w, t->entry, t->old);
-	if (r == 0)
-		r = 1;
+	r = walk_begin(&w, t) == -1 ? -1 : 1;
 	if (t->entry->type == ENTRY_DIR && t->depth > 0)
 		w.budget /= 2;
 	while ((k = TAILQ_FIRST(&w.work)) != NULL) {

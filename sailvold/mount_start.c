@@ -17,6 +17,7 @@
 #include "lib/wire.h"
 #include "sailvold/ask.h"
 #include "sailvold/mount_start.h"
+#include "sailvold/place.h"
 
 #define ANSWER_MAX (64 * 1024)
 #define HEAD_BUDGET (1024 * 1024)
@@ -194,16 +195,12 @@ base_number(struct mount *m)
 }
 
 static void
-want_root(struct begin *b, size_t depth)
+want_root(struct begin *b, const struct node_miss *miss)
 {
-	struct mount *m = b->m;
-	const char *rest = m->row.subpath + depth + (depth > 0);
-	const char *slash = strchr(rest, '/');
-	size_t n = slash != NULL ? (size_t)(slash - rest) : strlen(rest);
-
 	if (++b->tries > NODE_TRIES ||
-	    nodes_want(m->row.volume_id, &m->row.base, NULL, m->row.subpath,
-		depth, rest, n, make_root, b) == -1)
+	    nodes_want(b->m->row.volume_id, &miss->commit, NULL, miss->path,
+		miss->path_len, miss->first, miss->first_len, make_root,
+		b) == -1)
 		begin_fail(b, EIO, "its nodes cannot be had");
 }
 
@@ -213,9 +210,9 @@ make_root(void *arg, int error)
 {
 	struct begin *b = arg;
 	struct mount *m = b->m;
-	struct blob *keep = NULL;
-	struct entry e;
-	size_t depth = 0;
+	const char *path = m->row.subpath;
+	struct node_miss miss;
+	struct entry *root;
 
 	if (error != 0) {
 		begin_fail(b, error, "%s",
@@ -223,21 +220,19 @@ make_root(void *arg, int error)
 				    : "its newest commit cannot be had");
 		return;
 	}
-	if (nodes_lookup(&m->row.base, m->row.subpath, strlen(m->row.subpath),
-		&e, &keep, &depth) == -1) {
-		if (errno == ENODATA)
-			want_root(b, depth);
+	memset(&miss, 0, sizeof(miss));
+	if (place_entry(&m->row.base, path, strlen(path), &root, &miss) == 0) {
+		if (base_number(m) == -1 || store_row(m, root) == -1)
+			begin_fail(b, EIO, "the database does not take it");
 		else
-			begin_fail(b, errno, "%s is not there", m->row.subpath);
-		return;
-	}
-	if (e.type != ENTRY_DIR)
-		begin_fail(b, ENOTDIR, "%s is not a directory", m->row.subpath);
-	else if (base_number(m) == -1 || store_row(m, &e) == -1)
-		begin_fail(b, EIO, "the database does not take it");
+			begin_done(b, 0, "");
+		free(root);
+	} else if (errno == ENODATA)
+		want_root(b, &miss);
 	else
-		begin_done(b, 0, "");
-	blob_unref(keep);
+		begin_fail(b, errno, "%s is not %s", path,
+		    errno == ENOTDIR ? "a directory" : "there");
+	node_miss_free(&miss);
 }
 
 static int

@@ -87,6 +87,34 @@ place_open(struct place *p, const struct hash *commit, const void *path,
 }
 
 int
+place_entry(const struct hash *commit, const void *path, size_t len,
+    struct entry **out, struct node_miss *miss)
+{
+	struct blob *keep = NULL, *xattrs = NULL;
+	struct node_store store;
+	struct hash missing;
+	struct place p;
+	struct entry e;
+	size_t depth;
+	int rc = -1;
+
+	/* This says what to ask for when a node is missing. */
+	if (place_open(&p, commit, path, len, miss) == -1)
+		return -1;
+	place_free(&p);
+	if (nodes_lookup(commit, path, len, &e, &keep, &depth) == -1)
+		return -1;
+	db_node_store(manifest_db, &store);
+	if (node_xattrs_load(&store, &e, &xattrs, &missing) == 0)
+		rc = (*out = entry_dup(&e)) == NULL ? -1 : 0;
+	else if (errno == ENODATA)
+		miss_set(miss, commit, path, len, "", 0);
+	blob_unref(xattrs);
+	blob_unref(keep);
+	return rc;
+}
+
+int
 place_child(const struct place *p, const void *name, size_t len,
     struct entry *e, struct blob **keep, struct node_miss *miss)
 {

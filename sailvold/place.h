@@ -23,6 +23,12 @@ int place_copy(struct place *, const struct place *);
  */
 int place_open(struct place *, const struct hash *commit, const void *path,
     size_t len, struct node_miss *);
+/*
+ * The entry of the directory there, its extended attributes whole; to be freed.
+ * -1 as place_open().
+ */
+int place_entry(const struct hash *commit, const void *path, size_t len,
+    struct entry **, struct node_miss *);
 /* A name in it: 1 and the entry (*keep holds its views), 0 nothing, -1. */
 int place_child(const struct place *, const void *name, size_t len,
     struct entry *, struct blob **keep, struct node_miss *);

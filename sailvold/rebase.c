@@ -74,26 +74,30 @@ static int
 rebase_root(struct db *db, struct mount_row *row, int keep_attributes,
     int keep_times, struct node_miss *miss)
 {
-	struct blob *keep = NULL;
-	struct entry e, mine;
+	struct entry *e, mine;
 	struct obj o;
 	size_t len = strlen(row->subpath);
 	int rc = -1;
 
-	if (new_directory(&row->base, row->subpath, len, &e, &keep, miss) == -1)
+	/* Whole: nothing is above it where its attributes could be asked for
+	   later, and a mount starts without a server. */
+	if (place_entry(&row->base, row->subpath, len, &e, miss) == -1) {
+		if (errno == ENOTDIR)
+			errno = ENOENT;
 		return -1;
+	}
 	if (db_obj_get(db, row->row, OVL_ROOT, &o) == -1)
 		goto done;
 	mine = *o.entry;
 	if (!keep_attributes)
-		take_attributes(&mine, &e);
+		take_attributes(&mine, e);
 	if (!keep_times) {
-		mine.mtime = e.mtime;
-		mine.ctime = e.ctime;
+		mine.mtime = e->mtime;
+		mine.ctime = e->ctime;
 	}
-	mine.root = e.root;
-	mine.files = e.files;
-	mine.bytes = e.bytes;
+	mine.root = e->root;
+	mine.files = e->files;
+	mine.bytes = e->bytes;
 	if (!keep_attributes)
 		o.changed_attr = o.changed_content = 0;
 	if (set_entry(&o, &mine) == 0 &&
@@ -101,7 +105,7 @@ rebase_root(struct db *db, struct mount_row *row, int keep_attributes,
 		rc = db_obj_put(db, row->row, &o);
 	obj_free(&o);
 done:
-	blob_unref(keep);
+	free(e);
 	return rc;
 }
 

@@ -555,14 +555,14 @@ prefetch(struct reload_run *r)
 	struct snap *before = NULL, *after = NULL;
 	struct node_miss miss;
 	struct snap_diff d;
-	struct place p;
+	struct entry *root;
 	int rc = -1, error;
 
 	memset(&miss, 0, sizeof(miss));
-	if (place_open(&p, &r->base, row->subpath, strlen(row->subpath),
+	if (place_entry(&r->base, row->subpath, strlen(row->subpath), &root,
 		&miss) == -1)
 		goto done;
-	place_free(&p);
+	free(root);
 	if ((before = snap_of_base(row, &row->base, &miss)) == NULL ||
 	    (after = snap_of_base(row, &r->base, &miss)) == NULL ||
 	    snap_diff(before, after, r->attempt, &d, &miss) == -1)
