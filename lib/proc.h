@@ -53,7 +53,12 @@ enum {
 	IMSG_DAEMON_FIRST = 100
 };
 
-#define PROC_MAX_BODY (64 * 1024 - 16) /* of every channel between roles */
+/*
+ * Of every channel between roles.  The largest are a line of ctl, and a root
+ * with all the extended attributes that it may have: 64 KiB, and what stands
+ * around them.
+ */
+#define PROC_MAX_BODY (80 * 1024 - 16)
 
 /* ---- the parent ---------------------------------------------------------- */
 

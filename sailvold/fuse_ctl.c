@@ -17,6 +17,7 @@
 #include "sailvold/journal.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
+_Static_assert(LINE_MAX_BYTES + 32 <= PROC_MAX_BODY, "a line and its numbers");
 #define UNREAD_MAX (4 * 1024 * 1024) /* of lines that are not the last */
 #define SESSIONS_A_USER 64
 #define SESSIONS_MAX 1024
@@ -207,7 +208,7 @@ session_send(struct session *s)
 
 	if (c == NULL || !s->sent || s->ended)
 		return;
-	if ((b = ibuf_dynamic(64, PROC_MAX_BODY + LINE_MAX_BYTES)) == NULL)
+	if ((b = ibuf_dynamic(64, PROC_MAX_BODY)) == NULL)
 		return;
 	if (ibuf_add_n64(b, s->id) == -1 || ibuf_add_n32(b, s->uid) == -1 ||
 	    ibuf_add_n32(b, s->gid) == -1 || ibuf_add_n64(b, s->offset) == -1 ||

@@ -230,6 +230,12 @@ def test_ctl_lines(t):
     t.true(error != 0, "70,000 bytes in one write")
     error, _ = talk(a, *[b"y" * 4096] * 20)
     t.true(error != 0, "without a new line, in pieces")
+    # The longest that is taken is answered.
+    for size in (65536, 65536 - 50):
+        line = b'{"request":"status"'
+        error, data = talk(a, line + b" " * (size - len(line) - 2) + b"}\n")
+        t.true(error == 0 and b'"result"' in data,
+               "a line of %d bytes: %d, %.100r" % (size, error, data))
     # In pieces, and whole.
     error, data = talk(a, b'{"requ', b'est":"status"', b"}\n")
     t.true(error == 0 and b'"result"' in data, "in pieces: %r" % data)

@@ -6,6 +6,8 @@ import os
 
 from sailtest import stack
 
+MOST = 64 * 1024
+
 
 def check(t, path, want, what):
     got = {name: os.getxattr(path, name) for name in os.listxattr(path)}
@@ -32,3 +34,26 @@ def test_node(t):
     s.share(c, a, b)
     check(t, a, want, "reload of a")
     check(t, b, want, "reload of b")
+
+
+def test_most(t):
+    """As many as an entry may have."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    want = {}
+    for n in range(4):
+        want["user.%d" % n] = bytes([n]) * (MOST // 4 - 64)
+        os.setxattr(a, "user.%d" % n, want["user.%d" % n])
+    # To the last byte that is taken.
+    size = 256
+    while size > 0:
+        try:
+            os.setxattr(a, "user.rest", b"z" * size)
+            want["user.rest"] = b"z" * size
+            break
+        except OSError:
+            size -= 1
+    t.true(size > 0, "something fits behind them")
+    s.share(a, b)
+    check(t, b, want, "reload")
+    check(t, s.add_daemon().mount("v", "c"), want, "a new mount")
