@@ -16,7 +16,8 @@
 
 #define CLIENTS_MAX 512
 #define CLIENTS_UID_MAX 64
-#define OUTPUT_HIGH (256 * 1024) /* progress is left out beyond it */
+#define OUTPUT_HIGH (256 * 1024) /* no progress and no next request beyond it */
+#define OUTPUT_LOW (64 * 1024)
 #define IDLE_S 600
 
 struct client {
@@ -44,8 +45,17 @@ client_close_later(struct client *c)
 {
 	c->closing = 1;
 	bufferevent_disable(c->bev, EV_READ);
+	bufferevent_setwatermark(c->bev, EV_WRITE, 0, 0);
 	if (evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
 		client_free(c);
+}
+
+/* Who does not read what was answered is asked nothing more. */
+static int
+client_is_full(const struct client *c)
+{
+	return evbuffer_get_length(bufferevent_get_output(c->bev)) >
+	    OUTPUT_HIGH;
 }
 
 /* Next line, one request at a time. */
@@ -60,7 +70,7 @@ client_next(struct client *c)
 	if (c->reading)
 		return;
 	c->reading = 1;
-	while (c->asker == NULL && !c->closing &&
+	while (c->asker == NULL && !c->closing && !client_is_full(c) &&
 	    (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF)) != NULL) {
 		if ((a = asker_new(c->uid, c->gid, c->pid)) == NULL) {
 			free(line);
@@ -73,7 +83,7 @@ client_next(struct client *c)
 		free(line);
 	}
 	c->reading = 0;
-	if (!c->closing && c->asker == NULL &&
+	if (!c->closing && c->asker == NULL && !client_is_full(c) &&
 	    evbuffer_get_length(in) > CONTROL_LINE_MAX) {
 		log_warnx("control: uid %u sent a line of more than 64 KiB",
 		    c->uid);
@@ -90,7 +100,7 @@ client_line(struct client *c, const char *text, int last)
 
 	if (last)
 		c->asker = NULL;
-	if (!last && evbuffer_get_length(out) > OUTPUT_HIGH)
+	if (!last && client_is_full(c))
 		return;
 	evbuffer_add(out, text, strlen(text));
 	evbuffer_add(out, "\n", 1);
@@ -105,13 +115,15 @@ on_read(struct bufferevent *bev, void *arg)
 	client_next(arg);
 }
 
+/* There is little left, or nothing. */
 static void
 on_write(struct bufferevent *bev, void *arg)
 {
 	struct client *c = arg;
 
-	(void)bev;
-	if (c->closing)
+	if (!c->closing)
+		client_next(c);
+	else if (evbuffer_get_length(bufferevent_get_output(bev)) == 0)
 		client_free(c);
 }
 
@@ -164,6 +176,7 @@ control_client(int fd, uint32_t uid, uint32_t gid, uint32_t pid)
 	TAILQ_INSERT_TAIL(&clients, c, link);
 	bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, CONTROL_LINE_MAX + 1024);
-	bufferevent_set_timeouts(c->bev, &idle, NULL);
+	bufferevent_setwatermark(c->bev, EV_WRITE, OUTPUT_LOW, 0);
+	bufferevent_set_timeouts(c->bev, &idle, &idle);
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }

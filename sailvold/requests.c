@@ -15,6 +15,10 @@
 #include "sailvold/mounts.h"
 #include "sailvold/requests.h"
 
+#define ACCEPT_PAUSE_MS 500
+
+static struct event *accept_event, *accept_again;
+
 /* ---- clients ---------------------------------------------------------------------------- */
 
 static int
@@ -37,8 +41,29 @@ hand_over(int fd, struct proc *manifest)
 	    0, fd, b);
 }
 
-void
-requests_accept(int listener, short what, void *arg)
+/* The socket stays readable: without a descriptor to be had it would spin. */
+static void
+accept_pause(void)
+{
+	struct timeval tv = { 0, ACCEPT_PAUSE_MS * 1000 };
+
+	log_warn("control socket");
+	event_del(accept_event);
+	evtimer_add(accept_again, &tv);
+}
+
+static void
+accept_resume(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	event_add(accept_event, NULL);
+}
+
+/* Accepted clients are manifest's. */
+static void
+accept_client(int listener, short what, void *arg)
 {
 	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 	int fd;
@@ -48,7 +73,7 @@ requests_accept(int listener, short what, void *arg)
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd == -1) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			log_warn("control socket");
+			accept_pause();
 		return;
 	}
 	if (manifest == NULL || proc_chan(manifest) == NULL ||
@@ -61,6 +86,26 @@ requests_accept(int listener, short what, void *arg)
 		(void)!send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
 		close(fd);
 	}
+}
+
+int
+requests_listen(int fd)
+{
+	accept_event = event_new(proc_base(), fd, EV_READ | EV_PERSIST,
+	    accept_client, NULL);
+	accept_again = evtimer_new(proc_base(), accept_resume, NULL);
+	if (accept_event == NULL || accept_again == NULL)
+		return -1;
+	return event_add(accept_event, NULL);
+}
+
+void
+requests_end(void)
+{
+	if (accept_event != NULL)
+		event_del(accept_event);
+	if (accept_again != NULL)
+		evtimer_del(accept_again);
 }
 
 /* ---- mount and umount ------------------------------------------------------------------------ */

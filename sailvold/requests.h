@@ -8,8 +8,10 @@
 
 #include "lib/proc.h"
 
-/* An event of the control socket: accepted clients are manifest's. */
-void requests_accept(int, short, void *);
+/* Clients are taken from the control socket from now on; -1. */
+int requests_listen(int fd);
+/* No more. */
+void requests_end(void);
 int requests_on_do(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int requests_on_status(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int requests_on_cache_status(struct chan *, uint32_t, struct imsg *,

@@ -32,7 +32,7 @@
 static struct config *conf;
 static const char *conf_path = CONFIG_DEFAULT;
 static char fetch_path[4096];
-static struct event *accept_event, *watch_event, *signal_events[3];
+static struct event *watch_event, *signal_events[3];
 static int ending;
 
 static void usage(void) __attribute__((noreturn));
@@ -283,8 +283,7 @@ on_end(int sig, short what, void *arg)
 		return;
 	ending = 1;
 	log_info("signal %d: ending", sig);
-	if (accept_event != NULL)
-		event_del(accept_event);
+	requests_end();
 	unlink(conf->control);
 	mounts_end_all(all_unmounted);
 }
@@ -391,11 +390,7 @@ listen_for_clients(void)
 
 	if ((fd = control_socket()) == -1)
 		return -1;
-	accept_event = event_new(proc_base(), fd, EV_READ | EV_PERSIST,
-	    requests_accept, NULL);
-	if (accept_event == NULL || event_add(accept_event, NULL) == -1)
-		return -1;
-	return 0;
+	return requests_listen(fd);
 }
 
 /* ---- main ------------------------------------------------------------------------------------------ */

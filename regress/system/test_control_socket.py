@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""No client of the control socket takes memory or time from others, whatever
+it sends, reads, or leaves unread."""
+
+import os
+import resource
+import select
+import socket
+import time
+
+from sailtest import stack
+
+STATUS = b'{"request":"status"}\n'
+MIB = 1024 * 1024
+
+
+def connect(d):
+    c = socket.socket(socket.AF_UNIX)
+    c.connect(d.socket)
+    return c
+
+
+def read_line(c):
+    data = b""
+    while not data.endswith(b"\n"):
+        more = c.recv(65536)
+        if not more:
+            break
+        data += more
+    return data
+
+
+def memory(pid):
+    with open("/proc/%d/statm" % pid, encoding="ascii") as f:
+        return int(f.read().split()[1]) * resource.getpagesize()
+
+
+def cpu_ticks(pid):
+    with open("/proc/%d/stat" % pid, encoding="ascii") as f:
+        rest = f.read().rsplit(")", 1)[1].split()
+    return int(rest[11]) + int(rest[12])
+
+
+def test_unread(t):
+    """Answers that nobody reads hold up who asked for them: no more of its
+    lines are taken until it reads, and then all are answered, in order."""
+    s = stack.Stack(t)
+    pid = s.daemon.pids("manifest")[0]
+    before = memory(pid)
+    c = connect(s.daemon)
+    c.setblocking(False)
+    sent = 0
+    until = time.monotonic() + 20
+    while time.monotonic() < until and sent < 8 * MIB:
+        if not select.select([], [c], [], 1)[1]:
+            break
+        try:
+            sent += c.send(b"\n" * 65536)
+        except BlockingIOError:
+            pass
+    t.true(sent < 2 * MIB, "%d lines were taken" % sent)
+    # The address sanitizer keeps what was freed for a while.
+    most = (8 if t.obj != "obj-san" else 64) * MIB
+    t.true(memory(pid) < before + most,
+           "memory of manifest: %d, then %d" % (before, memory(pid)))
+    with connect(s.daemon) as other:
+        other.settimeout(10)
+        other.sendall(STATUS)
+        t.true(b'"result"' in read_line(other), "others are served")
+    c.settimeout(20)
+    answers = 0
+    while answers < sent:
+        answers += c.recv(65536).count(b"\n")
+    t.equal(sent, answers, "answers")
+    c.sendall(STATUS)
+    t.true(b'"result"' in read_line(c), "it may go on")
+    c.close()
+
+
+def test_no_descriptor(t):
+    """Without a descriptor for a client the parent waits, quietly."""
+    s = stack.Stack(t)
+    d = s.daemon
+    pid = d.process.pid
+    t.wait_for(lambda: all(p["ready"] for p in d.ctl_json("status")["daemon"][
+        "processes"]), "all roles to be ready")
+    used = sorted(int(fd) for fd in os.listdir("/proc/%d/fd" % pid))
+    t.equal(list(range(len(used))), used, "descriptors of the parent")
+    old = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(used), old[1]))
+    log, ticks = len(d.log()), cpu_ticks(pid)
+    c = connect(d)
+    c.settimeout(20)
+    c.sendall(STATUS)
+    time.sleep(2)
+    lines = d.log()[log:].count("\n")
+    t.true(1 <= lines <= 10, "%d lines in the log" % lines)
+    t.true(cpu_ticks(pid) - ticks < 50, "%d ticks of two seconds" % (
+        cpu_ticks(pid) - ticks))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
+    t.true(b'"result"' in read_line(c), "answered when there is one")
+    c.close()
