@@ -146,6 +146,26 @@ static const struct arg_rule arg_rules[] = {
 	{ "prctl", SCMP_ACT_ALLOW, ARG(0, EQ, PR_SET_NAME, 0), WHO_ALL },
 	{ "prctl", SCMP_ACT_ERRNO(EINVAL), ARG(0, NE, PR_SET_NAME, 0),
 	    WHO_ALL },
+	/* Not F_SETOWN, F_SETSIG and the like: signals for others of the user. */
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETFD), WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETFD), WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETFL), WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETFL), WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_DUPFD), WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_DUPFD_CLOEXEC),
+	    WHO_ALL },
+	/* Memfds are sealed, and looked at. */
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_ADD_SEALS),
+	    WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GET_SEALS),
+	    WHO_ALL },
+	/* SQLite. */
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETLK),
+	    WHO_FILES },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETLK),
+	    WHO_FILES },
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETLKW),
+	    WHO_FILES },
 	/* Limits may be asked for. */
 	{ "prlimit64", SCMP_ACT_ALLOW, ARG(2, EQ, 0, 0), WHO_ALL },
 	/* libevent and libmicrohttpd; stdio asks whether it is a terminal. */

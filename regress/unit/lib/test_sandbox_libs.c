@@ -571,6 +571,44 @@ test_http_store_thread(void **state)
 	    store_work);
 }
 
+/*
+ * A descriptor's owner is sent a signal of one's choice when there is something
+ * to be read: kill(2) by another name, for processes of the same user.
+ */
+static void
+own_signal(void)
+{
+	int sv[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0);
+	(void)fcntl(sv[0], F_SETSIG, SIGKILL);
+}
+
+static void
+own_descriptor(void)
+{
+	(void)fcntl(listen_fd, F_SETOWN, getppid());
+}
+
+static void
+test_no_signals(void **state)
+{
+	uint8_t role;
+	int status;
+
+	(void)state;
+	for (role = ROLE_FUSE; role <= ROLE_STORE; role++) {
+		assert_true(waitpid(start(role, 0, NULL, own_descriptor),
+				&status, 0) != -1);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGSYS);
+	}
+	assert_true(
+	    waitpid(start(ROLE_FETCH, 0, NULL, own_signal), &status, 0) != -1);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -586,6 +624,7 @@ main(void)
 		T(test_http_api_thread),
 		T(test_http_store),
 		T(test_http_store_thread),
+		T(test_no_signals),
 	};
 
 	if (geteuid() != 0) {
