@@ -268,22 +268,31 @@ mnt_fuse_ready(struct proc *p, void *arg)
 	attach_if_started(arg);
 }
 
+static int
+get_str16(struct ibuf *body, char *out, size_t size)
+{
+	uint16_t len;
+
+	if (ibuf_get_n16(body, &len) == -1 || len >= size ||
+	    ibuf_get(body, out, len) == -1 || memchr(out, '\0', len) != NULL)
+		return -1;
+	out[len] = '\0';
+	return 0;
+}
+
 int
 mounts_on_start_res(struct chan *ch, uint32_t id, struct imsg *im,
     struct ibuf *body)
 {
 	char what[512];
 	uint32_t error;
-	uint16_t len;
 	struct mnt *m;
 
 	(void)ch;
 	(void)im;
 	if (ibuf_get_n32(body, &error) == -1 ||
-	    ibuf_get_n16(body, &len) == -1 || len >= sizeof(what) ||
-	    ibuf_get(body, what, len) == -1 || ibuf_size(body) != 0)
+	    get_str16(body, what, sizeof(what)) == -1 || ibuf_size(body) != 0)
 		return -1;
-	what[len] = '\0';
 	if ((m = mnt_by_instance(id)) == NULL)
 		return 0;
 	if (error == 0) {
@@ -442,18 +451,17 @@ int
 mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
     struct ibuf *body)
 {
-	char what[1024];
+	char what[1024], volume_id[64];
 	uint32_t error;
-	uint16_t len;
 	struct mnt *m;
 
 	(void)ch;
 	(void)im;
 	if (ibuf_get_n32(body, &error) == -1 ||
-	    ibuf_get_n16(body, &len) == -1 || len >= sizeof(what) ||
-	    ibuf_get(body, what, len) == -1)
+	    get_str16(body, what, sizeof(what)) == -1 ||
+	    get_str16(body, volume_id, sizeof(volume_id)) == -1 ||
+	    ibuf_size(body) != 0)
 		return -1;
-	what[len] = '\0';
 	m = mnt_by_instance(id);
 	if (m == NULL || m->state != MOUNT_MANIFEST) {
 		if (error != 0 && m != NULL)
