@@ -56,12 +56,18 @@ op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- setattr ------------------------------------------------------------------ */
 
+/*
+ * A request that sets nothing is what the kernel sends before fallocate and
+ * copy_file_range by one who may not keep the bits, and for chown(-1, -1).
+ */
 static int
 kill_priv_wanted(void)
 {
 	const struct fuse_setattr_in *in = request_body(sizeof(*in));
 
-	return in != NULL && (in->valid & FATTR_KILL_SUIDGID);
+	return in != NULL &&
+	    ((in->valid & FATTR_KILL_SUIDGID) ||
+		(in->valid & ~(uint32_t)FATTR_FH) == 0);
 }
 
 static uint16_t

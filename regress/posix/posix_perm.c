@@ -151,6 +151,45 @@ write_open_clears_suid(void)
 	content("f", "zz");
 }
 
+/* What changes a range, without a write. */
+static int range_mode;
+
+static void
+range_one(void)
+{
+	int fd = OK(open("f", O_RDWR)), from = OK(open("from", O_RDONLY));
+
+	if (range_mode >= 0)
+		OK(fallocate(fd, range_mode, 0, 4096));
+	else
+		EQUAL(4, OK(copy_file_range(from, NULL, fd, NULL, 4, 0)));
+}
+
+static void
+range_clears_suid(void)
+{
+	static const int modes[] = { 0,
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, -1 };
+	size_t i;
+
+	need_root();
+	put("f", "data");
+	put("from", "from");
+	for (i = 0; i < NITEMS(modes); i++) {
+		range_mode = modes[i];
+		OK(chmod("f", 06777));
+		as_user(USER, USER, range_one);
+		EQUAL(0777, MODE(stat_of("f")));
+		/* Root keeps them. */
+		OK(chmod("f", 06777));
+		range_one();
+		EQUAL(06777, MODE(stat_of("f")));
+	}
+	/* No owner, no group: a change all the same. */
+	OK(chown("f", (uid_t)-1, (gid_t)-1));
+	EQUAL(0777, MODE(stat_of("f")));
+}
+
 static void
 setgid_dir_inherits(void)
 {
@@ -380,6 +419,7 @@ const struct posix_case cases_perm[] = {
 	{ "chown_clears_suid", chown_clears_suid, 0 },
 	{ "write_clears_suid", write_clears_suid, 0 },
 	{ "truncate_clears_suid", truncate_clears_suid, 0 },
+	{ "range_clears_suid", range_clears_suid, 0 },
 	{ "write_open_clears_suid", write_open_clears_suid, 0 },
 	{ "setgid_dir_inherits", setgid_dir_inherits, 0 },
 	{ "owner_of_new", owner_of_new, 0 },
