@@ -146,14 +146,15 @@ take(struct vn *vn, const struct record *r)
 	vn->dirty = journal_end();
 }
 
-/* utimens(2) on a file whose times are those of its overlay file. */
+/* utimens(2) sets those of the overlay file too: they count from the next open
+   for writing. */
 static int
 set_file_times(struct vn *vn, struct timens t)
 {
 	struct timespec ts[2] = { { 0, UTIME_OMIT }, { t.sec, (long)t.nsec } };
 	int fd;
 
-	if (!(vn->flags & VN_LOCAL) || !(vn->flags & VN_UNSETTLED))
+	if (!(vn->flags & VN_LOCAL))
 		return 0;
 	if ((fd = overlay_fd(vn)) == -1 || futimens(fd, ts) == -1)
 		return errno;

@@ -128,6 +128,29 @@ utimens_open_writer(void)
 	EQUAL(200 * NSEC + 2, ns(stat_of("f").st_mtim));
 }
 
+/* Past what the kernel remembers. */
+static int64_t
+mtime_of(const char *path)
+{
+	struct statx st;
+
+	OK(statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_MTIME, &st));
+	return st.stx_mtime.tv_sec * 1000000000 + st.stx_mtime.tv_nsec;
+}
+
+/* An open for writing that writes nothing leaves mtime as it was set. */
+static void
+utimens_then_open(void)
+{
+	struct timespec times[2] = { { 1000000001, 1 }, { 1000000002, 2 } };
+
+	put("f", "x");
+	OK(utimensat(AT_FDCWD, "f", times, 0));
+	EQUAL(1000000002000000002, mtime_of("f"));
+	OK(close(OK(open("f", O_RDWR))));
+	EQUAL(1000000002000000002, mtime_of("f"));
+}
+
 /* ---- time stamps that change by themselves ------------------------------ */
 
 static void
@@ -415,6 +438,7 @@ const struct posix_case cases_attr[] = {
 	{ "utimens_symlink", utimens_symlink, 0 },
 	{ "utimens_range", utimens_range, 0 },
 	{ "utimens_open_writer", utimens_open_writer, 0 },
+	{ "utimens_then_open", utimens_then_open, 0 },
 	{ "times_write", times_write, 0 },
 	{ "times_truncate", times_truncate, 0 },
 	{ "times_chmod", times_chmod, 0 },
