@@ -393,6 +393,20 @@ content_is_local(struct vn *vn, int fd, struct timens mtime, uint64_t size)
 	return 0;
 }
 
+/* utimens(2) meanwhile: the file's own count from now on. */
+static int
+copy_times(struct copy *c)
+{
+	struct timespec *mtime = &c->times[1];
+
+	if (mtime->tv_sec == c->vn->mtime.sec &&
+	    (uint32_t)mtime->tv_nsec == c->vn->mtime.nsec)
+		return 0;
+	mtime->tv_sec = c->vn->mtime.sec;
+	mtime->tv_nsec = (long)c->vn->mtime.nsec;
+	return futimens(c->to, c->times);
+}
+
 static void
 copy_done(struct work *w)
 {
@@ -401,6 +415,8 @@ copy_done(struct work *w)
 
 	memset(&now, 0, sizeof(now)); /* a record of no request */
 	close(c->from);
+	if (error == 0 && copy_times(c) == -1)
+		error = errno;
 	if (error == 0)
 		error = content_is_local(c->vn, c->to, c->vn->mtime, c->size);
 	if (error != 0) {

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 from sailtest import stack
@@ -118,6 +119,33 @@ def test_big(t):
     want = stack.sha256(twin)
     t.equal(want, stack.sha256(a + "/big"), "A")
     t.equal(want, stack.sha256(b + "/big"), "B")
+
+
+
+def test_utimens_while_copied(t):
+    """mtime that is set while a clean file is copied up for a writer stays."""
+    s = stack.Stack(t)
+    a = s.mount("vol", "a", create=True)
+    paths = [a + "/f%d" % i for i in range(8)]
+    for path in paths:
+        with open(path, "wb") as f:
+            f.write(os.urandom(MIB) * 32)
+    s.commit(a)
+    s.reload(a)
+    for i, path in enumerate(paths):
+        get(path)
+        writer = threading.Thread(
+            target=lambda p=path: os.close(os.open(p, os.O_RDWR)))
+        writer.start()
+        time.sleep(0.005 * i)
+        os.utime(path, ns=(10 ** 18, 10 ** 18))
+        writer.join()
+    # What the kernel remembers is forgotten.
+    s.daemon.stop()
+    s.daemon.start()
+    t.wait_for(lambda: os.path.exists(a + "/.sailvol"), "the mount")
+    t.equal([10 ** 18] * len(paths),
+            [os.stat(path).st_mtime_ns for path in paths], "mtimes")
 
 
 def holes(path):
