@@ -315,7 +315,7 @@ static int
 old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
 {
 	const struct origin *o = view_root()->origin;
-	uint8_t buf[SAIL_PATH_MAX];
+	uint8_t buf[SAIL_PATH_MAX + 1]; /* and the slash in front */
 	size_t at = sizeof(buf), n;
 	const uint8_t *name;
 	int depth;
@@ -424,32 +424,48 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	detach(m, idx);
 }
 
+/* The name that the kernel may have it under. */
+static void
+tell_name(struct moving *m, uint32_t idx, const struct vn *vn)
+{
+	struct inode_slot *s = inode_slot(idx);
+	const uint8_t *name;
+	size_t len;
+
+	if (s->name_len != 0) {
+		name = inode_name(idx, &len);
+		tell_encode(&m->tell, TELL_ENTRY, inode_id(s->parent), name,
+		    len);
+	} else if (vn->name != NULL && vn->name->dir->slot != 0)
+		tell_encode(&m->tell, TELL_ENTRY, inode_id(vn->name->dir->slot),
+		    vn->name->name, vn->name->len);
+}
+
 /*
  * An object may be none in the new view: it is found by its name there.  The
  * names of a file with several are files of their own in a commit: none of
  * them may go on with the node id, which the kernel has under all of them.
+ * Of one whose slot lost its name the kernel has another.
  */
 static void
 by_name(uint32_t idx, void *arg)
 {
 	struct inode_priv *p = inode_priv(idx);
 	struct moving *m = arg;
-	const uint8_t *name;
 	struct vn *vn = p->vn;
-	size_t len;
+	int nameless = inode_slot(idx)->name_len == 0;
 
-	if (inode_slot(idx)->kind != INODE_OBJECT || p->writers > 0 ||
-	    inode_slot(idx)->name_len == 0)
+	if (inode_slot(idx)->kind != INODE_OBJECT || p->writers > 0)
 		return;
-	if (idx >= INODE_FIRST && vn != NULL && vn->links > 1 &&
-	    vn->type != ENTRY_DIR) {
-		name = inode_name(idx, &len);
-		tell_encode(&m->tell, TELL_ENTRY,
-		    inode_id(inode_slot(idx)->parent), name, len);
+	if (idx >= INODE_FIRST && vn != NULL && vn->type != ENTRY_DIR &&
+	    !(vn->flags & VN_GONE) && (vn->links > 1 || nameless)) {
+		tell_name(m, idx, vn);
 		tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
 		detach(m, idx);
 		return;
 	}
+	if (nameless)
+		return;
 	inode_set_named(idx);
 	if ((vn = p->vn) != NULL) {
 		vn->slot = 0;
