@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -180,6 +181,15 @@ make(struct vn *dir, const char *name, struct vn *vn, int file, int dirty)
 	return 0;
 }
 
+/* Of a file without a writer the entry counts: the first has the same time. */
+static int
+set_mtime(int fd, struct timens t)
+{
+	struct timespec ts[2] = { { 0, UTIME_OMIT }, { t.sec, (long)t.nsec } };
+
+	return futimens(fd, ts);
+}
+
 /* 0 and the new thing. */
 static int
 make_at(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -206,7 +216,9 @@ make_at(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		error = errno;
 		goto fail;
 	}
-	if (type == ENTRY_FILE && (fd = overlay_create(vn->plan, 0)) == -1) {
+	if (type == ENTRY_FILE &&
+	    ((fd = overlay_create(vn->plan, 0)) == -1 ||
+		(!dirty && set_mtime(fd, vn->mtime) == -1))) {
 		error = errno;
 		goto fail;
 	}

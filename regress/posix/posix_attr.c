@@ -151,6 +151,22 @@ utimens_then_open(void)
 	EQUAL(1000000002000000002, mtime_of("f"));
 }
 
+/* Nor does it move that of a file that nobody wrote to yet. */
+static void
+times_open_empty(void)
+{
+	int64_t before;
+
+	OK(mknod("f", S_IFREG | 0644, 0));
+	before = mtime_of("f");
+	OK(close(OK(open("f", O_RDWR))));
+	EQUAL(before, mtime_of("f"));
+	OK(close(OK(open("g", O_RDONLY | O_CREAT, 0644))));
+	before = mtime_of("g");
+	OK(close(OK(open("g", O_RDWR))));
+	EQUAL(before, mtime_of("g"));
+}
+
 /* ---- time stamps that change by themselves ------------------------------ */
 
 static void
@@ -439,6 +455,7 @@ const struct posix_case cases_attr[] = {
 	{ "utimens_range", utimens_range, 0 },
 	{ "utimens_open_writer", utimens_open_writer, 0 },
 	{ "utimens_then_open", utimens_then_open, 0 },
+	{ "times_open_empty", times_open_empty, 0 },
 	{ "times_write", times_write, 0 },
 	{ "times_truncate", times_truncate, 0 },
 	{ "times_chmod", times_chmod, 0 },
