@@ -571,6 +571,12 @@ collect(struct commit_run *c)
 		return;
 	}
 	node_miss_free(&miss);
+	if (rc == -1 && errno == ENAMETOOLONG) {
+		/* A tree that was moved below a deep directory. */
+		commit_fail(c, "too_large", "path_too_long",
+		    "a path is longer than 4096 bytes or 1024 names");
+		return;
+	}
 	if (rc == -1) {
 		commit_fail(c, "internal", "database", strerror(errno));
 		return;

@@ -697,7 +697,7 @@ walk_dir(struct make *k, const struct vdir *v, const struct entry *e,
 	struct looks l;
 	int rc = -1;
 
-	if (++k->depth > SAIL_DEPTH_MAX + 1) {
+	if (++k->depth > SAIL_DEPTH_MAX + 1) { /* and the root */
 		errno = ENAMETOOLONG;
 		return -1;
 	}

@@ -70,10 +70,13 @@ resolve(uint32_t idx, struct vn **vn, int depth)
 int
 node_path_error(const struct vn *dir, size_t len)
 {
+	const struct origin *top = view_root()->origin;
 	uint32_t idx;
 	size_t n;
 	int depth = 1;
 
+	if (top != NULL && top->len > 0)
+		len += top->len + (size_t)1;
 	for (idx = dir->slot; idx != 0 && idx != INODE_ROOT;
 	     idx = inode_slot(idx)->parent) {
 		(void)inode_name(idx, &n);

@@ -377,7 +377,7 @@ int
 vn_origin(const struct vn *vn, struct hash *commit, uint8_t path[SAIL_PATH_MAX],
     size_t *len)
 {
-	uint8_t buf[SAIL_PATH_MAX];
+	uint8_t buf[SAIL_PATH_MAX + 1]; /* and the slash in front */
 	size_t at = sizeof(buf);
 	int depth;
 
@@ -398,7 +398,7 @@ vn_origin(const struct vn *vn, struct hash *commit, uint8_t path[SAIL_PATH_MAX],
 	}
 	if (vn->origin->len == 0 && at < sizeof(buf))
 		at++;
-	if (vn->origin->len > at) {
+	if (vn->origin->len + sizeof(buf) - at > SAIL_PATH_MAX) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
