@@ -23,6 +23,9 @@ struct range_work {
 	int mode;
 	off_t off, off2, len;
 	size_t copied;
+	int *journal; /* segments */
+	size_t nsegments;
+	uint64_t journal_end;
 };
 
 static struct range_work *
@@ -47,6 +50,9 @@ range_free(struct range_work *r)
 		close(r->fd);
 	if (r->fd2 != -1)
 		close(r->fd2);
+	while (r->nsegments > 0)
+		close(r->journal[--r->nsegments]);
+	free(r->journal);
 	free(r);
 }
 
@@ -71,9 +77,23 @@ static void
 sync_run(struct work *w)
 {
 	struct range_work *r = (struct range_work *)w;
+	size_t i;
 
-	if ((r->fd != -1 && fdatasync(r->fd) == -1) || fdatasync(r->fd2) == -1)
+	if (r->fd != -1 && fdatasync(r->fd) == -1)
 		w->error = errno;
+	for (i = 0; i < r->nsegments && w->error == 0; i++)
+		if (fdatasync(r->journal[i]) == -1)
+			w->error = errno;
+}
+
+static void
+sync_done(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+
+	if (w->error == 0)
+		journal_synced(r->journal_end);
+	done_err(w);
 }
 
 static void
@@ -82,7 +102,7 @@ sync_begin(fuse_req_t req, struct vn *vn)
 	struct range_work *r;
 	int fd;
 
-	if ((r = range_new(req, sync_run, done_err)) == NULL) {
+	if ((r = range_new(req, sync_run, sync_done)) == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -91,7 +111,7 @@ sync_begin(fuse_req_t req, struct vn *vn)
 		if (fd == -1 || (r->fd = dup_fd(fd)) == -1)
 			goto fail;
 	}
-	if ((r->fd2 = journal_dup()) == -1)
+	if (journal_unsynced(&r->journal, &r->nsegments, &r->journal_end) == -1)
 		goto fail;
 	worker_submit(&r->work);
 	return;

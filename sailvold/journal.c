@@ -25,6 +25,7 @@ struct segment {
 	TAILQ_ENTRY(segment) link;
 	uint64_t first;
 	uint64_t len; /* bytes of records */
+	int synced;   /* all of a segment that is not the last */
 	uint8_t connection[16];
 };
 TAILQ_HEAD(segment_list, segment);
@@ -499,9 +500,44 @@ journal_on_segment(void (*f)(uint64_t, int, void *), void *arg)
 }
 
 int
-journal_dup(void)
+journal_unsynced(int **fds, size_t *n, uint64_t *end)
 {
-	return fcntl(j.fd, F_DUPFD_CLOEXEC, 0);
+	struct segment *s;
+	size_t count = 0;
+	int error;
+
+	TAILQ_FOREACH (s, &j.segments, link)
+		count += !s->synced;
+	*n = 0;
+	*end = journal_end();
+	if ((*fds = calloc(count + 1, sizeof(**fds))) == NULL)
+		return -1;
+	TAILQ_FOREACH (s, &j.segments, link) {
+		if (s->synced)
+			continue;
+		if (((*fds)[*n] = segment_open(s->first, O_RDONLY)) == -1)
+			goto fail;
+		(*n)++;
+	}
+	return 0;
+fail:
+	error = errno;
+	while (*n > 0)
+		close((*fds)[--*n]);
+	free(*fds);
+	*fds = NULL;
+	errno = error;
+	return -1;
+}
+
+void
+journal_synced(uint64_t end)
+{
+	struct segment *s;
+
+	TAILQ_FOREACH (s, &j.segments, link)
+		if (s != last() && s->first + s->len <= end)
+			s->synced = 1;
 }
 
 struct lines {

@@ -43,8 +43,12 @@ void journal_cut(uint64_t applied);
 void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
 /* Called for each segment that is begun later; f owns fd. */
 void journal_on_segment(void (*f)(uint64_t first, int fd, void *), void *arg);
-/* The current segment, for fdatasync(2); a copy of the descriptor. */
-int journal_dup(void);
+/*
+ * Segments that a loss of power may yet take, for fdatasync(2): descriptors in
+ * *fds, which is the caller's as they are.  Then journal_synced() is told *end.
+ */
+int journal_unsynced(int **fds, size_t *n, uint64_t *end);
+void journal_synced(uint64_t end);
 /* What the request did before it was sent again; NULL: nothing. */
 const struct journal_done *journal_find(uint64_t unique);
 /* Lines of .sailvol/ctl that this connection finished. */

@@ -2,7 +2,8 @@
 /*
  * A journal that was cut at any byte opens with exactly the whole records of
  * before; an append without room changes nothing; only whole applied segments
- * are removed, and one of them is kept.
+ * are removed, and one of them is kept; what is to be safe from a loss of power
+ * is all that was not, in whichever segments it stands.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -186,25 +187,32 @@ count_segments(void)
 	return n;
 }
 
+/* Many records at once, n times. */
 static void
-cut(void **state)
+append_many(int n)
 {
 	static uint8_t many[1024 * 1024];
 	struct wbuf w;
 	size_t one, len = 0;
-	uint64_t end;
-	int i;
 
-	(void)state;
 	one = encode(&w, 2, 1);
 	while (len + one <= sizeof(many)) {
 		memcpy(many + len, w.data, one);
 		len += one;
 	}
 	wbuf_free(&w);
-	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
-	for (i = 0; i < 70; i++)
+	while (n-- > 0)
 		assert_int_equal(journal_append(many, len), 0);
+}
+
+static void
+cut(void **state)
+{
+	uint64_t end;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	append_many(70);
 	assert_int_equal(count_segments(), 5);
 	journal_cut(0);
 	assert_int_equal(count_segments(), 5);
@@ -258,6 +266,51 @@ ends_before_applied(void **state)
 	assert_null(journal_find(2));
 }
 
+/* The numbers of the segments that fdatasync is to be called for. */
+static size_t
+unsynced(ino_t *inodes, size_t max, uint64_t *end)
+{
+	struct stat st;
+	size_t n, i;
+	int *fds;
+
+	assert_int_equal(journal_unsynced(&fds, &n, end), 0);
+	assert_true(n <= max);
+	for (i = 0; i < n; i++) {
+		assert_int_equal(fstat(fds[i], &st), 0);
+		inodes[i] = st.st_ino;
+		close(fds[i]);
+	}
+	free(fds);
+	return n;
+}
+
+static void
+synced_over_segments(void **state)
+{
+	ino_t a[4], b[4];
+	uint64_t end;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(unsynced(a, 4, &end), 1);
+	journal_synced(end);
+	/* What was appended since stands in two. */
+	assert_int_equal(append(4, 2), 0);
+	append_many(17);
+	assert_int_equal(append(6, 3), 0);
+	assert_int_equal(unsynced(b, 4, &end), 2);
+	assert_int_equal(a[0], b[0]);
+	assert_true(a[0] != b[1]);
+	/* Synced to before the end of the first: it is none yet. */
+	journal_synced(1);
+	assert_int_equal(unsynced(a, 4, &end), 2);
+	journal_synced(end);
+	assert_int_equal(unsynced(a, 4, &end), 1);
+	assert_int_equal(a[0], b[1]);
+}
+
 int
 main(void)
 {
@@ -267,6 +320,8 @@ main(void)
 		    in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(cut, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(synced_over_segments, in_dir,
+		    out_of_dir),
 		cmocka_unit_test_setup_teardown(ends_before_applied, in_dir,
 		    out_of_dir),
 	};
