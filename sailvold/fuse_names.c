@@ -234,8 +234,7 @@ rename_name(struct move *m, fuse_ino_t parent, fuse_ino_t parent2)
 	/* Two names of one object: nothing happens, rename(2). */
 	if (m->vn == m->target)
 		return m->flags & RENAME_NOREPLACE ? EEXIST : 0;
-	if ((error = may_move(m)) != 0 ||
-	    (error = change_begin(&c)) != 0)
+	if ((error = may_move(m)) != 0 || (error = change_begin(&c)) != 0)
 		return error;
 	memset(&r, 0, sizeof(r));
 	r.type = RECORD_RENAME;
