@@ -54,9 +54,8 @@ enum {
 };
 
 /*
- * Of every channel between roles.  The largest are a line of ctl, and a root
- * with all the extended attributes that it may have: 64 KiB, and what stands
- * around them.
+ * Of every channel between roles.  The largest is a root with all the extended
+ * attributes that it may have: 64 KiB, and what stands around them.
  */
 #define PROC_MAX_BODY (80 * 1024 - 16)
 

@@ -10,7 +10,6 @@
 #include "sailvold/job.h"
 
 #define CONTROL_LINE_MAX (64 * 1024)
-#define CONTROL_ANSWER_MAX (PROC_MAX_BODY - 64) /* of a line through ctl */
 
 struct client;
 struct asker {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/memfd.h"
 #include "sailvold/asker.h"
 
 static TAILQ_HEAD(, asker) askers = TAILQ_HEAD_INITIALIZER(askers);
@@ -30,21 +31,26 @@ asker_free(struct asker *a)
 static void
 ctl_line(struct asker *a, const char *text, int last)
 {
-	struct ibuf *b;
 	size_t len = strlen(text);
+	struct ibuf *b;
+	int fd = -1;
 
 	if (a->m->fuse == NULL)
 		return; /* the next fuse asks again */
-	b = ibuf_dynamic(64, PROC_MAX_BODY);
-	if (b == NULL || ibuf_add_n64(b, a->session) == -1 ||
+	if (len > CTL_ANSWER_MAX) {
+		text = "{\"error\":{\"message\":\"the answer is too large\","
+		       "\"type\":\"too_large\",\"code\":\"answer\"}}";
+		len = strlen(text);
+	}
+	if ((b = ibuf_dynamic(9, 9)) == NULL ||
+	    ibuf_add_n64(b, a->session) == -1 ||
 	    ibuf_add_n8(b, last != 0) == -1 ||
-	    ibuf_add_n32(b, (uint32_t)len) == -1 ||
-	    ibuf_add(b, text, len) == -1) {
+	    (fd = memfd_new("line", text, len)) == -1) {
+		log_warn("mount %s: ctl: a line is lost", a->m->row.path);
 		ibuf_free(b);
-		log_warnx("mount %s: ctl: a line is lost", a->m->row.path);
 		return;
 	}
-	if (chan_send_ibuf(a->m->fuse, IMSG_MANIFEST_FUSE_CTL_LINE, 0, -1, b) ==
+	if (chan_send_ibuf(a->m->fuse, IMSG_MANIFEST_FUSE_CTL_LINE, 0, fd, b) ==
 	    -1)
 		log_warn("mount %s: ctl", a->m->row.path);
 }
@@ -129,13 +135,6 @@ asker_answer(struct asker *a, json_t *answer)
 
 	text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
-	if (text != NULL && a->client == NULL &&
-	    strlen(text) > CONTROL_ANSWER_MAX) {
-		free(text);
-		asker_error(a, "too_large", "answer",
-		    "the answer is too large; ask for less");
-		return;
-	}
 	asker_line(a,
 	    text != NULL
 		? text

@@ -10,14 +10,15 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/memfd.h"
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
-_Static_assert(LINE_MAX_BYTES + 32 <= PROC_MAX_BODY, "a line and its numbers");
 #define UNREAD_MAX (4 * 1024 * 1024) /* of lines that are not the last */
 #define SESSIONS_A_USER 64
 #define SESSIONS_MAX 1024
@@ -203,21 +204,20 @@ static void
 session_send(struct session *s)
 {
 	struct chan *c = frontend_manifest();
-	size_t len = s->line_len - 1;
 	struct ibuf *b;
+	int fd = -1;
 
 	if (c == NULL || !s->sent || s->ended)
 		return;
-	if ((b = ibuf_dynamic(64, PROC_MAX_BODY)) == NULL)
-		return;
-	if (ibuf_add_n64(b, s->id) == -1 || ibuf_add_n32(b, s->uid) == -1 ||
+	if ((b = ibuf_dynamic(24, 24)) == NULL ||
+	    ibuf_add_n64(b, s->id) == -1 || ibuf_add_n32(b, s->uid) == -1 ||
 	    ibuf_add_n32(b, s->gid) == -1 || ibuf_add_n64(b, s->offset) == -1 ||
-	    ibuf_add_n32(b, len) == -1 ||
-	    (len > 0 && ibuf_add(b, s->line, len) == -1)) {
+	    (fd = memfd_new("line", s->line, s->line_len - 1)) == -1) {
+		log_warn("session of ctl");
 		ibuf_free(b);
 		return;
 	}
-	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL, 0, -1, b) == -1 &&
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL, 0, fd, b) == -1 &&
 	    errno != EPIPE)
 		log_warn("session of ctl");
 }
@@ -437,36 +437,48 @@ door_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	fuse_reply_buf(req, (char *)s->out, n);
 }
 
+static void
+session_line(struct session *s, const struct memfd_view *line, int last)
+{
+	uint8_t *p;
+
+	/* Progress that nobody reads is not kept. */
+	if (!last && s->out_len - s->last_len > UNREAD_MAX)
+		return;
+	if ((p = realloc(s->out, s->out_len + line->len + 1)) == NULL) {
+		log_warn("session of ctl");
+		return;
+	}
+	s->out = p;
+	memcpy(p + s->out_len, line->data, line->len);
+	s->out_len += line->len;
+	p[s->out_len++] = '\n';
+	s->ended = last;
+	waitq_wake(&s->q, 0);
+}
+
 int
 door_line(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
+	struct memfd_view line;
 	struct session *s;
 	uint64_t session;
-	uint32_t len;
-	uint8_t last, *p;
+	uint8_t last;
+	int fd = imsg_get_fd(imsg), rc;
 
 	(void)c;
 	(void)id;
-	(void)imsg;
-	if (ibuf_get_n64(body, &session) == -1 ||
-	    ibuf_get_n8(body, &last) == -1 || ibuf_get_n32(body, &len) == -1 ||
-	    ibuf_size(body) != len)
+	rc = memfd_map(fd, CTL_ANSWER_MAX, &line);
+	close(fd);
+	if (rc == -1)
 		return -1;
-	if ((s = session_find(session)) == NULL || !s->sent || s->ended)
-		return 0; /* closed meanwhile */
-	/* Progress that nobody reads is not kept. */
-	if (!last && s->out_len - s->last_len > UNREAD_MAX)
-		return 0;
-	if ((p = realloc(s->out, s->out_len + len + 1)) == NULL)
-		return 0;
-	s->out = p;
-	if (len > 0)
-		memcpy(p + s->out_len, ibuf_data(body), len);
-	s->out_len += len;
-	p[s->out_len++] = '\n';
-	s->ended = last != 0;
-	waitq_wake(&s->q, 0);
-	return 0;
+	if (ibuf_get_n64(body, &session) == -1 ||
+	    ibuf_get_n8(body, &last) == -1)
+		rc = -1;
+	else if ((s = session_find(session)) != NULL && s->sent && !s->ended)
+		session_line(s, &line, last);
+	memfd_unmap(&line);
+	return rc;
 }
 
 /* ---- a session of the process before --------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/memfd.h"
 #include "sailvold/ask.h"
 #include "sailvold/control.h"
 #include "sailvold/load.h"
@@ -286,19 +287,24 @@ static int
 on_ctl(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
 	struct mount *m = mount_by_instance(chan_instance(ch));
+	struct memfd_view line;
 	uint64_t session, offset;
-	uint32_t uid, gid, len;
+	uint32_t uid, gid;
+	int fd = imsg_get_fd(im), rc;
 
 	(void)id;
-	(void)im;
+	rc = memfd_map(fd, RECORD_LINE_MAX, &line);
+	close(fd);
+	if (rc == -1)
+		return -1;
 	if (ibuf_get_n64(body, &session) == -1 ||
 	    ibuf_get_n32(body, &uid) == -1 || ibuf_get_n32(body, &gid) == -1 ||
-	    ibuf_get_n64(body, &offset) == -1 ||
-	    ibuf_get_n32(body, &len) == -1 || ibuf_size(body) != len)
-		return -1;
-	if (m != NULL)
-		control_ctl(m, session, uid, gid, offset, ibuf_data(body), len);
-	return 0;
+	    ibuf_get_n64(body, &offset) == -1)
+		rc = -1;
+	else if (m != NULL)
+		control_ctl(m, session, uid, gid, offset, line.data, line.len);
+	memfd_unmap(&line);
+	return rc;
 }
 
 static int
@@ -341,7 +347,7 @@ static const struct msg_rule rules[] = {
 	RULE(FUSE_MANIFEST_RELOAD_RES, FUSE, NOFD, 8, 8, ask_reload_res),
 	RULE(FUSE_MANIFEST_SWITCHED, FUSE, FD, 4, 4, ask_switched),
 	RULE(FUSE_MANIFEST_CACHE_PUT_RES, FUSE, NOFD, 4, 4, ask_cache_put_res),
-	RULE(FUSE_MANIFEST_CTL, FUSE, NOFD, 28, PROC_MAX_BODY, on_ctl),
+	RULE(FUSE_MANIFEST_CTL, FUSE, FD, 24, 24, on_ctl),
 	RULE(FUSE_MANIFEST_CTL_CLOSE, FUSE, NOFD, 8, 8, on_ctl_close),
 	RULE(NOTIFY_MANIFEST_TOLD, NOTIFY, NOFD, 8, 8, ask_told),
 	RULE(FETCH_API_RES, FETCH, MAYFD, 13, 8192, server_api_res),

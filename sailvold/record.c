@@ -10,7 +10,6 @@
 
 /* u32 length, u8 type, u64 unique, i32 result; u32 CRC behind the payload. */
 #define RECORD_FRONT (1 + 8 + 4)
-#define RECORD_LINE_MAX (64 * 1024)
 #define ATTR_ALL 0x3f
 #define RENAME_ALL 0x3 /* RENAME_NOREPLACE, RENAME_EXCHANGE */
 

@@ -22,7 +22,8 @@
  * are xattrs, the rest is little.
  */
 #define RECORD_MAX_BYTES (128 * 1024)
-#define ENTRY_SOCKET 5 /* in an overlay only: never published */
+#define RECORD_LINE_MAX (64 * 1024) /* of ctl */
+#define ENTRY_SOCKET 5              /* in an overlay only: never published */
 #define OVL_ROOT ((uint64_t)1)
 
 enum record_type {

@@ -118,11 +118,11 @@
 	X(NOTIFY_MANIFEST_TOLD, 177, NOTIFY, MANIFEST, NOFD,                    \
 	    "u32 told, u32 unknown to the kernel")                              \
 	/* fuse and manifest: .sailvol/ctl */                                   \
-	X(FUSE_MANIFEST_CTL, 180, FUSE, MANIFEST, NOFD,                         \
-	    "u64 session, u32 uid, u32 gid, u64 offset after its record, "      \
-	    "str32 line")                                                       \
-	X(MANIFEST_FUSE_CTL_LINE, 181, MANIFEST, FUSE, NOFD,                    \
-	    "u64 session, u8 last, str32 line without its new line")            \
+	X(FUSE_MANIFEST_CTL, 180, FUSE, MANIFEST, FD,                           \
+	    "u64 session, u32 uid, u32 gid, u64 offset after its record; "      \
+	    "memfd of the line")                                                \
+	X(MANIFEST_FUSE_CTL_LINE, 181, MANIFEST, FUSE, FD,                      \
+	    "u64 session, u8 last; memfd of the line without its new line")     \
 	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")    \
 	/* fuse and cache */                                                    \
 	X(FUSE_CACHE_LIST, 190, FUSE, CACHE, FD,                                \
@@ -135,6 +135,9 @@
 	X(CACHE_FUSE_PUT_RES, 194, CACHE, FUSE, NOFD, "u32 errno")              \
 	X(FUSE_CACHE_CANCEL, 195, FUSE, CACHE, NOFD,                            \
 	    "u32 number: nobody waits for that GET any more")
+
+/* Of a line that .sailvol/ctl answers: its clients take that much. */
+#define CTL_ANSWER_MAX (64 * 1024 * 1024 - 1)
 
 enum sailvold_message {
 #define X(name, number, from, to, fd, body) IMSG_##name = number,

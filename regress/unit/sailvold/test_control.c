@@ -12,7 +12,9 @@
 
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "lib/memfd.h"
 #include "regress/unit/sailvold/fake_mount.h"
 #include "regress/unit/sailvold/fake_rows.h"
 #include "sailvold/control.h"
@@ -31,22 +33,23 @@ role_parent(void)
 static int
 on_line(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
+	struct memfd_view line;
 	uint64_t session;
-	uint32_t len;
 	uint8_t last;
+	int fd = imsg_get_fd(im);
 
 	(void)ch;
 	(void)id;
-	(void)im;
 	assert_int_equal(ibuf_get_n64(body, &session), 0);
 	assert_int_equal(ibuf_get_n8(body, &last), 0);
-	assert_int_equal(ibuf_get_n32(body, &len), 0);
-	assert_int_equal(ibuf_size(body), len);
+	assert_int_equal(memfd_map(fd, sizeof(ctl_text) - 1, &line), 0);
+	close(fd);
 	if (last) {
-		memcpy(ctl_text, ibuf_data(body), len);
-		ctl_text[len] = '\0';
+		memcpy(ctl_text, line.data, line.len);
+		ctl_text[line.len] = '\0';
 		ctl_last++;
 	}
+	memfd_unmap(&line);
 	return 0;
 }
 
@@ -62,8 +65,8 @@ on_parent(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 }
 
 static const struct msg_rule rules[] = {
-	{ IMSG_MANIFEST_FUSE_CTL_LINE, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
-	    on_line, "ctl line" },
+	{ IMSG_MANIFEST_FUSE_CTL_LINE, ROLE_MANIFEST, CHAN_FD, 9, 9, on_line,
+	    "ctl line" },
 	{ IMSG_MANIFEST_PARENT_DO, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
 	    on_parent, "do" },
 	{ IMSG_MANIFEST_PARENT_STATUS, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,

@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""What .sailvol/ctl promises: long lines both ways, options that are meant,
+jobs that can be named; a reload whose notifier ends at the wrong moment."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from sailtest import stack
+
+LINE_MAX = 64 * 1024
+
+
+def open_ctl(mount):
+    return os.open(os.path.join(mount, ".sailvol/ctl"), os.O_RDWR)
+
+
+def send(fd, request):
+    if not isinstance(request, bytes):
+        request = json.dumps(request).encode()
+    os.write(fd, request + b"\n")
+
+
+def answers(fd):
+    data = b""
+    while True:
+        more = os.read(fd, 1 << 20)
+        if not more:
+            return [json.loads(line) for line in data.splitlines()]
+        data += more
+
+
+def ask(mount, request):
+    fd = open_ctl(mount)
+    try:
+        send(fd, request)
+        return answers(fd)
+    finally:
+        os.close(fd)
+
+
+def raw_socket(path, request):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        s.sendall(json.dumps(request).encode() + b"\n")
+        with s.makefile() as f:
+            return json.loads(f.readline())
+
+
+def write(text, *path):
+    with open(os.path.join(*path), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def test_longest_line(t):
+    """A request of 64 KiB is answered; one byte more is refused."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    front, back = b'{"request":"commit","message":"', b'"}'
+    for size in (LINE_MAX - 1, LINE_MAX):
+        line = front + b"m" * (size - len(front) - len(back) - 1) + back
+        answer = ask(a, line)[-1]
+        t.equal("message", answer["error"]["code"], "%d bytes" % size)
+    fd = open_ctl(a)
+    try:
+        send(fd, b"x" * LINE_MAX)
+        t.fail("a line of 64 KiB and one byte was taken")
+    except OSError as e:
+        t.equal(90, e.errno, "EMSGSIZE")
+    os.close(fd)
+
+
+def test_long_answers(t):
+    """An answer of more than 64 KiB comes through the door: a commit that names
+    many sockets, diff, stash show and log."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    deep = os.path.join(a, *["p" * 200] * 18)
+    os.makedirs(deep)
+    bound = socket.socket(socket.AF_UNIX)
+    os.chdir(a)
+    bound.bind("s")
+    bound.close()
+    os.chdir("/")
+    for i in range(300):
+        os.link(os.path.join(a, "s"), os.path.join(a, "%03d" % i + "s" * 240))
+    answer = ask(a, {"request": "commit"})[-1]
+    t.equal(301, len(answer["result"]["not_kept"]), "sockets")
+    for i in range(100):
+        write("x", deep, "%d" % i)
+    answer = ask(a, {"request": "diff"})[-1]
+    t.equal(100, len(answer["result"]["changes"]), "changes")
+    s.reload(a)
+    answer = ask(a, {"request": "stash", "action": "show", "id": 1})[-1]
+    t.true(len(answer["result"]["items"]) >= 100, "what was stashed")
+    for i in range(20):
+        write("%d" % i, a, "f")
+        s.commit(a, "-m", "m" * 4096)
+    t.true(s.ctl("log", a).stdout.count("m" * 4096) == 20, "the log")
