@@ -39,6 +39,7 @@ struct mnt {
 	int failed;          /* errno: it is given up when its fuse has ended */
 	char failure[512];
 	struct proc *fuse, *notify;
+	int notify_wanted;   /* asked for while the last one still ended */
 	struct event *timer; /* RETRY, FUSE, GONE: what comes when it is late */
 	struct conf_volume *again; /* mounted there when this one has gone */
 	char warning[512];

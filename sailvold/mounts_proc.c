@@ -153,6 +153,31 @@ notify_configure(struct proc *p, void *arg)
 	return 0;
 }
 
+static int notify_death(struct proc *, int, void *);
+
+static void
+start_notify(struct mnt *m)
+{
+	char title[SAIL_VOLUME_NAME_MAX + 16];
+	struct proc_spec spec;
+
+	snprintf(title, sizeof(title), "notify %s", m->volume->name);
+	memset(&spec, 0, sizeof(spec));
+	spec.role = ROLE_NOTIFY;
+	spec.instance = m->instance;
+	spec.title = title;
+	spec.uid = fuse_uid;
+	spec.gid = fuse_gid;
+	spec.configure = notify_configure;
+	spec.on_death = notify_death;
+	spec.arg = m;
+	if ((m->notify = proc_start(&spec)) == NULL) {
+		log_warn("starting notify of %s", m->volume->path);
+		return;
+	}
+	proc_connect(m->notify, proc_find(ROLE_MANIFEST, 0));
+}
+
 static int
 notify_death(struct proc *p, int status, void *arg)
 {
@@ -164,15 +189,20 @@ notify_death(struct proc *p, int status, void *arg)
 	if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return 1;
 	m->notify = NULL;
+	if (m->notify_wanted && m->fuse != NULL)
+		start_notify(m);
+	m->notify_wanted = 0;
 	return 0;
 }
 
+/*
+ * manifest sees the end of a notify by its channel, perhaps before it is reaped
+ * here.
+ */
 int
 mounts_on_notify(struct chan *ch, uint32_t id, struct imsg *im,
     struct ibuf *body)
 {
-	char title[SAIL_VOLUME_NAME_MAX + 16];
-	struct proc_spec spec;
 	uint32_t instance;
 	struct mnt *m;
 
@@ -182,22 +212,11 @@ mounts_on_notify(struct chan *ch, uint32_t id, struct imsg *im,
 	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
 		return -1;
 	m = mnt_by_instance(instance);
-	if (m == NULL || m->notify != NULL || m->fuse == NULL)
+	if (m == NULL || m->fuse == NULL)
 		return 0;
-	snprintf(title, sizeof(title), "notify %s", m->volume->name);
-	memset(&spec, 0, sizeof(spec));
-	spec.role = ROLE_NOTIFY;
-	spec.instance = instance;
-	spec.title = title;
-	spec.uid = fuse_uid;
-	spec.gid = fuse_gid;
-	spec.configure = notify_configure;
-	spec.on_death = notify_death;
-	spec.arg = m;
-	if ((m->notify = proc_start(&spec)) == NULL) {
-		log_warn("starting notify of %s", m->volume->path);
-		return 0;
-	}
-	proc_connect(m->notify, proc_find(ROLE_MANIFEST, 0));
+	if (m->notify != NULL)
+		m->notify_wanted = 1;
+	else
+		start_notify(m);
 	return 0;
 }

@@ -100,3 +100,28 @@ def test_long_answers(t):
         write("%d" % i, a, "f")
         s.commit(a, "-m", "m" * 4096)
     t.true(s.ctl("log", a).stdout.count("m" * 4096) == 20, "the log")
+
+
+def test_notifier_ends(t):
+    """A notifier that ends when a reload needs it: another one is started, also
+    when the parent hears of the need before it hears of the end."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    for i in range(6):
+        write("%d" % i, a, "f")
+        s.share(a, b)
+        write("%d again" % i, a, "f")
+        s.commit(a)
+        notifiers = s.daemon.pids("notify")
+        s.daemon.process.send_signal(signal.SIGSTOP)
+        for pid in notifiers:
+            os.kill(pid, signal.SIGTERM)
+        reload = subprocess.Popen([s.program, "reload", b],
+                                  stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        s.daemon.process.send_signal(signal.SIGCONT)
+        try:
+            t.equal(0, reload.wait(20), "exit status of the reload")
+        except subprocess.TimeoutExpired:
+            reload.kill()
+            t.fail("round %d: the reload does not end" % i)
