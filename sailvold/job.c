@@ -157,9 +157,18 @@ job_add(struct mount *m, uint8_t kind, uint64_t session, uint64_t mark,
 	return j;
 }
 
+/* The first line is the number of the job, by which it can be cancelled. */
 void
 job_listen(struct job *j, struct listener *l)
 {
+	json_t *first = json_pack("{s:{s:I,s:s}}", "progress", "job",
+	    (json_int_t)j->id, "phase", "queue");
+	char *text = first != NULL ? json_dumps(first, JSON_COMPACT) : NULL;
+
+	json_decref(first);
+	if (text != NULL && !j->running)
+		l->line(l, text, 0);
+	free(text);
 	l->job = j;
 	TAILQ_INSERT_TAIL(&j->listeners, l, link);
 	start_next(j->m);

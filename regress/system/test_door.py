@@ -102,6 +102,34 @@ def test_long_answers(t):
     t.true(s.ctl("log", a).stdout.count("m" * 4096) == 20, "the log")
 
 
+def test_queued_jobs(t):
+    """Who waits in the queue is told the number of its job, can cancel it by
+    that, or hear it again; a reload is told its number too."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    write("x" * 5000, a, "f")
+    s.store.fault("delay", "PUT", 2)
+    fds = [open_ctl(a) for _ in range(4)]
+    for fd, request in zip(fds, ({"request": "commit"}, {"request": "reload"},
+                                 {"request": "commit"},
+                                 {"request": "reload"})):
+        send(fd, request)
+    jobs = []
+    for fd in fds:
+        line = json.loads(os.read(fd, 65536).splitlines()[0])
+        t.true("progress" in line, "first line: %s" % line)
+        jobs.append(line["progress"]["job"])
+    t.equal(sorted(set(jobs)), jobs, "numbers in the order of the queue")
+    t.equal(True, ask(a, {"request": "cancel", "job": jobs[2]})[-1]["result"][
+        "cancelled"], "cancel in the queue")
+    t.equal("cancelled", answers(fds[2])[-1]["error"]["type"], "the third")
+    os.close(fds[1])
+    again = ask(a, {"request": "attach", "job": jobs[1]})[-1]
+    t.equal(1, again["result"]["number"], "the second, heard again")
+    t.equal(1, answers(fds[3])[-1]["result"]["number"], "the fourth")
+    t.equal(1, answers(fds[0])[-1]["result"]["number"], "the first")
+
+
 def test_notifier_ends(t):
     """A notifier that ends when a reload needs it: another one is started, also
     when the parent hears of the need before it hears of the end."""
