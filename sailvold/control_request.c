@@ -670,6 +670,70 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 	asker_answer(a, json_pack("{s:o}", "result", r));
 }
 
+/* ---- options ----------------------------------------------------------------------------------------- */
+
+/* s: string, b: boolean, i: number, *: any. */
+static const struct option {
+	const char *request, *name;
+	char type;
+} options[] = {
+	{ "api", "body", '*' },
+	{ "api", "method", 's' },
+	{ "api", "target", 's' },
+	{ "attach", "job", 'i' },
+	{ "cancel", "job", 'i' },
+	{ "commit", "if_unchanged", 'b' },
+	{ "commit", "message", 's' },
+	{ "log", "before", 's' },
+	{ "log", "limit", 'i' },
+	{ "mount", "commit", 's' },
+	{ "mount", "create", 'b' },
+	{ "mount", "readonly", 'b' },
+	{ "mount", "subpath", 's' },
+	{ "mount", "volume", 's' },
+	{ "reload", "if_clean", 'b' },
+	{ "reload", "keep", 'b' },
+	{ "stash", "action", 's' },
+	{ "stash", "id", 'i' },
+	{ "umount", "commit", 'b' },
+	{ "umount", "force", 'b' },
+};
+
+static int
+is_option(const char *request, const char *name, const json_t *value)
+{
+	const struct option *o;
+	size_t i;
+
+	if (strcmp(name, "request") == 0)
+		return 1;
+	if (strcmp(name, "path") == 0)
+		return json_is_string(value);
+	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		o = &options[i];
+		if (strcmp(o->request, request) == 0 &&
+		    strcmp(o->name, name) == 0)
+			return o->type == '*' ||
+			    (o->type == 's' && json_is_string(value)) ||
+			    (o->type == 'b' && json_is_boolean(value)) ||
+			    (o->type == 'i' && json_is_integer(value));
+	}
+	return 0;
+}
+
+/* Nothing is done without what was asked with it: the first that is not known,
+   or not of its type; NULL: all are. */
+static const char *
+bad_option(const char *request, json_t *req)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(req, name,
+	    value) if (!is_option(request, name, value)) return name;
+	return NULL;
+}
+
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
 static const struct request {
@@ -694,7 +758,7 @@ void
 request_dispatch(struct asker *a, json_t *req)
 {
 	const char *name = string_of(req, "request");
-	const char *path = string_of(req, "path");
+	const char *path = string_of(req, "path"), *bad;
 	const struct request *r = NULL;
 	struct mount *m = a->m;
 	size_t i;
@@ -706,6 +770,12 @@ request_dispatch(struct asker *a, json_t *req)
 	if (r == NULL || (a->client == NULL && (r->need & NEED_SOCKET))) {
 		asker_error(a, "invalid_request", "unknown_request",
 		    "no such request");
+		return;
+	}
+	if ((bad = bad_option(r->name, req)) != NULL) {
+		asker_error(a, "invalid_request", "option",
+		    "%s: not an option of %s, or not of its type", bad,
+		    r->name);
 		return;
 	}
 	if ((r->need & NEED_ROOT) && a->uid != 0) {

@@ -102,6 +102,30 @@ def test_long_answers(t):
     t.true(s.ctl("log", a).stdout.count("m" * 4096) == 20, "the log")
 
 
+def test_options_are_meant(t):
+    """An option of the wrong type, or one that is none, is refused: nothing is
+    done without what was asked with it."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    write("x", a, "f")
+    for request in ({"request": "commit", "if_unchanged": "yes"},
+                    {"request": "commit", "if-unchanged": True},
+                    {"request": "commit", "message": 7},
+                    {"request": "reload", "keep": 1},
+                    {"request": "reload", "if_clean": "true"},
+                    {"request": "reload", "keeep": True},
+                    {"request": "log", "limit": "3"},
+                    {"request": "cancel", "job": "1"},
+                    {"request": "attach", "job": None},
+                    {"request": "stash", "action": 3}):
+        answer = ask(a, request)
+        t.equal("invalid_request", answer[-1].get("error", {}).get("type"),
+                "%s: %s" % (request, answer))
+    t.true(os.path.exists(os.path.join(a, "f")), "f is there")
+    t.equal(None, ask(a, {"request": "status"})[-1]["result"]["last_commit"],
+            "the last commit")
+
+
 def test_queued_jobs(t):
     """Who waits in the queue is told the number of its job, can cancel it by
     that, or hear it again; a reload is told its number too."""
