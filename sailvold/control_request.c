@@ -281,12 +281,15 @@ diff_run(struct diffing *d)
 	free(d);
 }
 
+/* All that was changed before the question is in the rows. */
 static void
-do_diff(struct asker *a, struct mount *m, json_t *req)
+diff_applied(struct mount *m, void *arg)
 {
+	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
 	struct diffing *d;
 
-	(void)req;
+	if (a == NULL)
+		return;
 	if ((d = calloc(1, sizeof(*d))) == NULL) {
 		asker_error(a, "internal", "memory", "out of memory");
 		return;
@@ -294,6 +297,32 @@ do_diff(struct asker *a, struct mount *m, json_t *req)
 	d->asker = a->id;
 	d->instance = m->instance;
 	diff_run(d);
+}
+
+static void
+diff_broken(struct mount *m, void *arg)
+{
+	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
+
+	if (a != NULL)
+		asker_error(a, "unavailable", "journal",
+		    "the changes of %s cannot be looked at", m->row.path);
+}
+
+static void
+diff_offset(struct mount *m, void *arg, int error, uint64_t offset)
+{
+	if (error != 0 ||
+	    applied_wait_or(m, offset, diff_applied, diff_broken, arg) == -1)
+		diff_broken(m, arg);
+}
+
+static void
+do_diff(struct asker *a, struct mount *m, json_t *req)
+{
+	(void)req;
+	if (ask_sync(m, diff_offset, (void *)(uintptr_t)parent_number(a)) == -1)
+		asker_error(a, "internal", "fuse", "%s", strerror(errno));
 }
 
 /* ---- questions to the server ---------------------------------------------------------------------- */
@@ -418,9 +447,24 @@ list_mount(struct mount *m, void *arg)
 }
 
 static void
+status_applied(struct mount *m, void *arg)
+{
+	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
+
+	if (a != NULL)
+		asker_answer(a,
+		    json_pack("{s:o}", "result", status_of_mount(m)));
+}
+
+/* Through ctl with all that was changed before the question. */
+static void
 do_status(struct asker *a, struct mount *m, json_t *req)
 {
 	(void)req;
+	if (m != NULL && a->client == NULL &&
+	    applied_wait_or(m, a->offset, status_applied, status_applied,
+		(void *)(uintptr_t)parent_number(a)) == 0)
+		return;
 	if (m != NULL)
 		asker_answer(a,
 		    json_pack("{s:o}", "result", status_of_mount(m)));

@@ -154,6 +154,22 @@ def test_queued_jobs(t):
     t.equal(1, answers(fds[0])[-1]["result"]["number"], "the first")
 
 
+def test_asked_at_once(t):
+    """status and diff know of every change that was made before they were
+    asked."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    for i in range(20):
+        write("x", a, "%d" % i)
+        dirty = ask(a, {"request": "status"})[-1]["result"]["dirty"]
+        t.equal(i + 1, dirty["names"], "dirty names of status")
+        write("x", a, "%d" % i)
+        for changes in (ask(a, {"request": "diff"})[-1]["result"],
+                        raw_socket(s.daemon.socket, {
+                            "request": "diff", "path": a})["result"]):
+            t.equal(i + 1, changes["count"], "changes of diff")
+
+
 def test_notifier_ends(t):
     """A notifier that ends when a reload needs it: another one is started, also
     when the parent hears of the need before it hears of the end."""
