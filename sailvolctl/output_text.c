@@ -395,6 +395,7 @@ void
 text_stash_list(const json_t *j)
 {
 	const json_t *list = json_object_get(j, "stashes"), *s;
+	const json_t *overlays = json_object_get(j, "overlays");
 	size_t i;
 
 	for (i = 0; i < json_array_size(list); i++) {
@@ -405,7 +406,15 @@ text_stash_list(const json_t *j)
 		printf("\t%lld files\t%lld bytes\t",
 		    (long long)json_integer_value(json_object_get(s, "files")),
 		    (long long)json_integer_value(json_object_get(s, "bytes")));
-		print_scalar(json_object_get(s, "reason"));
+		print_scalar(json_object_get(s, "path"));
+		putchar('\n');
+	}
+	for (i = 0; i < json_array_size(overlays); i++) {
+		s = json_array_get(overlays, i);
+		printf("-\tnot mounted\t%lld files\t%lld names\t",
+		    (long long)json_integer_value(json_object_get(s, "files")),
+		    (long long)json_integer_value(json_object_get(s, "names")));
+		print_scalar(json_object_get(s, "path"));
 		putchar('\n');
 	}
 }

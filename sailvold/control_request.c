@@ -159,6 +159,38 @@ stash_show(struct asker *a, int64_t id)
 		"items", l, "more", seq == DIFF_MAX));
 }
 
+/* Changes that wait for the next mount at their place. */
+static int
+add_overlay(void *arg, const struct mount_row *row)
+{
+	uint64_t names, objects;
+
+	if (mount_by_path(row->path) != NULL ||
+	    db_dirty_count(manifest_db, row->row, &names, &objects) == -1 ||
+	    (names == 0 && objects == 0))
+		return 0;
+	return json_array_append_new(arg,
+	    json_pack("{s:s,s:o,s:o,s:o,s:I,s:I}", "volume", row->volume,
+		"subpath", json_name(row->subpath, strlen(row->subpath)),
+		"path", json_name(row->path, strlen(row->path)), "base",
+		json_hash(&row->base), "names", (json_int_t)names, "files",
+		(json_int_t)objects));
+}
+
+/* Of all mounts, and of those that are gone. */
+static void
+stash_list_all(struct asker *a)
+{
+	json_t *stashes = json_array(), *overlays = json_array();
+
+	if (db_stash_foreach(manifest_db, NULL, add_stash, stashes) == -1 ||
+	    db_mount_foreach(manifest_db, add_overlay, overlays) == -1)
+		log_warn("stashes");
+	asker_answer(a,
+	    json_pack("{s:{s:o,s:o}}", "result", "stashes", stashes, "overlays",
+		overlays));
+}
+
 static void
 do_stash(struct asker *a, struct mount *m, json_t *req)
 {
@@ -168,6 +200,16 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 	json_t *l;
 	int same;
 
+	if (m == NULL) {
+		if (a->uid != 0)
+			asker_error(a, "permission", "denied", "only root may");
+		else if (action != NULL && strcmp(action, "list") != 0)
+			asker_error(a, "invalid_request", "path",
+			    "a path is needed");
+		else
+			stash_list_all(a);
+		return;
+	}
 	if (action == NULL || strcmp(action, "list") == 0) {
 		l = json_array();
 		if (db_stash_foreach(manifest_db, m->row.id, add_stash, l) ==
@@ -793,7 +835,7 @@ static const struct request {
 	{ "log", NEED_MOUNT, do_log },
 	{ "mount", NEED_SOCKET, do_mount },
 	{ "reload", NEED_MOUNT | NEED_WRITE, do_reload },
-	{ "stash", NEED_MOUNT | NEED_WRITE, do_stash },
+	{ "stash", NEED_WRITE, do_stash },
 	{ "status", 0, do_status },
 	{ "umount", NEED_SOCKET, do_umount },
 };

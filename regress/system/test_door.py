@@ -170,6 +170,25 @@ def test_asked_at_once(t):
             t.equal(i + 1, changes["count"], "changes of diff")
 
 
+def test_left_behind(t):
+    """Changes of a mount that is gone, and the stashes of all, are listed for
+    root without a path."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    write("put away", a, "f")
+    s.reload(a)
+    write("left", b, "g")
+    t.equal([], s.daemon.ctl_json("stash", "list")["overlays"], "both live")
+    s.daemon.umount(b, "--force")
+    found = s.daemon.ctl_json("stash", "list")
+    t.equal([a], [x["path"] for x in found["stashes"]], "stashes")
+    t.equal([("v", b, 1, 1)],
+            [(x["volume"], x["path"], x["names"], x["files"])
+             for x in found["overlays"]], "what is left behind")
+    text = s.daemon.ctl("stash", "list").stdout
+    t.true(a in text and b in text, "in words: %s" % text)
+
+
 def test_notifier_ends(t):
     """A notifier that ends when a reload needs it: another one is started, also
     when the parent hears of the need before it hears of the end."""
