@@ -28,6 +28,8 @@ enum inode_kind {
 	INODE_STALE     /* nothing any more: a reload took it away */
 };
 
+#define INODE_GONE 0x1 /* stale, and its name has nothing any more */
+
 /* 48 bytes in the shared table. */
 struct inode_slot {
 	uint64_t nlookup;
@@ -38,7 +40,7 @@ struct inode_slot {
 	uint32_t name_off; /* in units of 16 bytes in the arena */
 	uint16_t name_len;
 	uint8_t kind; /* enum inode_kind; written last */
-	uint8_t flags;
+	uint8_t flags; /* INODE_GONE */
 	uint32_t reserved[2];
 };
 

@@ -20,8 +20,11 @@ bind_slot(uint32_t idx, struct vn *vn)
 	inode_priv(idx)->vn = vn;
 }
 
-/* Of a slot that a process before this one filled, or whose thing was dropped
-   from memory: asked for from the root down. */
+/*
+ * Of a slot that a process before this one filled, or whose thing was dropped
+ * from memory: asked for from the root down.  ENOENT: it went, or a directory
+ * above it, and nothing has its name.
+ */
 static int
 resolve(uint32_t idx, struct vn **vn, int depth)
 {
@@ -48,7 +51,7 @@ resolve(uint32_t idx, struct vn **vn, int depth)
 	case INODE_NAMED:
 		break;
 	default:
-		return ESTALE;
+		return s->flags & INODE_GONE ? ENOENT : ESTALE;
 	}
 	if (depth > SAIL_DEPTH_MAX)
 		return ESTALE;
@@ -90,12 +93,15 @@ node_path_error(const struct vn *dir, size_t len)
 int
 node_get_slot(uint32_t idx, struct vn **vn)
 {
+	int error;
+
 	*vn = NULL;
-	return resolve(idx, vn, 0);
+	error = resolve(idx, vn, 0);
+	return error == ENOENT ? ESTALE : error;
 }
 
-int
-node_get(fuse_ino_t ino, struct vn **vn)
+static int
+get(fuse_ino_t ino, struct vn **vn)
 {
 	uint32_t idx = inode_index(ino);
 
@@ -107,12 +113,26 @@ node_get(fuse_ino_t ino, struct vn **vn)
 	return resolve(idx, vn, 0);
 }
 
+/* ESTALE: the kernel looks the name up and opens again. */
+int
+node_get(fuse_ino_t ino, struct vn **vn)
+{
+	int error = get(ino, vn);
+
+	return error == ENOENT ? ESTALE : error;
+}
+
+/*
+ * In a directory that went there is nothing, as in one that was removed: not
+ * ESTALE, after which the kernel does not try mkdir, symlink, mknod and link
+ * again, nor anything where a program stands in it.
+ */
 int
 node_dir(fuse_ino_t ino, struct vn **vn)
 {
 	int error;
 
-	if ((error = node_get(ino, vn)) != 0)
+	if ((error = get(ino, vn)) != 0)
 		return error;
 	return (*vn)->type == ENTRY_DIR ? 0 : ENOTDIR;
 }

@@ -422,6 +422,8 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	m->top = idx;
 	handle_foreach(detach_if_below, m);
 	detach(m, idx);
+	if (kind == DIFF_GONE && inode_slot(idx)->kind == INODE_STALE)
+		inode_slot(idx)->flags |= INODE_GONE;
 }
 
 /* The name that the kernel may have it under. */

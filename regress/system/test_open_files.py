@@ -2,8 +2,10 @@
 """What is written through handles and mappings that stay open over a commit is
 in the next one; a reload does no harm to open files."""
 
+import errno
 import mmap
 import os
+import shutil
 
 from sailtest import stack
 
@@ -153,6 +155,36 @@ def test_unlinked(t):
         f.write(b"three")
         f.seek(0)
         t.equal(b"onetwothree", f.read(), "content")
+
+
+def test_directory_gone(t):
+    """In a directory that a reload took away there is nothing, and nothing can
+    be made, as in one that was removed: ENOENT, never ESTALE."""
+    s, a, b = start(t)
+    os.makedirs(os.path.join(a, "w", "deep"))
+    s.share(a, b)
+    os.mkdir(os.path.join(b, "own"))
+    dirs = [os.open(os.path.join(b, name), os.O_PATH | os.O_DIRECTORY)
+            for name in ("w", "w/deep", "own")]
+    shutil.rmtree(os.path.join(a, "w"))
+    s.share(a, b)
+    for i, d in enumerate(dirs):
+        for what, call in (
+                ("mkdir", lambda: os.mkdir("x", dir_fd=d)),
+                ("stat", lambda: os.stat("x", dir_fd=d)),
+                ("symlink", lambda: os.symlink("t", "x", dir_fd=d)),
+                ("unlink", lambda: os.unlink("x", dir_fd=d)),
+                ("mkfifo", lambda: os.mkfifo("x", dir_fd=d)),
+                ("open", lambda: os.open("x", os.O_RDWR | os.O_CREAT,
+                                         dir_fd=d)),
+                ("list", lambda: os.open(".", os.O_RDONLY, dir_fd=d))):
+            try:
+                call()
+                error = 0
+            except OSError as e:
+                error = e.errno
+            t.equal(errno.ENOENT, error, "%s in directory %d" % (what, i))
+        os.close(d)
 
 
 def test_cwd(t):
