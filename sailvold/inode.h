@@ -39,7 +39,7 @@ struct inode_slot {
 	uint32_t parent;   /* slot */
 	uint32_t name_off; /* in units of 16 bytes in the arena */
 	uint16_t name_len;
-	uint8_t kind; /* enum inode_kind; written last */
+	uint8_t kind;  /* enum inode_kind; written last */
 	uint8_t flags; /* INODE_GONE */
 	uint32_t reserved[2];
 };
