@@ -590,6 +590,50 @@ done:
 	}
 }
 
+/* ---- the head is the base: is there anything to do? ----------------------------------------- */
+
+static void
+looked(struct mount *m, void *arg)
+{
+	struct reload_run *r = arg;
+
+	if (came(r))
+		return;
+	if (overlay_empty(m))
+		job_done(r->job, answer_of(r), 0);
+	else
+		prefetch(r);
+}
+
+static void
+look_from(struct mount *m, void *arg, int error, uint64_t offset)
+{
+	struct reload_run *r = arg;
+
+	if (came(r) || error == ENODEV)
+		return;
+	if (error != 0) {
+		fail(r, "internal", "fuse", strerror(error));
+		return;
+	}
+	r->refs++;
+	if (applied_wait_for(m, offset, looked, r) == -1) {
+		r->refs--;
+		fail(r, "internal", "journal", strerror(errno));
+	}
+}
+
+/* The rows tell once the journal is applied to where fuse is. */
+static void
+look(struct reload_run *r)
+{
+	r->refs++;
+	if (ask_sync(r->job->m, look_from, r) == -1) {
+		r->refs--;
+		fail(r, "internal", "fuse", strerror(errno));
+	}
+}
+
 static int
 number_of(const struct hash *commit, uint64_t *number)
 {
@@ -641,12 +685,12 @@ head_came(void *arg, const struct server_answer *a)
 		    "a head without its commit");
 		return;
 	}
-	if (hash_cmp(&r->base, &m->row.base) == 0 &&
-	    (r->keep || overlay_empty(m))) {
+	if (hash_cmp(&r->base, &m->row.base) != 0)
+		prefetch(r);
+	else if (r->keep)
 		job_done(r->job, answer_of(r), 0);
-		return;
-	}
-	prefetch(r);
+	else
+		look(r);
 }
 
 static void
