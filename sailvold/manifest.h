@@ -20,6 +20,7 @@ struct job;
 TAILQ_HEAD(job_queue, job);
 struct ask;
 TAILQ_HEAD(ask_queue, ask);
+struct reload_run;
 struct applied_wait;
 TAILQ_HEAD(applied_queue, applied_wait);
 
@@ -40,7 +41,9 @@ struct mount {
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;
-	struct job_queue jobs; /* job.c: in order, the first one runs */
+	struct job_queue jobs;       /* job.c: in order, the first one runs */
+	unsigned int letting_go;     /* reloads whose files fuse still has */
+	struct reload_run *restores; /* once these are let go */
 };
 struct mount *mount_by_instance(uint32_t instance);
 struct mount *mount_by_path(const char *path); /* the mount point itself */

@@ -627,8 +627,14 @@ apply_flag(struct apply *a)
 	struct obj o;
 	int rc = -1;
 
-	if (load(a, a->rec->ovl, &o, "a flag of no object") == -1)
-		return -1;
+	if (db_obj_get(a->db, a->row->row, a->rec->ovl, &o) == -1) {
+		if (errno != ENOENT)
+			return -1;
+		/* Dropped by the kernel's word and by a reload: swept between. */
+		return a->rec->type == RECORD_DROP
+		    ? 0
+		    : refuse(a, "dirty, and no object");
+	}
 	if (a->rec->type == RECORD_DIRTY) {
 		if (!(o.flags & OBJ_LOCAL)) {
 			refuse(a, "dirty, and no overlay file");

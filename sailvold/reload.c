@@ -48,6 +48,7 @@ struct reload_run {
 static void prefetch(struct reload_run *);
 static void switch_rows(struct reload_run *);
 static void ask_head(struct reload_run *);
+static void park(struct reload_run *);
 
 /* ---- life ------------------------------------------------------------------------- */
 
@@ -166,6 +167,7 @@ static void
 after_end(struct after *a)
 {
 	struct mount *m = a->m;
+	struct reload_run *r;
 	struct ibuf *b;
 	size_t i, n, at;
 
@@ -189,6 +191,11 @@ done:
 	free(a->same);
 	free(a->gone);
 	free(a);
+	if (--m->letting_go == 0 && (r = m->restores) != NULL) {
+		m->restores = NULL;
+		if (!came(r))
+			park(r);
+	}
 }
 
 static void after_pump(struct after *);
@@ -239,6 +246,7 @@ after_begin(struct reload_run *r)
 	if ((a = calloc(1, sizeof(*a))) == NULL)
 		return;
 	a->m = r->job->m;
+	a->m->letting_go++;
 	a->same = r->diff.same;
 	a->nsame = r->diff.nsame;
 	r->diff.same = NULL;
@@ -775,5 +783,11 @@ restore_start(struct job *j)
 		return;
 	r->restore = 1;
 	r->stash_id = json_integer_value(json_object_get(j->request, "id"));
-	park(r);
+	if (j->m->letting_go == 0) {
+		park(r);
+		return;
+	}
+	/* What it brings back may be among what fuse is told to let go. */
+	r->refs++;
+	j->m->restores = r;
 }

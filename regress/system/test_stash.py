@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from sailtest import stack
+from sailtest import deadline, stack
 
 
 def put(path, text):
@@ -46,3 +46,31 @@ def test_at_once(t):
         answer = ask(a, {"request": "reload"}, change)
         t.true(answer["result"]["stash"] is not None, "%d: %s" % (n, answer))
         t.equal([], os.listdir(a), "names after reload %d" % n)
+
+
+@deadline(240)
+def test_at_once_back(t):
+    """A stash comes back while the files of the reload that made it still move
+    into the cache, and goes again: nothing is lost, and the mount goes on."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    os.mkdir(os.path.join(a, "d"))
+    for n in range(1500):
+        put(os.path.join(a, "d", str(n)), "content of %d" % n)
+    s.commit(a)
+    put(os.path.join(a, "d", "7"), "changed")
+    put(os.path.join(a, "new"), "new")
+    ident = str(s.reload_json(a)["stash"]["id"])
+    s.ctl("stash", "restore", a, ident)
+    for name, want in (("d/7", "changed"), ("new", "new")):
+        with open(os.path.join(a, name), encoding="ascii") as f:
+            t.equal(want, f.read(), name)
+    ident = str(s.reload_json(a)["stash"]["id"])
+    s.ctl("stash", "drop", a, ident)
+    for n in range(200, 300):
+        os.unlink(os.path.join(a, "d", str(n)))
+    # By then all files of the first reload were let go.
+    time.sleep(3)
+    s.commit(a)
+    t.true("journal at" not in s.daemon.log(), "the journal is refused")
+    t.equal(1400, len(os.listdir(os.path.join(a, "d"))), "names")

@@ -543,6 +543,10 @@ test_sweep(void **state)
 	assert_true(exists(11));
 	assert_true(exists(12));
 	assert_false(exists(13));
+	/* Dropped twice: by a reload, and when the kernel forgot it. */
+	ok(h_of(RECORD_DROP, 10));
+	refused(h_of(RECORD_DIRTY, 10));
+	assert_false(exists(10));
 	assert_int_equal(name_at(13, "f"), -1);
 	held = 0;
 	assert_int_equal(namespace_sweep(&h_mount), 0);
