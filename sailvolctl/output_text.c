@@ -391,32 +391,36 @@ print_time(const json_t *j)
 	fputs(text, stdout);
 }
 
+static void
+print_stash(const json_t *s, const char *files)
+{
+	const json_t *id = json_object_get(s, "id");
+	const json_t *bytes = json_object_get(s, "bytes");
+
+	print_scalar(id);
+	putchar('\t');
+	print_time(json_object_get(s, "created"));
+	printf("\t%lld files\t",
+	    (long long)json_integer_value(json_object_get(s, files)));
+	print_scalar(bytes);
+	printf("%s\t", bytes != NULL ? " bytes" : "");
+	print_scalar(json_object_get(s, "volume"));
+	putchar('\t');
+	name_print_json(stdout, json_object_get(s, "path"));
+	putchar('\n');
+}
+
 void
 text_stash_list(const json_t *j)
 {
-	const json_t *list = json_object_get(j, "stashes"), *s;
-	const json_t *overlays = json_object_get(j, "overlays");
+	const json_t *list = json_object_get(j, "stashes");
+	const json_t *gone = json_object_get(j, "unmounted");
 	size_t i;
 
-	for (i = 0; i < json_array_size(list); i++) {
-		s = json_array_get(list, i);
-		print_scalar(json_object_get(s, "id"));
-		putchar('\t');
-		print_time(json_object_get(s, "created"));
-		printf("\t%lld files\t%lld bytes\t",
-		    (long long)json_integer_value(json_object_get(s, "files")),
-		    (long long)json_integer_value(json_object_get(s, "bytes")));
-		print_scalar(json_object_get(s, "path"));
-		putchar('\n');
-	}
-	for (i = 0; i < json_array_size(overlays); i++) {
-		s = json_array_get(overlays, i);
-		printf("-\tnot mounted\t%lld files\t%lld names\t",
-		    (long long)json_integer_value(json_object_get(s, "files")),
-		    (long long)json_integer_value(json_object_get(s, "names")));
-		print_scalar(json_object_get(s, "path"));
-		putchar('\n');
-	}
+	for (i = 0; i < json_array_size(list); i++)
+		print_stash(json_array_get(list, i), "files");
+	for (i = 0; i < json_array_size(gone); i++)
+		print_stash(json_array_get(gone, i), "objects");
 }
 
 void

@@ -120,11 +120,11 @@ static int
 add_stash(void *arg, const struct stash_row *s)
 {
 	return json_array_append_new(arg,
-	    json_pack("{s:I,s:s,s:s,s:o,s:I,s:I,"
-		      "s:I}",
-		"id", (json_int_t)s->id, "volume", s->volume, "path", s->path,
-		"base", json_hash(&s->base), "created", (json_int_t)s->created,
-		"files", (json_int_t)s->files, "bytes", (json_int_t)s->bytes));
+	    json_pack("{s:I,s:s,s:o,s:o,s:I,s:I,s:I}", "id", (json_int_t)s->id,
+		"volume", s->volume, "path",
+		json_name(s->path, strlen(s->path)), "base",
+		json_hash(&s->base), "created", (json_int_t)s->created, "files",
+		(json_int_t)s->files, "bytes", (json_int_t)s->bytes));
 }
 
 static const char *
@@ -161,34 +161,42 @@ stash_show(struct asker *a, int64_t id)
 
 /* Changes that wait for the next mount at their place. */
 static int
-add_overlay(void *arg, const struct mount_row *row)
+add_unmounted(void *arg, const struct mount_row *row)
 {
+	const struct mount *m = mount_by_path(row->path);
 	uint64_t names, objects;
 
-	if (mount_by_path(row->path) != NULL ||
-	    db_dirty_count(manifest_db, row->row, &names, &objects) == -1 ||
-	    (names == 0 && objects == 0))
+	if (m != NULL && memcmp(m->row.id, row->id, sizeof(row->id)) == 0)
+		return 0;
+	if (db_dirty_count(manifest_db, row->row, &names, &objects) == -1)
+		return -1;
+	if (names == 0 && objects == 0)
 		return 0;
 	return json_array_append_new(arg,
 	    json_pack("{s:s,s:o,s:o,s:o,s:I,s:I}", "volume", row->volume,
-		"subpath", json_name(row->subpath, strlen(row->subpath)),
-		"path", json_name(row->path, strlen(row->path)), "base",
-		json_hash(&row->base), "names", (json_int_t)names, "files",
+		"path", json_name(row->path, strlen(row->path)), "subpath",
+		json_name(row->subpath, strlen(row->subpath)), "base",
+		json_hash(&row->base), "names", (json_int_t)names, "objects",
 		(json_int_t)objects));
 }
 
-/* Of all mounts, and of those that are gone. */
+/* Of a mount, or of the whole daemon. */
 static void
-stash_list_all(struct asker *a)
+stash_list(struct asker *a, const struct mount *m)
 {
-	json_t *stashes = json_array(), *overlays = json_array();
+	json_t *l = json_array(), *result;
 
-	if (db_stash_foreach(manifest_db, NULL, add_stash, stashes) == -1 ||
-	    db_mount_foreach(manifest_db, add_overlay, overlays) == -1)
+	if (db_stash_foreach(manifest_db, m != NULL ? m->row.id : NULL,
+		add_stash, l) == -1)
 		log_warn("stashes");
-	asker_answer(a,
-	    json_pack("{s:{s:o,s:o}}", "result", "stashes", stashes, "overlays",
-		overlays));
+	result = json_pack("{s:o}", "stashes", l);
+	if (m == NULL) {
+		l = json_array();
+		if (db_mount_foreach(manifest_db, add_unmounted, l) == -1)
+			log_warn("changes of mounts that are gone");
+		json_object_set_new(result, "unmounted", l);
+	}
+	asker_answer(a, json_pack("{s:o}", "result", result));
 }
 
 static void
@@ -197,25 +205,19 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 	const char *action = string_of(req, "action");
 	int64_t id = json_integer_value(json_object_get(req, "id"));
 	struct stash_row s;
-	json_t *l;
 	int same;
 
-	if (m == NULL) {
-		if (a->uid != 0)
-			asker_error(a, "permission", "denied", "only root may");
-		else if (action != NULL && strcmp(action, "list") != 0)
-			asker_error(a, "invalid_request", "path",
-			    "a path is needed");
-		else
-			stash_list_all(a);
+	if (m == NULL && a->uid != 0) {
+		asker_error(a, "permission", "denied",
+		    "only root may without a mount");
 		return;
 	}
 	if (action == NULL || strcmp(action, "list") == 0) {
-		l = json_array();
-		if (db_stash_foreach(manifest_db, m->row.id, add_stash, l) ==
-		    -1)
-			log_warn("stashes");
-		asker_answer(a, json_pack("{s:{s:o}}", "result", "stashes", l));
+		stash_list(a, m);
+		return;
+	}
+	if (m == NULL) {
+		asker_error(a, "invalid_request", "path", "a mount is needed");
 		return;
 	}
 	same = db_stash_get(manifest_db, id, &s) == 0;

@@ -178,13 +178,13 @@ def test_left_behind(t):
     write("put away", a, "f")
     s.reload(a)
     write("left", b, "g")
-    t.equal([], s.daemon.ctl_json("stash", "list")["overlays"], "both live")
+    t.equal([], s.daemon.ctl_json("stash", "list")["unmounted"], "both live")
     s.daemon.umount(b, "--force")
     found = s.daemon.ctl_json("stash", "list")
     t.equal([a], [x["path"] for x in found["stashes"]], "stashes")
     t.equal([("v", b, 1, 1)],
             [(x["volume"], x["path"], x["names"], x["files"])
-             for x in found["overlays"]], "what is left behind")
+             for x in found["unmounted"]], "what is left behind")
     text = s.daemon.ctl("stash", "list").stdout
     t.true(a in text and b in text, "in words: %s" % text)
 

@@ -74,3 +74,36 @@ def test_at_once_back(t):
     s.commit(a)
     t.true("journal at" not in s.daemon.log(), "the journal is refused")
     t.equal(1400, len(os.listdir(os.path.join(a, "d"))), "names")
+
+
+def test_list(t):
+    """stash list without a path: the stashes of all mounts, and the changes of
+    a mount that was taken away by force, until it is mounted there again."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    t.equal({"stashes": [], "unmounted": []}, d.ctl_json("stash", "list"),
+            "nothing yet")
+    put(os.path.join(a, "f"), "12345")
+    s.reload(a)
+    put(os.path.join(b, "g"), "1")
+    d.umount(b, "--force")
+    got = d.ctl_json("stash", "list")
+    t.equal([(a, "v", 1, 5)], [(x["path"], x["volume"], x["files"], x["bytes"])
+                               for x in got["stashes"]], "stashes")
+    t.equal([(b, "v", 1, 1)], [(x["path"], x["volume"], x["names"],
+                                x["objects"]) for x in got["unmounted"]],
+            "of mounts that are gone")
+    lines = [x.split("\t") for x in
+             d.ctl("stash", "list").stdout.splitlines()]
+    ident = str(got["stashes"][0]["id"])
+    t.equal([[ident, "1 files", "5 bytes", "v", a],
+             ["-", "1 files", "-", "v", b]],
+            [x[:1] + x[2:] for x in lines], "lines")
+    t.equal([ident], [x.split("\t")[0] for x in s.ctl(
+        "stash", "list", a).stdout.splitlines()], "of one mount")
+    s.mount("v", "b")
+    t.equal([], d.ctl_json("stash", "list")["unmounted"], "taken up")
+    with open(os.path.join(b, "g"), encoding="ascii") as f:
+        t.equal("1", f.read(), "taken up")
+    s.ctl("-s", d.socket, "stash", "show", "nowhere", "1", ok=1)
