@@ -362,6 +362,10 @@ lexical(const char *path)
 	const char *p, *end;
 	size_t n;
 
+	if (*path == '\0') {
+		errno = ENOENT;
+		return NULL;
+	}
 	if (*path != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
 		return NULL;
 	n = strlen(cwd);

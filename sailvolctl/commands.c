@@ -168,32 +168,41 @@ option_add(struct invocation *inv, int ch, char *why, size_t size)
 	return 0;
 }
 
+/* A letter, perhaps one of several in a word; else the word. */
+static void
+option_bad(int ch, const char *word, char *why, size_t size)
+{
+	char letter[3] = { '-', (char)optopt, '\0' };
+
+	snprintf(why, size,
+	    ch == ':' ? "%s needs an argument" : "unknown option: %s",
+	    optopt > 0 && optopt < NAMED ? letter : word);
+}
+
 static int
 read_all(struct invocation *inv, struct words *w, int argc, char **argv,
     char *why, size_t size)
 {
 	struct option names[OPT_COUNT + 1];
 	char letters[3 * OPT_COUNT + 3];
-	int ch;
+	int ch, rc = 0;
 
 	options_fill(letters, names);
 	optind = 0; /* from the beginning: this may be called again */
 	while ((ch = getopt_long(argc, argv, letters, names, NULL)) != -1) {
-		if (ch == ':' || ch == '?') {
-			snprintf(why, size,
-			    ch == ':' ? "%s needs an argument"
-				      : "unknown option: %s",
-			    argv[optind - 1]);
-			return -1;
-		}
-		if (ch == 1 ? word_add(w, optarg, why, size) == -1
-			    : option_add(inv, ch, why, size) == -1)
-			return -1;
+		if (rc == -1) { /* only whether there is a -j, too */
+			if (ch == option_defs[OPT_JSON].letter)
+				inv->opt[OPT_JSON] = "";
+		} else if (ch == ':' || ch == '?') {
+			option_bad(ch, argv[optind - 1], why, size);
+			rc = -1;
+		} else
+			rc = ch == 1 ? word_add(w, optarg, why, size)
+				     : option_add(inv, ch, why, size);
 	}
-	while (optind < argc)
-		if (word_add(w, argv[optind++], why, size) == -1)
-			return -1;
-	return 0;
+	while (rc == 0 && optind < argc)
+		rc = word_add(w, argv[optind++], why, size);
+	return rc;
 }
 
 /* How many words name it. */

@@ -34,6 +34,9 @@ def test_usage(t):
                   ["umount", "/", "/"], ["commit", "-m"],
                   ["mount", "-c", "12", "v", "/mnt"]):
         ctl(t, *words, ok=2)
+    r = ctl(t, "commit", "--nothing", "/", "-j", ok=2)
+    t.equal("usage", json.loads(r.stdout)["error"]["code"], "-j at the end")
+    t.equal("", r.stderr, "standard error with -j")
 
 
 def test_no_mount(t):
@@ -62,6 +65,10 @@ def test_no_daemon(t):
                r.stderr)
     r = ctl(t, "status", ok=1, env={"SAILVOLD_SOCKET": sock})
     t.true(sock in r.stderr, r.stderr)
+    # An empty variable of a script is not the directory where it runs.
+    for words in (["mount", "v", ""], ["umount", ""], ["commit", ""]):
+        r = ctl(t, "-s", sock, *words, ok=1)
+        t.true("No such file" in r.stderr, r.stderr)
     for bad in ("a/b", "", ".x", "x" * 200, "v:sub", "v:/a/../b", "v:/.sailvol"):
         r = ctl(t, "-s", sock, "mount", bad, t.dir, ok=1)
         t.true("sailvold does not run" not in r.stderr, r.stderr)

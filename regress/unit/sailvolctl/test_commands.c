@@ -126,7 +126,14 @@ test_refused(void **state)
 	bad("commit -m a -m b /x", "twice");
 	bad("commit /x -m", "needs an argument");
 	bad("commit -z /x", "unknown option");
-	bad("commit --nothing /x", "unknown option");
+	bad("commit --nothing /x", "unknown option: --nothing");
+	bad("commit -jz /x", "unknown option: -z");
+	bad("commit -jm", "-m needs an argument");
+	bad("umount --force=1 /x", "--force=1");
+	assert_int_equal(parse(&inv, "commit --nothing /x -j", why,
+			     sizeof(why)),
+	    -1);
+	assert_ptr_equal(inv.out, &output_json);
 	/* Said as JSON when that was asked for anywhere. */
 	assert_int_equal(parse(&inv, "commit -z /x -j", why, sizeof(why)), -1);
 	assert_int_equal(parse(&inv, "dance -j", why, sizeof(why)), -1);
