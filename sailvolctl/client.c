@@ -10,12 +10,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "sailvolctl/client.h"
 #include "sailvolctl/mountinfo.h"
+#include "sailvolctl/names.h"
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
@@ -146,7 +148,10 @@ open_ctl(int root, const char *path, struct failure *f)
 		    "of a mount of sailvold",
 		    path);
 	else if ((fd = open_ours(dir, "ctl", O_RDWR, st.st_dev)) == -1) {
-		if (errno == EACCES || errno == EPERM || errno == EROFS)
+		if (errno == EROFS)
+			failure_set(f, "permission", "read_only",
+			    "%s: the mount is read-only", path);
+		else if (errno == EACCES || errno == EPERM)
 			failure_set(f, "permission", "ctl",
 			    "%s: who may write "
 			    "in the root of the mount may do that, and you may "
@@ -167,8 +172,25 @@ open_ctl(int root, const char *path, struct failure *f)
 	return fd;
 }
 
-int
-client_open_mount(const char *path, struct failure *f)
+/* Absolute, of a descriptor, for free(3); NULL: failure is set. */
+static char *
+path_of(int fd, struct failure *f)
+{
+	char link[64], point[PATH_MAX], *copy = NULL;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if ((n = readlink(link, point, sizeof(point))) > 0 &&
+	    n < (ssize_t)sizeof(point))
+		copy = strndup(point, (size_t)n);
+	if (copy == NULL)
+		failure_set(f, "", "path", "%s: %s", link, strerror(errno));
+	return copy;
+}
+
+/* ctl, or -1 and, when the mount is read-only, where that is. */
+static int
+open_mount(const char *path, char **point, struct failure *f)
 {
 	struct statfs sfs;
 	int dir, fd = -1;
@@ -188,6 +210,8 @@ client_open_mount(const char *path, struct failure *f)
 		failure_set(f, "", "not_a_mount", not_mount, path);
 	else
 		fd = open_ctl(dir, path, f);
+	if (fd == -1 && strcmp(f->code, "read_only") == 0)
+		*point = path_of(dir, f);
 	close(dir);
 	return fd;
 }
@@ -227,6 +251,36 @@ client_open_socket(const char *path, struct failure *f)
 		failure_set(f, "", "socket", "%s: %s", path, strerror(errno));
 	close(fd);
 	return -1;
+}
+
+int
+client_open_mount(const char *path, const char *socket_path, json_t *request,
+    struct failure *f)
+{
+	char *point = NULL, why[sizeof(f->message) / 2];
+	json_t *j;
+	int fd;
+
+	if (request == NULL) {
+		failure_set(f, "", "memory", "out of memory");
+		return -1;
+	}
+	if ((fd = open_mount(path, &point, f)) != -1 || point == NULL)
+		return fd;
+	j = name_to_json(point, strlen(point));
+	free(point);
+	if (j == NULL || json_object_set_new(request, "path", j) == -1) {
+		failure_set(f, "", "memory", "out of memory");
+		return -1;
+	}
+	if ((fd = client_open_socket(socket_path, f)) == -1) {
+		strlcpy(why, f->message, sizeof(why));
+		failure_set(f, "permission", "read_only",
+		    "%s: the mount is read-only, so that it is asked by the "
+		    "control socket: %s",
+		    path, why);
+	}
+	return fd;
 }
 
 /* ---- question and answer ------------------------------------------------------------- */

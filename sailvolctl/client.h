@@ -13,12 +13,15 @@
 #define CLIENT_SOCKET "/run/sailvold.sock"
 
 /*
- * .sailvol/ctl of the mount that path lies in, open for reading and writing.
- * It is believed only on a file system of type FUSE, of the subtype of
- * sailvold where the kernel's list of mounts can be read, and when ctl and
- * volume.json have the device of the mount.  -1 with failure set.
+ * The door for a request (NULL: there was no memory) about the mount that path
+ * lies in: its .sailvol/ctl, open for reading and writing.  It is believed only
+ * on a file system of type FUSE, of the subtype of sailvold where the kernel's
+ * list of mounts can be read, and when ctl and volume.json have the device of
+ * the mount.  Where the mount is read-only it is the control socket, and "path"
+ * is added to the request.  -1 with failure set.
  */
-int client_open_mount(const char *path, struct failure *);
+int client_open_mount(const char *path, const char *socket_path,
+    json_t *request, struct failure *);
 /* The control socket; NULL: SAILVOLD_SOCKET or the default.  -1 likewise. */
 int client_open_socket(const char *socket_path, struct failure *);
 /*

@@ -54,7 +54,8 @@ ask_mount(const struct invocation *inv, const char *path, json_t *request)
 	struct failure f = { .whole = NULL };
 	int fd;
 
-	if ((fd = client_open_mount(path, &f)) == -1) {
+	fd = client_open_mount(path, inv->opt[OPT_SOCKET], request, &f);
+	if (fd == -1) {
 		json_decref(request);
 		return failed(inv, &f);
 	}
@@ -87,18 +88,23 @@ run_commit(const struct invocation *inv)
 		    "the message is not UTF-8");
 		return failed(inv, &f);
 	}
-	if ((fd = client_open_mount(inv->operand[0], &f)) == -1)
+	request = json_pack("{s:s, s:s*, s:b}", "request", "commit", "message",
+	    m, "if_unchanged", inv->opt[OPT_IF_UNCHANGED] != NULL);
+	fd = client_open_mount(inv->operand[0], inv->opt[OPT_SOCKET], request,
+	    &f);
+	if (fd == -1) {
+		json_decref(request);
 		return failed(inv, &f);
+	}
 	/* What programs stored through mappings goes to the mount before the
 	   request does. */
 	if (syncfs(fd) == -1) {
 		failure_set(&f, "", "sync", "%s: syncfs: %s", inv->operand[0],
 		    strerror(errno));
+		json_decref(request);
 		close(fd);
 		return failed(inv, &f);
 	}
-	request = json_pack("{s:s, s:s*, s:b}", "request", "commit", "message",
-	    m, "if_unchanged", inv->opt[OPT_IF_UNCHANGED] != NULL);
 	return ask(inv, fd, request, &f);
 }
 

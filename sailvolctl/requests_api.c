@@ -180,16 +180,17 @@ log_of_mount(const struct invocation *inv, size_t max, struct failure *f)
 	int fd, more = 1;
 
 	while (more) {
-		fd = client_open_mount(inv->operand[0], f);
-		if (fd == -1)
-			goto fail;
 		request = json_pack("{s:s, s:s*, s:I}", "request", "log",
 		    "before", *next != '\0' ? next : NULL, "limit",
 		    (json_int_t)(max < limit ? max : limit));
-		page = request != NULL ? client_ask(fd, request, inv->out, f)
-				       : NULL;
+		page = NULL;
+		fd = client_open_mount(inv->operand[0], inv->opt[OPT_SOCKET],
+		    request, f);
+		if (fd != -1) {
+			page = client_ask(fd, request, inv->out, f);
+			close(fd);
+		}
 		json_decref(request);
-		close(fd);
 		/* What comes through that door is bounded. */
 		if (page == NULL && strcmp(f->code, "answer_too_long") == 0 &&
 		    limit > 1) {

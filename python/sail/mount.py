@@ -1,9 +1,12 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
 """The door of a mount, .sailvol: sailvol-ctl(5)."""
 
+import base64
 import ctypes
+import errno
 import json
 import os
+import socket
 import stat
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
@@ -14,6 +17,7 @@ Progress = Callable[[Dict[str, Any]], None]
 
 FUSE_SUPER_MAGIC = 0x65735546
 TYPE = "fuse.sailvol"
+SOCKET = "/run/sailvold.sock"
 LINE_MAX = 64 * 1024
 ANSWER_MAX = 64 * 1024 * 1024
 
@@ -141,7 +145,12 @@ def ask(path: Path, request: Dict[str, Any],
     fd = -1
     try:
         os.close(_open_ours(door, "volume.json", os.O_RDONLY, dev))
-        fd = _open_ours(door, "ctl", os.O_RDWR, dev)
+        try:
+            fd = _open_ours(door, "ctl", os.O_RDWR, dev)
+        except OSError as e:
+            if e.errno != errno.EROFS:
+                raise
+            return _ask_socket(path, request, progress)
         if request.get("request") == "commit" and _libc.syncfs(fd) != 0:
             e = ctypes.get_errno()
             raise OSError(e, os.strerror(e))
@@ -156,6 +165,38 @@ def ask(path: Path, request: Dict[str, Any],
         os.close(door)
         if fd != -1:
             os.close(fd)
+
+
+def _name(path: str) -> Union[str, Dict[str, str]]:
+    raw = os.fsencode(path)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(raw).decode()}
+
+
+def _ask_socket(path: Path, request: Dict[str, Any],
+                progress: Optional[Progress]) -> Dict[str, Any]:
+    """The same through the control socket: where the mount is read-only its
+    ctl cannot be written to."""
+    where = os.environ.get("SAILVOLD_SOCKET") or SOCKET
+    top = _top(path)
+    try:
+        point = os.readlink("/proc/self/fd/%d" % top)
+    finally:
+        os.close(top)
+    line = json.dumps(dict(request, path=_name(point))).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(where)
+            s.sendall(line)
+        except OSError as e:
+            raise MountError(
+                "%s: the mount is read-only, so that it is asked by the "
+                "control socket: %s: %s" % (
+                    os.fsdecode(os.fspath(path)), where, e.strerror),
+                "permission", "read_only") from e
+        return _listen(s.fileno(), progress)
 
 
 def _listen(fd: int, progress: Optional[Progress]) -> Dict[str, Any]:

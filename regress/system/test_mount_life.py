@@ -237,3 +237,37 @@ def test_volume_made_again(t):
     t.true(volume["id"] in done.stderr, done.stderr)
     t.equal(False, is_mounted(a), "mounted")
     t.equal(["new"], os.listdir(s.mount("vol", "c")), "the new volume")
+
+
+def test_read_only(t):
+    """A mount that is read-only is asked by the control socket: status, log and
+    reload work, in Python too; what would change it is refused with 3."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("1")
+    first = s.commit(a)
+    b = s.mount("v", "b", args=["-r"])
+    c = s.mount("v", "c", args=["-c", first])
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("2")
+    second = s.commit(a)
+    t.equal(second, d.ctl("reload", os.path.join(b, "f")).stdout.strip(),
+            "reload of a mount with -r")
+    with open(os.path.join(b, "f"), encoding="ascii") as f:
+        t.equal("2", f.read(), "the new state")
+    for path in (b, c):
+        t.true(d.ctl_json("status", path)["read_only"], path)
+        t.equal(3, len(d.ctl("log", path).stdout.splitlines()), "log")
+        t.equal("read_only", d.ctl_json("commit", path, ok=3)["error"]["code"],
+                "commit")
+    t.equal("refused", d.ctl_json("reload", c, ok=3)["error"]["type"],
+            "reload of a mount with -c")
+    r = s.ctl("-s", t.path("nobody"), "reload", b, ok=1)
+    t.true("read-only" in r.stderr and t.path("nobody") in r.stderr, r.stderr)
+    script = "import sail; print(sail.Volume.from_mount(%r).reload())" % b
+    got = t.run(["/usr/bin/python3", "-B", "-c", script],
+                env={"PYTHONPATH": os.path.join(t.repo, "python"),
+                     "SAILVOLD_SOCKET": d.socket}).stdout
+    t.equal(second, got.strip(), "reload in Python")
