@@ -163,12 +163,7 @@ answer_bad(struct commit_run *c, const struct server_answer *a,
 	else if (a->status == 409 && strcmp(code, "overwritten") == 0)
 		commit_fail(c, "refused", code, what);
 	else
-		commit_fail(c,
-		    a->status == 403       ? "permission"
-			: a->status == 401 ? "authentication"
-			: a->status == 404 ? "not_found"
-					   : "conflict",
-		    code, what);
+		commit_fail(c, server_error_type(a->status), code, what);
 }
 
 /* ---- the answer to who asked --------------------------------------------------------------- */

@@ -386,9 +386,7 @@ log_came(void *arg, const struct server_answer *s)
 		return;
 	}
 	server_error(s, what, sizeof(what), code, sizeof(code));
-	asker_error(a,
-	    s->status == 0 || s->status >= 500 ? "unavailable" : "not_found",
-	    code, "%s", what);
+	asker_error(a, server_error_type(s->status), code, "%s", what);
 }
 
 static void

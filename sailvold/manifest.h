@@ -138,6 +138,16 @@ void server_cancel(uint32_t number);
    volume (not_found)"; out is cut to size. */
 void server_error(const struct server_answer *, char *out, size_t size,
     char *code, size_t code_size);
+/* The type of the error that such a status is (sailvol-ctl(5)). */
+static inline const char *
+server_error_type(unsigned int status)
+{
+	return status == 0 || status >= 500 || status == 429 ? "unavailable"
+	    : status == 401                                  ? "authentication"
+	    : status == 403                                  ? "permission"
+	    : status == 404                                  ? "not_found"
+							     : "conflict";
+}
 
 /* HASH and UPLOAD of fetch_imsg.h, asked again when a fetch dies. */
 typedef void (*hash_cb)(void *arg, const struct fetch_hash_res *, int list_fd);

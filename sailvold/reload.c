@@ -676,11 +676,7 @@ head_came(void *arg, const struct server_answer *a)
 			    m->row.path, what, r->tries, HEAD_TRIES);
 			ask_head(r);
 		} else
-			fail(r,
-			    a->status == 0 || a->status >= 500 ? "unavailable"
-				: a->status == 404             ? "not_found"
-							       : "permission",
-			    code, what);
+			fail(r, server_error_type(a->status), code, what);
 		return;
 	}
 	if ((why = nodes_take_bundle(a->data, a->len, &r->base, &complete)) !=

@@ -117,6 +117,28 @@ def test_keys(t):
         t.equal("y", f.read(), "what could not be committed")
 
 
+def test_revoked(t):
+    """Once the daemon's key is revoked, commit, reload and log of a mount all
+    say so, as an error of authentication; with a new one they go on."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(key=s.new_key())
+    a = d.mount("v", "a", create=True)
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("x")
+    _, answer = s.server.call("GET", "/v1/keys")
+    ident = [k["id"] for k in answer["keys"] if k["role"] == "write"][0]
+    s.server.call("DELETE", "/v1/keys/" + ident)
+    for command in ("commit", "reload", "log"):
+        r = s.ctl("-j", command, a, ok=1)
+        error = json.loads(r.stdout)["error"]
+        t.equal(("authentication", "bad_key"), (error["type"], error["code"]),
+                command)
+    t.write("%s/key" % d.name, s.new_key() + "\n", 0o600)
+    d.hup()
+    t.wait_for(lambda: s.ctl("log", a, ok=None).returncode == 0, "the new key")
+    s.commit(a)
+
+
 def test_mount_points(t):
     """A mount point that is missing, a file, busy, / or a link is refused; one
     that is not empty is mounted with a warning, and comes back as it was."""
