@@ -88,12 +88,17 @@ users from $((users + 10))
 EOF
 }
 
+admin() {
+	"$top/sailapid/sailapid" -f "$run/sailapid.conf" "$@"
+}
+
 start_server() {
 	configure_server
 	if [ ! -s "$run/key" ]; then
 		say "makes the organisation \"quickstart\" and its key, run/key"
-		(umask 077 && "$top/sailapid/sailapid" -f "$run/sailapid.conf" \
-		    init quickstart >"$run/key.new") ||
+		# One that was interrupted has made the organisation already.
+		(umask 077 && { admin init quickstart 2>/dev/null ||
+		    admin key create quickstart admin; } >"$run/key.new") ||
 		    die "the organisation could not be made"
 		mv "$run/key.new" "$run/key"
 	fi
@@ -110,10 +115,16 @@ start_daemon() {
 	until_done 20 "sailvold does not start" "$ctl" -s "$sock" status
 }
 
+# A daemon that was started again takes its mounts up by itself.
 mount_at() {
 	mkdir -p "$run/$1" 2>/dev/null || true
-	mounted "$run/$1" || "$ctl" -s "$sock" mount --create demo "$run/$1" ||
-	    die "run/$1: could not be mounted"
+	n=50
+	until mounted "$run/$1" ||
+	    why=$("$ctl" -s "$sock" mount --create demo "$run/$1" 2>&1); do
+		n=$((n - 1))
+		[ "$n" -gt 0 ] || die "run/$1 could not be mounted: $why"
+		sleep 0.2
+	done
 }
 
 show() {

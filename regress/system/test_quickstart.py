@@ -46,6 +46,8 @@ def test_quickstart(t):
     t.equal([], mounts(run), "mounts after down")
     for pid in pids:
         t.true(not stack.alive(pid), "pid %d is left" % pid)
+    # As if it had been interrupted once the organisation was made.
+    os.rename(os.path.join(run, "key"), os.path.join(run, "key.new"))
     said = quickstart("up")
     with open(os.path.join(run, "a", "mine"), encoding="ascii") as f:
         t.equal("dirty", f.read(), "taken up again: " + said)
