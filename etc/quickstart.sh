@@ -111,6 +111,9 @@ start_server() {
 
 start_daemon() {
 	configure_daemon
+	# One that runs hears where the server is now.
+	pid=$(running sailvold)
+	[ -z "$pid" ] || kill -HUP "$pid"
 	start sailvold
 	until_done 20 "sailvold does not start" "$ctl" -s "$sock" status
 }

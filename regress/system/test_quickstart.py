@@ -3,6 +3,7 @@
 trace."""
 
 import os
+import signal
 
 from sailtest import deadline, stack
 
@@ -14,7 +15,7 @@ def mounts(where):
 
 @deadline(240)
 def test_quickstart(t):
-    """up, up, down, up with what was stored, down, down."""
+    """up, up, up with a new server, down, up with what was stored, down, down."""
     stack.require_fuse(t)
     run = t.path("run")
 
@@ -32,6 +33,11 @@ def test_quickstart(t):
         t.true("cat run/b/hello.txt          shows: hello from a" in said and
                "Go on:" in said, said)
         t.equal(2, len(mounts(run)), "mounts: " + said)
+    # A server that died comes back at another port.
+    with open(os.path.join(run, "sailapid.pid"), encoding="ascii") as f:
+        os.kill(int(f.read()), signal.SIGKILL)
+    said = quickstart("up")
+    t.true("Go on:" in said, said)
     with open(os.path.join(run, "b", "hello.txt"), encoding="ascii") as f:
         hello = f.read()
     pids = []
