@@ -38,6 +38,7 @@ static int conf_yylex(union CONF_YYSTYPE *, struct parse *);
 static void conf_yyerror(struct parse *, const char *);
 static void once(struct parse *, unsigned int, const char *);
 static void set_string(char **, char *);
+static void set_mount(struct parse *, char *);
 static void set_path(struct parse *, char **, char *, const char *);
 static void set_user(struct parse *, char *, char *);
 static void set_url(struct parse *, char *);
@@ -166,7 +167,7 @@ volume_options:
 	;
 
 volume_option: MOUNT STRING {
-		set_path(p, &p->volume->path, $2, "mount");
+		set_mount(p, $2);
 	}
 	| SUBPATH STRING {
 		set_subpath(p, $2);
@@ -390,6 +391,17 @@ end_volume(struct parse *p)
 		    strcmp(v->path, p->volume->path) == 0)
 			conf_lex_error(&p->lex, "volume %s: %s is mounted on "
 			    "already", p->volume->name, v->path);
+}
+
+static void
+set_mount(struct parse *p, char *path)
+{
+	if (p->volume->path != NULL)
+		conf_lex_error(&p->lex, "volume %s: mount is there twice",
+		    p->volume->name);
+	if (*path == '/' && path[strspn(path, "/")] == '\0')
+		conf_lex_error(&p->lex, "mount: %s: not over the root", path);
+	set_path(p, &p->volume->path, path, "mount");
 }
 
 static void
