@@ -8,7 +8,7 @@ import os
 import random
 import time
 from typing import Any, Dict, Optional
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sail.errors import AuthError, SailError, UnavailableError, from_answer
 
@@ -29,10 +29,11 @@ class Client:
             raise SailError("SAIL_API_URL is not set", "client", "no_url")
         if not key:
             raise AuthError("SAIL_API_KEY is not set", "client", "no_key")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SailError("%s: not the URL of a server" % url, "client",
-                            "bad_url")
+        parts = _split(url)
+        if not key.isascii() or not key.isprintable():
+            # Which is not shown.
+            raise AuthError("SAIL_API_KEY has characters that no key has",
+                            "client", "bad_key")
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             raise SailError("%s: plain HTTP is for loopback only" % url,
                             "client", "bad_url")
@@ -104,6 +105,19 @@ def _result(status: int, raw: bytes) -> Dict[str, Any]:
                                "unavailable", "status_%d" % status)
     raise SailError("the server answered with status %d" % status, "",
                     "status_%d" % status)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        good = (parts.scheme in ("http", "https") and parts.hostname and
+                parts.port != 0 and url.isascii())
+    except ValueError:
+        good = False
+    if not good:
+        raise SailError("%s: not the URL of a server" % url, "client",
+                        "bad_url")
+    return parts
 
 
 def _is_loopback(host: str) -> bool:

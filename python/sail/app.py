@@ -81,7 +81,11 @@ class App:
             raise NotFoundError("no app %s" % name, "not_found",
                                 "app_not_found")
         entry = apps[name]
-        return cls(str(entry["id"]), name, float(entry["created"]))
+        try:
+            return cls(str(entry["id"]), name, float(entry["created"]))
+        except (KeyError, TypeError, ValueError) as e:
+            raise SailError("%s: app %s is not as it should be" % (
+                path, name)) from e
 
     @staticmethod
     def _mint(folder: str, path: str, name: str) -> Dict[str, Any]:

@@ -52,8 +52,12 @@ def _types(dev: int) -> set:
 def _top(path: Path) -> int:
     """The root of the mount that path lies in, as a descriptor."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        is_dir = stat.S_ISDIR(os.stat(path).st_mode)
+    except ValueError as e:  # a NUL
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from e
     real = os.path.realpath(os.fspath(path))
-    if not stat.S_ISDIR(os.stat(real).st_mode):
+    if not is_dir:
         real = os.path.dirname(real)
     fd = os.open(real, flags)
     try:

@@ -135,6 +135,34 @@ def test_app(t):
     raises(t, sail.SailError, sail.App.find, "a/b", mint_if_missing=True)
 
 
+def test_settings(t):
+    """A URL, a key, a path or a file of apps that cannot be right is a
+    SailError, before anybody is asked."""
+    sail = load(t)
+    from sail.api import Client
+    for url in ("http://127.0.0.1:99999", "http://127.0.0.1:x", "http://[::1",
+                "http://127.0.0.1/\u00fc", "ftp://x", "http://"):
+        t.equal("bad_url", raises(t, sail.SailError, Client, url,
+                                  "sk_x").code, url)
+    for key in ("sk_x\n", "sk_\u00fc"):
+        raises(t, sail.AuthError, Client, "http://127.0.0.1:1", key)
+    # Not the current directory.
+    for path in ("", "a\0b"):
+        error = raises(t, sail.MountError, sail.Volume.from_mount, path)
+        t.true("No such file" in str(error), str(error))
+    os.makedirs(t.path("state", "sail"))
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = t.path("state")
+    try:
+        for text in ('{"a":1}', '{"a":{}}', '{"a":{"id":"i","created":"x"}}'):
+            t.write("state/sail/apps.json", text)
+            raises(t, sail.SailError, sail.App.find, "a")
+    finally:
+        del os.environ["XDG_STATE_HOME"]
+        if before is not None:
+            os.environ["XDG_STATE_HOME"] = before
+
+
 def test_no_mount(t):
     """A path outside, and a forged .sailvol, are no mounts."""
     sail = load(t)
