@@ -461,21 +461,22 @@ client_mount_point(const char *path, struct failure *f)
 		failure_set(f, "", "path", "%s: %s", path, strerror(errno));
 		return NULL;
 	}
-	if (mountinfo_longest(abs, &found) == 1) {
+	if (mountinfo_longest(abs, &found) == 1 && strcmp(found, abs) == 0) {
 		free(abs);
 		return found;
 	}
-	/* Perhaps through a link. */
+	/* Perhaps through a link, which may lead out of that mount. */
 	if ((real = realpath(abs, NULL)) != NULL) {
-		if (mountinfo_longest(real, &found) == 1) {
-			free(real);
-			free(abs);
-			return found;
-		}
+		free(found);
 		free(abs);
+		found = NULL;
 		abs = real;
+		mountinfo_longest(abs, &found);
 	}
-	return abs;
+	if (found == NULL)
+		return abs;
+	free(abs);
+	return found;
 }
 
 char *

@@ -31,8 +31,8 @@ int client_open_socket(const char *socket_path, struct failure *);
 json_t *client_ask(int fd, const json_t *request, const struct output *out,
     struct failure *);
 /*
- * The mount point that path lies in, without a question to any file system:
- * a dead mount can be unmounted.  Absolute, for free(3).  What is in no mount
+ * The mount point that path lies in, or is, which is found without a question
+ * to any file system: a dead mount can be unmounted.  Absolute, for free(3).  What is in no mount
  * of ours comes back absolute.  NULL with failure set.
  */
 char *client_mount_point(const char *path, struct failure *);

@@ -271,3 +271,15 @@ def test_read_only(t):
                 env={"PYTHONPATH": os.path.join(t.repo, "python"),
                      "SAILVOLD_SOCKET": d.socket}).stdout
     t.equal(second, got.strip(), "reload in Python")
+
+
+def test_umount_link(t):
+    """A link in a mount that leads into another one names that other one."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    os.symlink(b, os.path.join(a, "link"))
+    s.daemon.umount(os.path.join(a, "link"))
+    t.true(is_mounted(a) and not is_mounted(b), "b, and not a")
+    os.makedirs(os.path.join(a, "d"))
+    s.daemon.umount(os.path.join(a, "d"), "--force")
+    t.true(not is_mounted(a), "of a path inside")
