@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "lib/memfd.h"
@@ -51,8 +52,10 @@ ctl_line(struct asker *a, const char *text, int last)
 		return;
 	}
 	if (chan_send_ibuf(a->m->fuse, IMSG_MANIFEST_FUSE_CTL_LINE, 0, fd, b) ==
-	    -1)
+	    -1) {
 		log_warn("mount %s: ctl", a->m->row.path);
+		close(fd);
+	}
 }
 
 static void

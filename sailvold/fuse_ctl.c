@@ -217,9 +217,11 @@ session_send(struct session *s)
 		ibuf_free(b);
 		return;
 	}
-	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL, 0, fd, b) == -1 &&
-	    errno != EPIPE)
-		log_warn("session of ctl");
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL, 0, fd, b) == -1) {
+		if (errno != EPIPE)
+			log_warn("session of ctl");
+		close(fd);
+	}
 }
 
 void

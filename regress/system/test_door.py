@@ -183,7 +183,7 @@ def test_left_behind(t):
     found = s.daemon.ctl_json("stash", "list")
     t.equal([a], [x["path"] for x in found["stashes"]], "stashes")
     t.equal([("v", b, 1, 1)],
-            [(x["volume"], x["path"], x["names"], x["files"])
+            [(x["volume"], x["path"], x["names"], x["objects"])
              for x in found["unmounted"]], "what is left behind")
     text = s.daemon.ctl("stash", "list").stdout
     t.true(a in text and b in text, "in words: %s" % text)
