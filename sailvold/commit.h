@@ -38,7 +38,8 @@ struct batch {
 	struct commit_run *c;
 	uint32_t number; /* of server_upload; 0: not sent */
 	struct event *timer;
-	unsigned int tries; /* since anything was sent */
+	unsigned int tries; /* since more than `most' was done */
+	uint32_t most;      /* chunks, of all tries */
 	monotime_t deadline;
 	uint32_t nfiles, n;
 	int fds[COMMIT_BATCH_FILES];

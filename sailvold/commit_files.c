@@ -235,12 +235,15 @@ upload_progress(void *arg, uint32_t chunks, uint64_t bytes, uint64_t sent)
 {
 	struct batch *b = arg;
 
-	(void)chunks;
 	(void)bytes;
+	/* Not bytes: those of a store that takes nothing count as sent too. */
+	if (chunks > b->most) {
+		b->most = chunks;
+		b->tries = 0;
+	}
 	if (sent > b->reported) {
 		b->c->bytes_sent += sent - b->reported;
 		b->reported = sent;
-		b->tries = 0;
 	}
 	commit_progress(b->c, "upload");
 }

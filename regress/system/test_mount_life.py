@@ -13,13 +13,15 @@ USER = 61990
 
 
 def is_mounted(path):
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+    with open("/proc/self/mountinfo", encoding="utf-8",
+              errors="surrogateescape") as f:
         return any(line.split()[4] == path for line in f)
 
 
 def source(path):
     """The volume that is mounted at path, or None."""
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+    with open("/proc/self/mountinfo", encoding="utf-8",
+              errors="surrogateescape") as f:
         for line in f:
             left, right = line.split(" - ", 1)
             if left.split()[4] == path:
@@ -29,7 +31,8 @@ def source(path):
 
 def options(path):
     """Those of the mount at path, or none."""
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+    with open("/proc/self/mountinfo", encoding="utf-8",
+              errors="surrogateescape") as f:
         for line in f:
             fields = line.split()
             if fields[4] == path:

@@ -9,7 +9,8 @@ from sailtest import deadline, stack
 
 
 def mounts(where):
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+    with open("/proc/self/mountinfo", encoding="utf-8",
+              errors="surrogateescape") as f:
         return [x for x in f if x.split()[4].startswith(where + "/")]
 
 

@@ -501,6 +501,18 @@ store_work(void)
 	mhd_work(dir);
 }
 
+/* Whether it has ended; its status is left for finish(). */
+static int
+ended(pid_t pid)
+{
+	siginfo_t si = { .si_pid = 0 };
+
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si,
+			     WEXITED | WNOHANG | WNOWAIT),
+	    0);
+	return si.si_pid != 0;
+}
+
 static void
 ask(pid_t pid)
 {
@@ -521,7 +533,7 @@ ask(pid_t pid)
 	assert_int_equal(write(fd, request, sizeof(request) - 1),
 	    sizeof(request) - 1);
 	/* The listening socket is open here too: a dead server is silent. */
-	while (used < sizeof(answer) - 1 && waitpid(pid, NULL, WNOHANG) == 0 &&
+	while (used < sizeof(answer) - 1 && !ended(pid) &&
 	    (n = read(fd, answer + used, sizeof(answer) - 1 - used)) > 0)
 		used += (size_t)n;
 	answer[used] = '\0';
