@@ -507,6 +507,7 @@ int
 content_local(struct vn *vn, int empty)
 {
 	struct change c;
+	struct stat st;
 	int error;
 
 	if (vn->flags & VN_LOCAL)
@@ -528,6 +529,11 @@ content_local(struct vn *vn, int empty)
 		return error;
 	if (now.error != 0)
 		return now.error;
+	/* Holes stay holes. */
+	if (fstat(vn->fd, &st) == -1)
+		return errno;
+	if ((error = overlay_room((uint64_t)st.st_blocks * 512)) != 0)
+		return error;
 	return copy_begin(vn);
 }
 

@@ -111,7 +111,7 @@ place_for(fuse_ino_t parent, const char *name, struct vn **dir)
 	if ((error = node_path_error(*dir, strlen(name))) != 0 ||
 	    (error = query_name(*dir, name, strlen(name), &vn)) != 0)
 		return error;
-	return vn == NULL ? 0 : EEXIST;
+	return vn == NULL ? overlay_room(0) : EEXIST;
 }
 
 static void

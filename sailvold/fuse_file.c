@@ -254,6 +254,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		return;
 	}
 	if ((error = node_get(ino, &vn)) != 0 ||
+	    (error = overlay_room(size)) != 0 ||
 	    (error = content_local(vn, 0)) != 0 ||
 	    (error = writer_begin(vn)) != 0)
 		goto fail;

@@ -176,6 +176,8 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	if (mode & ~known)
 		goto fail;
 	if ((error = node_get(ino, &vn)) != 0 ||
+	    (!(mode & FALLOC_FL_PUNCH_HOLE) &&
+		(error = overlay_room((uint64_t)len)) != 0) ||
 	    (error = content_local(vn, 0)) != 0 ||
 	    (error = writer_begin(vn)) != 0)
 		goto fail;
@@ -240,6 +242,7 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 		goto fail;
 	if ((error = node_get(ino, &from)) != 0 ||
 	    (error = node_get(ino2, &to)) != 0 ||
+	    (error = overlay_room(len < from->size ? len : from->size)) != 0 ||
 	    (error = content_local(to, 0)) != 0 ||
 	    (error = writer_begin(to)) != 0)
 		goto fail;

@@ -12,6 +12,7 @@
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
+#include "sailvold/overlay.h"
 
 static int
 is_user(const char *name)
@@ -35,6 +36,7 @@ change_xattr(fuse_ino_t ino, const char *name, const void *value, size_t size,
 	if (door_is(ino))
 		return EPERM;
 	if ((error = node_get(ino, &vn)) != 0 ||
+	    (value != NULL && (error = overlay_room(size)) != 0) ||
 	    (error = change_begin(&c)) != 0)
 		return error;
 	if (xattrs_set(vn->xattrs, vn->xattrs_len, name, value, size, flags,

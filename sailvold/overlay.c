@@ -11,11 +11,14 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/monotime.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/view.h"
 
 #define BLOCK 4096 /* numbers taken at once */
+#define KEPT_BYTES ((uint64_t)64 * 1024 * 1024)
+#define ROOM_MS 200
 
 static int files = -1;
 static uint64_t next, taken; /* taken: numbers below stand in the journal */
@@ -112,10 +115,48 @@ overlay_unlink(uint64_t ovl)
 	return unlinkat(files, name, 0);
 }
 
+/* Bytes that are kept. */
+static uint64_t
+kept(const struct statvfs *st)
+{
+	uint64_t quarter = (uint64_t)st->f_blocks * st->f_frsize / 4;
+
+	return quarter < KEPT_BYTES ? quarter : KEPT_BYTES;
+}
+
 int
 overlay_statvfs(struct statvfs *st)
 {
-	return fstatvfs(files, st);
+	fsblkcnt_t blocks;
+
+	if (fstatvfs(files, st) == -1)
+		return -1;
+	blocks = kept(st) / st->f_frsize;
+	st->f_bavail = st->f_bavail > blocks ? st->f_bavail - blocks : 0;
+	return 0;
+}
+
+int
+overlay_room(uint64_t bytes)
+{
+	/* What may be taken until the file system is looked at again. */
+	static uint64_t room;
+	static monotime_t until;
+	struct statvfs st;
+
+	if (bytes < room && !monotime_reached(until)) {
+		room -= bytes;
+		return 0;
+	}
+	room = 0;
+	if (overlay_statvfs(&st) == -1)
+		return errno;
+	if (bytes >= (uint64_t)st.f_bavail * st.f_frsize)
+		return ENOSPC;
+	/* Others write there too. */
+	room = ((uint64_t)st.f_bavail * st.f_frsize - bytes) / 4;
+	until = monotime_add_ms(monotime_now(), ROOM_MS);
+	return 0;
 }
 
 /* ---- descriptors ------------------------------------------------------------- */

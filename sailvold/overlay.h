@@ -21,7 +21,14 @@ uint64_t overlay_number(void);
 int overlay_create(uint64_t ovl, int again);
 int overlay_open_file(uint64_t ovl, int flags);
 int overlay_unlink(uint64_t ovl);
+/* Of the file system below, less the room that is kept. */
 int overlay_statvfs(struct statvfs *);
+/*
+ * 0 when that many bytes more may be asked for, or ENOSPC: the last 64 MiB, or
+ * quarter, of the file system are kept for the journal and for manifest's
+ * database, so that what is full can be committed and removed (sailvold(8)).
+ */
+int overlay_room(uint64_t bytes);
 
 /* ---- descriptors of things: the longest unused are closed. */
 void overlay_fd_limit(unsigned int max);

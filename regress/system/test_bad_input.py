@@ -445,34 +445,64 @@ def test_no_fuse(t):
 
 
 def test_full_disk(t):
-    """ENOSPC in the daemon's own folder reaches the writer; what was written
-    before is there, and goes into a commit once there is room."""
+    """ENOSPC in the daemon's own folder reaches who makes or writes something;
+    what was there stays, can be removed and committed all the same."""
     s = stack.Stack(t, daemons=0)
     d = s.add_daemon(start=False)
     os.mkdir(os.path.join(d.dir, "state"))
-    t.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0711", "none",
+    t.run(["mount", "-t", "tmpfs", "-o", "size=80m,mode=0711", "none",
            os.path.join(d.dir, "state")])
     d.start()
     a = d.mount("v", "a", create=True)
     with open(os.path.join(a, "good"), "wb") as f:
         f.write(b"g" * 1000000)
-    full = False
-    try:
-        with open(os.path.join(a, "big"), "wb", buffering=0) as f:
-            for _ in range(64):
-                f.write(b"x" * (1 << 20))
-    except OSError as e:
-        full = e.errno == 28
-    t.true(full, "ENOSPC")
+
+    def refused(make, times):
+        """How many went well before the first ENOSPC."""
+        for n in range(times):
+            try:
+                make(n)
+            except OSError as e:
+                t.equal(errno.ENOSPC, e.errno, "errno")
+                return n
+        return times
+
+    def write(n):
+        with open(os.path.join(a, "big%d" % (n // 16)), "ab") as f:
+            f.write(os.urandom(1 << 20))
+
+    made = refused(write, 200)
+    t.true(10 < made < 80, "%d MiB were written" % made)
+    st = os.statvfs(a)
+    t.true(st.f_bavail * st.f_frsize <= 1 << 20, "free, says statfs")
+    # The small things end too, before there is no room to note them.
+    left = refused(lambda n: os.setxattr(
+        os.path.join(a, "good"), "user.x", b"%d" % n * 9000), 4000)
+    t.true(left < 4000, "attributes end")
+    t.true(refused(lambda n: os.mkdir(os.path.join(a, "d%d" % n)), 4000) <
+           4000, "directories end")
     with open(os.path.join(a, "good"), "rb") as f:
         t.equal(b"g" * 1000000, f.read(), "what was written before")
-    os.unlink(os.path.join(a, "big"))
-    # With some room again all goes on.
-    t.run(["mount", "-o", "remount,size=96m", os.path.join(d.dir, "state")])
-    with open(os.path.join(a, "small"), "wb") as f:
-        f.write(b"s")
-    s.commit(a)
-    t.equal(["good", "small"], sorted(os.listdir(a)), "names")
+    first = s.commit(a)
+    for name in sorted(os.listdir(a)):
+        if name.startswith("big"):
+            os.rename(os.path.join(a, name), os.path.join(a, "x"))
+            os.unlink(os.path.join(a, "x"))
+    os.chmod(os.path.join(a, "good"), 0o600)
+    t.true(s.commit(a) != first, "what was removed is committed too")
+
+    def small():
+        try:
+            with open(os.path.join(a, "small"), "wb") as f:
+                f.write(b"s")
+            return True
+        except OSError:
+            return False
+
+    t.wait_for(small, "room of what was removed")
+    b = s.add_daemon().mount("v", "b")
+    s.share(a, b)
+    t.true({"good", "small"} <= set(os.listdir(b)), "names in B")
 
 
 def test_too_deep(t):
