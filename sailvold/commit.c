@@ -123,7 +123,25 @@ retry_now(evutil_socket_t fd, short what, void *arg)
 	c->retry(c);
 }
 
-/* Later again, until the deadline of this step; then the job fails. */
+/* Of a delta that was sent nobody knows whether it was published: it must be
+   found out before anything else of this mount. */
+static void
+give_up(struct commit_run *c, const char *what)
+{
+	char text[640];
+
+	if (c->job->state != JOB_PUBLISHING) {
+		commit_fail(c, "unavailable", "no_answer", what);
+		return;
+	}
+	snprintf(text, sizeof(text),
+	    "%s; it may have been published: the next commit or reload here "
+	    "finds out first",
+	    what);
+	job_suspend(c->job, "unavailable", "unknown_result", text);
+}
+
+/* Later again, until the deadline of this step; then the job gives up. */
 static void
 retry_later(struct commit_run *c, void (*f)(struct commit_run *),
     const char *what)
@@ -137,7 +155,7 @@ retry_later(struct commit_run *c, void (*f)(struct commit_run *),
 	log_warnx("mount %s: commit: %s, try %u", c->job->m->row.path, what,
 	    c->tries);
 	if (monotime_reached(c->deadline)) {
-		commit_fail(c, "unavailable", "no_answer", what);
+		give_up(c, what);
 		return;
 	}
 	ms = commit_backoff_ms(c->tries);

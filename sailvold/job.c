@@ -15,6 +15,9 @@
 
 #define PROGRESS_MS 200
 #define KEEP_DONE_S (7 * 86400)
+#define NO_MEMORY                                                          \
+	"{\"error\":{\"message\":\"out of memory\",\"type\":\"internal\"," \
+	"\"code\":\"memory\"}}"
 
 /* ---- words --------------------------------------------------------------------- */
 
@@ -272,11 +275,7 @@ job_done(struct job *j, json_t *answer, int stored)
 	TAILQ_REMOVE(&m->jobs, j, link);
 	text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
-	tell(j,
-	    text != NULL ? text
-			 : "{\"error\":{\"message\":\"out of memory\","
-			   "\"type\":\"internal\",\"code\":\"memory\"}}",
-	    1);
+	tell(j, text != NULL ? text : NO_MEMORY, 1);
 	free(text);
 	job_free(j);
 	db_job_trim(manifest_db, (int64_t)time(NULL) - KEEP_DONE_S);
@@ -302,10 +301,33 @@ job_error(struct job *j, const char *type, const char *code, const char *fmt,
 	job_done(j, json_error_of(type, code, what), 0);
 }
 
+/* Who waits behind it hears the same: the next who asks waits for it first. */
+void
+job_suspend(struct job *j, const char *type, const char *code, const char *what)
+{
+	struct mount *m = j->m;
+	struct job *next;
+	json_t *e = json_error_of(type, code, what);
+	char *text = e != NULL ? json_dumps(e, JSON_COMPACT) : NULL;
+
+	log_warnx("mount %s: job %lld waits: %s", m->row.path, (long long)j->id,
+	    what);
+	if (j->stop != NULL)
+		j->stop(j);
+	j->stop = NULL;
+	tell(j, text != NULL ? text : NO_MEMORY, 1);
+	while ((next = TAILQ_NEXT(j, link)) != NULL)
+		job_done(next, json_incref(e), 0);
+	free(text);
+	json_decref(e);
+	j->running = 0;
+}
+
 int
 job_cancel(struct job *j)
 {
-	if (j->running && (j->may_cancel == NULL || !j->may_cancel(j))) {
+	if (j->state == JOB_PUBLISHING ||
+	    (j->running && (j->may_cancel == NULL || !j->may_cancel(j)))) {
 		errno = EBUSY;
 		return -1;
 	}

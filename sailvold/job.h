@@ -62,6 +62,10 @@ void listener_leave(struct listener *);
 /* Of the mount, waiting or running; 0 for id: the running one. */
 struct job *job_find(struct mount *, int64_t id);
 struct job *job_find_session(struct mount *, uint64_t session, uint64_t mark);
+/* It cannot be ended now, nor forgotten: who listens is told the error, and it
+   goes on, first in the queue, when the next job is asked for. */
+void job_suspend(struct job *, const char *type, const char *code,
+    const char *what);
 /* 0, or -1: EBUSY: it publishes already. */
 int job_cancel(struct job *);
 /* Ends it: stores the answer (taken), tells it, frees it, starts the next.

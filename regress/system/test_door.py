@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from sailtest import stack
+from sailtest import deadline, stack
 
 LINE_MAX = 64 * 1024
 
@@ -168,6 +168,48 @@ def test_asked_at_once(t):
                         raw_socket(s.daemon.socket, {
                             "request": "diff", "path": a})["result"]):
             t.equal(i + 1, changes["count"], "changes of diff")
+
+
+@deadline(240)
+def test_unknown_result(t):
+    """A commit whose answer is lost for good is an error that says so; the next
+    one finds out that it was published, and does not publish it again above
+    what others did since."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    s.add_daemon(api=s.server.url)
+    b = s.daemons[1].mount("v", "b")
+    write("0", a, "f")
+    s.share(a, b)
+    write("from a", a, "f")
+    lost = s.api.fault("cut", "POST .*/commit", 0)
+    fd = open_ctl(a)
+    send(fd, {"request": "commit"})
+    t.wait_for(lambda: lost.done, "the commit at the server")
+    s.api.fault("close", ".", 0, 1 << 30)
+    queued = open_ctl(a)
+    send(queued, {"request": "reload"})
+    answer = answers(fd)
+    job = answer[0]["progress"]["job"]
+    t.equal("unknown_result", answer[-1]["error"]["code"], "the answer")
+    t.equal("unknown_result", answers(queued)[-1]["error"]["code"],
+            "who waits behind it")
+    t.true("error" in ask(a, {"request": "cancel", "job": job})[-1],
+           "it cannot be cancelled")
+    s.reload(b)
+    write("from b", b, "f")
+    ident = s.commit(b)
+    s.api.reset()
+    write("more", a, "g")
+    t.equal([], s.commit_json(a)["overwritten"]["paths"], "overwritten")
+    t.equal(True, ask(a, {"request": "attach", "job": job})[-1]["result"][
+        "changed"], "the lost answer")
+    for mount in (a, b):
+        s.reload(mount)
+        with open(os.path.join(mount, "f"), encoding="utf-8") as f:
+            t.equal("from b", f.read(), "after commit %s" % ident)
+    for fd in (fd, queued):
+        os.close(fd)
 
 
 def test_left_behind(t):
