@@ -400,6 +400,7 @@ def test_corrupt_object(t):
     s.commit(a)
 
 
+@deadline(300)
 def test_server_down(t):
     """With the API server down commit and reload fail clearly, and lose
     nothing; they work again when it is back."""
