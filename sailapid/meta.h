@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "lib/fetch_imsg.h"
+#include "lib/json_name.h"
 #include "lib/memfd.h"
 #include "lib/wire.h"
 #include "sailapid/db.h"
@@ -185,12 +186,9 @@ int req_member_bool(struct req *, json_t *, const char *, int *);
 
 json_t *json_time(int64_t ns);
 json_t *json_hash(const struct hash *);
-/* A string, or {"b64": ".."}. */
-json_t *json_name(const void *, size_t);
 json_t *json_id(const char *word, const uint8_t *, size_t len);
 json_int_t json_count(uint64_t); /* 2^63 - 1 at most */
 json_t *json_commit(const struct hash *, const struct commit *);
-void base64_encode(const uint8_t *, size_t len, char *out); /* 4*ceil(n/3)+1 */
 
 /* ---- what several handlers need (meta_tree.c) ---------------------------- */
 

@@ -12,6 +12,7 @@
 #include <sys/cdefs.h>
 #include <sys/tree.h>
 
+#include "lib/base64.h"
 #include "lib/log.h"
 #include "sailapid/hex.h"
 #include "sailapid/meta_ask.h"
@@ -165,7 +166,7 @@ own_base(char *out, size_t size)
 static void
 upload_headers(const struct object_url *o, char *out, size_t size)
 {
-	char hex[HASH_HEX_LEN + 1], b64[48];
+	char hex[HASH_HEX_LEN + 1], b64[BASE64_SIZE(HASH_LEN)];
 
 	hash_hex(&o->hash, hex);
 	base64_encode(o->hash.b, HASH_LEN, b64);

@@ -24,45 +24,6 @@ json_hash(const struct hash *h)
 	return json_string(hex);
 }
 
-void
-base64_encode(const uint8_t *p, size_t len, char *out)
-{
-	static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "abcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint32_t v;
-	size_t i, n;
-
-	for (i = 0; i < len; i += 3) {
-		n = len - i;
-		v = (uint32_t)p[i] << 16;
-		if (n > 1)
-			v |= (uint32_t)p[i + 1] << 8;
-		if (n > 2)
-			v |= p[i + 2];
-		*out++ = set[v >> 18];
-		*out++ = set[v >> 12 & 63];
-		*out++ = n > 1 ? set[v >> 6 & 63] : '=';
-		*out++ = n > 2 ? set[v & 63] : '=';
-	}
-	*out = '\0';
-}
-
-json_t *
-json_name(const void *p, size_t len)
-{
-	json_t *j;
-	char *b64;
-
-	if (utf8_valid(p, len) && memchr(p, '\0', len) == NULL)
-		return json_stringn(p, len);
-	if ((b64 = malloc((len + 2) / 3 * 4 + 1)) == NULL)
-		return NULL;
-	base64_encode(p, len, b64);
-	j = json_pack("{s:s}", "b64", b64);
-	free(b64);
-	return j;
-}
-
 json_t *
 json_id(const char *word, const uint8_t *p, size_t len)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base64.h"
 #include "sailapid/hex.h"
 #include "sailapid/meta.h"
 
@@ -164,7 +165,7 @@ lookup_answer(struct req *req)
 	struct object_url *o = req->objects;
 	struct wbuf w;
 	uint8_t *out;
-	char headers[256], hex[HASH_HEX_LEN + 1], b64[48];
+	char headers[256], hex[HASH_HEX_LEN + 1], b64[BASE64_SIZE(HASH_LEN)];
 	size_t len;
 	uint32_t i;
 

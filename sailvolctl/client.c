@@ -15,9 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/json_name.h"
 #include "sailvolctl/client.h"
 #include "sailvolctl/mountinfo.h"
-#include "sailvolctl/names.h"
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
@@ -267,7 +267,7 @@ client_open_mount(const char *path, const char *socket_path, json_t *request,
 	}
 	if ((fd = open_mount(path, &point, f)) != -1 || point == NULL)
 		return fd;
-	j = name_to_json(point, strlen(point));
+	j = json_name(point, strlen(point));
 	free(point);
 	if (j == NULL || json_object_set_new(request, "path", j) == -1) {
 		failure_set(f, "", "memory", "out of memory");

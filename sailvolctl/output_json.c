@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/json_name.h"
 #include "sailvolctl/commands.h"
 #include "sailvolctl/output.h"
 
@@ -31,9 +32,10 @@ json_failure(const struct failure *f)
 	if (f->whole != NULL)
 		dump(f->whole);
 	else {
-		j = json_pack("{s:{s:s, s:s, s:s}}", "error", "message",
-		    f->message, "type", *f->type != '\0' ? f->type : "client",
-		    "code", *f->code != '\0' ? f->code : "failed");
+		j = json_pack("{s:{s:o, s:s, s:s}}", "error", "message",
+		    json_text(f->message), "type",
+		    *f->type != '\0' ? f->type : "client", "code",
+		    *f->code != '\0' ? f->code : "failed");
 		if (j != NULL)
 			dump(j);
 		json_decref(j);

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "lib/hash.h"
+#include "lib/json_name.h"
 #include "lib/path.h"
 #include "sailvolctl/client.h"
 #include "sailvolctl/commands.h"
-#include "sailvolctl/names.h"
 #include "sailvolctl/output.h"
 #include "sailvolctl/requests.h"
 
@@ -214,7 +214,7 @@ add_volume(json_t *request, const char *arg, struct failure *f)
 		    colon[1] != '/' ? "a subpath begins with /" : why);
 		return -1;
 	}
-	j = name_to_json(sub, n);
+	j = json_name(sub, n);
 	if (j != NULL && json_object_set_new(request, "subpath", j) == 0)
 		return 0;
 
@@ -230,7 +230,7 @@ add_path(json_t *request, char *path, struct failure *f)
 
 	if (path == NULL)
 		return -1;
-	j = name_to_json(path, strlen(path));
+	j = json_name(path, strlen(path));
 	free(path);
 	if (j != NULL && json_object_set_new(request, "path", j) == 0)
 		return 0;

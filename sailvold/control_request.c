@@ -31,6 +31,20 @@ string_of(const json_t *req, const char *key)
 	return json_string_value(json_object_get(req, key));
 }
 
+/* A path, for free(3); NULL: there is none that can be one. */
+static char *
+path_of(const json_t *req, const char *key)
+{
+	size_t len;
+	char *path = json_name_get(json_object_get(req, key), &len);
+
+	if (path != NULL && strlen(path) != len) {
+		free(path);
+		path = NULL;
+	}
+	return path;
+}
+
 static uint32_t
 parent_number(const struct asker *a)
 {
@@ -564,14 +578,16 @@ static void
 do_mount(struct asker *a, struct mount *m, json_t *req)
 {
 	const char *volume = string_of(req, "volume");
-	const char *path = string_of(req, "path");
-	const char *sub = string_of(req, "subpath");
-	const char *commit = string_of(req, "commit");
+	const char *commit = string_of(req, "commit"), *path, *sub;
 	struct parent_req p;
 	const char *why = NULL;
 
 	(void)m;
 	parent_req_of(a, &p, PARENT_MOUNT);
+	path = p.mount.path = path_of(req, "path");
+	sub = p.mount.subpath = json_object_get(req, "subpath") != NULL
+	    ? path_of(req, "subpath")
+	    : strdup("");
 	if (volume == NULL)
 		why = "a volume is needed";
 	else
@@ -580,14 +596,15 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 		why = "an absolute path is needed";
 	if (why == NULL && strlen(path) >= MOUNT_POINT_MAX)
 		why = "the path of the mount point is too long";
-	if (why == NULL && sub != NULL)
-		why = path_problem(sub, strlen(sub));
+	if (why == NULL)
+		why = sub == NULL ? "the subpath cannot be one"
+				  : path_problem(sub, strlen(sub));
 	if (why == NULL && commit != NULL &&
 	    hash_parse(&p.mount.commit, commit, strlen(commit)) == -1)
 		why = "not the id of a commit";
 	if (why != NULL) {
 		asker_error(a, "invalid_request", "mount", "%s", why);
-		return;
+		goto done;
 	}
 	strlcpy(p.mount.volume, volume, sizeof(p.mount.volume));
 	p.mount.has_commit = commit != NULL;
@@ -595,12 +612,8 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 		p.mount.flags |= MOUNT_READONLY;
 	if (json_is_true(json_object_get(req, "create")))
 		p.mount.flags |= MOUNT_CREATE;
-	p.mount.path = strdup(path);
-	p.mount.subpath = strdup(sub != NULL ? sub : "");
-	if (p.mount.path == NULL || p.mount.subpath == NULL)
-		asker_error(a, "internal", "memory", "out of memory");
-	else
-		ask_parent(a, &p);
+	ask_parent(a, &p);
+done:
 	mount_req_free(&p.mount);
 }
 
@@ -681,22 +694,11 @@ umount_offset(struct mount *m, void *arg, int error, uint64_t offset)
 }
 
 static void
-do_umount(struct asker *a, struct mount *m, json_t *req)
+umount_of(struct asker *a, struct mount *m, json_t *req, const char *path)
 {
-	const char *path = string_of(req, "path");
 	int force = json_is_true(json_object_get(req, "force"));
 	json_t *commit;
 
-	if (path == NULL || path[0] != '/' || strlen(path) >= MOUNT_POINT_MAX) {
-		asker_error(a, "invalid_request", "path",
-		    "an absolute path is needed");
-		return;
-	}
-	if ((m = mount_by_path(path)) == NULL) {
-		asker_error(a, "not_found", "not_mounted",
-		    "%s is not a mount of this daemon", path);
-		return;
-	}
 	if (force) {
 		umount_now(a, path, 1);
 		return;
@@ -723,6 +725,22 @@ do_umount(struct asker *a, struct mount *m, json_t *req)
 	json_decref(commit);
 }
 
+static void
+do_umount(struct asker *a, struct mount *m, json_t *req)
+{
+	char *path = path_of(req, "path");
+
+	if (path == NULL || path[0] != '/' || strlen(path) >= MOUNT_POINT_MAX)
+		asker_error(a, "invalid_request", "path",
+		    "an absolute path is needed");
+	else if ((m = mount_by_path(path)) == NULL)
+		asker_error(a, "not_found", "not_mounted",
+		    "%s is not a mount of this daemon", path);
+	else
+		umount_of(a, m, req, path);
+	free(path);
+}
+
 void
 control_parent_done(uint32_t id, uint32_t error, const char *what,
     const char *warning, uint32_t instance)
@@ -745,10 +763,11 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 	}
 	r = json_object();
 	if (warning[0] != '\0')
-		json_object_set_new(r, "warning", json_string(warning));
+		json_object_set_new(r, "warning", json_text(warning));
 	if ((m = mount_by_instance(instance)) != NULL) {
 		json_object_set_new(r, "volume", json_string(m->row.volume));
-		json_object_set_new(r, "path", json_string(m->row.path));
+		json_object_set_new(r, "path",
+		    json_name(m->row.path, strlen(m->row.path)));
 		json_object_set_new(r, "commit", json_hash(&m->row.base));
 		json_object_set_new(r, "number",
 		    json_integer((json_int_t)m->row.base_number));
@@ -758,7 +777,7 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 
 /* ---- options ----------------------------------------------------------------------------------------- */
 
-/* s: string, b: boolean, i: number, *: any. */
+/* s: string, n: name, b: boolean, i: number, *: any. */
 static const struct option {
 	const char *request, *name;
 	char type;
@@ -775,7 +794,7 @@ static const struct option {
 	{ "mount", "commit", 's' },
 	{ "mount", "create", 'b' },
 	{ "mount", "readonly", 'b' },
-	{ "mount", "subpath", 's' },
+	{ "mount", "subpath", 'n' },
 	{ "mount", "volume", 's' },
 	{ "reload", "if_clean", 'b' },
 	{ "reload", "keep", 'b' },
@@ -786,6 +805,14 @@ static const struct option {
 };
 
 static int
+is_name(const json_t *j)
+{
+	return json_is_string(j) ||
+	    (json_object_size(j) == 1 &&
+		json_is_string(json_object_get(j, "b64")));
+}
+
+static int
 is_option(const char *request, const char *name, const json_t *value)
 {
 	const struct option *o;
@@ -794,13 +821,14 @@ is_option(const char *request, const char *name, const json_t *value)
 	if (strcmp(name, "request") == 0)
 		return 1;
 	if (strcmp(name, "path") == 0)
-		return json_is_string(value);
+		return is_name(value);
 	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		o = &options[i];
 		if (strcmp(o->request, request) == 0 &&
 		    strcmp(o->name, name) == 0)
 			return o->type == '*' ||
 			    (o->type == 's' && json_is_string(value)) ||
+			    (o->type == 'n' && is_name(value)) ||
 			    (o->type == 'b' && json_is_boolean(value)) ||
 			    (o->type == 'i' && json_is_integer(value));
 	}
@@ -840,11 +868,20 @@ static const struct request {
 	{ "umount", NEED_SOCKET, do_umount },
 };
 
+static struct mount *
+mount_of(const json_t *req)
+{
+	char *path = path_of(req, "path");
+	struct mount *m = path != NULL ? mount_by_path(path) : NULL;
+
+	free(path);
+	return m;
+}
+
 void
 request_dispatch(struct asker *a, json_t *req)
 {
-	const char *name = string_of(req, "request");
-	const char *path = string_of(req, "path"), *bad;
+	const char *name = string_of(req, "request"), *bad;
 	const struct request *r = NULL;
 	struct mount *m = a->m;
 	size_t i;
@@ -870,8 +907,10 @@ request_dispatch(struct asker *a, json_t *req)
 	}
 	/* Through ctl the mode of that file has decided. */
 	if (a->client != NULL && !(r->need & NEED_SOCKET)) {
-		m = path != NULL ? mount_by_path(path) : NULL;
-		if (m == NULL && ((r->need & NEED_MOUNT) || path != NULL)) {
+		m = mount_of(req);
+		if (m == NULL &&
+		    ((r->need & NEED_MOUNT) ||
+			json_object_get(req, "path") != NULL)) {
 			asker_error(a, "not_found", "not_mounted",
 			    "no mount of this daemon is there");
 			return;

@@ -43,46 +43,11 @@ json_hash(const struct hash *h)
 	return json_string(hex);
 }
 
-static json_t *
-json_b64(const uint8_t *p, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm"
-				     "nopqrstuvwxyz0123456789+/";
-	char *out;
-	uint32_t v;
-	json_t *j;
-	size_t i, k = 0, n;
-
-	if ((out = malloc((len + 2) / 3 * 4 + 1)) == NULL)
-		return NULL;
-	for (i = 0; i < len; i += 3) {
-		n = len - i < 3 ? len - i : 3;
-		v = (uint32_t)p[i] << 16;
-		if (n > 1)
-			v |= (uint32_t)p[i + 1] << 8;
-		if (n > 2)
-			v |= p[i + 2];
-		out[k++] = digits[v >> 18];
-		out[k++] = digits[v >> 12 & 63];
-		out[k++] = n > 1 ? digits[v >> 6 & 63] : '=';
-		out[k++] = n > 2 ? digits[v & 63] : '=';
-	}
-	j = json_pack("{s:s#}", "b64", out, (int)k);
-	free(out);
-	return j;
-}
-
-json_t *
-json_name(const void *p, size_t len)
-{
-	return utf8_valid(p, len) ? json_stringn(p, len) : json_b64(p, len);
-}
-
 json_t *
 json_error_of(const char *type, const char *code, const char *message)
 {
-	return json_pack("{s:{s:s,s:s,s:s}}", "error", "message", message,
-	    "type", type, "code", code);
+	return json_pack("{s:{s:o,s:s,s:s}}", "error", "message",
+	    json_text(message), "type", type, "code", code);
 }
 
 /* ---- the queue ------------------------------------------------------------------- */

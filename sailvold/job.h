@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "lib/json_name.h"
 #include "sailvold/control.h"
 #include "sailvold/manifest.h"
 
@@ -111,8 +112,6 @@ int db_commits_used(struct db *, int64_t mount, const uint8_t mount_id[16],
 
 /* ---- words -------------------------------------------------------------------- */
 
-/* A path or name: a string, or {"b64": ".."} when it is not UTF-8. */
-json_t *json_name(const void *, size_t);
 json_t *json_hash(const struct hash *);
 /* {"error":{...}} */
 json_t *json_error_of(const char *type, const char *code, const char *message);

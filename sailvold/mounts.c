@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/hash.h"
+#include "lib/json_name.h"
 #include "lib/log.h"
 #include "sailvold/mnt.h"
 
@@ -664,8 +665,9 @@ mounts_status(void)
 
 	TAILQ_FOREACH (m, &mnts_all, link)
 		json_array_append_new(list,
-		    json_pack("{s:i, s:s, s:s, s:s}", "instance",
+		    json_pack("{s:i, s:s, s:o, s:s}", "instance",
 			(int)m->instance, "volume", m->volume->name, "path",
-			m->volume->path, "state", names[m->state]));
+			json_name(m->volume->path, strlen(m->volume->path)),
+			"state", names[m->state]));
 	return list;
 }

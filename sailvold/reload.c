@@ -264,8 +264,9 @@ answer_of(const struct reload_run *r)
 	json_t *stash = json_null();
 
 	if (r->stashed != 0)
-		stash = json_pack("{s:I,s:I,s:s}", "id", (json_int_t)r->stashed,
-		    "files", (json_int_t)r->stashed_files, "path", row->path);
+		stash = json_pack("{s:I,s:I,s:o}", "id", (json_int_t)r->stashed,
+		    "files", (json_int_t)r->stashed_files, "path",
+		    json_name(row->path, strlen(row->path)));
 	return json_pack("{s:{s:o,s:I,s:b,s:o,s:I}}", "result", "commit",
 	    json_hash(&row->base), "number", (json_int_t)row->base_number,
 	    "changed", r->changed, "stash", stash, "open_writers",

@@ -62,9 +62,10 @@ status_of_mount(struct mount *m)
 
 	db_dirty_count(manifest_db, r->row, &names, &objects);
 	bytes = overlay_bytes(m, &files);
-	s = json_pack("{s:s,s:s,s:s,s:o,s:s,s:o,s:I,s:b,s:b}", "volume",
+	s = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:b,s:b}", "volume",
 	    r->volume, "volume_id", r->volume_id, "org", r->org, "path",
-	    json_name(r->path, strlen(r->path)), "subpath", r->subpath, "base",
+	    json_name(r->path, strlen(r->path)), "subpath",
+	    json_name(r->subpath, strlen(r->subpath)), "base",
 	    json_hash(&r->base), "number", (json_int_t)r->base_number,
 	    "read_only", (m->flags & MOUNT_READONLY) != 0 || m->has_commit,
 	    "ready", m->started && m->fuse != NULL && !m->broken);

@@ -3,6 +3,7 @@
 owner is kept, SIGHUP changes mounts, and a session that is held elsewhere does
 not hold up an umount."""
 
+import base64
 import os
 import shutil
 import time
@@ -286,3 +287,47 @@ def test_umount_link(t):
     os.makedirs(os.path.join(a, "d"))
     s.daemon.umount(os.path.join(a, "d"), "--force")
     t.true(not is_mounted(a), "of a path inside")
+
+
+def test_no_utf8(t):
+    """A mount point and a subpath that are no UTF-8 are those that were meant,
+    in every command, in Python and through the control socket."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    os.mkdir(os.path.join(a, "s\udcff"))
+    write(os.path.join(a, "s\udcff", "f"))
+    s.commit(a)
+    b = s.point("b\udcff\udcc3")
+    d.ctl("mount", "v:/s\udcff", b)
+    t.true(is_mounted(b), "the mount")
+    t.equal(["f"], [x for x in os.listdir(b) if x[0] != "."], "the subpath")
+    raw = {"b64": base64.b64encode(os.fsencode(b)).decode()}
+    sub = {"b64": base64.b64encode(b"s\xff").decode()}
+    for m in d.ctl_json("status")["mounts"] + d.ctl_json(
+            "status")["daemon"]["mounts"]:
+        t.true(m["path"] in (a, raw), m)
+    one = d.ctl_json("status", b)
+    t.equal((raw, sub), (one["path"], one["subpath"]), "status")
+    write(os.path.join(b, "g"))
+    t.true("\\377" in d.ctl_json("umount", b, ok=3)["error"]["message"],
+           "a refusal that names it")
+    s.commit(b)
+    write(os.path.join(b, "g"), "y")
+    t.equal(raw, d.ctl_json("reload", b)["stash"]["path"], "a stash")
+    script = ("import os, sail; v = sail.Volume.from_mount(os.fsencode(%r)); "
+              "print(v.reload(), v.commit())" % b)
+    t.run(["/usr/bin/python3", "-B", "-c", script],
+          env={"PYTHONPATH": os.path.join(t.repo, "python")})
+    d.umount(b)
+    t.true(not is_mounted(b), "umount")
+    c = d.ctl_json("mount", "-r", "v:/s\udcff", b)
+    t.equal(raw, c["path"], "the answer to mount")
+    script = ("import os, sail; v = sail.Volume.from_mount(%r); "
+              "print(v.reload())" % b)
+    t.run(["/usr/bin/python3", "-B", "-c", script],
+          env={"PYTHONPATH": os.path.join(t.repo, "python"),
+               "SAILVOLD_SOCKET": d.socket})
+    d.umount(b)
+    missing = d.ctl_json("mount", "v", b + "/no", ok=1)["error"]["message"]
+    t.true("b\\377" in missing, missing)

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "lib/json_name.h"
 #include "sailvolctl/commands.h"
 #include "sailvolctl/mountinfo.h"
 #include "sailvolctl/names.h"
@@ -111,9 +112,9 @@ test_names(void **state)
 	for (i = 0; i < 2000; i++) {
 		for (n = 0; n < i % 64; n++)
 			name[n] = (uint8_t)(rand_r(&seed) >> 7);
-		j = name_to_json(name, n);
+		j = json_name(name, n);
 		assert_non_null(j);
-		back = name_from_json(j, &len);
+		back = json_name_get(j, &len);
 		assert_non_null(back);
 		assert_int_equal(len, n);
 		assert_memory_equal(back, name, n);
@@ -138,19 +139,19 @@ static void
 test_bad_base64(void **state)
 {
 	static const char *const texts[] = { "a", "ab", "abc",
-		"a===", "====", "ab=c", "abc=abcd", "ab!d", "ab\n=" };
+		"a===", "====", "ab=c", "ab==", "abc=abcd", "ab!d", "ab\n=" };
 	json_t *j;
 	size_t i, len;
 
 	(void)state;
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		j = json_pack("{s:s}", "b64", texts[i]);
-		assert_null(name_from_json(j, &len));
+		assert_null(json_name_get(j, &len));
 		assert_int_equal(errno, EBADMSG);
 		json_decref(j);
 	}
 	j = json_integer(7);
-	assert_null(name_from_json(j, &len));
+	assert_null(json_name_get(j, &len));
 	json_decref(j);
 }
 
