@@ -202,6 +202,8 @@ make_all(void)
 	gid_t gid;
 	size_t i;
 
+	if (conf->pid_file != NULL && privileged_is_free(conf->pid_file) == -1)
+		return -1;
 	for (i = 0; i < NSTARTS; i++)
 		if (config_user(conf, starts[i].user, &uid, &gid) == -1)
 			return -1;

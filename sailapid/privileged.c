@@ -3,7 +3,9 @@
  * privileged: folders, sockets, the store's secret: what the parent of
  * sailapid(8) does as root.
  */
+#include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -153,11 +155,12 @@ fail:
 	return -1;
 }
 
+/* A descriptor of the new file, or -1. */
 static int
 write_new(const char *path, const char *text, mode_t mode)
 {
 	size_t len = strlen(text);
-	int fd, ok;
+	int fd;
 
 	/* What a crash left. */
 	if (unlink(path) == -1 && errno != ENOENT)
@@ -166,34 +169,88 @@ write_new(const char *path, const char *text, mode_t mode)
 	    mode);
 	if (fd == -1)
 		return -1;
-	ok = fchmod(fd, mode) == 0 && write(fd, text, len) == (ssize_t)len &&
-	    fsync(fd) == 0;
+	if (fchmod(fd, mode) == 0 && write(fd, text, len) == (ssize_t)len &&
+	    fsync(fd) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	(void)unlink(path);
 	close(fd);
-	if (!ok)
-		(void)unlink(path);
-	return ok ? 0 : -1;
+	return -1;
 }
 
 static int
 write_file(const char *path, const char *text, mode_t mode)
 {
 	char tmp[PATH_MAX];
+	int fd;
 
 	if (snprintf(tmp, sizeof(tmp), "%s.new", path) >= (int)sizeof(tmp))
 		errno = ENAMETOOLONG;
-	else if (write_new(tmp, text, mode) == 0) {
+	else if ((fd = write_new(tmp, text, mode)) != -1) {
 		if (rename(tmp, path) == 0)
-			return 0;
+			return fd;
 		(void)unlink(tmp);
+		close(fd);
 	}
 	log_warn("%s", path);
 	return -1;
 }
 
+/* Files of which the one that has the name is locked by this process. */
+static SLIST_HEAD(, own_file) own_files = SLIST_HEAD_INITIALIZER(own_files);
+struct own_file {
+	SLIST_ENTRY(own_file) link;
+	char *path;
+	int fd;
+};
+
+static struct own_file *
+own_file(const char *path)
+{
+	struct own_file *f;
+
+	SLIST_FOREACH (f, &own_files, link)
+		if (strcmp(f->path, path) == 0)
+			return f;
+	return NULL;
+}
+
+int
+privileged_is_free(const char *path)
+{
+	int fd, ok;
+
+	if (own_file(path) != NULL)
+		return 0;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -1)
+		return 0; /* whoever writes it will see */
+	ok = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+	close(fd);
+	if (!ok)
+		log_warnx("%s: another sailapid that runs wrote it", path);
+	return ok ? 0 : -1;
+}
+
 int
 privileged_write(const char *path, const char *text)
 {
-	return write_file(path, text, 0644);
+	struct own_file *f;
+	int fd;
+
+	if (privileged_is_free(path) == -1 ||
+	    (fd = write_file(path, text, 0644)) == -1)
+		return -1;
+	if ((f = own_file(path)) == NULL) {
+		if ((f = calloc(1, sizeof(*f))) == NULL ||
+		    (f->path = strdup(path)) == NULL)
+			fatal("memory");
+		f->fd = -1;
+		SLIST_INSERT_HEAD(&own_files, f, link);
+	}
+	if (f->fd != -1)
+		close(f->fd);
+	f->fd = fd;
+	return 0;
 }
 
 /* ---- the secret ---------------------------------------------------------- */
@@ -275,9 +332,12 @@ privileged_secret(const char *path, struct store_secret *s)
 	random_hex(s->access_key + 4, sizeof(s->access_key) - 1 - 4);
 	random_hex(s->secret, SECRET_LEN);
 	snprintf(text, sizeof(text), "%s\n%s\n", s->access_key, s->secret);
-	ret = write_file(path, text, 0600);
+	fd = write_file(path, text, 0600);
 	explicit_bzero(text, sizeof(text));
-	return ret;
+	if (fd == -1)
+		return -1;
+	close(fd);
+	return 0;
 }
 
 void

@@ -18,8 +18,14 @@ int privileged_folder(const char *path, uid_t, gid_t);
 /* A listening socket; the port that it got goes to *port and its port file. */
 int privileged_listen(const struct conf_listen *, uint16_t *port);
 
-/* Writes a short text, whole or not at all; readable for all. */
+/*
+ * Writes a short text, whole or not at all; readable for all.  The file is
+ * locked as long as this process lives: of two servers that would write the
+ * same one the second is refused.
+ */
 int privileged_write(const char *path, const char *text);
+/* -1: another process has written and keeps it. */
+int privileged_is_free(const char *path);
 
 #define SECRET_LEN 64
 struct store_secret {

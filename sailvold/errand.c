@@ -102,6 +102,14 @@ errand_answer(int sock, short what, void *arg)
 	free(e);
 }
 
+static int parents_own = -1;
+
+void
+errand_closes(int fd)
+{
+	parents_own = fd;
+}
+
 static void child(int, int (*)(void *, void *), void *, size_t)
     __attribute__((noreturn));
 
@@ -117,6 +125,8 @@ child(int sock, int (*run)(void *, void *), void *arg, size_t size)
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
 	signal(SIGCHLD, SIG_DFL);
+	if (parents_own != -1)
+		close(parents_own);
 	memset(answer, 0, size);
 	fd = run(arg, answer);
 	_exit(send_answer(sock, answer, size, fd) == -1);

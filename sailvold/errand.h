@@ -17,5 +17,7 @@
  */
 int errand_run(int (*run)(void *arg, void *answer),
     void (*done)(void *arg, void *answer, int fd), void *arg, size_t size);
+/* A descriptor of the parent that no such child keeps. */
+void errand_closes(int fd);
 
 #endif

@@ -3,6 +3,7 @@
  * privileged: every act of the parent of sailvold(8) that needs root, each with
  * its check.  In the parent, and in short-lived children of it.
  */
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -102,6 +103,28 @@ fail:
 }
 
 /* ---- the control socket -------------------------------------------------------------- */
+
+int
+priv_lock_state(const char *path)
+{
+	int fd;
+
+	if (priv_make_folder(path, 0, 0, 0711) == -1)
+		return -1;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd == -1 || flock(fd, LOCK_EX | LOCK_NB) == -1) {
+		if (fd != -1 && errno == EWOULDBLOCK)
+			log_warnx("state %s: another sailvold has it", path);
+		else
+			log_warn("state %s", path);
+		if (fd != -1)
+			close(fd);
+		return -1;
+	}
+	/* One that hangs would keep the next sailvold out. */
+	errand_closes(fd);
+	return 0;
+}
 
 static int
 is_served(const struct sockaddr_un *sun)

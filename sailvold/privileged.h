@@ -41,6 +41,12 @@ typedef void (*point_cb)(void *arg, struct point *);
 int priv_open_point(const char *path, uid_t uid, point_cb done, void *arg);
 
 /*
+ * Makes the folder if need be, and keeps every other sailvold from it as long
+ * as this process lives.  -1 after a message.
+ */
+int priv_lock_state(const char *path);
+
+/*
  * A connection to the kernel of type fuse.sailvol, with the volume as source,
  * and its INIT request.  *mount_fd is not attached yet.  -1 and what.
  */

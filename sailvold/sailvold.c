@@ -155,8 +155,6 @@ start_processes(void)
 	char db[1100], title[32];
 	uint32_t i;
 
-	if (priv_make_folder(conf->state, 0, 0, 0711) == -1)
-		return -1;
 	snprintf(db, sizeof(db), "%s/db", conf->state);
 	manifest = start_role(ROLE_MANIFEST, CONF_MANIFEST, 0, "manifest", db,
 	    NULL, manifest_configure);
@@ -445,6 +443,8 @@ run(int foreground, int verbose)
 	if (program_find("sailvol-fetch", fetch_path, sizeof(fetch_path)) == -1)
 		fatalx(
 		    "sailvol-fetch is not where this program is, and not in " SAIL_LIBEXECDIR);
+	if (priv_lock_state(conf->state) == -1)
+		fatalx("cannot start without its state");
 	if (!foreground) {
 		if (daemon(0, 0) == -1)
 			fatal("daemon");

@@ -289,6 +289,27 @@ def test_umount_link(t):
     t.true(not is_mounted(a), "of a path inside")
 
 
+def test_twice(t):
+    """A second daemon on the same socket, or on the same state with another
+    socket, is refused before it touches anything."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    with open(d.conf, encoding="utf-8") as f:
+        text = f.read()
+    for words in ((), ("/sock", "/sock2"), ("/cache", "/cache2")):
+        if words:
+            text = text.replace(words[0] + '"', words[1] + '"')
+        r = t.run([d.program, "-f", t.write("other.conf", text)], ok=1)
+        t.true("state %s/state: another sailvold has it" % d.dir in r.stderr,
+               r.stderr)
+    write(os.path.join(a, "f"))
+    s.commit(a)
+    d.kill_all()
+    d.start()
+    t.wait_for(lambda: os.path.exists(os.path.join(a, "f")), "the mount")
+
+
 def test_no_utf8(t):
     """A mount point and a subpath that are no UTF-8 are those that were meant,
     in every command, in Python and through the control socket."""

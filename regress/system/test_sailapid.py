@@ -92,6 +92,32 @@ def test_reload(t):
     t.wait_for(srv.up, "an answer at the new port")
 
 
+def test_twice(t):
+    """A second server with the same pid file or port file is refused, and takes
+    nothing of the first."""
+    srv = server.Server(t, 'pid file "%s/pid"' % t.path("sailapid"))
+
+    def pid():
+        return srv.read("pid")
+
+    want = [srv.read("api.port"), srv.read("store.port"), pid()]
+    t.equal("%d\n" % srv.process.pid, want[2], "pid file")
+    r = t.run([srv.program, "-d", "-f", srv.conf], ok=1)
+    t.true("%s/pid: another sailapid that runs wrote it" % srv.dir
+           in r.stderr, r.stderr)
+    text = t.run(["cat", srv.conf]).stdout.replace("pid file", "# pid file")
+    r = t.run([srv.program, "-f", t.write("other.conf", text)], ok=1)
+    t.true("api.port: another sailapid" in r.stderr, r.stderr)
+    t.equal(want, [srv.read("api.port"), srv.read("store.port"),
+                   pid()], "the files of the first")
+    t.equal(200, srv.call("GET", "/v1/whoami")[0], "the first")
+    t.expect_deaths = True
+    srv.process.kill()
+    srv.process.wait()
+    srv.start()
+    t.equal("%d\n" % srv.process.pid, pid(), "after a crash")
+
+
 def test_refusals(t):
     """Every error is JSON with message, type and code; all answers have Date."""
     srv = server.Server(t, "limits { body size 1M }")
@@ -276,7 +302,8 @@ def test_background(t):
     pid = int(t.wait_for(lambda: srv.read("pid"), "pid file"))
     # A second one cannot take its address, and says so while it is heard.
     conf = t.write("second.conf", t.run(["cat", srv.conf]).stdout.replace(
-        "port 0 port file", "port %d port file" % srv.port, 1))
+        "port 0 port file", "port %d port file" % srv.port, 1).replace(
+            "/pid\"", "/pid2\"").replace(".port\"", ".port2\""))
     r = t.run([srv.program, "-f", conf], ok=1)
     t.true("Address already in use" in r.stderr, r.stderr)
     os.kill(pid, signal.SIGTERM)
