@@ -15,6 +15,7 @@
 #include "lib/log.h"
 
 #define CONF_MAX_BYTES (1024 * 1024)
+#define TOKEN_SHOWN 64
 
 void
 conf_lex_error(struct conf_lex *l, const char *fmt, ...)
@@ -27,7 +28,26 @@ conf_lex_error(struct conf_lex *l, const char *fmt, ...)
 		strlcpy(msg, fmt, sizeof(msg));
 	va_end(ap);
 	l->errors++;
-	log_warnx("%s:%u: %s", l->path, l->line, msg);
+	log_warnx("%s:%u: %s", l->path, l->at, msg);
+}
+
+void
+conf_lex_unexpected(struct conf_lex *l, const char *but)
+{
+	const char *and = *but != '\0' ? ", but " : "";
+	size_t n = strcspn(l->text + l->tok, "\r\n");
+
+	if (n > l->pos - l->tok)
+		n = l->pos - l->tok;
+	if (n > TOKEN_SHOWN)
+		n = TOKEN_SHOWN;
+	if (n == 0)
+		conf_lex_error(l,
+		    "syntax error: the end of the file is not expected%s%s",
+		    and, but);
+	else
+		conf_lex_error(l, "syntax error: %.*s is not expected%s%s",
+		    (int)n, l->text + l->tok, and, but);
 }
 
 /* The rules for files that hold keys are those of sailvold.conf(5). */
@@ -87,6 +107,7 @@ conf_read(const char *path, int fd, size_t *len)
 		log_warnx("%s: larger than %d bytes", path, CONF_MAX_BYTES);
 		goto fail;
 	}
+	text[used] = '\0';
 	*len = used;
 	return text;
 
@@ -105,7 +126,7 @@ conf_lex_open(struct conf_lex *l, const char *path, int secret,
 
 	memset(l, 0, sizeof(*l));
 	l->path = path;
-	l->line = 1;
+	l->line = l->at = 1;
 	l->keywords = keywords;
 	l->nkeywords = nkeywords;
 	l->tok_string = tok_string;
@@ -125,7 +146,7 @@ conf_lex_open(struct conf_lex *l, const char *path, int secret,
 	if ((nul = memchr(l->text, '\0', l->len)) != NULL) {
 		for (p = l->text; p < nul; p++)
 			if (*p == '\n')
-				l->line++;
+				l->at++;
 		conf_lex_error(l, "NUL byte");
 		conf_lex_close(l);
 		return -1;
@@ -181,7 +202,6 @@ skip(struct conf_lex *l)
 static int
 lex_string(struct conf_lex *l)
 {
-	unsigned int first = l->line;
 	size_t start = l->pos, n = 0;
 	char c;
 
@@ -200,13 +220,14 @@ lex_string(struct conf_lex *l)
 			if (l->pos == l->len)
 				break;
 			c = l->text[l->pos++];
-			if (c != '"' && c != '\\')
+			if (c != '"' && c != '\\') {
+				l->at = l->line;
 				conf_lex_error(l,
 				    "unknown escape in string: \\%c", c);
+			}
 		}
 		l->string[n++] = c;
 	}
-	l->line = first;
 	conf_lex_error(l, "string is not closed");
 	free(l->string);
 	l->string = NULL;
@@ -309,6 +330,8 @@ conf_lex_next(struct conf_lex *l)
 	l->unit = '\0';
 	for (;;) {
 		skip(l);
+		l->at = l->line;
+		l->tok = l->pos;
 		if (l->pos == l->len)
 			return 0;
 		c = l->text[l->pos];

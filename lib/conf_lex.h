@@ -23,12 +23,14 @@ struct conf_lex {
 	const char *path; /* for messages */
 	char *text;       /* whole file, owned */
 	size_t len, pos;
-	unsigned int line;
+	unsigned int line; /* at pos */
+	unsigned int at;   /* that errors name: of the last token, at first */
 	unsigned int errors;
 	const struct conf_keyword *keywords;
 	size_t nkeywords;
 	int tok_string, tok_number; /* the grammar's numbers */
-	/* value of the last token */
+	size_t tok;                 /* where the last token begins */
+	/* its value */
 	char *string; /* owned by the caller once taken */
 	int64_t number;
 	char unit; /* 0 K M G T s m h d */
@@ -45,9 +47,14 @@ int conf_lex_open(struct conf_lex *, const char *path, int secret,
 void conf_lex_close(struct conf_lex *);
 /* The next token: a keyword's, tok_string, tok_number, a character, 0 end. */
 int conf_lex_next(struct conf_lex *);
-/* "path:line: message" to the log; counts. */
+/*
+ * "path:line: message" to the log; counts.  The line is that in at: a grammar,
+ * which has often read one token more, sets it to that of what it means.
+ */
 void conf_lex_error(struct conf_lex *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The last token is not expected here; but: what is, or an empty string. */
+void conf_lex_unexpected(struct conf_lex *, const char *but);
 /* Writes s as a "string" that the lexer reads back equal. */
 void conf_print_string(FILE *, const char *s);
 

@@ -4,8 +4,10 @@
  */
 %define api.pure full
 %define api.prefix {conf_yy}
-%define parse.error verbose
+%define parse.error custom
+%define api.location.type {unsigned int}
 %param { struct parse *p }
+%initial-action { @$ = 1; }
 
 %code requires {
 #include "lib/conf_lex.h"
@@ -31,8 +33,12 @@ struct parse {
 #define SEEN_STORE_LISTEN 0x4
 #define SEEN_PID 0x8
 
-static int conf_yylex(union CONF_YYSTYPE *, struct parse *);
-static void conf_yyerror(struct parse *, const char *);
+/* The line of what is reduced: of its last token, which may not be the last
+   that was read. */
+#define YYLLOC_DEFAULT(to, of, n) ((to) = p->lex.at = YYRHSLOC(of, n))
+
+static int conf_yylex(union CONF_YYSTYPE *, unsigned int *, struct parse *);
+static void conf_yyerror(unsigned int *, struct parse *, const char *);
 static void set_listen(struct parse *, struct conf_listen *, char *, int64_t,
     char *);
 static void add_listen(struct parse *, char *, int64_t, char *);
@@ -52,11 +58,15 @@ static void set_number(struct parse *, uint32_t *, int64_t, int64_t,
 	int64_t plain;
 }
 
-%token BODY CONNECTIONS DATABASE DEBUG FILE_ FROM IDLE INFO LIFE LIMITS LISTEN
-%token LISTEN_HERE /* in the line of its store */
-%token LOG ON PEER PER PID PORT S3 SIZE STORE TLS URL USER USERS
-%token <string> STRING
-%token <number> NUMBER
+%token YYEOF 0 "the end"
+%token BODY "body" CONNECTIONS "connections" DATABASE "database" DEBUG "debug"
+%token FILE_ "file" FROM "from" IDLE "idle" INFO "info" LIFE "life"
+%token LIMITS "limits" LISTEN "listen"
+%token LISTEN_HERE "listen on its line" /* in the line of its store */
+%token LOG "log" ON "on" PEER "peer" PER "per" PID "pid" PORT "port" S3 "s3"
+%token SIZE "size" STORE "store" TLS "tls" URL "url" USER "user" USERS "users"
+%token <string> STRING "a string"
+%token <number> NUMBER "a number"
 %type <string> port_file role
 %type <plain> count seconds bytes
 %destructor { free($$); } <string>
@@ -222,10 +232,11 @@ static const struct conf_keyword keywords[] = {
 };
 
 static int
-conf_yylex(union CONF_YYSTYPE *v, struct parse *p)
+conf_yylex(union CONF_YYSTYPE *v, unsigned int *line, struct parse *p)
 {
 	int token = conf_lex_next(&p->lex);
 
+	*line = p->lex.at;
 	if (token == STRING) {
 		v->string = p->lex.string;
 		p->lex.string = NULL;
@@ -247,9 +258,28 @@ conf_yylex(union CONF_YYSTYPE *v, struct parse *p)
 }
 
 static void
-conf_yyerror(struct parse *p, const char *msg)
+conf_yyerror(unsigned int *line, struct parse *p, const char *msg)
 {
+	p->lex.at = *line;
 	conf_lex_error(&p->lex, "%s", msg);
+}
+
+/* Says what is expected, unless that is a long list. */
+static int
+yyreport_syntax_error(const yypcontext_t *context, struct parse *p)
+{
+	yysymbol_kind_t want[3];
+	char but[128] = "";
+	int i, n = yypcontext_expected_tokens(context, want, 3);
+
+	for (i = 0; i < n; i++) {
+		strlcat(but, i == 0 ? "" : i == n - 1 ? " or " : ", ",
+		    sizeof(but));
+		strlcat(but, yysymbol_name(want[i]), sizeof(but));
+	}
+	p->lex.at = *yypcontext_location(context);
+	conf_lex_unexpected(&p->lex, but);
+	return 0;
 }
 
 static void
@@ -403,6 +433,7 @@ config_parse(const char *path)
 		return NULL;
 	p.conf = config_new();
 	failed = conf_yyparse(&p) != 0;
+	p.lex.at = p.lex.line;
 	if (!failed && p.lex.errors == 0)
 		config_defaults(&p);
 	if (failed || p.lex.errors != 0) {

@@ -4,8 +4,10 @@
  */
 %define api.pure full
 %define api.prefix {conf_yy}
-%define parse.error verbose
+%define parse.error custom
+%define api.location.type {unsigned int}
 %param { struct parse *p }
+%initial-action { @$ = 1; }
 
 %code requires {
 #include "lib/conf_lex.h"
@@ -16,6 +18,7 @@ struct parse {
 	struct config *conf;
 	struct conf_volume *volume; /* the one whose block is read */
 	unsigned int seen;	    /* SEEN_*: what may be there only once */
+	unsigned int volume_line;
 	int kept; /* the file of mounts that commands made */
 };
 }
@@ -34,8 +37,12 @@ struct parse {
 #define SEEN_CONTROL 0x8
 #define SEEN_PID 0x10
 
-static int conf_yylex(union CONF_YYSTYPE *, struct parse *);
-static void conf_yyerror(struct parse *, const char *);
+/* The line of what is reduced: of its last token, which may not be the last
+   that was read. */
+#define YYLLOC_DEFAULT(to, of, n) ((to) = p->lex.at = YYRHSLOC(of, n))
+
+static int conf_yylex(union CONF_YYSTYPE *, unsigned int *, struct parse *);
+static void conf_yyerror(unsigned int *, struct parse *, const char *);
 static void once(struct parse *, unsigned int, const char *);
 static void set_string(char **, char *);
 static void set_mount(struct parse *, char *);
@@ -60,11 +67,17 @@ static void later(struct parse *, const char *);
 	int64_t plain;
 }
 
-%token API CA CACHE COMMIT CONTROL CREATE DEBUG EVERY FETCHERS FILE_ FREE
-%token FROM GROUP INFO KEEP KEY LOG MODE MOUNT ON ONLY OVERLAY OWNER PID READ
-%token SIZE STASH STATE SUBPATH SUID UMOUNT USER USERS VOLUME
-%token <string> STRING
-%token <number> NUMBER
+%token YYEOF 0 "the end"
+%token API "api" CA "ca" CACHE "cache" COMMIT "commit" CONTROL "control"
+%token CREATE "create" DEBUG "debug" EVERY "every" FETCHERS "fetchers"
+%token FILE_ "file" FREE "free"
+%token FROM "from" GROUP "group" INFO "info" KEEP "keep" KEY "key" LOG "log"
+%token MODE "mode" MOUNT "mount" ON "on" ONLY "only" OVERLAY "overlay"
+%token OWNER "owner" PID "pid" READ "read"
+%token SIZE "size" STASH "stash" STATE "state" SUBPATH "subpath" SUID "suid"
+%token UMOUNT "umount" USER "user" USERS "users" VOLUME "volume"
+%token <string> STRING "a string"
+%token <number> NUMBER "a number"
 %type <string> role
 %type <plain> count seconds bytes
 %destructor { free($$); } <string>
@@ -268,10 +281,11 @@ static const struct conf_keyword keywords[] = {
 };
 
 static int
-conf_yylex(union CONF_YYSTYPE *v, struct parse *p)
+conf_yylex(union CONF_YYSTYPE *v, unsigned int *line, struct parse *p)
 {
 	int token = conf_lex_next(&p->lex);
 
+	*line = p->lex.at;
 	if (token == STRING) {
 		v->string = p->lex.string;
 		p->lex.string = NULL;
@@ -283,9 +297,28 @@ conf_yylex(union CONF_YYSTYPE *v, struct parse *p)
 }
 
 static void
-conf_yyerror(struct parse *p, const char *msg)
+conf_yyerror(unsigned int *line, struct parse *p, const char *msg)
 {
+	p->lex.at = *line;
 	conf_lex_error(&p->lex, "%s", msg);
+}
+
+/* Says what is expected, unless that is a long list. */
+static int
+yyreport_syntax_error(const yypcontext_t *context, struct parse *p)
+{
+	yysymbol_kind_t want[3];
+	char but[128] = "";
+	int i, n = yypcontext_expected_tokens(context, want, 3);
+
+	for (i = 0; i < n; i++) {
+		strlcat(but, i == 0 ? "" : i == n - 1 ? " or " : ", ",
+		    sizeof(but));
+		strlcat(but, yysymbol_name(want[i]), sizeof(but));
+	}
+	p->lex.at = *yypcontext_location(context);
+	conf_lex_unexpected(&p->lex, but);
+	return 0;
 }
 
 static void
@@ -368,6 +401,7 @@ begin_volume(struct parse *p, char *name)
 {
 	const char *why;
 
+	p->volume_line = p->lex.at;
 	if ((why = volume_name_problem(name, strlen(name))) != NULL)
 		conf_lex_error(&p->lex, "volume %s: %s", name, why);
 	if ((p->volume = calloc(1, sizeof(*p->volume))) == NULL ||
@@ -382,6 +416,7 @@ end_volume(struct parse *p)
 {
 	struct conf_volume *v;
 
+	p->lex.at = p->volume_line;
 	if (p->volume->path == NULL) {
 		conf_lex_error(&p->lex, "volume %s: no mount", p->volume->name);
 		return;
@@ -501,6 +536,7 @@ parse_file(const char *path, void (*finish)(struct parse *))
 	p.conf = config_new();
 	p.kept = finish == NULL;
 	failed = conf_yyparse(&p) != 0;
+	p.lex.at = p.lex.line;
 	if (!failed && p.lex.errors == 0 && finish != NULL)
 		finish(&p);
 	if (failed || p.lex.errors != 0) {

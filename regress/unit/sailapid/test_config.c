@@ -99,9 +99,27 @@ test_refused(void **state)
 		{ "limits { body size 5 }", "body size: not 1K to 1G" },
 		{ "limits { body size 5h }", "a size is expected" },
 		{ "limits { connections 0 }", "connections: not 1" },
-		{ "nonsense", "1: syntax error" },
-		{ "log \"x\"", "syntax error" },
-		{ "limits { idle 3", "syntax error" },
+		{ "listen on * port 1\n# why\n\nlog info\n",
+		    "1: listen on *: plain HTTP is" },
+		{ "log info\nstore \"o\"\n\nlog info\n", "2: store: o: path" },
+		{ "limits {\n idle 0\n\n body size 5\n}\n\n",
+		    "2: idle: not 1 to 86400" },
+		{ "limits {\n idle 0\n\n body size 5\n}\n\n",
+		    "4: body size: not 1K" },
+		{ "nonsense", "1: syntax error: nonsense is not expected" },
+		{ "log \"x\"",
+		    "1: syntax error: \"x\" is not expected, but "
+		    "debug or info" },
+		{ "log info\nlimits\n\nidle",
+		    "4: syntax error: idle is not "
+		    "expected, but '{'" },
+		{ "limits { idle 3",
+		    "1: syntax error: the end of the file is "
+		    "not expected" },
+		{ "url life\n\n",
+		    "3: syntax error: the end of the file is not "
+		    "expected, but a number" },
+		{ "log info\nstore \"a\\x\"\n\n", "2: unknown escape" },
 	};
 
 	(void)state;

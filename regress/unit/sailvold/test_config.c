@@ -136,8 +136,20 @@ test_refused(void **state)
 		    "commit: not 64 hexadecimal digits" },
 		{ API "volume v { mount \"/m\" owner 1000 }",
 		    "owner: only sailvold writes it" },
-		{ API "nonsense", "1: syntax error" },
-		{ API "volume v { mount \"/m\"", "syntax error" },
+		{ API "\nvolume v {\n create\n\n}\n\n",
+		    "2: volume v: no mount" },
+		{ API "\nstate \"s\"\n# why\n\n",
+		    "2: state: s: not an absolute" },
+		{ API "\nvolume v {\n mount m\n\n subpath ..\n}\n\n",
+		    "3: mount: m: not an absolute" },
+		{ API "\nvolume v {\n mount m\n\n subpath ..\n}\n\n",
+		    "5: subpath: ..: " },
+		{ API "nonsense", "1: syntax error: nonsense is not expected" },
+		{ API "cache\n\nsize",
+		    "3: syntax error: size is not expected, "
+		    "but a string" },
+		{ API "volume v { mount \"/m\"",
+		    "syntax error: the end of the file is not expected" },
 	};
 
 	(void)state;
