@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/api_url.h"
 #include "lib/fetch_imsg.h"
 #include "lib/log.h"
 #include "lib/program.h"
@@ -63,7 +64,7 @@ static int
 find_server(const struct invocation *inv, struct failure *f)
 {
 	const char *url = inv->opt[OPT_URL], *file = inv->opt[OPT_KEYFILE];
-	const char *key = NULL;
+	const char *key = NULL, *why;
 
 	if (url == NULL && file == NULL && inv->opt[OPT_SOCKET] != NULL)
 		return 0;
@@ -79,9 +80,15 @@ find_server(const struct invocation *inv, struct failure *f)
 				: "a URL but no key: -k, or SAIL_API_KEY");
 		return -1;
 	}
-	if (strlen(url) >= sizeof(direct.url) ||
-	    (key != NULL && strlen(key) >= sizeof(direct.key))) {
-		failure_set(f, "", "settings", "URL or key is too long");
+	if ((why = api_url_problem(url)) != NULL ||
+	    strlen(url) >= sizeof(direct.url)) {
+		failure_set(f, "", "settings", "%s %s: %s",
+		    inv->opt[OPT_URL] != NULL ? "-u" : "SAIL_API_URL", url,
+		    why != NULL ? why : "too long");
+		return -1;
+	}
+	if (key != NULL && strlen(key) >= sizeof(direct.key)) {
+		failure_set(f, "", "settings", "the key is too long");
 		return -1;
 	}
 	snprintf(direct.url, sizeof(direct.url), "%s", url);

@@ -75,46 +75,6 @@ config_path_problem(const char *path)
 	return NULL;
 }
 
-/* 1 when host, which ends at the end or before : or /, is this machine. */
-static int
-is_loopback(const char *host)
-{
-	size_t n;
-
-	if (*host == '[')
-		return strncmp(host, "[::1]", 5) == 0 &&
-		    strchr(":/", host[5]) != NULL;
-	n = strcspn(host, ":/");
-	if (n == 9 && strncmp(host, "localhost", 9) == 0)
-		return 1;
-	return strncmp(host, "127.", 4) == 0 &&
-	    strspn(host, "0123456789.") == n;
-}
-
-const char *
-config_url_problem(const char *url)
-{
-	const char *host;
-
-	if (strlen(url) >= 1024)
-		return "too long";
-	if (strpbrk(url, " \t\r\n\"<>") != NULL || strchr(url, '@') != NULL)
-		return "not a URL";
-	if (strncmp(url, "https://", 8) == 0)
-		host = url + 8;
-	else if (strncmp(url, "http://", 7) == 0) {
-		host = url + 7;
-		if (!is_loopback(host))
-			return "plain http is for loopback only";
-	} else
-		return "neither http:// nor https://";
-	if (*host == '\0' || *host == '/')
-		return "no host";
-	host += strcspn(host, "/");
-	return *host != '\0' && host[1] != '\0' ? "a path behind the host"
-						: NULL;
-}
-
 int
 config_user(const struct config *c, enum conf_role role, uid_t *uid, gid_t *gid)
 {

@@ -71,7 +71,6 @@ void conf_volume_free(struct conf_volume *);
 
 /* For the grammar: NULL, or a constant string that says what is wrong. */
 const char *config_path_problem(const char *);
-const char *config_url_problem(const char *);
 /* The user and group of a role; -1 after a message. */
 int config_user(const struct config *, enum conf_role, uid_t *, gid_t *);
 /* 1 when what needs a new start of the daemon differs. */

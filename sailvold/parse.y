@@ -27,6 +27,7 @@ struct parse {
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api_url.h"
 #include "lib/hash.h"
 #include "lib/log.h"
 #include "sailvold/sailvold_imsg.h"
@@ -357,7 +358,7 @@ set_url(struct parse *p, char *url)
 {
 	const char *why;
 
-	if ((why = config_url_problem(url)) != NULL)
+	if ((why = api_url_problem(url)) != NULL)
 		conf_lex_error(&p->lex, "api: %s: %s", url, why);
 	set_string(&p->conf->api_url, url);
 }

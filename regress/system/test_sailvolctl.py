@@ -105,6 +105,24 @@ def test_api(t):
     t.true("two" in r.stderr or "volume" in r.stderr, r.stderr)
 
 
+def test_bad_url(t):
+    """A URL that cannot be one is refused before anybody is asked, with the
+    reason, and with -j nothing is on standard error."""
+    for url, why in (("ftp://x", "neither http:// nor https://"),
+                     ("http://10.1.2.3:1", "plain http is for loopback"),
+                     ("https://x:99999", "the port is not 1 to 65535"),
+                     ("https://x/v1", "a path behind the host"),
+                     ("", "neither http:// nor https://")):
+        r = ctl(t, "-u", url, "volume", "list", ok=1,
+                env={"SAIL_API_KEY": "k"})
+        t.equal("sailvolctl: -u %s: %s" % (url, why),
+                r.stderr.strip()[:15 + len(url) + 2 + len(why)], url)
+        r = ctl(t, "-j", "volume", "list", ok=1,
+                env={"SAIL_API_KEY": "k", "SAIL_API_URL": url})
+        t.equal(("", True), (r.stderr, "SAIL_API_URL" in json.loads(
+            r.stdout)["error"]["message"]), url)
+
+
 def test_keys(t):
     """A key is shown once, works by its role, and not after it was revoked."""
     srv = server.Server(t)

@@ -111,6 +111,8 @@ test_refused(void **state)
 		{ "api \"https://a@b\" { key file \"/k\" }", "not a URL" },
 		{ "api \"ftp://x\" { key file \"/k\" }", "neither http://" },
 		{ "api \"https://\" { key file \"/k\" }", "no host" },
+		{ "api \"https://x:0\" { key file \"/k\" }",
+		    "the port is not 1" },
 		{ "api \"https://x/y\" { key file \"/k\" }", "a path behind" },
 		{ API API, "api is there twice" },
 		{ "api \"https://x\" { key file \"k\" }",
