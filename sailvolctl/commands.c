@@ -35,10 +35,11 @@ const struct option_def option_defs[OPT_COUNT] = {
 #define API_TEXT "[-u url -k keyfile]"
 
 const struct command commands[] = {
-	{ { "mount", NULL }, "[-r] [-c commit] [--create]",
+	{ { "mount", NULL }, "[-r] [-c commit | --create]",
 	    "volume[:/subpath] path",
-	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_AT) | OPT_BIT(OPT_CREATE), 0, 2,
-	    2, run_mount, text_mount, 0 },
+	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_AT) | OPT_BIT(OPT_CREATE),
+	    OPT_BIT(OPT_AT) | OPT_BIT(OPT_CREATE), 2, 2, run_mount, text_mount,
+	    0 },
 	{ { "umount", NULL }, "[--commit | --force]", "path",
 	    OPT_BIT(OPT_COMMIT) | OPT_BIT(OPT_FORCE),
 	    OPT_BIT(OPT_COMMIT) | OPT_BIT(OPT_FORCE), 1, 1, run_umount,

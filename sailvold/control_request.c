@@ -602,6 +602,9 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 	if (why == NULL && commit != NULL &&
 	    hash_parse(&p.mount.commit, commit, strlen(commit)) == -1)
 		why = "not the id of a commit";
+	if (why == NULL && commit != NULL &&
+	    json_is_true(json_object_get(req, "create")))
+		why = "commit and create: a new volume has no commits";
 	if (why != NULL) {
 		asker_error(a, "invalid_request", "mount", "%s", why);
 		goto done;

@@ -422,6 +422,10 @@ end_volume(struct parse *p)
 		conf_lex_error(&p->lex, "volume %s: no mount", p->volume->name);
 		return;
 	}
+	if (!p->kept && p->volume->has_commit &&
+	    (p->volume->flags & MOUNT_CREATE))
+		conf_lex_error(&p->lex, "volume %s: commit and create: a new "
+		    "volume has no commits", p->volume->name);
 	TAILQ_FOREACH(v, &p->conf->volumes, link)
 		if (v != p->volume && v->path != NULL &&
 		    strcmp(v->path, p->volume->path) == 0)

@@ -83,9 +83,10 @@ test_order(void **state)
 	    OPT_BIT(OPT_MESSAGE) | OPT_BIT(OPT_IF_UNCHANGED) |
 		OPT_BIT(OPT_JSON));
 	good("-j -j status", "status", 0, OPT_BIT(OPT_JSON));
-	good("-s /sock mount v:/a /x -c 12 -r --create", "mount", 2,
-	    OPT_BIT(OPT_SOCKET) | OPT_BIT(OPT_AT) | OPT_BIT(OPT_READONLY) |
-		OPT_BIT(OPT_CREATE));
+	good("-s /sock mount v:/a /x -c 12 -r", "mount", 2,
+	    OPT_BIT(OPT_SOCKET) | OPT_BIT(OPT_AT) | OPT_BIT(OPT_READONLY));
+	good("mount v -r /x --create", "mount", 2,
+	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_CREATE));
 	good("umount --commit /x", "umount", 1, OPT_BIT(OPT_COMMIT));
 	good("volume -u http://x create -k /k v --mint-if-missing", "volume", 1,
 	    OPT_BIT(OPT_URL) | OPT_BIT(OPT_KEYFILE) | OPT_BIT(OPT_MINT));
@@ -121,6 +122,7 @@ test_refused(void **state)
 	bad("commit /x /y /z /a /b /c /d", "too many");
 	bad("commit --keep /x", "no option --keep");
 	bad("status -r", "no option -r");
+	bad("mount --create v /x -c 12", "exclude each other");
 	bad("reload --keep --if-clean /x", "exclude each other");
 	bad("umount --force --commit /x", "exclude each other");
 	bad("commit -m a -m b /x", "twice");

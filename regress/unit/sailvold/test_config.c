@@ -13,6 +13,9 @@
 #include "sailvold/sailvold_imsg.h"
 #include "regress/unit/conf_test.h"
 
+#define ZEROS                              \
+	"00000000000000000000000000000000" \
+	"00000000000000000000000000000000"
 #define API "api \"https://sail.example.org:8443\" { key file \"/k\" } "
 
 static void
@@ -146,6 +149,8 @@ test_refused(void **state)
 		    "3: mount: m: not an absolute" },
 		{ API "\nvolume v {\n mount m\n\n subpath ..\n}\n\n",
 		    "5: subpath: ..: " },
+		{ API "volume v { mount \"/m\" create commit \"" ZEROS "\" }",
+		    "1: volume v: commit and create: a new volume has no" },
 		{ API "nonsense", "1: syntax error: nonsense is not expected" },
 		{ API "cache\n\nsize",
 		    "3: syntax error: size is not expected, "
