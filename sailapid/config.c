@@ -112,25 +112,33 @@ config_path_problem(const char *p)
 	return seen == 0 ? "path is /" : NULL;
 }
 
+const char *
+config_account_problem(const char *name)
+{
+	const struct passwd *pw = getpwnam(name);
+
+	if (pw == NULL)
+		return "there is no such account";
+	return pw->pw_uid == 0 || pw->pw_gid == 0 ? "it is root" : NULL;
+}
+
 int
 config_user(const struct config *c, enum conf_role role, uid_t *uid, gid_t *gid)
 {
 	struct passwd *pw;
+	const char *why;
 
 	if (c->users_from != -1) {
 		*uid = (uid_t)(c->users_from + (int)role);
 		*gid = (gid_t)*uid;
 		return 0;
 	}
-	if ((pw = getpwnam(c->users[role])) == NULL) {
-		log_warnx("user %s for %s: no such user (see \"users from\" in "
+	if ((why = config_account_problem(c->users[role])) != NULL ||
+	    (pw = getpwnam(c->users[role])) == NULL) {
+		log_warnx("user %s for %s: %s (see \"users from\" in "
 			  "sailapid.conf(5))",
-		    c->users[role], conf_role_names[role]);
-		return -1;
-	}
-	if (pw->pw_uid == 0 || pw->pw_gid == 0) {
-		log_warnx("user %s for %s: must not be root", c->users[role],
-		    conf_role_names[role]);
+		    c->users[role], conf_role_names[role],
+		    why != NULL ? why : "it went away");
 		return -1;
 	}
 	*uid = pw->pw_uid;

@@ -71,6 +71,8 @@ void config_listen_text(const struct conf_listen *, char *, size_t);
 uint16_t config_listen_port(const struct conf_listen *);
 int config_listen_equal(const struct conf_listen *, const struct conf_listen *);
 
+/* NULL, or why no role can run with that account. */
+const char *config_account_problem(const char *name);
 /* The user and group of a role; -1 after a message. */
 int config_user(const struct config *, enum conf_role, uid_t *, gid_t *);
 

@@ -19,6 +19,7 @@ struct parse {
 	unsigned int seen; /* SEEN_*: what may be there only once */
 	int before[2];     /* the last two tokens, and the line of the last */
 	unsigned int before_line;
+	unsigned int user_line[CONF_ROLES];
 };
 }
 
@@ -335,6 +336,15 @@ set_path(struct parse *p, char **to, char *path, unsigned int bit,
 	*to = path;
 }
 
+static const char *const default_users[CONF_ROLES] = {
+	"_sailtls",
+	"_sailapi",
+	"_sailmeta",
+	"_sailsign",
+	"_sailvolnet",
+	"_sailstore",
+};
+
 static void
 set_user(struct parse *p, char *role, char *name)
 {
@@ -350,6 +360,7 @@ set_user(struct parse *p, char *role, char *name)
 	} else {
 		free(p->conf->users[i]);
 		p->conf->users[i] = name;
+		p->user_line[i] = p->lex.at;
 	}
 	free(role);
 }
@@ -372,18 +383,37 @@ set_default(char **to, const char *s)
 		fatal("strdup");
 }
 
+/*
+ * Accounts that the file names.  Those that the installation makes may come
+ * later: a configuration can be checked before.
+ */
+static void
+check_users(struct parse *p)
+{
+	const char *why, *name;
+	size_t i;
+
+	for (i = 0; i < CONF_ROLES && p->conf->users_from == -1; i++) {
+		name = p->conf->users[i];
+		if (strcmp(name, default_users[i]) == 0 ||
+		    (why = config_account_problem(name)) == NULL)
+			continue;
+		p->lex.at = p->user_line[i];
+		conf_lex_error(&p->lex, "user %s %s: %s", conf_role_names[i],
+		    name, why);
+	}
+}
+
 static struct config *
 config_new(void)
 {
-	static const char *const users[CONF_ROLES] = { "_sailtls", "_sailapi",
-		"_sailmeta", "_sailsign", "_sailvolnet", "_sailstore" };
 	struct config *c = calloc(1, sizeof(*c));
 	size_t i;
 
 	if (c == NULL)
 		fatal("calloc");
 	for (i = 0; i < CONF_ROLES; i++)
-		set_default(&c->users[i], users[i]);
+		set_default(&c->users[i], default_users[i]);
 	c->users_from = -1;
 	c->url_life_s = 900;
 	c->max_connections = 1024;
@@ -419,6 +449,7 @@ config_defaults(struct parse *p)
 	if (strcmp(c->database, c->objects) == 0)
 		conf_lex_error(&p->lex,
 		    "database and store have the same folder");
+	check_users(p);
 }
 
 struct config *

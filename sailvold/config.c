@@ -75,26 +75,33 @@ config_path_problem(const char *path)
 	return NULL;
 }
 
+const char *
+config_account_problem(const char *name)
+{
+	const struct passwd *pw = getpwnam(name);
+
+	if (pw == NULL)
+		return "there is no such account";
+	return pw->pw_uid == 0 || pw->pw_gid == 0 ? "it is root" : NULL;
+}
+
 int
 config_user(const struct config *c, enum conf_role role, uid_t *uid, gid_t *gid)
 {
 	struct passwd *pw;
+	const char *why;
 
 	if (c->users_from != -1) {
 		*uid = (uid_t)(c->users_from + (int64_t)role);
 		*gid = (gid_t)*uid;
 		return 0;
 	}
-	if ((pw = getpwnam(c->users[role])) == NULL) {
-		log_warnx("user %s of role %s: there is no such account "
-			  "(systemd-sysusers makes them; or set \"user %s\")",
+	if ((why = config_account_problem(c->users[role])) != NULL ||
+	    (pw = getpwnam(c->users[role])) == NULL) {
+		log_warnx("user %s of role %s: %s (systemd-sysusers makes "
+			  "them; or set \"user %s\")",
 		    c->users[role], conf_role_names[role],
-		    conf_role_names[role]);
-		return -1;
-	}
-	if (pw->pw_uid == 0) {
-		log_warnx("user %s of role %s: it is root", c->users[role],
-		    conf_role_names[role]);
+		    why != NULL ? why : "it went away", conf_role_names[role]);
 		return -1;
 	}
 	*uid = pw->pw_uid;

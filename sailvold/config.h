@@ -14,6 +14,7 @@
 
 #define CONFIG_DEFAULT SAIL_SYSCONFDIR "/sailvold.conf"
 #define CONFIG_CONTROL "/run/sailvold.sock"
+#define CONFIG_GROUP "sailvol"
 #define CONFIG_KEY_MAX 68 /* bytes of a key, with its NUL */
 
 /* Numbers of conf.user, in the order in which `users from' counts. */
@@ -71,6 +72,8 @@ void conf_volume_free(struct conf_volume *);
 
 /* For the grammar: NULL, or a constant string that says what is wrong. */
 const char *config_path_problem(const char *);
+/* NULL, or why no role can run with that account. */
+const char *config_account_problem(const char *name);
 /* The user and group of a role; -1 after a message. */
 int config_user(const struct config *, enum conf_role, uid_t *, gid_t *);
 /* 1 when what needs a new start of the daemon differs. */

@@ -18,12 +18,14 @@ struct parse {
 	struct config *conf;
 	struct conf_volume *volume; /* the one whose block is read */
 	unsigned int seen;	    /* SEEN_*: what may be there only once */
-	unsigned int volume_line;
+	unsigned int volume_line, user_line[CONF_ROLES], owner_line, group_line;
 	int kept; /* the file of mounts that commands made */
 };
 }
 
 %code {
+#include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,9 +169,11 @@ cache_options:
 control_options:
 	| control_options OWNER STRING {
 		set_string(&p->conf->control_owner, $3);
+		p->owner_line = p->lex.at;
 	}
 	| control_options GROUP STRING {
 		set_string(&p->conf->control_group, $3);
+		p->group_line = p->lex.at;
 	}
 	| control_options MODE count {
 		set_mode(p, $3);
@@ -380,6 +384,13 @@ set_mode(struct parse *p, int64_t digits)
 	p->conf->control_mode = mode;
 }
 
+static const char *const default_users[CONF_ROLES] = {
+	"_sailvolfuse",
+	"_sailvol",
+	"_sailvolcache",
+	"_sailvolnet",
+};
+
 static void
 set_user(struct parse *p, char *role, char *name)
 {
@@ -392,8 +403,10 @@ set_user(struct parse *p, char *role, char *name)
 		conf_lex_error(&p->lex, i == CONF_ROLES ? "no such role: %s" :
 		    "user for %s: empty name", role);
 		free(name);
-	} else
+	} else {
 		set_string(&p->conf->users[i], name);
+		p->user_line[i] = p->lex.at;
+	}
 	free(role);
 }
 
@@ -491,11 +504,47 @@ set_default(char **to, const char *s)
 		fatal("strdup");
 }
 
+/*
+ * Accounts that the file names.  Those that the installation makes may come
+ * later: a configuration can be checked before.
+ */
+static void
+check_users(struct parse *p)
+{
+	const char *why, *name;
+	size_t i;
+
+	for (i = 0; i < CONF_ROLES && p->conf->users_from == -1; i++) {
+		name = p->conf->users[i];
+		if (strcmp(name, default_users[i]) == 0 ||
+		    (why = config_account_problem(name)) == NULL)
+			continue;
+		p->lex.at = p->user_line[i];
+		conf_lex_error(&p->lex, "user %s %s: %s", conf_role_names[i],
+		    name, why);
+	}
+}
+
+static void
+check_control(struct parse *p)
+{
+	const char *owner = p->conf->control_owner;
+	const char *group = p->conf->control_group;
+
+	p->lex.at = p->owner_line;
+	if (owner != NULL && getpwnam(owner) == NULL)
+		conf_lex_error(&p->lex, "control owner %s: there is no such "
+		    "account", owner);
+	p->lex.at = p->group_line;
+	if (group != NULL && strcmp(group, CONFIG_GROUP) != 0 &&
+	    getgrnam(group) == NULL)
+		conf_lex_error(&p->lex, "control group %s: there is no such "
+		    "group", group);
+}
+
 static struct config *
 config_new(void)
 {
-	static const char *const users[CONF_ROLES] = { "_sailvolfuse",
-		"_sailvol", "_sailvolcache", "_sailvolnet" };
 	struct config *c = calloc(1, sizeof(*c));
 	size_t i;
 
@@ -503,7 +552,7 @@ config_new(void)
 		fatal("calloc");
 	TAILQ_INIT(&c->volumes);
 	for (i = 0; i < CONF_ROLES; i++)
-		set_default(&c->users[i], users[i]);
+		set_default(&c->users[i], default_users[i]);
 	c->users_from = -1;
 	c->fetchers = 2;
 	c->cache_size = (uint64_t)20 << 30;
@@ -527,6 +576,8 @@ config_defaults(struct parse *p)
 	set_default(&c->control, CONFIG_CONTROL);
 	if (strcmp(c->state, c->cache) == 0)
 		conf_lex_error(&p->lex, "state and cache have the same folder");
+	check_users(p);
+	check_control(p);
 }
 
 static struct config *

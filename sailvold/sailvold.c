@@ -353,7 +353,7 @@ control_socket(void)
 	struct passwd *pw;
 	struct group *gr;
 	const char *group =
-	    conf->control_group != NULL ? conf->control_group : "sailvol";
+	    conf->control_group != NULL ? conf->control_group : CONFIG_GROUP;
 	uid_t uid = 0;
 	gid_t gid = 0;
 	mode_t mode = 0660;

@@ -23,8 +23,8 @@ test_round(void **state)
 	    "store \"/o\" listen on 127.0.0.1 port 0 port file \"/p\""
 	    " users from 7000 url life 2s log debug pid file \"/p i d\"");
 	expect_round(
-	    "store \"/o\" { listen on ::1 port 9 } user api \"x\"\n"
-	    "user store \"y\" user tls z\n"
+	    "store \"/o\" { listen on ::1 port 9 } user api \"nobody\"\n"
+	    "user store \"bin\" user tls daemon\n"
 	    "limits { connections 7 per peer 3, body size 3M, idle 2m }");
 }
 
@@ -90,6 +90,10 @@ test_refused(void **state)
 		{ "database \"/a\" database \"/b\"",
 		    "database is there twice" },
 		{ "database \"/a\" store \"/a\"", "the same folder" },
+		{ "log info\nuser api \"root\"\n\nlog info",
+		    "2: user api root: it is root" },
+		{ "user meta \"no such\"\n\n",
+		    "1: user meta no such: there is no such account" },
 		{ "user nobody \"x\"", "no such role: nobody" },
 		{ "user api \"\"", "user for api: empty name" },
 		{ "users from 0", "users from: not 1" },

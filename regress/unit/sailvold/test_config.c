@@ -26,9 +26,9 @@ test_round(void **state)
 	expect_round(
 	    "api \"http://127.0.0.1:8470\" {\n\tkey file \"/k \\\"\"\n"
 	    "\tca \"/etc/ssl/sail.pem\"\n}\nstate \"/s\" cache \"/c\" size 3G "
-	    "keep free 1M control \"/run/x\" owner a group b mode 660 "
+	    "keep free 1M control \"/run/x\" owner bin group adm mode 660 "
 	    "users from 7000 fetchers 3 stash size 1G stash keep 3d log debug "
-	    "pid file \"/p\" user cache \"x\" user fuse y");
+	    "pid file \"/p\" user cache \"nobody\" user fuse daemon");
 	expect_round(API
 	    "volume \"shared-data\" { mount \"/mnt/shared\" create }"
 	    "volume other { mount \"/mnt/o\" subpath \"/a/b\" read only suid }");
@@ -125,6 +125,14 @@ test_refused(void **state)
 		{ API "cache \"/c\" size 1K", "cache size: less than 1M" },
 		{ API "cache \"/c\" size 3d", "a size is expected" },
 		{ API "users from 0", "users from: not 1" },
+		{ API "log info\nuser fuse \"root\"\n\nlog info",
+		    "2: user fuse root: it is root" },
+		{ API "\nuser cache \"no such\"\n\n",
+		    "2: user cache no such: there is no such account" },
+		{ API "\ncontrol \"/k\" owner \"no such\"\n\n",
+		    "2: control owner no such: there is no such account" },
+		{ API "\ncontrol \"/k\" group \"no such\"\n\n",
+		    "2: control group no such: there is no such group" },
 		{ API "user nobody \"x\"", "no such role: nobody" },
 		{ API "fetchers 0", "fetchers: not 1 to 64" },
 		{ API "control \"/c\" mode 888", "mode: not 0 to 777" },
