@@ -307,20 +307,15 @@ text_reload(const json_t *j)
 	    json_integer_value(json_object_get(j, "open_writers"));
 
 	puts(string_of(j, "commit"));
-	if (json_is_object(stash)) {
-		const json_t *id = json_object_get(stash, "id");
-		const json_t *n = json_object_get(stash, "files");
-
-		if (json_is_integer(id))
-			sayf("%lld unpublished changes were put away: stash "
-			     "%lld",
-			    (long long)json_integer_value(n),
-			    (long long)json_integer_value(id));
-		else
-			sayf("%lld unpublished changes were put away: stash %s",
-			    (long long)json_integer_value(n),
-			    string_of(stash, "id"));
-	}
+	if (json_is_object(stash))
+		sayf("%lld unpublished changes (%lld files) were put away: "
+		     "stash %lld",
+		    (long long)json_integer_value(
+			json_object_get(stash, "changes")),
+		    (long long)json_integer_value(
+			json_object_get(stash, "files")),
+		    (long long)json_integer_value(
+			json_object_get(stash, "id")));
 	if (writers > 0)
 		sayf("%lld files are open for writing and go on as they were "
 		     "before the reload",
@@ -445,10 +440,16 @@ text_stash_show(const json_t *j)
 void
 text_stash_done(const json_t *j)
 {
-	const json_t *n = json_object_get(j, "files");
+	const json_t *back = json_object_get(j, "restored");
+	const json_t *gone = json_object_get(j, "dropped");
 
-	if (json_is_integer(n))
-		sayf("%lld files", (long long)json_integer_value(n));
+	if (json_is_integer(back))
+		sayf("stash %lld is in view again; its changes are not "
+		     "published",
+		    (long long)json_integer_value(back));
+	if (json_is_integer(gone))
+		sayf("stash %lld was dropped",
+		    (long long)json_integer_value(gone));
 }
 
 /* ---- what the server knows ------------------------------------------------------- */

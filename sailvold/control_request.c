@@ -133,12 +133,16 @@ do_attach(struct asker *a, struct mount *m, json_t *req)
 static int
 add_stash(void *arg, const struct stash_row *s)
 {
+	uint64_t items = 0;
+
+	(void)db_stash_item_count(manifest_db, s->id, &items);
 	return json_array_append_new(arg,
-	    json_pack("{s:I,s:s,s:o,s:o,s:I,s:I,s:I}", "id", (json_int_t)s->id,
-		"volume", s->volume, "path",
+	    json_pack("{s:I,s:s,s:o,s:o,s:I,s:I,s:I,s:I}", "id",
+		(json_int_t)s->id, "volume", s->volume, "path",
 		json_name(s->path, strlen(s->path)), "base",
-		json_hash(&s->base), "created", (json_int_t)s->created, "files",
-		(json_int_t)s->files, "bytes", (json_int_t)s->bytes));
+		json_hash(&s->base), "created", (json_int_t)s->created,
+		"changes", (json_int_t)items, "files", (json_int_t)s->files,
+		"bytes", (json_int_t)s->bytes));
 }
 
 static const char *

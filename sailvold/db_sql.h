@@ -259,7 +259,8 @@
 	    " ?6, ?7, ?8)")                                                     \
 	X(STASH_ITEM_GET,                                                       \
 	    "SELECT path, kind, ovl, entry, origin_commit,"                     \
-	    " origin_path FROM stash_item WHERE stash = ?1 AND seq = ?2")
+	    " origin_path FROM stash_item WHERE stash = ?1 AND seq = ?2")       \
+	X(STASH_ITEM_COUNT, "SELECT count(*) FROM stash_item WHERE stash = ?1")
 
 enum db_statement {
 #define X(name, text) DB_##name,

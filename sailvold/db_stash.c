@@ -168,6 +168,21 @@ done:
 	return rc;
 }
 
+int
+db_stash_item_count(struct db *db, int64_t id, uint64_t *n)
+{
+	sqlite3_stmt *st;
+
+	if ((st = db_stmt(db, DB_STASH_ITEM_COUNT)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, id);
+	if (db_step(db, st) != 1)
+		return -1;
+	*n = column_u64(st, 0);
+	sqlite3_reset(st);
+	return 0;
+}
+
 static int
 item_read(sqlite3_stmt *st, struct stash_item *it)
 {

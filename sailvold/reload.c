@@ -261,16 +261,43 @@ static json_t *
 answer_of(const struct reload_run *r)
 {
 	const struct mount_row *row = &r->job->m->row;
-	json_t *stash = json_null();
+	json_t *stash = json_null(), *answer;
+	uint64_t items = 0;
 
-	if (r->stashed != 0)
-		stash = json_pack("{s:I,s:I,s:o}", "id", (json_int_t)r->stashed,
+	if (r->stashed != 0) {
+		(void)db_stash_item_count(manifest_db, r->stashed, &items);
+		stash = json_pack("{s:I,s:I,s:I,s:o}", "id",
+		    (json_int_t)r->stashed, "changes", (json_int_t)items,
 		    "files", (json_int_t)r->stashed_files, "path",
 		    json_name(row->path, strlen(row->path)));
-	return json_pack("{s:{s:o,s:I,s:b,s:o,s:I}}", "result", "commit",
+	}
+	answer = json_pack("{s:{s:o,s:I,s:b,s:o,s:I}}", "result", "commit",
 	    json_hash(&row->base), "number", (json_int_t)row->base_number,
 	    "changed", r->changed, "stash", stash, "open_writers",
 	    (json_int_t)r->open_writers);
+	if (r->restore)
+		json_object_set_new(json_object_get(answer, "result"),
+		    "restored", json_integer((json_int_t)r->stash_id));
+	return answer;
+}
+
+static void
+refuse_dirty(struct reload_run *r)
+{
+	const struct mount_row *row = &r->job->m->row;
+	uint64_t names = 0, objects = 0;
+	char what[1024];
+
+	(void)db_dirty_count(manifest_db, row->row, &names, &objects);
+	snprintf(what, sizeof(what),
+	    "%.512s has changes that are not published: %llu names, %llu "
+	    "files; %s",
+	    row->path, (unsigned long long)names, (unsigned long long)objects,
+	    r->restore
+		? "commit them, or put them into a stash too, by reload"
+		: "commit them, or reload without --if-clean, which puts them "
+		  "into a stash, or with --keep, which leaves them in view");
+	fail(r, "refused", "dirty", what);
 }
 
 static void
@@ -475,8 +502,7 @@ done:
 	r->stashed = 0;
 	if (refused) {
 		node_miss_free(&miss);
-		fail(r, "refused", "dirty",
-		    "the mount has changes that are not published");
+		refuse_dirty(r);
 	} else if (error == ENODATA)
 		want(r, &miss, switch_rows);
 	else {

@@ -59,5 +59,7 @@ int db_stash_item_put(struct db *, int64_t id, uint64_t seq,
     const struct stash_item *);
 int db_stash_item_get(struct db *, int64_t id, uint64_t seq,
     struct stash_item *); /* ENOENT: no more */
+/* How many changes it holds. */
+int db_stash_item_count(struct db *, int64_t id, uint64_t *n);
 
 #endif

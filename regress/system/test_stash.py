@@ -20,10 +20,12 @@ def ask(path, request, first=None):
         if first is not None:
             first()
         os.write(fd, json.dumps(request).encode() + b"\n")
-        data = b""
-        while b"\n" not in data:
-            data += os.read(fd, 65536)
-        return json.loads(data.split(b"\n")[0])
+        with os.fdopen(os.dup(fd), "rb") as f:
+            for line in f:
+                answer = json.loads(line)
+                if "progress" not in answer:
+                    return answer
+        raise AssertionError("no answer")
     finally:
         os.close(fd)
 
@@ -107,3 +109,27 @@ def test_list(t):
     with open(os.path.join(b, "g"), encoding="ascii") as f:
         t.equal("1", f.read(), "taken up")
     s.ctl("-s", d.socket, "stash", "show", "nowhere", "1", ok=1)
+
+
+def test_words(t):
+    """What reload, restore and drop did is said, also of changes that are no
+    files; a refusal names the mount and what to do."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    put(os.path.join(a, "f"), "1")
+    s.commit(a)
+    os.unlink(os.path.join(a, "f"))
+    os.mkdir(os.path.join(a, "d"))
+    said = s.ctl("reload", "--if-clean", a, ok=3).stderr
+    t.true(a in said and "--keep" in said and "commit" in said, said)
+    r = s.ctl("reload", a)
+    t.true("2 unpublished changes (0 files) were put away: stash 1" in r.stderr,
+           r.stderr)
+    one = s.daemon.ctl_json("stash", "list", a)["stashes"][0]
+    t.equal((2, 0), (one["changes"], one["files"]), "stash list")
+    said = s.ctl("stash", "restore", a, "1").stderr
+    t.true("stash 1 is in view again" in said, said)
+    t.equal(["d"], [x for x in os.listdir(a) if x[0] != "."], "restored")
+    t.equal(2, s.reload_json(a)["stash"]["changes"], "changes")
+    said = s.ctl("stash", "drop", a, "2").stderr
+    t.equal("sailvolctl: stash 2 was dropped\n", said, "drop")
