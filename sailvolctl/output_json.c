@@ -13,8 +13,10 @@
 static void
 dump(const json_t *j)
 {
-	if (json_dumpf(j, stdout, JSON_COMPACT) == -1 || putchar('\n') == EOF)
-		fprintf(stderr, "sailvolctl: standard output failed\n");
+	/* What failed of standard output is said at the end. */
+	if (json_dumpf(j, stdout, JSON_COMPACT) == -1 && !ferror(stdout))
+		fprintf(stderr, "sailvolctl: the answer cannot be shown\n");
+	putchar('\n');
 }
 
 static void

@@ -3,13 +3,24 @@
  * sailvolctl(8): what people and scripts type.
  */
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "sailvolctl/commands.h"
 #include "sailvolctl/output.h"
+
+/* Standard output is a pipe that nobody reads: as of `| head'. */
+static int
+reader_left(void)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
 
 int
 main(int argc, char **argv)
@@ -32,6 +43,10 @@ main(int argc, char **argv)
 	status = inv.command->run(&inv);
 	/* An id that nobody got was not given. */
 	if (fflush(stdout) == EOF || ferror(stdout)) {
+		if (reader_left()) {
+			signal(SIGPIPE, SIG_DFL);
+			raise(SIGPIPE);
+		}
 		fprintf(stderr, "sailvolctl: standard output failed\n");
 		return status == EXIT_DONE ? EXIT_FAILED : status;
 	}

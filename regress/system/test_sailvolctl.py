@@ -100,6 +100,13 @@ def test_api(t):
     t.equal([0], [c["number"] for c in log], "numbers in the log")
     line = ctl(t, "log", "-n", "1", "one", env=env).stdout
     t.true(line.startswith(log[0]["id"] + " 0 "), line)
+    for words in (("log", "one"), ("-j", "volume", "list")):
+        r = t.run(["sh", "-c", '(sleep 0.5; "$0" "$@"; echo $? >&2) | true',
+                   program(t)] + list(words), env=env)
+        t.equal("141\n", r.stderr, "nobody reads")
+        r = t.run(["sh", "-c", '"$0" "$@" >/dev/full',
+                   program(t)] + list(words), env=env, ok=1)
+        t.equal("sailvolctl: standard output failed\n", r.stderr, "full")
     ctl(t, "volume", "delete", "two", env=env)
     r = ctl(t, "volume", "get", "two", env=env, ok=1)
     t.true("two" in r.stderr or "volume" in r.stderr, r.stderr)
