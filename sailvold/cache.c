@@ -41,9 +41,9 @@ evict(struct cache_entry *e)
 {
 	char hex[HASH_HEX_LEN + 1];
 
-	hash_hex(&e->content, hex);
+	hash_hex(&e->key, hex);
 	log_debug("cache: %s is given up", hex);
-	cache_store_remove(&e->content);
+	cache_store_remove(&e->key);
 	cache_index_remove(&cache_index, e);
 }
 
@@ -94,13 +94,13 @@ cache_wrote(uint64_t bytes)
 }
 
 void
-cache_kept(const struct hash *content, uint64_t bytes)
+cache_kept(const struct hash *key, uint64_t bytes)
 {
 	struct cache_entry *e;
 
-	if (cache_index_add(&cache_index, content, bytes, 1, 0) != NULL)
+	if (cache_index_add(&cache_index, key, bytes, 1, 0) != NULL)
 		return;
-	if ((e = cache_index_find(&cache_index, content)) != NULL)
+	if ((e = cache_index_find(&cache_index, key)) != NULL)
 		e->verified = 1;
 	else
 		log_warn("cache: index");
@@ -109,7 +109,7 @@ cache_kept(const struct hash *content, uint64_t bytes)
 /* ---- files from before ------------------------------------------------------------ */
 
 struct old {
-	struct hash content;
+	struct hash key;
 	uint64_t bytes;
 	int64_t age;
 };
@@ -134,7 +134,7 @@ scan_found(const struct hash *h, uint64_t bytes, int64_t age)
 		olds = p;
 		olds_size = size;
 	}
-	olds[nolds].content = *h;
+	olds[nolds].key = *h;
 	olds[nolds].bytes = bytes;
 	olds[nolds++].age = age;
 }
@@ -166,9 +166,9 @@ on_scan(int fd, short ev, void *arg)
 		qsort(olds, nolds, sizeof(*olds), younger_first);
 	/* Behind all that was used since; what was, is there already. */
 	for (i = 0; i < nolds; i++)
-		if (cache_index_find(&cache_index, &olds[i].content) == NULL &&
-		    cache_index_add(&cache_index, &olds[i].content,
-			olds[i].bytes, 0, 1) == NULL)
+		if (cache_index_find(&cache_index, &olds[i].key) == NULL &&
+		    cache_index_add(&cache_index, &olds[i].key, olds[i].bytes,
+			0, 1) == NULL)
 			log_warn("cache: index");
 	free(olds);
 	olds = NULL;
@@ -181,19 +181,19 @@ on_scan(int fd, short ev, void *arg)
 
 /* Also of a folder that was not scanned yet. */
 static struct cache_entry *
-find(const struct hash *content)
+find(const struct hash *key)
 {
 	struct cache_entry *e;
 	uint64_t size = 0;
 	int fd;
 
-	e = cache_index_find(&cache_index, content);
+	e = cache_index_find(&cache_index, key);
 	if (e != NULL || folder >= FOLDERS)
 		return e;
-	if ((fd = cache_store_open(content, &size)) == -1)
+	if ((fd = cache_store_open(key, &size)) == -1)
 		return NULL;
 	close(fd);
-	return cache_index_add(&cache_index, content, size, 0, 0);
+	return cache_index_add(&cache_index, key, size, 0, 0);
 }
 
 /* ---- answers -------------------------------------------------------------------------- */
@@ -225,20 +225,20 @@ cache_answer_error(struct waiter *w, int error, const char *what)
 }
 
 int
-cache_answer_file(struct waiter *w, const struct hash *content)
+cache_answer_file(struct waiter *w, const struct hash *key)
 {
 	struct cache_entry *e;
 	monotime_t now = monotime_now();
 	int fd, saved;
 
-	if ((fd = cache_store_open(content, NULL)) == -1)
+	if ((fd = cache_store_open(key, NULL)) == -1)
 		return errno;
-	if ((e = cache_index_find(&cache_index, content)) != NULL) {
+	if ((e = cache_index_find(&cache_index, key)) != NULL) {
 		cache_index_touch(&cache_index, e);
 		if (e->touched == 0 ||
 		    now.ns / 1000000000 - e->touched > TOUCH_S) {
 			e->touched = now.ns / 1000000000;
-			cache_store_touch(content);
+			cache_store_touch(key);
 		}
 	}
 	if (answer(w, 0, "", fd) == -1) {
@@ -373,16 +373,16 @@ list_decode(const uint8_t *flat, size_t len, const struct cache_get *g)
 
 /* 1: answered from what is there. */
 static int
-served(struct chan *c, uint32_t id, const struct cache_get *g, int put)
+served(struct chan *c, uint32_t id, const struct hash *key, int put)
 {
 	struct waiter w = { .peer = c, .id = id, .put = put };
-	struct cache_entry *e = find(&g->content);
+	struct cache_entry *e = find(key);
 
 	if (e == NULL || !e->verified)
 		return 0;
 	if (put)
 		cache_answer_error(&w, 0, "");
-	else if (cache_answer_file(&w, &g->content) != 0) {
+	else if (cache_answer_file(&w, key) != 0) {
 		/* Somebody has taken the file away. */
 		cache_index_remove(&cache_index, e);
 		return 0;
@@ -396,18 +396,20 @@ static int
 want(struct chan *c, uint32_t id, struct ibuf *body, int source)
 {
 	struct waiter w = { .peer = c, .id = id, .put = source != -1 };
+	struct cache_mount *m = cache_mount_find(chan_instance(c));
 	struct chunklist *list = NULL;
 	struct cache_get g;
+	struct hash key;
 	uint8_t *flat = NULL;
 	size_t len = 0;
 	int error;
 
-	if (cache_get_recv(body, &g) == -1 ||
-	    volume_name_problem(g.volume_id, strlen(g.volume_id)) != NULL)
+	if (m == NULL || cache_get_recv(body, &g) == -1)
 		goto bad;
+	cache_mount_key(m, &g.content, &key);
 	if ((flat = list_bytes(c, id, &g, &len)) == NULL)
 		goto fail;
-	if (served(c, id, &g, source != -1)) {
+	if (served(c, id, &key, source != -1)) {
 		free(flat);
 		if (source != -1)
 			close(source);
@@ -415,7 +417,7 @@ want(struct chan *c, uint32_t id, struct ibuf *body, int source)
 	}
 	if ((list = list_decode(flat, len, &g)) == NULL)
 		goto fail;
-	if (job_want(c, id, &g, list, flat, len, source) == -1)
+	if (job_want(c, id, m, &g, list, flat, len, source) == -1)
 		goto fail;
 	return 0;
 
@@ -463,6 +465,15 @@ on_cancel(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 }
 
 /* ---- the parent ---------------------------------------------------------------------------- */
+
+static int
+on_volume(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	(void)c;
+	(void)id;
+	(void)imsg;
+	return cache_mount_tell(body);
+}
 
 static int
 on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
@@ -555,6 +566,7 @@ peer_down(struct chan *c)
 			list_drop(l);
 	}
 	job_peer_down(c);
+	cache_mount_down(chan_instance(c));
 }
 
 #define BODY_MAX PROC_MAX_BODY
@@ -565,6 +577,7 @@ peer_down(struct chan *c)
 static const struct msg_rule rules[] = {
 	RULE(PARENT_CACHE_CONFIG, PARENT, NOFD, 16, 16, on_config),
 	RULE(PARENT_CACHE_STATUS, PARENT, NOFD, 0, 0, on_status),
+	RULE(PARENT_CACHE_VOLUME, PARENT, NOFD, 6, 69, on_volume),
 	RULE(FUSE_CACHE_LIST, FUSE, FD, 0, 0, on_list),
 	RULE(FUSE_CACHE_GET, FUSE, NOFD, 40, BODY_MAX, on_get),
 	RULE(FUSE_CACHE_PUT, FUSE, FD, 40, BODY_MAX, on_put),

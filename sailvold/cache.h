@@ -15,6 +15,14 @@
 #include "sailvold/cache_index.h"
 #include "sailvold/cache_store.h"
 
+/* A mount, as the parent says: its fuse may have contents of that volume. */
+struct cache_mount {
+	TAILQ_ENTRY(cache_mount) entry;
+	uint32_t instance;
+	char volume_id[64];
+	int gone; /* forgotten with its channel */
+};
+
 /* Who wants a content. */
 struct waiter {
 	TAILQ_ENTRY(waiter) entry;
@@ -40,7 +48,7 @@ struct job {
 	TAILQ_ENTRY(job) entry; /* in the queue, or among the running */
 	TAILQ_HEAD(, waiter) waiters;
 	enum job_state state;
-	struct hash content;
+	struct hash key; /* of content and volume */
 	uint64_t size;
 	struct chunklist *list;
 	uint8_t *flat; /* the list as it came */
@@ -63,6 +71,20 @@ struct job {
 	struct event slice;
 };
 
+/* cache_mount.c */
+/* PARENT_CACHE_VOLUME; -1: malformed. */
+int cache_mount_tell(struct ibuf *);
+/* NULL: the parent never said so. */
+struct cache_mount *cache_mount_find(uint32_t instance);
+/* The channel to its fuse ended. */
+void cache_mount_down(uint32_t instance);
+/*
+ * What stands for that content in the index and in the directory: of another
+ * volume it is another, so that who knows a hash gets nothing by it.
+ */
+void cache_mount_key(const struct cache_mount *, const struct hash *content,
+    struct hash *key);
+
 /* cache.c */
 extern struct cache_index cache_index;
 extern uint64_t cache_fetched; /* bytes, for status */
@@ -81,8 +103,9 @@ void cache_answer_error(struct waiter *, int error, const char *what);
 /* cache_job.c */
 /* Takes what get points to no longer than the call; list and flat for good,
    and source (-1: GET). -1: ENOMEM, and nothing was taken. */
-int job_want(struct chan *, uint32_t id, const struct cache_get *,
-    struct chunklist *, uint8_t *flat, size_t flat_len, int source);
+int job_want(struct chan *, uint32_t id, const struct cache_mount *,
+    const struct cache_get *, struct chunklist *, uint8_t *flat,
+    size_t flat_len, int source);
 void cache_cancel(struct chan *, uint32_t id);
 void job_peer_down(struct chan *);
 /* From cache_ask.c: an answer of sailvol-fetch. */

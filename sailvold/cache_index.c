@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache_index: entries in a tree by content and in a list by age.  In cache.
+ * cache_index: entries in a tree by key and in a list by age.  In cache.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 static int
 entry_cmp(struct cache_entry *a, struct cache_entry *b)
 {
-	return hash_cmp(&a->content, &b->content);
+	return hash_cmp(&a->key, &b->key);
 }
 
 RB_PROTOTYPE(cache_tree, cache_entry, node, entry_cmp)
@@ -35,22 +35,22 @@ cache_index_clear(struct cache_index *x)
 }
 
 struct cache_entry *
-cache_index_find(struct cache_index *x, const struct hash *content)
+cache_index_find(struct cache_index *x, const struct hash *key)
 {
-	struct cache_entry key = { .content = *content };
+	struct cache_entry e = { .key = *key };
 
-	return RB_FIND(cache_tree, &x->tree, &key);
+	return RB_FIND(cache_tree, &x->tree, &e);
 }
 
 struct cache_entry *
-cache_index_add(struct cache_index *x, const struct hash *content,
-    uint64_t bytes, int verified, int oldest)
+cache_index_add(struct cache_index *x, const struct hash *key, uint64_t bytes,
+    int verified, int oldest)
 {
 	struct cache_entry *e;
 
 	if ((e = calloc(1, sizeof(*e))) == NULL)
 		return NULL;
-	e->content = *content;
+	e->key = *key;
 	e->bytes = bytes;
 	e->verified = verified != 0;
 	if (RB_INSERT(cache_tree, &x->tree, e) != NULL) {

@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache_index: what the cache holds, by content and by age, and its limit.
+ * cache_index: what the cache holds, by key and by age, and its limit.
  * Pure: no files, no messages.  In cache.
  */
 #ifndef SAILVOLD_CACHE_INDEX_H
@@ -15,11 +15,11 @@
 struct cache_entry {
 	RB_ENTRY(cache_entry) node;
 	TAILQ_ENTRY(cache_entry) age;
-	struct hash content; /* entry_content_hash: its name */
-	uint64_t bytes;      /* on the disk */
-	int64_t touched;     /* second when the file was marked as used */
-	uint8_t verified;    /* since this process runs */
-	uint8_t busy;        /* being verified: stays */
+	struct hash key;  /* of content and volume: its name */
+	uint64_t bytes;   /* on the disk */
+	int64_t touched;  /* second when the file was marked as used */
+	uint8_t verified; /* since this process runs */
+	uint8_t busy;     /* being verified: stays */
 };
 
 RB_HEAD(cache_tree, cache_entry);

@@ -2,7 +2,7 @@
 /*
  * cache_job: one content on its way into the cache: verified where it stands,
  * fetched, or copied from an overlay file and verified.  All who want the same
- * content wait for one job.  In cache.
+ * content of the same volume wait for one job.  In cache.
  */
 #include <sys/stat.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ static void job_copy(int, short, void *);
 static int
 job_cmp(struct job *a, struct job *b)
 {
-	return hash_cmp(&a->content, &b->content);
+	return hash_cmp(&a->key, &b->key);
 }
 
 RB_PROTOTYPE(job_tree, job, node, job_cmp)
@@ -80,7 +80,7 @@ job_free(struct job *j)
 	struct waiter *w;
 
 	if (j->state == JOB_VERIFY_KEPT &&
-	    (e = cache_index_find(&cache_index, &j->content)) != NULL)
+	    (e = cache_index_find(&cache_index, &j->key)) != NULL)
 		e->busy = 0;
 	job_drop_file(j);
 	while ((w = TAILQ_FIRST(&j->waiters)) != NULL) {
@@ -111,7 +111,7 @@ job_succeeded(struct job *j)
 			cache_answer_error(w, 0, "");
 			continue;
 		}
-		if ((error = cache_answer_file(w, &j->content)) != 0)
+		if ((error = cache_answer_file(w, &j->key)) != 0)
 			cache_answer_error(w, error, strerror(error));
 	}
 	job_free(j);
@@ -166,7 +166,7 @@ job_keep(struct job *j)
 {
 	uint64_t bytes = j->reserved;
 
-	if (cache_store_keep(j->tmp, &j->content) == -1) {
+	if (cache_store_keep(j->tmp, &j->key) == -1) {
 		job_failed(j, EIO, strerror(errno));
 		return;
 	}
@@ -174,7 +174,7 @@ job_keep(struct job *j)
 	j->fd = -1;
 	cache_unreserve(j->reserved, j->written);
 	j->reserved = j->written = 0;
-	cache_kept(&j->content, bytes);
+	cache_kept(&j->key, bytes);
 	job_succeeded(j);
 }
 
@@ -310,7 +310,7 @@ job_verify_kept(struct job *j, struct cache_entry *e)
 
 	j->state = JOB_VERIFY_KEPT;
 	e->busy = 1;
-	fd = cache_store_open(&j->content, &size);
+	fd = cache_store_open(&j->key, &size);
 	if (fd == -1 || size != j->size) {
 		if (fd != -1)
 			close(fd);
@@ -334,18 +334,18 @@ job_verified(struct job *j, uint32_t error)
 			job_keep(j);
 		return;
 	}
-	if ((e = cache_index_find(&cache_index, &j->content)) != NULL) {
+	if ((e = cache_index_find(&cache_index, &j->key)) != NULL) {
 		e->busy = 0;
 		if (error == 0) {
 			e->verified = 1;
 			job_succeeded(j);
 			return;
 		}
-		hash_hex(&j->content, hex);
+		hash_hex(&j->key, hex);
 		log_warnx("cache: file %s is not what it was: thrown away",
 		    hex);
 		cache_index_remove(&cache_index, e);
-		cache_store_remove(&j->content);
+		cache_store_remove(&j->key);
 	}
 	if (j->source != -1)
 		job_put(j);
@@ -360,7 +360,7 @@ job_run(struct job *j)
 {
 	struct cache_entry *e;
 
-	if ((e = cache_index_find(&cache_index, &j->content)) != NULL)
+	if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
 		job_verify_kept(j, e);
 	else if (j->source != -1)
 		job_put(j);
@@ -369,7 +369,8 @@ job_run(struct job *j)
 }
 
 static struct job *
-job_new(const struct cache_get *get)
+job_new(const struct cache_mount *m, const struct hash *key,
+    const struct cache_get *get)
 {
 	struct job *j;
 
@@ -382,10 +383,10 @@ job_new(const struct cache_get *get)
 	if (get->path_len > 0)
 		memcpy(j->path, get->path, get->path_len);
 	j->path_len = get->path_len;
-	j->content = get->content;
+	j->key = *key;
 	j->size = get->size;
 	j->commit = get->commit;
-	strlcpy(j->volume_id, get->volume_id, sizeof(j->volume_id));
+	strlcpy(j->volume_id, m->volume_id, sizeof(j->volume_id));
 	j->source = j->fd = -1;
 	TAILQ_INIT(&j->waiters);
 	TAILQ_INIT(&j->asks);
@@ -394,10 +395,11 @@ job_new(const struct cache_get *get)
 }
 
 int
-job_want(struct chan *c, uint32_t id, const struct cache_get *get,
-    struct chunklist *list, uint8_t *flat, size_t flat_len, int source)
+job_want(struct chan *c, uint32_t id, const struct cache_mount *m,
+    const struct cache_get *get, struct chunklist *list, uint8_t *flat,
+    size_t flat_len, int source)
 {
-	struct job key = { .content = get->content }, *j;
+	struct job key, *j;
 	struct waiter *w;
 
 	if ((w = calloc(1, sizeof(*w))) == NULL)
@@ -405,6 +407,7 @@ job_want(struct chan *c, uint32_t id, const struct cache_get *get,
 	w->peer = c;
 	w->id = id;
 	w->put = source != -1;
+	cache_mount_key(m, &get->content, &key.key);
 	if ((j = RB_FIND(job_tree, &jobs, &key)) != NULL) {
 		TAILQ_INSERT_TAIL(&j->waiters, w, entry);
 		chunklist_free(list);
@@ -413,7 +416,7 @@ job_want(struct chan *c, uint32_t id, const struct cache_get *get,
 			close(source);
 		return 0;
 	}
-	if ((j = job_new(get)) == NULL) {
+	if ((j = job_new(m, &key.key, get)) == NULL) {
 		free(w);
 		return -1;
 	}

@@ -21,7 +21,7 @@
 #include "lib/log.h"
 #include "sailvold/cache_store.h"
 
-#define NAME_LEN (3 + HASH_HEX_LEN + 1) /* HH/HEX64 */
+#define NAME_LEN (1 + HASH_HEX_LEN + 1) /* HH/HEX62 */
 #define SLICE ((uint64_t)16 * 1024 * 1024)
 #define KEEP_MIN ((uint64_t)1 << 30)
 
@@ -133,7 +133,7 @@ name_of(const struct hash *h, char name[NAME_LEN])
 	char hex[HASH_HEX_LEN + 1];
 
 	hash_hex(h, hex);
-	snprintf(name, NAME_LEN, "%.2s/%s", hex, hex);
+	snprintf(name, NAME_LEN, "%.2s/%s", hex, hex + 2);
 }
 
 int
@@ -177,11 +177,15 @@ cache_store_touch(const struct hash *h)
 		log_debug("cache: %s: utimensat: %s", name, strerror(errno));
 }
 
-/* One name of a folder. */
+/*
+ * One name of a folder.  64 digits are a file of a former version, named by
+ * content alone: of whom it is nobody knows.
+ */
 static void
 scan_name(int fd, const char *folder, const char *name,
     void (*f)(const struct hash *, uint64_t, int64_t))
 {
+	char hex[HASH_HEX_LEN + 1];
 	struct hash h;
 	struct stat st;
 
@@ -189,8 +193,14 @@ scan_name(int fd, const char *folder, const char *name,
 		return;
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return;
-	if (!S_ISREG(st.st_mode) || hash_parse(&h, name, strlen(name)) == -1 ||
-	    strncmp(name, folder, 2) != 0) {
+	if (S_ISREG(st.st_mode) && hash_parse(&h, name, strlen(name)) == 0) {
+		if (unlinkat(fd, name, 0) == -1)
+			log_warn("cache: %s/%s", folder, name);
+		return;
+	}
+	snprintf(hex, sizeof(hex), "%s%s", folder, name);
+	if (!S_ISREG(st.st_mode) || strlen(name) != HASH_HEX_LEN - 2 ||
+	    hash_parse(&h, hex, HASH_HEX_LEN) == -1) {
 		log_warnx("cache: %s/%s is not ours", folder, name);
 		return;
 	}

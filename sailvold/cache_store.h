@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache_store: the files of the cache directory: HH/HEX64, named by content,
- * always whole; tmp/N while they grow.  In cache.
+ * cache_store: the files of the cache directory: HH/HEX62, named by key (of
+ * content and volume), always whole; tmp/N while they grow.  In cache.
  */
 #ifndef SAILVOLD_CACHE_STORE_H
 #define SAILVOLD_CACHE_STORE_H
@@ -37,7 +37,7 @@ int cache_store_tmp(char name[CACHE_TMP_LEN], uint64_t size);
 /* The same file for others, read-only. */
 int cache_store_tmp_open(const char *name);
 void cache_store_tmp_drop(const char *name);
-/* It is whole: from now on it has the name of its content. */
+/* It is whole: from now on it has the name of its key. */
 int cache_store_keep(const char *name, const struct hash *);
 /*
  * Copies from *offset on, a slice, without holes.  1: all of it, *offset and

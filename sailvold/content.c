@@ -91,7 +91,6 @@ send_get(struct fetch *f)
 	entry_content_hash(&e, &g.content);
 	g.size = f->vn->size;
 	g.path = path;
-	strlcpy(g.volume_id, frontend_start()->volume_id, sizeof(g.volume_id));
 	if (f->list != NULL) {
 		g.list = f->list;
 		g.list_len = f->list_len;

@@ -29,6 +29,7 @@ struct mnt {
 	enum mount_state state;
 	struct conf_volume *volume;
 	uint8_t id[16];
+	char volume_id[64]; /* of manifest; "" until it was found */
 	uid_t uid;
 	int kept; /* in the file of mounts */
 	char folder[1200];
@@ -75,6 +76,8 @@ struct conf_volume *mnt_volume_dup(const struct conf_volume *);
 void mnt_proc_init(uid_t fuse_uid, gid_t fuse_gid);
 /* The memory of the inode table; -1 and errno. */
 int mnt_make_table(void);
+/* cache is told which volume is the mount's; "": it is gone. */
+void mnt_tell_cache(struct mnt *, struct proc *cache);
 /* Starts its fuse, and connects it; -1 and errno. */
 int mnt_start_fuse(struct mnt *);
 

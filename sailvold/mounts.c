@@ -88,6 +88,10 @@ void
 mnt_free(struct mnt *m)
 {
 	TAILQ_REMOVE(&mnts_all, m, link);
+	if (m->volume_id[0] != '\0') {
+		m->volume_id[0] = '\0';
+		mnt_tell_cache(m, proc_find(ROLE_CACHE, 0));
+	}
 	close_fd(&m->session.fuse_fd);
 	close_fd(&m->session.mount_fd);
 	close_fd(&m->point_fd);
@@ -469,11 +473,23 @@ mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
 			log_warnx("mount %s: %s", m->volume->path, what);
 		return 0;
 	}
-	if (error != 0)
+	if (error != 0) {
 		mount_failed(m, (int)error, what);
-	else
-		manifest_said_yes(m);
+		return 0;
+	}
+	strlcpy(m->volume_id, volume_id, sizeof(m->volume_id));
+	manifest_said_yes(m);
 	return 0;
+}
+
+void
+mounts_tell_cache(struct proc *cache)
+{
+	struct mnt *m;
+
+	TAILQ_FOREACH (m, &mnts_all, link)
+		if (m->volume_id[0] != '\0')
+			mnt_tell_cache(m, cache);
 }
 
 void

@@ -33,6 +33,8 @@ void mounts_begin_all(const struct config *);
 void mounts_reconfigure(const struct config *);
 /* manifest is ready (again): it is told of all mounts. */
 void mounts_manifest_ready(struct proc *manifest);
+/* cache starts (again): it is told which volume is whose. */
+void mounts_tell_cache(struct proc *cache);
 int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_start_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_dirty_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);

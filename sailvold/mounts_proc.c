@@ -108,6 +108,26 @@ fuse_configure(struct proc *p, void *arg)
 	return 0;
 }
 
+/* One that is down is told when it starts. */
+void
+mnt_tell_cache(struct mnt *m, struct proc *cache)
+{
+	size_t len = strlen(m->volume_id);
+	struct ibuf *b;
+
+	if (cache == NULL || proc_chan(cache) == NULL)
+		return;
+	b = ibuf_dynamic(6 + len, 6 + sizeof(m->volume_id));
+	if (b == NULL || ibuf_add_n32(b, m->instance) == -1 ||
+	    ibuf_add_n16(b, len) == -1 ||
+	    ibuf_add(b, m->volume_id, len) == -1)
+		fatal("telling cache");
+	if (chan_send_ibuf(proc_chan(cache), IMSG_PARENT_CACHE_VOLUME, 0, -1,
+		b) == -1 &&
+	    errno != EPIPE)
+		fatal("telling cache");
+}
+
 /* What may come from fuse and notify besides what all may send: nothing. */
 int
 mnt_start_fuse(struct mnt *m)
@@ -132,8 +152,10 @@ mnt_start_fuse(struct mnt *m)
 		return -1;
 	if ((peer = proc_find(ROLE_MANIFEST, 0)) != NULL)
 		proc_connect(m->fuse, peer);
-	if ((peer = proc_find(ROLE_CACHE, 0)) != NULL)
+	if ((peer = proc_find(ROLE_CACHE, 0)) != NULL) {
+		mnt_tell_cache(m, peer);
 		proc_connect(m->fuse, peer);
+	}
 	return 0;
 }
 

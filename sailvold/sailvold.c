@@ -82,7 +82,11 @@ cache_configure(struct proc *p, void *arg)
 		ibuf_free(b);
 		return -1;
 	}
-	return chan_send_ibuf(proc_chan(p), IMSG_PARENT_CACHE_CONFIG, 0, -1, b);
+	if (chan_send_ibuf(proc_chan(p), IMSG_PARENT_CACHE_CONFIG, 0, -1, b) ==
+	    -1)
+		return -1;
+	mounts_tell_cache(p);
+	return 0;
 }
 
 static int

@@ -519,7 +519,7 @@ cache_get_send(struct chan *c, uint32_t type, uint32_t id,
 	if ((b = body_new()) == NULL)
 		return -1;
 	if (ibuf_add(b, g->content.b, HASH_LEN) == -1 ||
-	    ibuf_add_n64(b, g->size) == -1 || add_cstr(b, g->volume_id) == -1 ||
+	    ibuf_add_n64(b, g->size) == -1 ||
 	    ibuf_add(b, g->commit.b, HASH_LEN) == -1 ||
 	    add_str16(b, g->path, g->path_len) == -1 ||
 	    add_str32(b, g->list, g->list_len) == -1)
@@ -533,7 +533,6 @@ cache_get_recv(struct ibuf *b, struct cache_get *g)
 	memset(g, 0, sizeof(*g));
 	if (ibuf_get(b, g->content.b, HASH_LEN) == -1 ||
 	    ibuf_get_n64(b, &g->size) == -1 ||
-	    get_cstr(b, g->volume_id, sizeof(g->volume_id)) == -1 ||
 	    ibuf_get(b, g->commit.b, HASH_LEN) == -1 ||
 	    get_path(b, &g->path, &g->path_len) == -1 ||
 	    get_str32(b, PROC_MAX_BODY, &g->list, &g->list_len) == -1)

@@ -63,6 +63,9 @@
 	X(PARENT_CACHE_STATUS, 131, PARENT, CACHE, NOFD, "empty")               \
 	X(CACHE_PARENT_STATUS_RES, 132, CACHE, PARENT, NOFD,                    \
 	    "u64 used, u64 limit, u64 files, u64 hits, u64 fetched bytes")      \
+	X(PARENT_CACHE_VOLUME, 133, PARENT, CACHE, NOFD,                        \
+	    "u32 instance, str16 volume id: all that the fuse of that mount "   \
+	    "may have; empty: the mount is gone")                               \
 	/* fuse and manifest: start and journal */                              \
 	X(FUSE_MANIFEST_SEGMENT, 140, FUSE, MANIFEST, FD,                       \
 	    "u64 first offset; segment, read-only; also each new one later")    \
@@ -279,11 +282,10 @@ void tell_encode(struct wbuf *, uint8_t kind, uint64_t nodeid, const void *name,
 int tell_decode(struct rbuf *, uint8_t *kind, uint64_t *nodeid,
     const uint8_t **name, size_t *len);
 
-/* A content, and where it may be had from. */
+/* A content of the mount's own volume, and where it may be had from. */
 struct cache_get {
-	struct hash content; /* entry_content_hash: the cache's key */
+	struct hash content; /* entry_content_hash */
 	uint64_t size;
-	char volume_id[64];
 	struct hash commit;
 	const uint8_t *path; /* in the volume */
 	size_t path_len;

@@ -649,7 +649,6 @@ switch_cache_put(struct chan *c, uint32_t id, struct imsg *imsg,
 	g.list_len = len;
 	g.commit = frontend_start()->base;
 	g.path = (const uint8_t *)"";
-	strlcpy(g.volume_id, frontend_start()->volume_id, sizeof(g.volume_id));
 	idx = inode_by_ovl(ovl);
 	if (idx != 0 && inode_priv(idx)->writers > 0)
 		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,

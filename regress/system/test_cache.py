@@ -12,12 +12,14 @@ import sailtest
 from sailtest import role as r
 from sailtest.store import Server, sha
 
-CONFIG, STATUS, STATUS_RES = 130, 131, 132
+CONFIG, STATUS, STATUS_RES, VOLUME = 130, 131, 132, 133
 LIST, GET, GET_RES, PUT, PUT_RES, CANCEL = 190, 191, 192, 193, 194, 195
 SHIFT = 23
 MIB = 1 << 20
 EIO, EBADMSG, ENOSPC, EROFS, ECANCELED = 5, 74, 28, 30, 125
 KEY = "sk_" + "5a" * 32
+VOL = "vol_" + "1" * 32
+OTHER = "vol_" + "7" * 32
 
 
 def flat_list(content):
@@ -50,7 +52,7 @@ class Content:
 
     def body(self, inline=True):
         return self.hash + struct.pack(">Q", len(self.data)) + \
-            r.str16("vol_" + "1" * 32) + b"\2" * 32 + r.str16("dir/name") + \
+            b"\2" * 32 + r.str16("dir/name") + \
             r.str32(self.flat if inline else b"")
 
 
@@ -87,9 +89,18 @@ class Site:
     def start_cache(self):
         self.cache = self.spawn_cache()
         self.cache.ready()
-        self.fuse = self.cache.peer(r.FUSE, 1)
+        self.fuse = self.mount(1)
         for i, f in self.fetches.items():
             r.connect(self.cache, r.CACHE, 0, f, r.FETCH, i)
+
+    def mount(self, instance, volume=VOL):
+        """The channel of the fuse of a new mount."""
+        self.tell(instance, volume)
+        return self.cache.peer(r.FUSE, instance)
+
+    def tell(self, instance, volume):
+        self.cache.parent.send(VOLUME, 0, struct.pack(">I", instance) +
+                               r.str16(volume))
 
     def start_fetch(self, i):
         f = r.Role(self.t, self.t.repo + "/sailvol-fetch/sailvol-fetch",
@@ -120,15 +131,16 @@ class Site:
         return error, r.read_fd(m.fd)
 
     def get(self, content, **kw):
-        return self.answer(self.ask(content, **kw))
+        return self.answer(self.ask(content, **kw), kw.get("channel"))
 
     def status(self):
         self.cache.parent.send(STATUS)
         return struct.unpack(">5Q", self.cache.parent.wait(STATUS_RES).body)
 
-    def path(self, content):
-        h = content.hash.hex()
-        return os.path.join(self.dir, h[:2], h)
+    def path(self, content, volume=VOL):
+        key = hashlib.sha256(volume.encode() + b"\0" + content.hash)
+        h = key.hexdigest()
+        return os.path.join(self.dir, h[:2], h[2:])
 
     def put(self, content, data):
         p = self.t.write("overlay", data)
@@ -178,7 +190,7 @@ def test_joined_and_cancelled(t):
     a = Content(s.server, b"a" * 100000)
     s.locate(a)
     s.server.faults["object GET"] = ["slow"]
-    other = s.cache.peer(r.FUSE, 2)
+    other = s.mount(2)
     numbers = [s.ask(a) for _ in range(20)]
     mine = s.ask(a, channel=other)
     for n in numbers:
@@ -195,9 +207,35 @@ def test_joined_and_cancelled(t):
     t.equal(ECANCELED, s.answer(n)[0], "cancelled")
     s.ask(b)
     s.fuse.close()
-    s.fuse = s.cache.peer(r.FUSE, 3)
+    s.fuse = s.mount(3)
     t.true(s.get(b) == (0, b.data), "after the death of a fuse")
     t.equal([], os.listdir(s.dir + "/tmp"), "tmp")
+
+
+def test_walls(t):
+    """Who knows the hash of a file of another volume does not get it."""
+    s = Site(t)
+    a = Content(s.server, b"secret" * 1000)
+    s.locate(a)
+    t.true(s.get(a) == (0, a.data), "fetched")
+    same = s.mount(2)
+    t.true(s.get(a, channel=same) == (0, a.data), "the same volume")
+    t.equal(1, s.server.count("locate"), "shared")
+    other = s.mount(3, OTHER)
+    t.true(s.get(a, channel=other) == (0, a.data), "it has the same file")
+    t.true(os.path.exists(s.path(a)) and os.path.exists(s.path(a, OTHER)),
+           "one of each")
+    t.equal([VOL, OTHER], [p.split("/")[3] for k, p in
+            s.server.requests if k == "locate"], "the server was asked, and as whom")
+    # The volume of a mount that is gone is forgotten with its channel.
+    s.tell(3, "")
+    t.true(s.get(a, channel=other) == (0, a.data), "on its way still")
+    other.close()
+    other = s.cache.peer(r.FUSE, 3)
+    s.ask(a, channel=other)
+    t.true(other.receive() is None, "ends")
+    os.waitpid(s.cache.pid, 0)
+    t.true("malformed" in s.cache.logs(), "said")
 
 
 def test_restart_and_corruption(t):
@@ -212,10 +250,16 @@ def test_restart_and_corruption(t):
         f.write(b"xx")
     os.truncate(s.path(cs[2]), 7)
     open(s.dir + "/tmp/7", "w").close()
+    # Of a version that did not ask whose it is.
+    old = os.path.join(s.dir, "ab", "ab" * 32)
+    os.makedirs(os.path.dirname(old), exist_ok=True)
+    os.chown(os.path.dirname(old), r.UID, r.UID)
+    open(old, "w").close()
     n = s.server.count("object GET")
     s.start_cache()
     t.wait_for(lambda: s.status()[2] == 4, "scan")
     t.equal([], os.listdir(s.dir + "/tmp"), "tmp is empty")
+    t.wait_for(lambda: not os.path.exists(old), "the old name goes")
     t.true(s.get(cs[0]) == (0, cs[0].data), "good")
     t.equal(n, s.server.count("object GET"), "verified, not fetched")
     for c in cs[1:3]:

@@ -166,7 +166,7 @@ test_random(void **state)
 			e = cache_index_victim(&x, 1, 0);
 			assert_non_null(e);
 			h = name(order[0]);
-			assert_int_equal(hash_cmp(&h, &e->content), 0);
+			assert_int_equal(hash_cmp(&h, &e->key), 0);
 			cache_index_remove(&x, e);
 			memmove(&order[0], &order[1], --n * sizeof(order[0]));
 		}
