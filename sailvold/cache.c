@@ -293,15 +293,16 @@ on_list(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 
 /* The bytes of the list, wherever they are; NULL and errno. */
 static uint8_t *
-list_bytes(struct chan *c, uint32_t id, const struct cache_get *g, size_t *len)
+list_bytes(struct chan *c, uint32_t id, const struct cache_get *g,
+    const struct cache_mount *mount, int put, size_t *len)
 {
 	struct memfd_view m;
 	struct list *l;
-	uint8_t *p;
+	uint8_t *p = NULL;
 	unsigned int n;
 
 	l = list_find(c, id, &n);
-	if ((l != NULL) == (g->list_len > 0)) {
+	if ((l != NULL) == (g->list_len > 0) || (l != NULL && put)) {
 		errno = EBADMSG;
 		return NULL;
 	}
@@ -316,10 +317,14 @@ list_bytes(struct chan *c, uint32_t id, const struct cache_get *g, size_t *len)
 		m.len = g->list_len;
 	}
 	*len = m.len;
-	if ((p = malloc(m.len + 1)) != NULL)
+	if (cache_mount_room(mount, put, m.len) == -1)
+		errno = EBADMSG;
+	else if ((p = malloc(m.len + 1)) != NULL)
 		memcpy(p, m.data, m.len);
+	n = (unsigned int)errno;
 	if (l != NULL)
 		memfd_unmap(&m);
+	errno = (int)n;
 	return p;
 }
 
@@ -407,7 +412,7 @@ want(struct chan *c, uint32_t id, struct ibuf *body, int source)
 	if (m == NULL || cache_get_recv(body, &g) == -1)
 		goto bad;
 	cache_mount_key(m, &g.content, &key);
-	if ((flat = list_bytes(c, id, &g, &len)) == NULL)
+	if ((flat = list_bytes(c, id, &g, m, source != -1, &len)) == NULL)
 		goto fail;
 	if (served(c, id, &key, source != -1)) {
 		free(flat);

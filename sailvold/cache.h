@@ -20,15 +20,19 @@ struct cache_mount {
 	TAILQ_ENTRY(cache_mount) entry;
 	uint32_t instance;
 	char volume_id[64];
-	int gone; /* forgotten with its channel */
+	int gone;                /* forgotten with its channel */
+	unsigned int gets, puts; /* that wait for their answer */
+	uint64_t lists;          /* bytes of the lists of these */
 };
 
 /* Who wants a content. */
 struct waiter {
 	TAILQ_ENTRY(waiter) entry;
 	struct chan *peer;
+	struct cache_mount *mount;
 	uint32_t id;
 	int put; /* gave it, and waits for the end */
+	uint64_t list_len;
 };
 
 enum job_state {
@@ -78,6 +82,10 @@ int cache_mount_tell(struct ibuf *);
 struct cache_mount *cache_mount_find(uint32_t instance);
 /* The channel to its fuse ended. */
 void cache_mount_down(uint32_t instance);
+/* One more question with a list of that length waits; -1: it may not. */
+int cache_mount_room(const struct cache_mount *, int put, uint64_t list_len);
+void cache_mount_waits(struct cache_mount *, int put, uint64_t list_len);
+void cache_mount_answered(struct cache_mount *, int put, uint64_t list_len);
 /*
  * What stands for that content in the index and in the directory: of another
  * volume it is another, so that who knows a hash gets nothing by it.
@@ -103,7 +111,7 @@ void cache_answer_error(struct waiter *, int error, const char *what);
 /* cache_job.c */
 /* Takes what get points to no longer than the call; list and flat for good,
    and source (-1: GET). -1: ENOMEM, and nothing was taken. */
-int job_want(struct chan *, uint32_t id, const struct cache_mount *,
+int job_want(struct chan *, uint32_t id, struct cache_mount *,
     const struct cache_get *, struct chunklist *, uint8_t *flat,
     size_t flat_len, int source);
 void cache_cancel(struct chan *, uint32_t id);

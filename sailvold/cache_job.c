@@ -55,6 +55,14 @@ queue_run(void)
 	inside = 0;
 }
 
+static void
+waiter_free(struct job *j, struct waiter *w)
+{
+	TAILQ_REMOVE(&j->waiters, w, entry);
+	cache_mount_answered(w->mount, w->put, w->list_len);
+	free(w);
+}
+
 /* The file that grew is given up. */
 static void
 job_drop_file(struct job *j)
@@ -83,10 +91,8 @@ job_free(struct job *j)
 	    (e = cache_index_find(&cache_index, &j->key)) != NULL)
 		e->busy = 0;
 	job_drop_file(j);
-	while ((w = TAILQ_FIRST(&j->waiters)) != NULL) {
-		TAILQ_REMOVE(&j->waiters, w, entry);
-		free(w);
-	}
+	while ((w = TAILQ_FIRST(&j->waiters)) != NULL)
+		waiter_free(j, w);
 	RB_REMOVE(job_tree, &jobs, j);
 	if (j->state == JOB_QUEUED)
 		TAILQ_REMOVE(&queued, j, entry);
@@ -148,8 +154,7 @@ put_failed(struct job *j, int error)
 		if (!w->put)
 			continue;
 		cache_answer_error(w, error, "");
-		TAILQ_REMOVE(&j->waiters, w, entry);
-		free(w);
+		waiter_free(j, w);
 	}
 	job_drop_file(j);
 	if (!TAILQ_EMPTY(&j->waiters)) {
@@ -395,7 +400,7 @@ job_new(const struct cache_mount *m, const struct hash *key,
 }
 
 int
-job_want(struct chan *c, uint32_t id, const struct cache_mount *m,
+job_want(struct chan *c, uint32_t id, struct cache_mount *m,
     const struct cache_get *get, struct chunklist *list, uint8_t *flat,
     size_t flat_len, int source)
 {
@@ -407,8 +412,11 @@ job_want(struct chan *c, uint32_t id, const struct cache_mount *m,
 	w->peer = c;
 	w->id = id;
 	w->put = source != -1;
+	w->mount = m;
+	w->list_len = flat_len;
 	cache_mount_key(m, &get->content, &key.key);
 	if ((j = RB_FIND(job_tree, &jobs, &key)) != NULL) {
+		cache_mount_waits(m, w->put, flat_len);
 		TAILQ_INSERT_TAIL(&j->waiters, w, entry);
 		chunklist_free(list);
 		free(flat);
@@ -424,6 +432,7 @@ job_want(struct chan *c, uint32_t id, const struct cache_mount *m,
 	j->flat = flat;
 	j->flat_len = flat_len;
 	j->source = source;
+	cache_mount_waits(m, w->put, flat_len);
 	TAILQ_INSERT_TAIL(&j->waiters, w, entry);
 	RB_INSERT(job_tree, &jobs, j);
 	TAILQ_INSERT_TAIL(&queued, j, entry);
@@ -450,8 +459,7 @@ waiters_leave(struct chan *c, int one, uint32_t id)
 			/* Only its peer's end takes an answer away. */
 			if (one)
 				cache_answer_error(w, ECANCELED, "cancelled");
-			TAILQ_REMOVE(&j->waiters, w, entry);
-			free(w);
+			waiter_free(j, w);
 		}
 		if (left && TAILQ_EMPTY(&j->waiters))
 			job_free(j);

@@ -8,6 +8,7 @@
 
 #include "lib/log.h"
 #include "lib/proc.h"
+#include "sailvold/sailvold_imsg.h"
 #include "sailvold/cache.h"
 
 static TAILQ_HEAD(, cache_mount) mounts = TAILQ_HEAD_INITIALIZER(mounts);
@@ -74,6 +75,40 @@ cache_mount_down(uint32_t instance)
 
 	if (m != NULL && m->gone)
 		forget(m);
+}
+
+int
+cache_mount_room(const struct cache_mount *m, int put, uint64_t list_len)
+{
+	if (put ? m->puts >= CACHE_PUTS_MAX : m->gets >= CACHE_GETS_MAX)
+		return -1;
+	return put || m->lists == 0 ||
+		(list_len <= CACHE_LISTS_MAX &&
+		    m->lists <= CACHE_LISTS_MAX - list_len)
+	    ? 0
+	    : -1;
+}
+
+void
+cache_mount_waits(struct cache_mount *m, int put, uint64_t list_len)
+{
+	if (put) {
+		m->puts++;
+		return;
+	}
+	m->gets++;
+	m->lists += list_len;
+}
+
+void
+cache_mount_answered(struct cache_mount *m, int put, uint64_t list_len)
+{
+	if (put) {
+		m->puts--;
+		return;
+	}
+	m->gets--;
+	m->lists -= list_len;
 }
 
 void

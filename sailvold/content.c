@@ -29,13 +29,18 @@ struct fetch {
 	uint32_t id;
 	int chunks_asked; /* manifest is asked for the list */
 	int copying;
-	uint8_t *list; /* flat chunk list, or list_fd */
-	size_t list_len;
+	int asked;       /* of cache, which has not answered */
+	uint8_t *list;   /* flat chunk list, or list_fd */
+	size_t list_len; /* also of the one in list_fd */
 	int list_fd;
 };
 
 static TAILQ_HEAD(, fetch) fetches = TAILQ_HEAD_INITIALIZER(fetches);
 static uint32_t next_id = 1;
+static unsigned int gets; /* asked */
+static uint64_t lists;    /* bytes of the lists of these */
+
+static void send_gets(void);
 
 static struct fetch *
 fetch_new(struct vn *vn)
@@ -60,6 +65,10 @@ fetch_end(struct fetch *f, int error)
 	struct vn *vn = f->vn;
 
 	TAILQ_REMOVE(&fetches, f, link);
+	if (f->asked) {
+		gets--;
+		lists -= f->list_len;
+	}
 	vn->fetch = NULL;
 	waitq_wake(&f->q, error);
 	if (f->list_fd != -1)
@@ -67,27 +76,24 @@ fetch_end(struct fetch *f, int error)
 	free(f->list);
 	free(f);
 	vn_unpin(vn);
+	send_gets();
 }
 
 /* ---- asking cache ------------------------------------------------------------- */
 
-static void
-send_get(struct fetch *f)
+/* 0; or an errno: it ends with that; EPIPE: cache is dying. */
+static int
+send_get(struct chan *c, struct fetch *f)
 {
-	struct chan *c = frontend_cache();
 	uint8_t path[SAIL_PATH_MAX];
 	struct cache_get g;
 	struct entry e;
-	int fd;
+	int fd = -1, error;
 
-	if (c == NULL || f->copying || (f->list == NULL && f->list_fd == -1))
-		return;
 	memset(&g, 0, sizeof(g));
 	if (vn_entry(f->vn, &e) == -1 ||
-	    vn_origin(f->vn, &g.commit, path, &g.path_len) == -1) {
-		fetch_end(f, EIO);
-		return;
-	}
+	    vn_origin(f->vn, &g.commit, path, &g.path_len) == -1)
+		return EIO;
 	entry_content_hash(&e, &g.content);
 	g.size = f->vn->size;
 	g.path = path;
@@ -96,24 +102,68 @@ send_get(struct fetch *f)
 		g.list_len = f->list_len;
 	} else if ((fd = fcntl(f->list_fd, F_DUPFD_CLOEXEC, 0)) == -1 ||
 	    chan_send(c, IMSG_FUSE_CACHE_LIST, f->id, fd, NULL, 0) == -1) {
+		error = errno;
 		if (fd != -1)
 			close(fd);
-		return;
+		return error;
 	}
-	if (cache_get_send(c, IMSG_FUSE_CACHE_GET, f->id, &g, -1) == -1 &&
-	    errno != EPIPE)
-		log_warn("question to cache");
+	if (cache_get_send(c, IMSG_FUSE_CACHE_GET, f->id, &g, -1) == -1)
+		return errno;
+	f->asked = 1;
+	gets++;
+	lists += f->list_len;
+	return 0;
+}
+
+/* The first that is to be asked for and may be, in their order; NULL. */
+static struct fetch *
+next_get(void)
+{
+	struct fetch *f;
+
+	if (gets >= CACHE_GETS_MAX)
+		return NULL;
+	TAILQ_FOREACH (f, &fetches, link)
+		if (!f->asked && !f->copying &&
+		    (f->list != NULL || f->list_fd != -1))
+			break;
+	if (f != NULL && lists > 0 &&
+	    (f->list_len > CACHE_LISTS_MAX ||
+		lists > CACHE_LISTS_MAX - f->list_len))
+		return NULL;
+	return f;
+}
+
+/* As many as cache takes at a time. */
+static void
+send_gets(void)
+{
+	struct chan *c = frontend_cache();
+	struct fetch *f;
+	int error;
+
+	while (c != NULL && (f = next_get()) != NULL) {
+		error = send_get(c, f);
+		if (error == EPIPE)
+			return; /* the next one is asked */
+		if (error != 0) {
+			log_warnx("question to cache: %s", strerror(error));
+			fetch_end(f, error); /* and the others */
+			return;
+		}
+	}
 }
 
 void
 content_resend(void)
 {
-	struct fetch *f, *next;
+	struct fetch *f;
 
-	for (f = TAILQ_FIRST(&fetches); f != NULL; f = next) {
-		next = TAILQ_NEXT(f, link);
-		send_get(f);
-	}
+	TAILQ_FOREACH (f, &fetches, link)
+		f->asked = 0;
+	gets = 0;
+	lists = 0;
+	send_gets();
 }
 
 /* The flat list of a file whose entry has its chunks. */
@@ -144,12 +194,15 @@ void
 content_chunks(struct vn *vn, int error, int fd)
 {
 	struct fetch *f = vn->fetch;
+	struct stat st;
 
 	if (f == NULL || !f->chunks_asked || f->list_fd != -1) {
 		if (fd != -1)
 			close(fd);
 		return;
 	}
+	if (error == 0 && fstat(fd, &st) == -1)
+		error = errno;
 	if (error != 0) {
 		if (fd != -1)
 			close(fd);
@@ -157,7 +210,8 @@ content_chunks(struct vn *vn, int error, int fd)
 		return;
 	}
 	f->list_fd = fd;
-	send_get(f);
+	f->list_len = (size_t)st.st_size;
+	send_gets();
 }
 
 static int
@@ -182,7 +236,7 @@ fetch_begin(struct vn *vn)
 		fetch_end(f, 0);
 		return error;
 	} else
-		send_get(f);
+		send_gets();
 	return vn->fetch == NULL ? EIO : wait_on(&f->q);
 }
 
@@ -215,7 +269,7 @@ content_abandoned(struct waitq *q)
 			break;
 	if (f == NULL || f->copying || f->chunks_asked)
 		return;
-	if (c != NULL && (b = ibuf_dynamic(4, 64)) != NULL) {
+	if (f->asked && c != NULL && (b = ibuf_dynamic(4, 64)) != NULL) {
 		if (ibuf_add_n32(b, f->id) == 0)
 			(void)chan_send_ibuf(c, IMSG_FUSE_CACHE_CANCEL, f->id,
 			    -1, b);

@@ -372,9 +372,18 @@ fail:
 static int
 segment_begin(void)
 {
-	struct segment *s = last();
+	struct segment *s;
 	uint64_t first = journal_end();
+	unsigned int n = 0;
 
+	/* manifest has each of them open. */
+	TAILQ_FOREACH (s, &j.segments, link)
+		n++;
+	s = last();
+	if (n >= SEGMENTS_MAX) {
+		errno = ENOSPC;
+		return -1;
+	}
 	/* An empty one would have the same name. */
 	if (s != NULL && s->len == 0)
 		drop_segment(s);

@@ -28,8 +28,10 @@ struct segment {
 	int fd;
 };
 
+/* Each segment is an open descriptor. */
 struct journal_read {
 	TAILQ_HEAD(segments_head, segment) segments;
+	unsigned int nsegments;
 	struct event *timer;
 	unsigned int empty; /* reads in a row that found nothing */
 	int unsynced;       /* applied, and not yet safe from a loss of power */
@@ -112,7 +114,12 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 	struct segment *s = NULL, *last;
 	const char *why = NULL;
 
-	if ((j = journal_get(m)) == NULL ||
+	/* Nothing of it is read any more; a new fuse brings it again. */
+	if (m->broken) {
+		close(fd);
+		return 0;
+	}
+	if ((j = journal_get(m)) == NULL || j->nsegments >= SEGMENTS_MAX ||
 	    (s = calloc(1, sizeof(*s))) == NULL) {
 		free(s);
 		close(fd);
@@ -133,15 +140,24 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 		/* A bad disk is not the other mounts' business. */
 		free(s);
 		close(fd);
-		if (!m->broken)
-			journal_broken(m, first, why);
+		journal_broken(m, first, why);
 		return 0;
 	}
 	s->first = first;
 	s->fd = fd;
 	TAILQ_INSERT_TAIL(&j->segments, s, link);
+	j->nsegments++;
 	j->empty = 0;
 	return journal_arm(m, BUSY_MS);
+}
+
+static void
+segment_close(struct journal_read *j, struct segment *s)
+{
+	TAILQ_REMOVE(&j->segments, s, link);
+	j->nsegments--;
+	close(s->fd);
+	free(s);
 }
 
 void
@@ -151,11 +167,8 @@ journal_forget(struct mount *m)
 
 	if (m->journal == NULL)
 		return;
-	while ((s = TAILQ_FIRST(&m->journal->segments)) != NULL) {
-		TAILQ_REMOVE(&m->journal->segments, s, link);
-		close(s->fd);
-		free(s);
-	}
+	while ((s = TAILQ_FIRST(&m->journal->segments)) != NULL)
+		segment_close(m->journal, s);
 	event_del(m->journal->timer);
 	m->broken = 0; /* it is read again, and found so again */
 }
@@ -189,9 +202,7 @@ segment_at(struct journal_read *j, uint64_t offset)
 		next = TAILQ_NEXT(s, link);
 		if (next == NULL || next->first > offset)
 			break;
-		TAILQ_REMOVE(&j->segments, s, link);
-		close(s->fd);
-		free(s);
+		segment_close(j, s);
 	}
 	return s != NULL && s->first <= offset ? s : NULL;
 }

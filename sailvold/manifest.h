@@ -64,7 +64,8 @@ int applied_wait_or(struct mount *, uint64_t offset, applied_cb f,
 /* Those with that f and arg will not be called. */
 void applied_wait_cancel(struct mount *, applied_cb f, void *arg);
 /* A segment, read-only, taken; reading begins at row.applied.  One that is not
-   of this journal makes the mount broken.  -1: no memory. */
+   of this journal makes the mount broken.  -1: no memory, or SEGMENTS_MAX are
+   open already: no fuse of ours has more. */
 int journal_segment(struct mount *, uint64_t first, int fd);
 /* Forgets the segments: a new fuse brings them again.  (Those of one that died
    are read to their end until then.) */

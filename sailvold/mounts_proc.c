@@ -119,8 +119,7 @@ mnt_tell_cache(struct mnt *m, struct proc *cache)
 		return;
 	b = ibuf_dynamic(6 + len, 6 + sizeof(m->volume_id));
 	if (b == NULL || ibuf_add_n32(b, m->instance) == -1 ||
-	    ibuf_add_n16(b, len) == -1 ||
-	    ibuf_add(b, m->volume_id, len) == -1)
+	    ibuf_add_n16(b, len) == -1 || ibuf_add(b, m->volume_id, len) == -1)
 		fatal("telling cache");
 	if (chan_send_ibuf(proc_chan(cache), IMSG_PARENT_CACHE_VOLUME, 0, -1,
 		b) == -1 &&

@@ -115,6 +115,8 @@ int record_decode(const uint8_t *data, size_t len, struct record *,
 #define SEGMENT_MAGIC "SAILJNL1"
 #define SEGMENT_HEADER_LEN (8 + 2 + 16 + 16 + 8)
 #define SEGMENT_BYTES (16 * 1024 * 1024)
+/* Of one journal that are not applied: to more than these nothing is added. */
+#define SEGMENTS_MAX 1024
 struct segment_header {
 	uint8_t mount[16], connection[16];
 	uint64_t first;

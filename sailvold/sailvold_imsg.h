@@ -129,7 +129,7 @@
 	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")    \
 	/* fuse and cache */                                                    \
 	X(FUSE_CACHE_LIST, 190, FUSE, CACHE, FD,                                \
-	    "empty; memfd of the flat chunk list, before GET or PUT")           \
+	    "empty; memfd of the flat chunk list, before GET")                  \
 	X(FUSE_CACHE_GET, 191, FUSE, CACHE, NOFD, "struct cache_get")           \
 	X(CACHE_FUSE_GET_RES, 192, CACHE, FUSE, MAYFD,                          \
 	    "u32 errno, str16 what; read-only file of the whole content")       \
@@ -281,6 +281,15 @@ void tell_encode(struct wbuf *, uint8_t kind, uint64_t nodeid, const void *name,
     size_t len);
 int tell_decode(struct rbuf *, uint8_t *kind, uint64_t *nodeid,
     const uint8_t **name, size_t *len);
+
+/*
+ * What one fuse may have asked of cache without an answer yet: more is a
+ * violation.  Bytes: of the lists of GET together, but for one that alone is
+ * larger.
+ */
+#define CACHE_GETS_MAX 256
+#define CACHE_PUTS_MAX 64
+#define CACHE_LISTS_MAX ((uint64_t)64 << 20)
 
 /* A content of the mount's own volume, and where it may be had from. */
 struct cache_get {

@@ -636,6 +636,7 @@ switch_cache_put(struct chan *c, uint32_t id, struct imsg *imsg,
 	struct vn *vn, bare;
 	uint64_t ovl;
 	uint32_t len, idx;
+	unsigned int n = 0;
 	int error;
 
 	(void)imsg;
@@ -657,6 +658,11 @@ switch_cache_put(struct chan *c, uint32_t id, struct imsg *imsg,
 	if (len == 0)
 		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
 		    EOPNOTSUPP);
+	TAILQ_FOREACH (p, &pending, link)
+		n++;
+	if (n >= CACHE_PUTS_MAX)
+		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
+		    EAGAIN);
 	if ((p = calloc(1, sizeof(*p))) == NULL)
 		fatal("cache put");
 	p->id = next_put++ | (uint32_t)1 << 31;

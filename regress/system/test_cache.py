@@ -238,6 +238,25 @@ def test_walls(t):
     t.true("malformed" in s.cache.logs(), "said")
 
 
+def test_bounds(t):
+    """One fuse has only so many questions open, and so many bytes of lists."""
+    s = Site(t, nfetch=0)
+    x = Content(s.server, b"x" * 1000)
+    numbers = [s.ask(x) for _ in range(256)]
+    s.status()
+    s.fuse.send(CANCEL, 0, struct.pack(">I", numbers[0]))
+    t.equal(ECANCELED, s.answer(numbers[0])[0], "one leaves")
+    s.ask(x)
+    s.status()
+    other = s.mount(2)
+    s.ask(x, channel=other)
+    s.status()
+    s.ask(x)
+    t.true(s.fuse.receive() is None, "the 257th ends it")
+    os.waitpid(s.cache.pid, 0)
+    t.true("malformed" in s.cache.logs(), "said")
+
+
 def test_restart_and_corruption(t):
     s = Site(t)
     rng = random.Random(5)

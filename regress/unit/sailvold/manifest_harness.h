@@ -40,7 +40,7 @@ h_count_fds(void)
 {
 	int fd, n = 0;
 
-	for (fd = 0; fd < 256; fd++)
+	for (fd = 0; fd < 2048; fd++)
 		if (fcntl(fd, F_GETFD) != -1)
 			n++;
 	return n;

@@ -2,7 +2,8 @@
 /*
  * A journal that was cut at any byte opens with exactly the whole records of
  * before; an append without room changes nothing; only whole applied segments
- * are removed, and one of them is kept; what is to be safe from a loss of power
+ * are removed, and one of them is kept; more than manifest may have open there
+ * never are; what is to be safe from a loss of power
  * is all that was not, in whichever segments it stands.
  */
 #include <errno.h>
@@ -228,6 +229,55 @@ cut(void **state)
 	assert_int_equal(count_segments(), 1);
 }
 
+/* As many segments as may be, each of one record. */
+static void
+make_full(void)
+{
+	uint8_t header[SEGMENT_HEADER_LEN];
+	struct segment_header h;
+	struct wbuf w;
+	char name[32];
+	size_t one;
+	int fd, i;
+
+	one = encode(&w, 2, 1);
+	memcpy(h.mount, mount_id, 16);
+	memcpy(h.connection, conn_a, 16);
+	assert_int_equal(mkdir("journal", 0700), 0);
+	for (i = 0; i < SEGMENTS_MAX; i++) {
+		h.first = (uint64_t)i * one;
+		segment_header_encode(header, &h);
+		snprintf(name, sizeof(name), "journal/%016zx", (size_t)h.first);
+		fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		assert_true(fd != -1);
+		assert_int_equal(write(fd, header, sizeof(header)),
+		    (ssize_t)sizeof(header));
+		assert_int_equal(write(fd, w.data, one), (ssize_t)one);
+		close(fd);
+	}
+	wbuf_free(&w);
+}
+
+static void
+full(void **state)
+{
+	uint64_t end;
+
+	(void)state;
+	make_full();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	append_many(15);
+	end = journal_end();
+	while (append(4, 1) == 0)
+		end = journal_end();
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(journal_end(), end);
+	assert_int_equal(count_segments(), SEGMENTS_MAX);
+	journal_cut(end);
+	assert_int_equal(append(4, 1), 0);
+	assert_int_equal(count_segments(), 3);
+}
+
 static uint64_t told_first;
 
 static void
@@ -320,6 +370,7 @@ main(void)
 		    in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(cut, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(full, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(synced_over_segments, in_dir,
 		    out_of_dir),
 		cmocka_unit_test_setup_teardown(ends_before_applied, in_dir,

@@ -2,8 +2,8 @@
 /*
  * Claim: what stands in the segments of a journal comes into the database once
  * each, in order and in whole batches; who waits for an offset is called when it
- * is there; and what cannot be applied stops this mount, and loses nothing that
- * stands before it.
+ * is there; what cannot be applied stops this mount, and loses nothing that
+ * stands before it; and no fuse has us hold more descriptors than its bound.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include <sys/resource.h>
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -442,6 +444,34 @@ test_segments(void **state)
 }
 
 static void
+test_too_many(void **state)
+{
+	struct rlimit rl;
+	uint64_t i;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	rl.rlim_cur = rl.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
+	for (i = 0; i < SEGMENTS_MAX; i++) {
+		segment_begin(i * 100);
+		flush();
+		assert_int_equal(give(i * 100, i * 100), 0);
+	}
+	segment_begin(i * 100);
+	flush();
+	assert_int_equal(give(i * 100, i * 100), -1);
+	assert_int_equal(h_count_fds(), fds_before + SEGMENTS_MAX);
+	/* Of one that is broken nothing is kept. */
+	run_for(60);
+	assert_true(h_mount.broken);
+	assert_int_equal(give(i * 100, i * 100), 0);
+	assert_int_equal(h_count_fds(), fds_before + SEGMENTS_MAX);
+	journal_forget(&h_mount);
+	assert_int_equal(h_count_fds(), fds_before);
+}
+
+static void
 test_missing_segment(void **state)
 {
 	uint64_t first;
@@ -575,6 +605,7 @@ main(void)
 		T(test_broken_record),
 		T(test_refused_record),
 		T(test_segments),
+		T(test_too_many),
 		T(test_missing_segment),
 		T(test_torn_middle),
 		T(test_database_error),
