@@ -191,58 +191,77 @@ fail:
 
 /* ---- mount points --------------------------------------------------------------------- */
 
-/* Blanks, tabs, new lines and backslashes stand as \ooo in mountinfo. */
-static void
-unescape(char *s)
+/*
+ * The mount that fd (O_PATH) is the root of; 0: none, but a directory in one.
+ * The kernel asks nobody.
+ */
+static uint64_t
+mount_of(int fd)
 {
-	char *out = s;
+	struct statx stx;
 
-	while (*s != '\0') {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' &&
-		    s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
-			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
-			    (s[3] - '0'));
-			s += 4;
-		} else
-			*out++ = *s++;
-	}
-	*out = '\0';
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID,
+		&stx) == -1 ||
+	    !(stx.stx_mask & STATX_MNT_ID) ||
+	    !(stx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return 0;
+	return stx.stx_mnt_id;
 }
 
-/*
- * The last line of /proc/self/mountinfo with that mount point (mounts lie upon
- * each other); 1 when its type is fuse.sailvol.
- */
+/* 1 when /proc/self/mountinfo says that its type is fuse.sailvol. */
 static int
-sailvol_mounted_at(const char *path, uint64_t *id)
+is_sailvol(uint64_t id)
 {
-	char *line = NULL, *where, *p, *end;
 	unsigned long long n;
+	char *line = NULL, *end;
 	size_t size = 0;
 	int found = 0;
 	FILE *f;
 
-	if ((f = fopen("/proc/self/mountinfo", "re")) == NULL)
+	if (id == 0 || (f = fopen("/proc/self/mountinfo", "re")) == NULL)
 		return 0;
-	/* Lines may be four times as long as two paths. */
-	while (getline(&line, &size, f) > 0) {
-		where = NULL;
-		if (sscanf(line, "%llu %*u %*s %*s %ms", &n, &where) != 2) {
-			free(where);
-			continue;
-		}
-		unescape(where);
-		end = strstr(line, " - ");
-		if (strcmp(where, path) == 0 && end != NULL) {
-			p = end + 3;
-			found = strncmp(p, "fuse.sailvol ", 13) == 0;
-			*id = n;
-		}
-		free(where);
-	}
+	while (!found && getline(&line, &size, f) > 0)
+		found = sscanf(line, "%llu", &n) == 1 && n == id &&
+		    (end = strstr(line, " - ")) != NULL &&
+		    strncmp(end + 3, "fuse.sailvol ", 13) == 0;
 	free(line);
 	fclose(f);
 	return found;
+}
+
+/*
+ * In a child: goes to the folder that a mount point is in, without links, and
+ * says what it is called there: whoever owns a folder above it and puts another
+ * in its place has no mount elsewhere taken away.  NULL and errno.
+ */
+static const char *
+enter_folder_of(const char *path)
+{
+	const char *name = strrchr(path, '/');
+	char folder[4096];
+	int fd, rc;
+
+	if (name == NULL || (size_t)(name - path) >= sizeof(folder) - 1) {
+		errno = EINVAL;
+		return NULL;
+	}
+	/* With the slash: "/" of a name in the root. */
+	memcpy(folder, path, (size_t)(name - path) + 1);
+	folder[name - path + 1] = '\0';
+	fd = open_plain(AT_FDCWD, folder, O_PATH | O_DIRECTORY,
+	    RESOLVE_NO_SYMLINKS);
+	if (fd == -1)
+		return NULL;
+	rc = fchdir(fd);
+	close(fd);
+	return rc == 0 ? name + 1 : NULL;
+}
+
+static int
+open_point(const char *name)
+{
+	return openat(AT_FDCWD, name,
+	    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* The path without doubled and last slashes. */
@@ -276,14 +295,21 @@ static void
 take_dead_away(const char *path)
 {
 	struct timespec nap = { 0, 50 * 1000 * 1000 };
+	const char *name = enter_folder_of(path);
 	struct statfs st;
-	uint64_t id;
-	int tries;
+	int fd, tries, dead;
 
-	for (tries = 0; tries < DEAD_TRIES && sailvol_mounted_at(path, &id);
-	     tries++) {
-		if (statfs(path, &st) == -1 && errno == ENOTCONN)
-			(void)umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+	for (tries = 0; name != NULL && tries < DEAD_TRIES; tries++) {
+		if ((fd = open_point(name)) == -1)
+			return;
+		if (!is_sailvol(mount_of(fd))) {
+			close(fd);
+			return;
+		}
+		dead = fstatfs(fd, &st) == -1 && errno == ENOTCONN;
+		close(fd);
+		if (dead)
+			(void)umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW);
 		else
 			nanosleep(&nap, NULL);
 	}
@@ -335,7 +361,6 @@ static void
 look_at_point(struct point *p, const char *path, uid_t uid)
 {
 	struct stat st;
-	uint64_t id;
 
 	p->fd = -1;
 	squeeze(path, p->real, sizeof(p->real));
@@ -354,7 +379,7 @@ look_at_point(struct point *p, const char *path, uid_t uid)
 		point_open_error(p);
 		return;
 	}
-	if (sailvol_mounted_at(p->real, &id))
+	if (is_sailvol(mount_of(p->fd)))
 		point_error(p, EBUSY, "a volume is mounted there already");
 	else if (fstat(p->fd, &st) == -1)
 		point_open_error(p);
@@ -427,13 +452,18 @@ static int
 umount_run(void *arg, void *answer)
 {
 	struct do_umount *u = arg;
-	int *error = answer;
-	uint64_t id;
+	const char *name = enter_folder_of(u->path);
+	int *error = answer, fd;
+	uint64_t id = 0;
 
 	*error = 0;
-	if (!sailvol_mounted_at(u->path, &id) || (u->id != 0 && id != u->id))
-		*error = EINVAL; /* somebody took it away already */
-	else if (umount2(u->path,
+	if (name != NULL && (fd = open_point(name)) != -1) {
+		id = mount_of(fd);
+		close(fd);
+	}
+	if (id == 0 || id != u->id)
+		*error = EINVAL; /* it is not there any more */
+	else if (umount2(name,
 		     UMOUNT_NOFOLLOW | (u->detach ? MNT_DETACH : 0)) == -1)
 		*error = errno;
 	return -1;

@@ -4,8 +4,10 @@ owner is kept, SIGHUP changes mounts, and a session that is held elsewhere does
 not hold up an umount."""
 
 import base64
+import json
 import os
 import shutil
+import socket
 import time
 
 from sailtest import stack
@@ -275,6 +277,32 @@ def test_read_only(t):
                 env={"PYTHONPATH": os.path.join(t.repo, "python"),
                      "SAILVOLD_SOCKET": d.socket}).stdout
     t.equal(second, got.strip(), "reload in Python")
+
+
+def test_umount_swapped(t):
+    """A link in the place of the folder of a mount leads no umount astray."""
+    s = stack.Stack(t)
+    top = t.path("top")
+    for name in ("p/mnt", "victim/mnt"):
+        os.makedirs(os.path.join(top, name))
+    p, victim = os.path.join(top, "p"), os.path.join(top, "victim/mnt")
+    mine = os.path.join(p, "mnt")
+    s.daemon.ctl("mount", "--create", "one", mine)
+    s.daemon.ctl("mount", "--create", "two", victim)
+    os.rename(p, os.path.join(top, "q"))
+    os.symlink("victim", p)
+    # Not by sailvolctl, which would follow the link itself.
+    with socket.socket(socket.AF_UNIX) as c:
+        c.connect(s.daemon.socket)
+        c.sendall(json.dumps({"request": "umount", "path": mine,
+                              "force": True}).encode() + b"\n")
+        c.settimeout(30)
+        c.recv(65536)
+    t.true(os.path.ismount(victim), "the victim's mount")
+    t.true(os.path.exists(os.path.join(victim, ".sailvol/ctl")), "it lives")
+    t.true(os.path.ismount(os.path.join(top, "q/mnt")), "and so does ours")
+    t.run(["umount", os.path.join(top, "q/mnt")])
+    s.daemon.umount(victim)
 
 
 def test_umount_link(t):
