@@ -706,6 +706,12 @@ umount_of(struct asker *a, struct mount *m, json_t *req, const char *path)
 	int force = json_is_true(json_object_get(req, "force"));
 	json_t *commit;
 
+	/* First: what is dirty there is not everybody's to know. */
+	if (a->uid != 0 && a->uid != m->uid) {
+		asker_error(a, "permission", "denied",
+		    "it was mounted by somebody else");
+		return;
+	}
 	if (force) {
 		umount_now(a, path, 1);
 		return;

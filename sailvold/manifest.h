@@ -29,6 +29,7 @@ struct mount {
 	TAILQ_ENTRY(mount) link;
 	uint32_t instance;
 	uint32_t flags;       /* MOUNT_* */
+	uint32_t uid;         /* who mounted it, and may unmount it */
 	struct mount_row row; /* as in the database */
 	int has_commit;       /* -c: the base that was asked for */
 	struct chan *fuse;    /* NULL while it is down */

@@ -450,6 +450,7 @@ mount_begin(uint32_t id, struct mount_req *req)
 	TAILQ_INSERT_TAIL(&begins, b, link);
 	m->instance = b->req.instance;
 	m->flags = b->req.flags;
+	m->uid = b->req.uid;
 	m->has_commit = b->req.has_commit;
 	m->fresh = !(b->req.flags & MOUNT_AGAIN);
 	if (volume_name_problem(b->req.volume, strlen(b->req.volume)) != NULL) {

@@ -379,6 +379,7 @@ send_mount_req(struct mnt *m, int again)
 	req.instance = m->instance;
 	memcpy(req.mount, m->id, sizeof(req.mount));
 	req.flags = m->volume->flags | (again ? MOUNT_AGAIN : 0);
+	req.uid = m->uid;
 	strlcpy(req.volume, m->volume->name, sizeof(req.volume));
 	req.subpath = m->volume->subpath;
 	req.path = m->volume->path;

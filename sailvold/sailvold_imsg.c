@@ -162,8 +162,9 @@ mount_req_add(struct ibuf *b, const struct mount_req *m)
 {
 	if (ibuf_add_n32(b, m->instance) == -1 ||
 	    ibuf_add(b, m->mount, sizeof(m->mount)) == -1 ||
-	    ibuf_add_n32(b, m->flags) == -1 || add_cstr(b, m->volume) == -1 ||
-	    add_cstr(b, m->subpath) == -1 || add_cstr(b, m->path) == -1 ||
+	    ibuf_add_n32(b, m->flags) == -1 || ibuf_add_n32(b, m->uid) == -1 ||
+	    add_cstr(b, m->volume) == -1 || add_cstr(b, m->subpath) == -1 ||
+	    add_cstr(b, m->path) == -1 ||
 	    ibuf_add_n8(b, m->has_commit != 0) == -1 ||
 	    ibuf_add(b, m->commit.b, HASH_LEN) == -1)
 		return -1;
@@ -177,6 +178,7 @@ mount_req_get(struct ibuf *b, struct mount_req *m)
 	if (ibuf_get_n32(b, &m->instance) == -1 ||
 	    ibuf_get(b, m->mount, sizeof(m->mount)) == -1 ||
 	    ibuf_get_n32(b, &m->flags) == -1 ||
+	    ibuf_get_n32(b, &m->uid) == -1 ||
 	    get_cstr(b, m->volume, sizeof(m->volume)) == -1 ||
 	    get_alloc(b, SAIL_PATH_MAX, &m->subpath) == -1 ||
 	    get_alloc(b, SAIL_PATH_MAX, &m->path) == -1 ||

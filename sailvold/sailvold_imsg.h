@@ -161,6 +161,7 @@ struct mount_req {
 	uint8_t mount
 	    [16]; /* of (volume, subpath, mount point): where its overlay is */
 	uint32_t flags;
+	uint32_t uid; /* who mounted it */
 	char volume[SAIL_VOLUME_NAME_MAX + 1];
 	char *subpath; /* "" or a path; owned by who fills it */
 	char *path;    /* the mount point, absolute, for messages and status */

@@ -223,6 +223,18 @@ clients_and_rights(void **state)
 	    "\"objects\"");
 	expect(say(root, "{\"request\":\"diff\",\"path\":\"/nowhere\"}\n"),
 	    "not_mounted");
+	/* Of what is not hers she does not hear that it is dirty. */
+	mnt.uid = 1001;
+	expect(say(other, "{\"request\":\"umount\",\"path\":\"/mnt\"}\n"),
+	    "permission");
+	expect(say(other,
+		   "{\"request\":\"umount\",\"path\":\"/mnt\","
+		   "\"commit\":true}\n"),
+	    "permission");
+	mnt.uid = 1000;
+	expect(say(other, "{\"request\":\"umount\",\"path\":\"/mnt\"}\n"),
+	    "refused");
+	mnt.uid = 0;
 	expect(say(root, "{\"request\":\"umount\",\"path\":\"/mnt\"}\n"),
 	    "refused");
 	assert_int_equal(parent_asked, 0);

@@ -117,6 +117,7 @@ mounts(void **state)
 	strlcpy(m.volume, "shared", sizeof(m.volume));
 	m.subpath = sub;
 	m.path = path;
+	m.uid = 1234;
 	m.has_commit = 1;
 	memset(m.commit.b, 3, HASH_LEN);
 	assert_int_equal(mount_req_send(NULL, 1, &m), 0);
@@ -127,6 +128,7 @@ mounts(void **state)
 	assert_string_equal(out.subpath, "a/b");
 	assert_string_equal(out.path, "/mnt/x");
 	assert_int_equal(out.flags, m.flags);
+	assert_int_equal(out.uid, 1234);
 	assert_memory_equal(&out.commit, &m.commit, HASH_LEN);
 	mount_req_free(&out);
 	cuts(cut_mount);
