@@ -7,6 +7,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ struct client {
 	uint32_t uid, gid, pid;
 	struct asker *asker; /* of the request that is worked on */
 	int closing;         /* ends when its output is written */
+	int eof;             /* it sends nothing more, and may still read */
 	int reading;
 };
 static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
@@ -89,6 +91,9 @@ client_next(struct client *c)
 		    c->uid);
 		c->closing = 1;
 	}
+	/* What was asked before the end is answered. */
+	if (c->eof && c->asker == NULL && !client_is_full(c))
+		c->closing = 1;
 	if (c->closing)
 		client_close_later(c);
 }
@@ -127,11 +132,26 @@ on_write(struct bufferevent *bev, void *arg)
 		client_free(c);
 }
 
+/* shutdown(2) of what it sends alone is no hang-up. */
+static int
+has_gone(struct bufferevent *bev)
+{
+	struct pollfd pfd = { .fd = bufferevent_getfd(bev) };
+
+	return poll(&pfd, 1, 0) == -1 || (pfd.revents & (POLLHUP | POLLERR));
+}
+
 static void
 on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct client *c = arg;
 
+	if ((what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) &&
+	    !has_gone(bev)) {
+		c->eof = 1;
+		client_next(c);
+		return;
+	}
 	if ((what & BEV_EVENT_TIMEOUT) && (what & BEV_EVENT_READING) &&
 	    c->asker != NULL) {
 		bufferevent_enable(bev, EV_READ); /* it waits for us */

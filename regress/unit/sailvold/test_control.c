@@ -258,6 +258,33 @@ clients_and_rights(void **state)
 	turn();
 }
 
+/* One that sends no more is answered all the same, and only then let go. */
+static void
+half_closed(void **state)
+{
+	static const char two[] = "{\"request\":\"commit\",\"path\":\"/mnt\"}\n"
+				  "{\"request\":\"nothing\"}\nhalf a line";
+	int fd = client(0), gone = client(0);
+	char buf[8192];
+	ssize_t n;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	assert_int_equal(write(fd, two, sizeof(two) - 1), sizeof(two) - 1);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(write(gone, two, sizeof(two) - 1), sizeof(two) - 1);
+	close(gone);
+	turn();
+	n = recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT | MSG_PEEK);
+	assert_true(n > 0);
+	n = recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT);
+	buf[n] = '\0';
+	expect(buf, "\"result\"");
+	expect(buf, "unknown_request");
+	assert_int_equal(recv(fd, buf, 1, MSG_DONTWAIT), 0);
+	close(fd);
+}
+
 static void
 hostile_clients(void **state)
 {
@@ -301,6 +328,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(ctl_answers_once),
 		T(ctl_closed_job_goes_on),
+		T(clients_and_rights),
+		T(half_closed),
 		T(clients_and_rights),
 		T(hostile_clients),
 	};
