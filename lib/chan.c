@@ -33,10 +33,11 @@ struct chan {
 	uint32_t instance;
 	uint8_t from;
 	int paused;
-	int eof;   /* nothing more will come */
-	int wdead; /* nothing more can be sent */
-	int busy;  /* handlers of this channel on the stack */
-	int freed; /* chan_free() was called by one of them */
+	int no_fds; /* a descriptor was lacking at the last read */
+	int eof;    /* nothing more will come */
+	int wdead;  /* nothing more can be sent */
+	int busy;   /* handlers of this channel on the stack */
+	int freed;  /* chan_free() was called by one of them */
 };
 
 static void chan_on_read(int, short, void *);
@@ -263,7 +264,10 @@ chan_receive(struct chan *c)
 	n = imsgbuf_read(&c->buf);
 	if (n == -1 && errno == EMFILE) {
 		/* The socket stays readable: do not spin. */
-		log_warn("channel to %s %u", role_name(c->from), c->instance);
+		if (!c->no_fds)
+			log_warn("channel to %s %u", role_name(c->from),
+			    c->instance);
+		c->no_fds = 1;
 		event_del(&c->rev);
 		run_later(c, RETRY_MS);
 	} else if (n <= 0) {
@@ -272,7 +276,8 @@ chan_receive(struct chan *c)
 			    c->instance);
 		c->eof = 1;
 		event_del(&c->rev);
-	}
+	} else
+		c->no_fds = 0;
 	chan_pump(c);
 }
 

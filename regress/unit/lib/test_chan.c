@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * A handler sees only messages of the allowed type, sender, size and
- * descriptor; all else ends the channel, and a closed peer is told once.
+ * descriptor; all else ends the channel, and a closed peer is told once; without
+ * descriptors it waits, and says so once.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <errno.h>
@@ -456,6 +458,58 @@ test_drain(void **state)
 	assert_null(b);
 }
 
+static void
+count_line(int priority, const char *line, void *arg)
+{
+	int *n = arg;
+
+	(void)priority;
+	if (strstr(line, "channel to fuse 7") != NULL)
+		(*n)++;
+}
+
+/* Nothing can be opened any more; the limit that was. */
+static struct rlimit
+no_more_fds(void)
+{
+	struct rlimit old, rl;
+	int next = dup(0);
+
+	assert_true(next != -1);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	rl = old;
+	rl.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
+	return old;
+}
+
+static void
+test_no_descriptors(void **state)
+{
+	struct rlimit old;
+	int lines = 0, i;
+
+	(void)state;
+	log_set_sink(count_line, &lines);
+	assert_int_equal(chan_send(a, M_FD, 1, pipe_with_x(), NULL, 0), 0);
+	old = no_more_fds();
+	for (i = 0; i < 5; i++) {
+		spin();
+		usleep(60 * 1000);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(fds, 0);
+	assert_int_equal(lines, 1);
+	for (i = 0; i < 50 && fds == 0; i++) {
+		usleep(20 * 1000);
+		spin();
+	}
+	assert_int_equal(fds, 1);
+	log_set_sink(NULL, NULL);
+	assert_int_equal(violations + closes, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -479,6 +533,7 @@ main(void)
 		T(test_pause_in_handler),
 		T(test_free_in_handler),
 		T(test_drain),
+		T(test_no_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);
