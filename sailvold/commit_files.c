@@ -4,11 +4,9 @@
  * sailvol-fetch, a bounded number at a time.  In manifest.
  */
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -556,17 +554,13 @@ hash_came(void *arg, const struct fetch_hash_res *res, int list_fd)
 /* 1 when a suspect file is as it was hashed, and nobody may write to it any
    more. */
 static int
-unchanged(const struct obj *o, int fd, int writers)
+unchanged(const struct mount *m, const struct obj *o, int fd, int writers)
 {
 	struct timens race;
-	struct statfs fs;
 	struct stat st;
 
-	if (writers || o->changed_content != 0 || o->chunks == NULL ||
-	    fstat(fd, &st) == -1 || fstatfs(fd, &fs) == -1)
-		return 0;
-	/* There a store through a mapping does not move ctime. */
-	if (fs.f_type == TMPFS_MAGIC)
+	if (!m->stores_show || writers || o->changed_content != 0 ||
+	    o->chunks == NULL || fstat(fd, &st) == -1)
 		return 0;
 	race = o->hash_began;
 	if (race.nsec < RACE_NS) {
@@ -631,7 +625,7 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers)
 	f->writers = writers;
 	f->fd = fd;
 	if (item_of(c, f->lo)->hash == HASH_SUSPECT &&
-	    unchanged(&o, fd, writers)) {
+	    unchanged(m, &o, fd, writers)) {
 		close(fd);
 		f->fd = -1;
 		known = take_known(c, f, &o) == 0;

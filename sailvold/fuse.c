@@ -234,15 +234,19 @@ send_segment(uint64_t first, int fd, void *arg)
 		close(fd);
 }
 
+/* Once: it takes a tick of the clock and more. */
+static int stores_show;
+
 static void
 say_hello(void)
 {
 	struct ibuf *b;
 
 	journal_segments(send_segment, NULL);
-	if ((b = ibuf_dynamic(24, 64)) == NULL ||
+	if ((b = ibuf_dynamic(25, 64)) == NULL ||
 	    ibuf_add(b, config.mount, sizeof(config.mount)) == -1 ||
-	    ibuf_add_n64(b, journal_end()) == -1)
+	    ibuf_add_n64(b, journal_end()) == -1 ||
+	    ibuf_add_n8(b, (uint8_t)stores_show) == -1)
 		fatal("hello");
 	if (chan_send_ibuf(manifest, IMSG_FUSE_MANIFEST_HELLO, 0, -1, b) == -1)
 		log_warn("hello");
@@ -351,6 +355,7 @@ fuse_start(void)
 	    journal_open("journal", config.mount, connection, takeover) == -1 ||
 	    inode_open(table_fd, (uint32_t)slots, takeover) == -1)
 		return -1;
+	stores_show = overlay_probe();
 	close(table_fd);
 	handle_open_table(takeover);
 	view_init(config.view_bytes);

@@ -270,16 +270,19 @@ static int
 on_hello(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
 	struct mount *m = mount_by_instance(chan_instance(ch));
-	uint8_t mount[16];
+	uint8_t mount[16], stores_show;
 	uint64_t end;
 
 	(void)id;
 	(void)im;
 	if (ibuf_get(body, mount, sizeof(mount)) == -1 ||
-	    ibuf_get_n64(body, &end) == -1 || ibuf_size(body) != 0)
+	    ibuf_get_n64(body, &end) == -1 ||
+	    ibuf_get_n8(body, &stores_show) == -1 || stores_show > 1 ||
+	    ibuf_size(body) != 0)
 		return -1;
 	if (m == NULL)
 		return 0;
+	m->stores_show = stores_show;
 	return mount_hello(m, mount, end);
 }
 
@@ -338,7 +341,7 @@ static const struct msg_rule rules[] = {
 	RULE(PARENT_MANIFEST_DONE, PARENT, NOFD, 12, 4096, on_done),
 	RULE(PARENT_MANIFEST_STATUS_RES, PARENT, FD, 0, 0, on_status),
 	RULE(FUSE_MANIFEST_SEGMENT, FUSE, FD, 8, 8, on_segment),
-	RULE(FUSE_MANIFEST_HELLO, FUSE, NOFD, 24, 24, on_hello),
+	RULE(FUSE_MANIFEST_HELLO, FUSE, NOFD, 25, 25, on_hello),
 	RULE(FUSE_MANIFEST_LOAD, FUSE, NOFD, 16, 16384, load_dir),
 	RULE(FUSE_MANIFEST_OBJECT, FUSE, NOFD, 16, 16, load_object),
 	RULE(FUSE_MANIFEST_CHUNKS, FUSE, NOFD, 50, 8192, load_chunks),

@@ -39,6 +39,7 @@ struct mount {
 	int whole;   /* to some fuse: its journal was applied to the end once */
 	int gone;    /* it ends: fuse is asked nothing more */
 	int broken;  /* its journal cannot be applied */
+	int stores_show; /* in ctime, also those through mappings (HELLO) */
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;

@@ -2,10 +2,12 @@
 /*
  * overlay: overlay files and open descriptors.  In fuse.
  */
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +21,8 @@
 #define BLOCK 4096 /* numbers taken at once */
 #define KEPT_BYTES ((uint64_t)64 * 1024 * 1024)
 #define ROOM_MS 200
+#define PROBE_BYTES 4096 /* one page or less */
+#define PROBE_TRIES 20   /* of a millisecond: longer than a tick */
 
 static int files = -1;
 static uint64_t next, taken; /* taken: numbers below stand in the journal */
@@ -33,6 +37,51 @@ overlay_open(void)
 		return -1;
 	files = open("files", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return files == -1 ? -1 : 0;
+}
+
+/* Stores until ctime is another, each after a sync: 1, 0, or -1. */
+static int
+probe_file(int fd, volatile uint8_t *p)
+{
+	struct stat before, st;
+	int i;
+
+	p[0] = 1;
+	if (fdatasync(fd) == -1 || fstat(fd, &before) == -1)
+		return -1;
+	for (i = 0; i < PROBE_TRIES; i++) {
+		(void)poll(NULL, 0, 1);
+		p[0]++;
+		if (fdatasync(fd) == -1 || fstat(fd, &st) == -1)
+			return -1;
+		if (st.st_ctim.tv_sec != before.st_ctim.tv_sec ||
+		    st.st_ctim.tv_nsec != before.st_ctim.tv_nsec)
+			return 1;
+	}
+	return 0;
+}
+
+int
+overlay_probe(void)
+{
+	void *p = MAP_FAILED;
+	int fd, rc = -1;
+
+	fd = openat(files, "probe",
+	    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd != -1 && unlinkat(files, "probe", 0) == 0 &&
+	    ftruncate(fd, PROBE_BYTES) == 0)
+		p = mmap(NULL, PROBE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    fd, 0);
+	if (p != MAP_FAILED) {
+		rc = probe_file(fd, p);
+		munmap(p, PROBE_BYTES);
+	}
+	if (rc == -1)
+		log_warn("overlay: probe of ctime");
+	if (fd != -1)
+		close(fd);
+	return rc == 1;
 }
 
 void

@@ -13,6 +13,11 @@ struct vn;
 
 /* The folder `files' in the current directory. */
 int overlay_open(void);
+/*
+ * 1 when a store through a shared mapping, after the file was synced, moves its
+ * ctime here (not on tmpfs); 0 also when that cannot be tried.
+ */
+int overlay_probe(void);
 /* Numbers from here on were never taken. */
 void overlay_set_next(uint64_t next);
 /* A number that nothing has; 0 and errno (ENOSPC: of the journal). */

@@ -23,120 +23,121 @@
  * is READY, says HELLO after its segments, gets START, answers INIT; the parent
  * attaches the mount when it is READY and START_RES says so.
  */
-#define SAILVOLD_MESSAGES(X)                                                    \
-	/* parent and manifest */                                               \
-	X(PARENT_MANIFEST_CONFIG, 100, PARENT, MANIFEST, NOFD,                  \
-	    "u64 stash bytes, u32 stash days, u64 node cache bytes")            \
-	X(PARENT_MANIFEST_MOUNT, 101, PARENT, MANIFEST, NOFD,                   \
-	    "struct mount_req")                                                 \
-	X(MANIFEST_PARENT_MOUNT_RES, 102, MANIFEST, PARENT, NOFD,               \
-	    "u32 errno, str16 what, str16 volume id")                           \
-	X(PARENT_MANIFEST_GONE, 103, PARENT, MANIFEST, NOFD,                    \
-	    "u32 instance: unmounted, forget it (its overlay stays)")           \
-	X(PARENT_MANIFEST_CLIENT, 104, PARENT, MANIFEST, FD,                    \
-	    "u32 uid, u32 gid, u32 pid: accepted at the control socket")        \
-	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, NOFD,                      \
-	    "struct parent_req: mount, umount for a client")                    \
-	X(PARENT_MANIFEST_DONE, 106, PARENT, MANIFEST, NOFD,                    \
-	    "u32 errno, str16 what, str16 warning, u32 instance")               \
-	X(MANIFEST_PARENT_NOTIFY, 107, MANIFEST, PARENT, NOFD,                  \
-	    "u32 instance: start its notify, and connect it to me")             \
-	X(MANIFEST_PARENT_STATUS, 108, MANIFEST, PARENT, NOFD, "empty")         \
-	X(PARENT_MANIFEST_STATUS_RES, 109, PARENT, MANIFEST, FD,                \
-	    "memfd: JSON object of processes, cache and sandbox")               \
-	X(MANIFEST_PARENT_START_RES, 110, MANIFEST, PARENT, NOFD,               \
-	    "u32 errno, str16 what; numbered by instance: its fuse has START, " \
-	    "or why it gets none")                                              \
-	X(PARENT_MANIFEST_DIRTY, 111, PARENT, MANIFEST, NOFD, "u32 instance")   \
-	X(MANIFEST_PARENT_DIRTY_RES, 112, MANIFEST, PARENT, NOFD,               \
-	    "u32 instance, u8 it has changes that are not published")           \
-	/* parent and fuse, notify */                                           \
-	X(PARENT_FUSE_CONFIG, 120, PARENT, FUSE, NOFD, "struct fuse_config")    \
-	X(PARENT_FUSE_TABLE, 121, PARENT, FUSE, FD,                             \
-	    "u64 slots; memfd of the inode table, kept by the parent")          \
-	X(PARENT_FUSE_SESSION, 122, PARENT, FUSE, FD,                           \
-	    "u8 takeover, connection id (16), INIT as read; /dev/fuse")         \
-	X(PARENT_NOTIFY_SESSION, 123, PARENT, NOTIFY, FD, "empty; /dev/fuse")   \
-	/* parent and cache */                                                  \
-	X(PARENT_CACHE_CONFIG, 130, PARENT, CACHE, NOFD,                        \
-	    "u64 limit bytes, u64 bytes to keep free (0: max(2 %, 1 GiB))")     \
-	X(PARENT_CACHE_STATUS, 131, PARENT, CACHE, NOFD, "empty")               \
-	X(CACHE_PARENT_STATUS_RES, 132, CACHE, PARENT, NOFD,                    \
-	    "u64 used, u64 limit, u64 files, u64 hits, u64 fetched bytes")      \
-	X(PARENT_CACHE_VOLUME, 133, PARENT, CACHE, NOFD,                        \
-	    "u32 instance, str16 volume id: all that the fuse of that mount "   \
-	    "may have; empty: the mount is gone")                               \
-	/* fuse and manifest: start and journal */                              \
-	X(FUSE_MANIFEST_SEGMENT, 140, FUSE, MANIFEST, FD,                       \
-	    "u64 first offset; segment, read-only; also each new one later")    \
-	X(FUSE_MANIFEST_HELLO, 141, FUSE, MANIFEST, NOFD,                       \
-	    "mount id (16), u64 end offset")                                    \
-	X(MANIFEST_FUSE_START, 142, MANIFEST, FUSE, NOFD, "struct start")       \
-	X(MANIFEST_FUSE_APPLIED, 143, MANIFEST, FUSE, NOFD,                     \
-	    "u64 offset: durable in SQLite")                                    \
-	/* fuse and manifest: what is where */                                  \
-	X(FUSE_MANIFEST_LOAD, 150, FUSE, MANIFEST, NOFD, "struct load")         \
-	X(MANIFEST_FUSE_LOAD_RES, 151, MANIFEST, FUSE, MAYFD,                   \
-	    "u32 errno, u8 end, str16 upto, then items, or memfd of items")     \
-	X(FUSE_MANIFEST_OBJECT, 152, FUSE, MANIFEST, NOFD,                      \
-	    "u64 offset it must include, u64 ovl")                              \
-	X(MANIFEST_FUSE_OBJECT_RES, 153, MANIFEST, FUSE, MAYFD,                 \
-	    "u32 errno, u32 names, then one item with an empty name")           \
-	X(FUSE_MANIFEST_CHUNKS, 154, FUSE, MANIFEST, NOFD,                      \
-	    "u64 offset, u64 ovl (0: none), hash commit, str16 path")           \
-	X(MANIFEST_FUSE_CHUNKS_RES, 155, MANIFEST, FUSE, MAYFD,                 \
-	    "u32 errno; memfd of the flat chunk list")                          \
-	/* fuse and manifest: commit */                                         \
-	X(MANIFEST_FUSE_SYNC, 160, MANIFEST, FUSE, NOFD,                        \
-	    "empty: settle what is open for writing, say where you are")        \
-	X(FUSE_MANIFEST_SYNC_RES, 161, FUSE, MANIFEST, NOFD, "u64 offset")      \
-	X(MANIFEST_FUSE_OPEN, 162, MANIFEST, FUSE, NOFD,                        \
-	    "u64 ovl: to be hashed; RECORD_DIRTY starts anew for it")           \
-	X(FUSE_MANIFEST_OPEN_RES, 163, FUSE, MANIFEST, MAYFD,                   \
-	    "u32 errno, u8 writers (a handle or mapping that may write lives)") \
-	X(MANIFEST_FUSE_UNLINK, 164, MANIFEST, FUSE, NOFD,                      \
-	    "u16 n, n of u64 ovl: these overlay files may go")                  \
-	X(MANIFEST_FUSE_LET_GO, 165, MANIFEST, FUSE, NOFD,                      \
-	    "u16 n, n of u64 ovl: they lost their names by a reload; "          \
-	    "RECORD_DROP for each, at once or when its last handle goes "       \
-	    "(also for those that fuse does not know)")                         \
-	X(MANIFEST_FUSE_SETTLE, 166, MANIFEST, FUSE, NOFD,                      \
-	    "u16 n, n of u64 ovl, i64 s and u32 ns of its ctime: "              \
-	    "RECORD_SETTLE for those without a writer (a fuse died before it)") \
-	/* fuse and manifest: reload */                                         \
-	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                      \
-	    "empty: park changes, settle, say where you are")                   \
-	X(FUSE_MANIFEST_RELOAD_RES, 171, FUSE, MANIFEST, NOFD, "u64 offset")    \
-	X(MANIFEST_FUSE_SWITCH, 172, MANIFEST, FUSE, MAYFD,                     \
-	    "struct start; memfd of differences; also ends a failed reload "    \
-	    "(same epoch, no memfd)")                                           \
-	X(FUSE_MANIFEST_SWITCHED, 173, FUSE, MANIFEST, FD,                      \
-	    "u32 open writers whose file is stashed; memfd of notifications")   \
-	X(MANIFEST_FUSE_CACHE_PUT, 174, MANIFEST, FUSE, NOFD,                   \
-	    "u64 ovl, hash content, u64 size, str32 flat chunk list (or none: " \
-	    "ask CHUNKS): hand it to cache if it has no writers")               \
-	X(FUSE_MANIFEST_CACHE_PUT_RES, 175, FUSE, MANIFEST, NOFD, "u32 errno")  \
-	X(MANIFEST_NOTIFY_TELL, 176, MANIFEST, NOTIFY, FD,                      \
-	    "memfd of notifications")                                           \
-	X(NOTIFY_MANIFEST_TOLD, 177, NOTIFY, MANIFEST, NOFD,                    \
-	    "u32 told, u32 unknown to the kernel")                              \
-	/* fuse and manifest: .sailvol/ctl */                                   \
-	X(FUSE_MANIFEST_CTL, 180, FUSE, MANIFEST, FD,                           \
-	    "u64 session, u32 uid, u32 gid, u64 offset after its record; "      \
-	    "memfd of the line")                                                \
-	X(MANIFEST_FUSE_CTL_LINE, 181, MANIFEST, FUSE, FD,                      \
-	    "u64 session, u8 last; memfd of the line without its new line")     \
-	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")    \
-	/* fuse and cache */                                                    \
-	X(FUSE_CACHE_LIST, 190, FUSE, CACHE, FD,                                \
-	    "empty; memfd of the flat chunk list, before GET")                  \
-	X(FUSE_CACHE_GET, 191, FUSE, CACHE, NOFD, "struct cache_get")           \
-	X(CACHE_FUSE_GET_RES, 192, CACHE, FUSE, MAYFD,                          \
-	    "u32 errno, str16 what; read-only file of the whole content")       \
-	X(FUSE_CACHE_PUT, 193, FUSE, CACHE, FD,                                 \
-	    "struct cache_get; the file, read-only: take a copy")               \
-	X(CACHE_FUSE_PUT_RES, 194, CACHE, FUSE, NOFD, "u32 errno")              \
-	X(FUSE_CACHE_CANCEL, 195, FUSE, CACHE, NOFD,                            \
+#define SAILVOLD_MESSAGES(X)                                                     \
+	/* parent and manifest */                                                \
+	X(PARENT_MANIFEST_CONFIG, 100, PARENT, MANIFEST, NOFD,                   \
+	    "u64 stash bytes, u32 stash days, u64 node cache bytes")             \
+	X(PARENT_MANIFEST_MOUNT, 101, PARENT, MANIFEST, NOFD,                    \
+	    "struct mount_req")                                                  \
+	X(MANIFEST_PARENT_MOUNT_RES, 102, MANIFEST, PARENT, NOFD,                \
+	    "u32 errno, str16 what, str16 volume id")                            \
+	X(PARENT_MANIFEST_GONE, 103, PARENT, MANIFEST, NOFD,                     \
+	    "u32 instance: unmounted, forget it (its overlay stays)")            \
+	X(PARENT_MANIFEST_CLIENT, 104, PARENT, MANIFEST, FD,                     \
+	    "u32 uid, u32 gid, u32 pid: accepted at the control socket")         \
+	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, NOFD,                       \
+	    "struct parent_req: mount, umount for a client")                     \
+	X(PARENT_MANIFEST_DONE, 106, PARENT, MANIFEST, NOFD,                     \
+	    "u32 errno, str16 what, str16 warning, u32 instance")                \
+	X(MANIFEST_PARENT_NOTIFY, 107, MANIFEST, PARENT, NOFD,                   \
+	    "u32 instance: start its notify, and connect it to me")              \
+	X(MANIFEST_PARENT_STATUS, 108, MANIFEST, PARENT, NOFD, "empty")          \
+	X(PARENT_MANIFEST_STATUS_RES, 109, PARENT, MANIFEST, FD,                 \
+	    "memfd: JSON object of processes, cache and sandbox")                \
+	X(MANIFEST_PARENT_START_RES, 110, MANIFEST, PARENT, NOFD,                \
+	    "u32 errno, str16 what; numbered by instance: its fuse has START, "  \
+	    "or why it gets none")                                               \
+	X(PARENT_MANIFEST_DIRTY, 111, PARENT, MANIFEST, NOFD, "u32 instance")    \
+	X(MANIFEST_PARENT_DIRTY_RES, 112, MANIFEST, PARENT, NOFD,                \
+	    "u32 instance, u8 it has changes that are not published")            \
+	/* parent and fuse, notify */                                            \
+	X(PARENT_FUSE_CONFIG, 120, PARENT, FUSE, NOFD, "struct fuse_config")     \
+	X(PARENT_FUSE_TABLE, 121, PARENT, FUSE, FD,                              \
+	    "u64 slots; memfd of the inode table, kept by the parent")           \
+	X(PARENT_FUSE_SESSION, 122, PARENT, FUSE, FD,                            \
+	    "u8 takeover, connection id (16), INIT as read; /dev/fuse")          \
+	X(PARENT_NOTIFY_SESSION, 123, PARENT, NOTIFY, FD, "empty; /dev/fuse")    \
+	/* parent and cache */                                                   \
+	X(PARENT_CACHE_CONFIG, 130, PARENT, CACHE, NOFD,                         \
+	    "u64 limit bytes, u64 bytes to keep free (0: max(2 %, 1 GiB))")      \
+	X(PARENT_CACHE_STATUS, 131, PARENT, CACHE, NOFD, "empty")                \
+	X(CACHE_PARENT_STATUS_RES, 132, CACHE, PARENT, NOFD,                     \
+	    "u64 used, u64 limit, u64 files, u64 hits, u64 fetched bytes")       \
+	X(PARENT_CACHE_VOLUME, 133, PARENT, CACHE, NOFD,                         \
+	    "u32 instance, str16 volume id: all that the fuse of that mount "    \
+	    "may have; empty: the mount is gone")                                \
+	/* fuse and manifest: start and journal */                               \
+	X(FUSE_MANIFEST_SEGMENT, 140, FUSE, MANIFEST, FD,                        \
+	    "u64 first offset; segment, read-only; also each new one later")     \
+	X(FUSE_MANIFEST_HELLO, 141, FUSE, MANIFEST, NOFD,                        \
+	    "mount id (16), u64 end offset, u8 a store through a mapping moves " \
+	    "the ctime of an overlay file (overlay_probe)")                      \
+	X(MANIFEST_FUSE_START, 142, MANIFEST, FUSE, NOFD, "struct start")        \
+	X(MANIFEST_FUSE_APPLIED, 143, MANIFEST, FUSE, NOFD,                      \
+	    "u64 offset: durable in SQLite")                                     \
+	/* fuse and manifest: what is where */                                   \
+	X(FUSE_MANIFEST_LOAD, 150, FUSE, MANIFEST, NOFD, "struct load")          \
+	X(MANIFEST_FUSE_LOAD_RES, 151, MANIFEST, FUSE, MAYFD,                    \
+	    "u32 errno, u8 end, str16 upto, then items, or memfd of items")      \
+	X(FUSE_MANIFEST_OBJECT, 152, FUSE, MANIFEST, NOFD,                       \
+	    "u64 offset it must include, u64 ovl")                               \
+	X(MANIFEST_FUSE_OBJECT_RES, 153, MANIFEST, FUSE, MAYFD,                  \
+	    "u32 errno, u32 names, then one item with an empty name")            \
+	X(FUSE_MANIFEST_CHUNKS, 154, FUSE, MANIFEST, NOFD,                       \
+	    "u64 offset, u64 ovl (0: none), hash commit, str16 path")            \
+	X(MANIFEST_FUSE_CHUNKS_RES, 155, MANIFEST, FUSE, MAYFD,                  \
+	    "u32 errno; memfd of the flat chunk list")                           \
+	/* fuse and manifest: commit */                                          \
+	X(MANIFEST_FUSE_SYNC, 160, MANIFEST, FUSE, NOFD,                         \
+	    "empty: settle what is open for writing, say where you are")         \
+	X(FUSE_MANIFEST_SYNC_RES, 161, FUSE, MANIFEST, NOFD, "u64 offset")       \
+	X(MANIFEST_FUSE_OPEN, 162, MANIFEST, FUSE, NOFD,                         \
+	    "u64 ovl: to be hashed; RECORD_DIRTY starts anew for it")            \
+	X(FUSE_MANIFEST_OPEN_RES, 163, FUSE, MANIFEST, MAYFD,                    \
+	    "u32 errno, u8 writers (a handle or mapping that may write lives)")  \
+	X(MANIFEST_FUSE_UNLINK, 164, MANIFEST, FUSE, NOFD,                       \
+	    "u16 n, n of u64 ovl: these overlay files may go")                   \
+	X(MANIFEST_FUSE_LET_GO, 165, MANIFEST, FUSE, NOFD,                       \
+	    "u16 n, n of u64 ovl: they lost their names by a reload; "           \
+	    "RECORD_DROP for each, at once or when its last handle goes "        \
+	    "(also for those that fuse does not know)")                          \
+	X(MANIFEST_FUSE_SETTLE, 166, MANIFEST, FUSE, NOFD,                       \
+	    "u16 n, n of u64 ovl, i64 s and u32 ns of its ctime: "               \
+	    "RECORD_SETTLE for those without a writer (a fuse died before it)")  \
+	/* fuse and manifest: reload */                                          \
+	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                       \
+	    "empty: park changes, settle, say where you are")                    \
+	X(FUSE_MANIFEST_RELOAD_RES, 171, FUSE, MANIFEST, NOFD, "u64 offset")     \
+	X(MANIFEST_FUSE_SWITCH, 172, MANIFEST, FUSE, MAYFD,                      \
+	    "struct start; memfd of differences; also ends a failed reload "     \
+	    "(same epoch, no memfd)")                                            \
+	X(FUSE_MANIFEST_SWITCHED, 173, FUSE, MANIFEST, FD,                       \
+	    "u32 open writers whose file is stashed; memfd of notifications")    \
+	X(MANIFEST_FUSE_CACHE_PUT, 174, MANIFEST, FUSE, NOFD,                    \
+	    "u64 ovl, hash content, u64 size, str32 flat chunk list (or none: "  \
+	    "ask CHUNKS): hand it to cache if it has no writers")                \
+	X(FUSE_MANIFEST_CACHE_PUT_RES, 175, FUSE, MANIFEST, NOFD, "u32 errno")   \
+	X(MANIFEST_NOTIFY_TELL, 176, MANIFEST, NOTIFY, FD,                       \
+	    "memfd of notifications")                                            \
+	X(NOTIFY_MANIFEST_TOLD, 177, NOTIFY, MANIFEST, NOFD,                     \
+	    "u32 told, u32 unknown to the kernel")                               \
+	/* fuse and manifest: .sailvol/ctl */                                    \
+	X(FUSE_MANIFEST_CTL, 180, FUSE, MANIFEST, FD,                            \
+	    "u64 session, u32 uid, u32 gid, u64 offset after its record; "       \
+	    "memfd of the line")                                                 \
+	X(MANIFEST_FUSE_CTL_LINE, 181, MANIFEST, FUSE, FD,                       \
+	    "u64 session, u8 last; memfd of the line without its new line")      \
+	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")     \
+	/* fuse and cache */                                                     \
+	X(FUSE_CACHE_LIST, 190, FUSE, CACHE, FD,                                 \
+	    "empty; memfd of the flat chunk list, before GET")                   \
+	X(FUSE_CACHE_GET, 191, FUSE, CACHE, NOFD, "struct cache_get")            \
+	X(CACHE_FUSE_GET_RES, 192, CACHE, FUSE, MAYFD,                           \
+	    "u32 errno, str16 what; read-only file of the whole content")        \
+	X(FUSE_CACHE_PUT, 193, FUSE, CACHE, FD,                                  \
+	    "struct cache_get; the file, read-only: take a copy")                \
+	X(CACHE_FUSE_PUT_RES, 194, CACHE, FUSE, NOFD, "u32 errno")               \
+	X(FUSE_CACHE_CANCEL, 195, FUSE, CACHE, NOFD,                             \
 	    "u32 number: nobody waits for that GET any more")
 
 /* Of a line that .sailvol/ctl answers: its clients take that much. */

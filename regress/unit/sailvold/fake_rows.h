@@ -139,6 +139,7 @@ setup(void **state)
 	base_tree();
 	mnt.instance = 1;
 	mnt.started = 1;
+	mnt.stores_show = 1;
 	mnt.row.path = strdup("/mnt");
 	mnt.row.volume_id = strdup("vol_00000000000000000000000000000000");
 	mnt.row.volume = strdup("v");

@@ -232,6 +232,26 @@ commit_suspect(void **state)
 	assert_int_equal(dirty(), 0);
 }
 
+/* ctime that did not move says nothing where stores do not show in it. */
+static void
+commit_hidden_stores(void **state)
+{
+	unsigned int first;
+
+	(void)state;
+	mnt.stores_show = 0;
+	make_file(2, "f", "hello");
+	writers[2] = 1;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	writers[2] = 0;
+	first = hashes;
+	usleep(50 * 1000);
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	assert_int_equal(hashes, first + 1);
+}
+
 /* The process dies after each step in turn. */
 static void
 commit_crashes(void **state)
@@ -467,6 +487,7 @@ main(void)
 		T(commit_leaves_what_changes),
 		T(commit_refused),
 		T(commit_suspect),
+		T(commit_hidden_stores),
 		T(commit_crashes),
 		T(reload_plain_and_quick),
 		T(reload_stashes_and_restores),
