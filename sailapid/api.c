@@ -150,7 +150,7 @@ static const struct msg_rule rules[] = {
 	    "config" },
 	{ IMSG_PARENT_API_LISTEN, ROLE_PARENT, CHAN_FD, 0, 0, on_listen,
 	    "listen" },
-	{ IMSG_META_API_RESPONSE, ROLE_META, CHAN_MAYFD, 7, PROC_MAX_BODY,
+	{ IMSG_META_API_RESPONSE, ROLE_META, CHAN_MAYFD, 8, PROC_MAX_BODY,
 	    on_response, "response" },
 };
 

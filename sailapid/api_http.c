@@ -86,6 +86,41 @@ api_end(void *arg)
 	free(call);
 }
 
+static const struct {
+	const char *name;
+	uint8_t method;
+} methods[] = { { "GET", API_GET }, { "HEAD", API_HEAD }, { "PUT", API_PUT },
+	{ "POST", API_POST }, { "DELETE", API_DELETE } };
+#define NMETHODS (sizeof(methods) / sizeof(methods[0]))
+
+static uint8_t
+method_of(const char *s)
+{
+	size_t i;
+
+	for (i = 0; i < NMETHODS; i++)
+		if (strcmp(s, methods[i].name) == 0)
+			return methods[i].method;
+	return 0;
+}
+
+/* allow: 1 << enum api_method each. */
+static void
+add_allow(struct MHD_Response *res, uint8_t allow)
+{
+	char text[64] = "";
+	size_t i;
+
+	for (i = 0; i < NMETHODS; i++) {
+		if (!(allow >> methods[i].method & 1))
+			continue;
+		if (text[0] != '\0')
+			strlcat(text, ", ", sizeof(text));
+		strlcat(text, methods[i].name, sizeof(text));
+	}
+	MHD_add_response_header(res, "Allow", text);
+}
+
 static struct MHD_Response *
 refusal_response(const struct refusal *r)
 {
@@ -104,8 +139,7 @@ refusal_response(const struct refusal *r)
 	if (r->status == 503)
 		MHD_add_response_header(res, "Retry-After", RETRY_AFTER);
 	if (r->status == 405)
-		MHD_add_response_header(res, "Allow",
-		    "GET, HEAD, PUT, POST, DELETE");
+		add_allow(res, UINT8_MAX);
 	return res;
 }
 
@@ -145,22 +179,6 @@ refuse(struct api_call *call, const struct refusal *r, uint64_t left)
 }
 
 /* ---- the request --------------------------------------------------------- */
-
-static uint8_t
-method_of(const char *s)
-{
-	static const struct {
-		const char *name;
-		uint8_t method;
-	} m[] = { { "GET", API_GET }, { "PUT", API_PUT }, { "POST", API_POST },
-		{ "DELETE", API_DELETE }, { "HEAD", API_HEAD } };
-	size_t i;
-
-	for (i = 0; i < sizeof(m) / sizeof(m[0]); i++)
-		if (strcmp(s, m[i].name) == 0)
-			return m[i].method;
-	return 0;
-}
 
 /* 0 also when it is not there. */
 static int
@@ -445,6 +463,8 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 		MHD_add_response_header(res, "Retry-After", RETRY_AFTER);
 	if (res != NULL && r->status == 401)
 		MHD_add_response_header(res, "WWW-Authenticate", "Bearer");
+	if (res != NULL && r->status == 405)
+		add_allow(res, r->allow);
 	set_answer(call, r->status, res);
 }
 

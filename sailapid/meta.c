@@ -109,6 +109,7 @@ answer(void *arg, uint32_t id, const struct meta_answer *a)
 	memset(&r, 0, sizeof(r));
 	r.status = a->status;
 	r.type = a->type;
+	r.allow = a->allow;
 	r.body = api_str("");
 	if (a->len > API_ANSWER_INLINE) {
 		if ((fd = memfd_new("answer", a->body, a->len)) == -1) {
@@ -140,7 +141,7 @@ text(struct api_str s)
 static int
 on_request(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	struct meta_answer busy = { 503, API_TYPE_NONE, NULL, 0 };
+	struct meta_answer busy = { 503, API_TYPE_NONE, NULL, 0, 0 };
 	struct meta_request in;
 	struct api_request r;
 	char *t[4] = { NULL, NULL, NULL, NULL };

@@ -39,6 +39,7 @@ struct meta_answer {
 	uint8_t type; /* enum api_type */
 	const uint8_t *body;
 	size_t len;
+	uint8_t allow; /* of a 405: 1 << enum api_method each */
 };
 /* Called once for each request; body lives until it returns. */
 typedef void (*meta_done)(void *arg, uint32_t id, const struct meta_answer *);
@@ -130,6 +131,7 @@ struct req {
 	uint8_t type;
 	uint8_t *answer;
 	size_t answer_len;
+	uint8_t allow;
 };
 TAILQ_HEAD(req_list, req);
 

@@ -115,7 +115,7 @@ meta_submit(const struct meta_request *in, meta_done done, void *arg,
 	    "{\"error\":{\"message\":\"too many requests\","
 	    "\"type\":\"unavailable\",\"code\":\"busy\"}}";
 	struct meta_answer a = { 503, API_TYPE_JSON, (const uint8_t *)busy,
-		sizeof(busy) - 1 };
+		sizeof(busy) - 1, 0 };
 	struct memfd_view body = in->body;
 	struct req *req;
 
@@ -220,7 +220,7 @@ static void
 req_send(struct req *req)
 {
 	struct meta_answer a = { req->status, req->type, req->answer,
-		req->answer_len };
+		req->answer_len, req->allow };
 
 	if (req->done != NULL)
 		req->done(req->arg, req->id, &a);

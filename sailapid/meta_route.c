@@ -131,6 +131,7 @@ pattern_match(const char *pattern, char *const *segs, int n,
 	return p == NULL;
 }
 
+/* HEAD is a GET whose body api leaves out. */
 static const struct route *
 route_find(struct req *req)
 {
@@ -138,7 +139,7 @@ route_find(struct req *req)
 	const char *args[REQ_ARGS];
 	const struct route *r;
 	size_t i;
-	int n, known = 0;
+	int n;
 
 	n = split_target(req, segs);
 	for (i = 0; n > 0 && i < sizeof(routes) / sizeof(routes[0]); i++) {
@@ -146,13 +147,17 @@ route_find(struct req *req)
 		memset(args, 0, sizeof(args));
 		if (!pattern_match(r->pattern, segs, n, args))
 			continue;
-		known = 1;
-		if (r->method == req->method) {
+		req->allow |= 1U << r->method;
+		if (r->method == API_GET)
+			req->allow |= 1U << API_HEAD;
+		if (r->method == req->method ||
+		    (r->method == API_GET && req->method == API_HEAD)) {
+			req->allow = 0;
 			memcpy(req->args, args, sizeof(args));
 			return r;
 		}
 	}
-	if (known)
+	if (req->allow != 0)
 		req_error(req, 405, "method_not_allowed",
 		    "this is not done to that");
 	else

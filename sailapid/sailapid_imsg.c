@@ -196,6 +196,7 @@ api_response_send(struct chan *c, uint32_t id, const struct api_response *r,
 	if ((b = body_new()) == NULL)
 		return -1;
 	if (ibuf_add_n16(b, r->status) == -1 || ibuf_add_n8(b, r->type) == -1 ||
+	    ibuf_add_n8(b, r->allow) == -1 ||
 	    ibuf_add_n32(b, r->body.len) == -1 ||
 	    (r->body.len != 0 && ibuf_add(b, r->body.p, r->body.len) == -1))
 		return body_drop(b);
@@ -208,7 +209,8 @@ api_response_recv(struct ibuf *b, struct api_response *r)
 	uint32_t len;
 
 	if (ibuf_get_n16(b, &r->status) == -1 ||
-	    ibuf_get_n8(b, &r->type) == -1 || ibuf_get_n32(b, &len) == -1 ||
+	    ibuf_get_n8(b, &r->type) == -1 || ibuf_get_n8(b, &r->allow) == -1 ||
+	    ibuf_get_n32(b, &len) == -1 ||
 	    get_bytes(b, &r->body, len, API_ANSWER_INLINE) == -1)
 		return -1;
 	if (r->status < 200 || r->status > 599 || r->type > API_TYPE_BINARY) {

@@ -30,7 +30,8 @@
 	    "u8 method, str16 target, str16 host, str16 authorization, "      \
 	    "str16 peer; memfd of the body")                                  \
 	X(META_API_RESPONSE, 111, META, API, MAYFD,                           \
-	    "u16 status, u8 type (enum api_type), str32 body, when no memfd") \
+	    "u16 status, u8 type (enum api_type), u8 methods that may be "    \
+	    "(405: 1 << enum api_method each), str32 body, when no memfd")    \
 	X(META_SIGN_URLS, 120, META, SIGN, NOFD,                              \
 	    "u16 n, n of: u8 method, str16 base URL (scheme://host:port), "   \
 	    "str16 key, str16 headers (lines Name:value\\n), u32 life s")     \
@@ -103,6 +104,7 @@ struct api_response {
 	uint16_t status;
 	uint8_t type;        /* enum api_type */
 	struct api_str body; /* at most API_ANSWER_INLINE; "" with a memfd */
+	uint8_t allow;       /* of a 405: 1 << enum api_method each */
 };
 int api_response_send(struct chan *, uint32_t id, const struct api_response *,
     int body_fd);

@@ -131,6 +131,17 @@ def test_refusals(t):
     check(srv.raw("GET", "/v1/whoami"), 401, "bad_key", "no key")
     check(srv.raw("PATCH", "/v1/whoami", headers=key), 405,
           "method_not_allowed", "method")
+    got = srv.raw("PUT", "/v1/volumes", b"", headers=key)
+    check(got, 405, "method_not_allowed", "method of a route")
+    t.equal("GET, HEAD, POST", got[1].get("allow"), "Allow")
+    got = srv.raw("DELETE", "/v1/whoami", headers=key)
+    t.equal("GET, HEAD", got[1].get("allow"), "Allow")
+    want = srv.raw("GET", "/v1/whoami", headers=key)
+    got = srv.raw("HEAD", "/v1/whoami", headers=key)
+    t.equal((200, b""), (got[0], got[2]), "HEAD")
+    t.equal(want[1]["content-length"], got[1]["content-length"], "its length")
+    t.equal("GET, HEAD, PUT, POST, DELETE", srv.raw(
+        "PATCH", "/v1/whoami", headers=key)[1].get("allow"), "Allow of all")
     check(srv.raw("POST", "/v1/keys", b"x" * (1 << 20) + b"x", key), 413,
           "body_too_large", "large body")
     check(srv.raw("POST", "/v1/keys", b"x" * 40000), 401, "bad_key",

@@ -19,6 +19,9 @@ test_routes(void **state)
 	expect(API_GET, "/v1/vol%00umes", h.read, NULL, 404, "no_such_route");
 	expect(API_GET, "/v1/vol%zz", h.read, NULL, 404, "no_such_route");
 	expect(API_PUT, "/v1/volumes", h.read, NULL, 405, "method_not_allowed");
+	expect(API_HEAD, "/v1/volumes?limit=0", h.read, NULL, 400, "bad_query");
+	expect(API_HEAD, "/v1/volumes/x/nodes", h.read, NULL, 405,
+	    "method_not_allowed");
 	expect(API_GET, "/v1/volumes?limit=x", h.read, NULL, 400, "bad_query");
 	expect(API_GET, "/v1/volumes?limit=0", h.read, NULL, 400, "bad_query");
 	expect(API_POST, "/v1/volumes", h.write, "[]", 400, "bad_json");

@@ -121,7 +121,7 @@ test_exact(void **state)
 	struct meta_config meta = { 80, api_str("http://x"), 900 };
 	struct api_request req = { API_PUT, api_str("/v1"), api_str("h"),
 		api_str("Bearer x"), api_str("127.0.0.1") };
-	struct api_response res = { 200, API_TYPE_JSON, api_str("{}") };
+	struct api_response res = { 200, API_TYPE_JSON, api_str("{}"), 0 };
 	struct sign_url urls[2] = { { API_GET, api_str("http://h"),
 					api_str("k"), api_str("A:b\n"), 60 },
 		{ API_HEAD, api_str("http://h"), api_str("k2"), api_str(""),
@@ -174,7 +174,7 @@ test_refused(void **state)
 	static char big[API_ANSWER_INLINE + 1];
 	struct api_request req = { 0, api_str("/"), api_str(""), api_str(""),
 		api_str("") };
-	struct api_response res = { 199, API_TYPE_NONE, { big, 0 } };
+	struct api_response res = { 199, API_TYPE_NONE, { big, 0 }, 0 };
 	struct sign_url u = { API_GET, api_str("h"), api_str("k"), api_str(""),
 		1 };
 	struct ibuf b;
