@@ -473,7 +473,7 @@ leaves_dir(const struct delta_op *op)
 }
 
 static void
-ops_get(struct rbuf *r, struct delta *d)
+ops_get(struct rbuf *r, struct delta *d, const struct delta_op **blame)
 {
 	const struct delta_op *closed = NULL;
 	struct delta_op *op, *prev = NULL;
@@ -488,7 +488,7 @@ ops_get(struct rbuf *r, struct delta *d)
 		return;
 	}
 	for (i = 0; i < d->nops && r->error == NULL; i++, prev = op) {
-		op = &d->ops[i];
+		*blame = op = &d->ops[i];
 		op_get(r, d, op);
 		if (r->error != NULL)
 			return;
@@ -507,6 +507,8 @@ ops_get(struct rbuf *r, struct delta *d)
 		}
 		closed = leaves_dir(op) ? NULL : op;
 	}
+	if (r->error == NULL)
+		*blame = NULL;
 }
 
 static size_t
@@ -525,7 +527,7 @@ path_depth(const uint8_t *path, size_t len)
  * the present path on a stack.
  */
 static const char *
-context_check(const struct delta *d)
+context_check(const struct delta *d, const struct delta_op **blame)
 {
 	struct {
 		const uint8_t *path;
@@ -555,10 +557,14 @@ context_check(const struct delta *d)
 			n--;
 		push = order < 0 || leaves_dir(op);
 		if (order >= 0 && delta_op_puts(op) &&
-		    path_depth(path, len) != n + 1)
+		    path_depth(path, len) != n + 1) {
+			*blame = op;
 			return "delta: no context above a put";
-		if (both && !leaves_dir(op))
+		}
+		if (both && !leaves_dir(op)) {
+			*blame = op;
 			return "delta: context of what is no directory";
+		}
 		if (push && len != 0) {
 			stack[n].path = path;
 			stack[n++].len = len;
@@ -570,11 +576,24 @@ context_check(const struct delta *d)
 struct delta *
 delta_decode(const uint8_t *data, size_t len, const char **why)
 {
+	const uint8_t *path;
+	size_t path_len;
+
+	return delta_decode_blame(data, len, why, &path, &path_len);
+}
+
+struct delta *
+delta_decode_blame(const uint8_t *data, size_t len, const char **why,
+    const uint8_t **path, size_t *path_len)
+{
+	const struct delta_op *blame = NULL;
 	struct rbuf r;
 	struct delta *d;
 	const uint8_t *magic;
 
 	*why = NULL;
+	*path = NULL;
+	*path_len = 0;
 	if (len > DELTA_MAX_BYTES) {
 		*why = "delta: too large";
 		errno = EFBIG;
@@ -604,12 +623,16 @@ delta_decode(const uint8_t *data, size_t len, const char **why)
 	if (r.error == NULL)
 		context_get(&r, d);
 	if (r.error == NULL)
-		ops_get(&r, d);
+		ops_get(&r, d, &blame);
 	(void)rbuf_end(&r);
 	if (r.error == NULL)
-		r.error = context_check(d);
+		r.error = context_check(d, &blame);
 	if (r.error != NULL) {
 		*why = r.error;
+		if (blame != NULL && blame->path != NULL) {
+			*path = blame->path;
+			*path_len = blame->len;
+		}
 		delta_free(d);
 		errno = EBADMSG;
 		return NULL;

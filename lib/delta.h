@@ -135,6 +135,9 @@ int delta_end(struct delta_writer *); /* frees what the writer holds */
  * which must outlive it.  NULL: *why says what is wrong.
  */
 struct delta *delta_decode(const uint8_t *data, size_t len, const char **why);
+/* The same; *path: of the operation that is to blame, into data, or NULL. */
+struct delta *delta_decode_blame(const uint8_t *data, size_t len,
+    const char **why, const uint8_t **path, size_t *path_len);
 void delta_free(struct delta *);
 
 /* seen of an entry as it stands in a tree or overlay (NULL: nothing). */

@@ -183,12 +183,26 @@ publish_check(struct req *req, struct publish *p)
 		publish_round(req);
 }
 
+/* path: of the operation that is to blame, or NULL. */
+static void
+bad_delta(struct req *req, const char *why, const uint8_t *path, size_t len)
+{
+	json_t *error;
+
+	error = error_json(400, "bad_delta", why == NULL ? "not a delta" : why);
+	if (path != NULL)
+		json_object_set_new(error, "path", json_name(path, len));
+	req_json(req, 400, json_pack("{s:o}", "error", error));
+}
+
 void
 meta_commit(struct req *req)
 {
 	struct db_session s;
 	struct publish *p;
+	const uint8_t *blame;
 	const char *why = NULL;
+	size_t blame_len;
 
 	if (!req_session(req, &s))
 		return;
@@ -204,10 +218,10 @@ meta_commit(struct req *req)
 	req->state = p;
 	req->state_free = publish_free;
 	p->session = s.id;
-	p->delta = delta_decode(req->body.data, req->body.len, &why);
+	p->delta = delta_decode_blame(req->body.data, req->body.len, &why,
+	    &blame, &blame_len);
 	if (p->delta == NULL)
-		req_error(req, 400, "bad_delta", "%s",
-		    why == NULL ? "not a delta" : why);
+		bad_delta(req, why, blame, blame_len);
 	else if (chunks_of_delta(p) == -1) {
 		if (errno == EINVAL)
 			req_error(req, 400, "bad_delta",
@@ -333,16 +347,10 @@ static void
 publish_merge_failed(struct req *req, const struct merge_out *out)
 {
 	char hex[HASH_HEX_LEN + 1];
-	json_t *error;
 
 	switch (errno) {
 	case EINVAL:
-		error = error_json(400, "bad_delta",
-		    out->why == NULL ? "not a delta" : out->why);
-		if (out->why_path != NULL)
-			json_object_set_new(error, "path",
-			    json_name(out->why_path, out->why_path_len));
-		req_json(req, 400, json_pack("{s:o}", "error", error));
+		bad_delta(req, out->why, out->why_path, out->why_path_len);
 		return;
 	case ENODATA:
 		hash_hex(&out->missing, hex);

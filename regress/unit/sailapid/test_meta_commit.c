@@ -407,6 +407,38 @@ test_twice_at_once(void **state)
 	got_clear(&b);
 }
 
+/* The path of an operation that the decoder refuses stands in the error. */
+static void
+test_blame(void **state)
+{
+	static const struct change c[] = { { "a", "one", NULL },
+		{ "b", "two", NULL } };
+	struct hash base;
+	struct got g;
+	struct wbuf w;
+	char session[33], target[256];
+	json_t *error;
+
+	(void)state;
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	snprintf(target, sizeof(target), target_fmt, session);
+	make_delta(&w, &base, c, 2);
+	call(&g, API_POST, target, h.write, w.data, w.len - 1);
+	error = json_object_get(g.json, "error");
+	assert_int_equal(g.status, 400);
+	assert_string_equal(member(error, "code"), "bad_delta");
+	assert_string_equal(member(error, "path"), "b");
+	got_clear(&g);
+	call(&g, API_POST, target, h.write, "junk", 4);
+	error = json_object_get(g.json, "error");
+	assert_string_equal(member(error, "code"), "bad_delta");
+	assert_null(json_object_get(error, "path"));
+	got_clear(&g);
+	wbuf_free(&w);
+}
+
 /* Sign and fetch die in the middle: asked again. */
 static void
 test_peers(void **state)
@@ -603,6 +635,7 @@ main(void)
 	const struct CMUnitTest tests[] = { T(test_sessions), T(test_publish),
 		T(test_restart), T(test_nothing), T(test_missing),
 		T(test_resumed), T(test_claims), T(test_refused),
+		T(test_concurrent), T(test_twice_at_once), T(test_blame),
 		T(test_concurrent), T(test_twice_at_once), T(test_peers),
 		T(test_sizes), T(test_log), T(test_full_disk),
 		T(test_large_sums) };
