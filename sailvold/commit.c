@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <vis.h>
 
 #include "lib/log.h"
 #include "lib/memfd.h"
@@ -18,6 +19,7 @@
 #include "sailvold/delta_set.h"
 
 #define ATTEMPTS 20000 /* nodes that are asked for */
+#define PATH_SHOWN 400 /* bytes of a path in a message */
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_MAX_MS 10000
 #define MISSING_TRIES 2
@@ -562,6 +564,27 @@ node_came(void *arg, int error)
 		collect(c);
 }
 
+/* A tree that was moved below a deep directory. */
+static void
+path_too_long(struct commit_run *c, const struct node_miss *where)
+{
+	char shown[PATH_SHOWN] = "", path[PATH_SHOWN];
+	size_t n = where->path_len;
+	int need;
+
+	if (n >= sizeof(path))
+		n = sizeof(path) - 1;
+	if (n > 0)
+		memcpy(path, where->path, n);
+	path[n] = '\0';
+	need =
+	    strnvis(shown, path, sizeof(shown), VIS_CSTYLE | VIS_NL | VIS_TAB);
+	job_error(c->job, "too_large", "path_too_long",
+	    "a path is longer than 4096 bytes or 1024 names%s%s%s",
+	    n > 0 ? ": below " : "", shown,
+	    n < where->path_len || need >= (int)sizeof(shown) ? "..." : "");
+}
+
 static void
 collect(struct commit_run *c)
 {
@@ -583,13 +606,12 @@ collect(struct commit_run *c)
 		}
 		return;
 	}
-	node_miss_free(&miss);
 	if (rc == -1 && errno == ENAMETOOLONG) {
-		/* A tree that was moved below a deep directory. */
-		commit_fail(c, "too_large", "path_too_long",
-		    "a path is longer than 4096 bytes or 1024 names");
+		path_too_long(c, &miss);
+		node_miss_free(&miss);
 		return;
 	}
+	node_miss_free(&miss);
 	if (rc == -1) {
 		commit_fail(c, "internal", "database", strerror(errno));
 		return;

@@ -637,6 +637,16 @@ directory(struct make *k, const struct level *lv, const struct seen_at *s,
 	return walk_dir(k, &w->dir, view_entry(w), s, &down, t);
 }
 
+/* Says below which directory; -1. */
+static int
+too_long(struct make *k)
+{
+	k->miss->path = mem_dup(k->path.b, k->path.len);
+	k->miss->path_len = k->miss->path != NULL ? k->path.len : 0;
+	errno = ENAMETOOLONG;
+	return -1;
+}
+
 static int
 walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
     const struct level *lv, const struct look *lk)
@@ -652,7 +662,7 @@ walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
 	memset(&s, 0, sizeof(s));
 	memset(&b, 0, sizeof(b));
 	if ((before = pathbuf_push(&k->path, lk->name, lk->len)) == -1)
-		return -1;
+		return errno == ENAMETOOLONG ? too_long(k) : -1;
 	if (view_of(k, v, lk->name, lk->len, &w) == -1) {
 		pathbuf_pop(&k->path, before);
 		return -1;
@@ -697,10 +707,8 @@ walk_dir(struct make *k, const struct vdir *v, const struct entry *e,
 	struct looks l;
 	int rc = -1;
 
-	if (++k->depth > SAIL_DEPTH_MAX + 1) { /* and the root */
-		errno = ENAMETOOLONG;
-		return -1;
-	}
+	if (++k->depth > SAIL_DEPTH_MAX + 1) /* and the root */
+		return too_long(k);
 	if (k->path.len > 0 &&
 	    delta_set_context(k->set, k->path.b, k->path.len, e) == -1)
 		return -1;

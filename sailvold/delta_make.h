@@ -79,6 +79,7 @@ enum keep {
 };
 typedef int (*delta_keep_cb)(void *arg, uint64_t dir, const void *name,
     size_t name_len, const void *path, size_t len, uint64_t ovl, enum keep);
+/* -1: ENODATA, miss says which node; ENAMETOOLONG, it says below which path. */
 int delta_collect(struct db *, const struct mount_row *, struct delta_set *,
     struct node_miss *, unsigned int attempt, int all, delta_keep_cb f,
     void *arg);

@@ -97,5 +97,6 @@ def test_path_limits(t):
     done = s.ctl("commit", a, ok=1)
     t.true("a path is longer than 4096 bytes or 1024 names" in done.stderr,
            "what commit says: %s" % done.stderr)
+    t.true("names: below d/e/e/e/e" in done.stderr, done.stderr)
     os.rename(a + "/d/e", a + "/e")
     s.share(a, b)
