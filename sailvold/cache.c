@@ -300,6 +300,7 @@ list_bytes(struct chan *c, uint32_t id, const struct cache_get *g,
 	struct list *l;
 	uint8_t *p = NULL;
 	unsigned int n;
+	int saved;
 
 	l = list_find(c, id, &n);
 	if ((l != NULL) == (g->list_len > 0) || (l != NULL && put)) {
@@ -321,10 +322,10 @@ list_bytes(struct chan *c, uint32_t id, const struct cache_get *g,
 		errno = EBADMSG;
 	else if ((p = malloc(m.len + 1)) != NULL)
 		memcpy(p, m.data, m.len);
-	n = (unsigned int)errno;
+	saved = errno;
 	if (l != NULL)
 		memfd_unmap(&m);
-	errno = (int)n;
+	errno = saved;
 	return p;
 }
 
