@@ -101,11 +101,12 @@ int db_obj_get(struct db *, int64_t mount, uint64_t ovl, struct obj *);
 int db_obj_put(struct db *, int64_t mount, const struct obj *);
 int db_obj_delete(struct db *, int64_t mount, uint64_t ovl);
 /* Numbers of objects: with unpublished changes or OBJ_SUSPECT; without a name;
-   with a local file; with OBJ_UNSETTLED.  The caller frees *ovls. */
+   with a local file (most at most); with OBJ_UNSETTLED.  The caller frees *ovls. */
 int db_obj_list_dirty(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 int db_obj_list_nameless(struct db *, int64_t mount, uint64_t **ovls,
     size_t *n);
-int db_obj_list_local(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
+int db_obj_list_local(struct db *, int64_t mount, uint64_t most,
+    uint64_t **ovls, size_t *n);
 int db_obj_list_unsettled(struct db *, int64_t mount, uint64_t **ovls,
     size_t *n);
 /* All objects but the root lose their names and handles; what was seen is
@@ -114,6 +115,9 @@ int db_overlay_reset(struct db *, int64_t mount);
 /* Unpublished: names and objects, for status: rows, not paths. */
 int db_dirty_count(struct db *, int64_t mount, uint64_t *names,
     uint64_t *objects);
+/* The same, but no further than most of each. */
+int db_dirty_count_most(struct db *, int64_t mount, uint64_t most,
+    uint64_t *names, uint64_t *objects);
 
 struct name_row {
 	uint64_t dir, ovl; /* ovl 0: whiteout */

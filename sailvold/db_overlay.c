@@ -148,7 +148,7 @@ db_obj_delete(struct db *db, int64_t mount, uint64_t ovl)
 
 static int
 list_ovls(struct db *db, enum db_statement which, int64_t mount,
-    uint64_t **ovls, size_t *n)
+    const uint64_t *most, uint64_t **ovls, size_t *n)
 {
 	sqlite3_stmt *st;
 	uint64_t *more;
@@ -160,6 +160,8 @@ list_ovls(struct db *db, enum db_statement which, int64_t mount,
 	if ((st = db_stmt(db, which)) == NULL)
 		return -1;
 	sqlite3_bind_int64(st, 1, mount);
+	if (most != NULL)
+		bind_u64(st, 2, *most);
 	while ((rc = db_step(db, st)) == 1) {
 		if (*n == cap) {
 			cap = cap == 0 ? 64 : cap * 2;
@@ -184,35 +186,38 @@ list_ovls(struct db *db, enum db_statement which, int64_t mount,
 int
 db_obj_list_dirty(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 {
-	return list_ovls(db, DB_OBJ_LIST_DIRTY, mount, ovls, n);
+	return list_ovls(db, DB_OBJ_LIST_DIRTY, mount, NULL, ovls, n);
 }
 
 int
 db_obj_list_nameless(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 {
-	return list_ovls(db, DB_OBJ_LIST_NAMELESS, mount, ovls, n);
+	return list_ovls(db, DB_OBJ_LIST_NAMELESS, mount, NULL, ovls, n);
 }
 
 int
-db_obj_list_local(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
+db_obj_list_local(struct db *db, int64_t mount, uint64_t most, uint64_t **ovls,
+    size_t *n)
 {
-	return list_ovls(db, DB_OBJ_LIST_LOCAL, mount, ovls, n);
+	return list_ovls(db, DB_OBJ_LIST_LOCAL, mount, &most, ovls, n);
 }
 
 int
 db_obj_list_unsettled(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 {
-	return list_ovls(db, DB_OBJ_LIST_UNSETTLED, mount, ovls, n);
+	return list_ovls(db, DB_OBJ_LIST_UNSETTLED, mount, NULL, ovls, n);
 }
 
 static int
-count_rows(struct db *db, enum db_statement which, int64_t mount, uint64_t *n)
+count_rows(struct db *db, enum db_statement which, int64_t mount, uint64_t most,
+    uint64_t *n)
 {
 	sqlite3_stmt *st;
 
 	if ((st = db_stmt(db, which)) == NULL)
 		return -1;
 	sqlite3_bind_int64(st, 1, mount);
+	bind_u64(st, 2, most);
 	if (db_step(db, st) != 1)
 		return -1;
 	*n = column_u64(st, 0);
@@ -221,11 +226,18 @@ count_rows(struct db *db, enum db_statement which, int64_t mount, uint64_t *n)
 }
 
 int
+db_dirty_count_most(struct db *db, int64_t mount, uint64_t most,
+    uint64_t *names, uint64_t *objects)
+{
+	if (count_rows(db, DB_NAME_COUNT_DIRTY, mount, most, names) == -1)
+		return -1;
+	return count_rows(db, DB_OBJ_COUNT_DIRTY, mount, most, objects);
+}
+
+int
 db_dirty_count(struct db *db, int64_t mount, uint64_t *names, uint64_t *objects)
 {
-	if (count_rows(db, DB_NAME_COUNT_DIRTY, mount, names) == -1)
-		return -1;
-	return count_rows(db, DB_OBJ_COUNT_DIRTY, mount, objects);
+	return db_dirty_count_most(db, mount, INT64_MAX, names, objects);
 }
 
 int

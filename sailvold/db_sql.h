@@ -131,20 +131,20 @@
 	    " WHERE mount = ?1 AND (flags & 4) != 0")                          \
 	X(OBJ_LIST_LOCAL,                                                      \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
-	    " (flags & 1) != 0")                                               \
+	    " (flags & 1) != 0 LIMIT ?2")                                      \
 	X(OBJ_DROP_ALL,                                                        \
 	    "UPDATE obj SET links = 0, flags = flags | 16,"                    \
 	    " changed_content = 0, changed_attr = 0 WHERE mount = ?1 AND"      \
 	    " ovl != 1")                                                       \
 	X(NAME_DELETE_ALL, "DELETE FROM name WHERE mount = ?1")                \
 	X(OBJ_COUNT_DIRTY,                                                     \
-	    "SELECT count(*) FROM obj INDEXED BY obj_dirty"                    \
+	    "SELECT count(*) FROM (SELECT 1 FROM obj INDEXED BY obj_dirty"     \
 	    " WHERE mount = ?1 AND"                                            \
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
-	    " AND (flags & 16) = 0")                                           \
+	    " AND (flags & 16) = 0 LIMIT ?2)")                                 \
 	X(NAME_COUNT_DIRTY,                                                    \
-	    "SELECT count(*) FROM name WHERE mount = ?1 AND"                   \
-	    " changed > 0")                                                    \
+	    "SELECT count(*) FROM (SELECT 1 FROM name WHERE mount = ?1 AND"    \
+	    " changed > 0 LIMIT ?2)")                                          \
 	X(NAME_GET,                                                            \
 	    "SELECT ovl, changed FROM name WHERE mount = ?1 AND"               \
 	    " dir = ?2 AND name = ?3")                                         \

@@ -6,6 +6,9 @@
 
 #include "sailvold/asker.h"
 
+/* Other requests wait while these are counted: some ten ms. */
+#define LOOKED_AT 10000
+
 static const char *
 kind_name(uint8_t kind)
 {
@@ -23,7 +26,8 @@ overlay_bytes(struct mount *m, uint64_t *files)
 	size_t n, i;
 
 	*files = 0;
-	if (db_obj_list_local(manifest_db, m->row.row, &ovls, &n) == -1)
+	if (db_obj_list_local(manifest_db, m->row.row, LOOKED_AT, &ovls, &n) ==
+	    -1)
 		return 0;
 	for (i = 0; i < n; i++) {
 		if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) == -1)
@@ -60,7 +64,7 @@ status_of_mount(struct mount *m)
 	const struct mount_row *r = &m->row;
 	json_t *s;
 
-	db_dirty_count(manifest_db, r->row, &names, &objects);
+	db_dirty_count_most(manifest_db, r->row, LOOKED_AT, &names, &objects);
 	bytes = overlay_bytes(m, &files);
 	s = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:b,s:b}", "volume",
 	    r->volume, "volume_id", r->volume_id, "org", r->org, "path",
@@ -74,11 +78,12 @@ status_of_mount(struct mount *m)
 	json_object_set_new(s, "last_commit",
 	    r->has_last ? json_hash(&r->last) : json_null());
 	json_object_set_new(s, "dirty",
-	    json_pack("{s:I,s:I}", "names", (json_int_t)names, "objects",
-		(json_int_t)objects));
+	    json_pack("{s:I,s:I,s:b}", "names", (json_int_t)names, "objects",
+		(json_int_t)objects, "more",
+		names == LOOKED_AT || objects == LOOKED_AT));
 	json_object_set_new(s, "overlay",
-	    json_pack("{s:I,s:I}", "files", (json_int_t)files, "bytes",
-		(json_int_t)bytes));
+	    json_pack("{s:I,s:I,s:b}", "files", (json_int_t)files, "bytes",
+		(json_int_t)bytes, "more", files == LOOKED_AT));
 	json_object_set_new(s, "journal",
 	    json_pack("{s:I}", "applied", (json_int_t)r->applied));
 	json_object_set_new(s, "job", job_json(m));

@@ -116,6 +116,31 @@ dirty(void)
 	return names + objects;
 }
 
+/* status looks no further than it is told. */
+static void
+count_bound(void **state)
+{
+	uint64_t names, objects, *ovls;
+	size_t n;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	make_file(3, "g", "world");
+	assert_int_equal(db_dirty_count_most(manifest_db, mnt.row.row, 1,
+			     &names, &objects),
+	    0);
+	assert_true(names == 1 && objects == 1);
+	assert_int_equal(db_dirty_count_most(manifest_db, mnt.row.row, 100,
+			     &names, &objects),
+	    0);
+	assert_true(names == 2 && objects == 2);
+	assert_int_equal(db_obj_list_local(manifest_db, mnt.row.row, 1, &ovls,
+			     &n),
+	    0);
+	assert_int_equal(n, 1);
+	free(ovls);
+}
+
 /* ---- commits ---------------------------------------------------------------------------------- */
 
 static void
@@ -482,6 +507,7 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		T(count_bound),
 		T(commit_plain),
 		T(commit_faults),
 		T(commit_leaves_what_changes),
