@@ -4,6 +4,7 @@
  * store confirm the new objects, merges, and swaps the head.  In meta.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +16,11 @@
 #define SWAP_TRIES 8
 #define REPORT_PATHS 1000
 #define REPORT_MISSING 100
+#define TRIM_BYTES (4 << 20) /* a delta after which memory is given back */
 
 struct publish {
 	struct delta *delta;
+	size_t bytes_in; /* of its encoding */
 	int64_t session;
 	/* what the puts name, each once */
 	struct hashset chunks;
@@ -49,6 +52,9 @@ publish_free(void *arg)
 	free(p->look);
 	free(p->verify);
 	json_decref(p->missing);
+	/* Small pieces by the million, which malloc(3) would keep for ever. */
+	if (p->bytes_in >= TRIM_BYTES)
+		malloc_trim(0);
 	free(p);
 }
 
@@ -218,6 +224,7 @@ meta_commit(struct req *req)
 	req->state = p;
 	req->state_free = publish_free;
 	p->session = s.id;
+	p->bytes_in = req->body.len;
 	p->delta = delta_decode_blame(req->body.data, req->body.len, &why,
 	    &blame, &blame_len);
 	if (p->delta == NULL)
