@@ -636,8 +636,7 @@ main(void)
 		T(test_restart), T(test_nothing), T(test_missing),
 		T(test_resumed), T(test_claims), T(test_refused),
 		T(test_concurrent), T(test_twice_at_once), T(test_blame),
-		T(test_concurrent), T(test_twice_at_once), T(test_peers),
-		T(test_sizes), T(test_log), T(test_full_disk),
+		T(test_peers), T(test_sizes), T(test_log), T(test_full_disk),
 		T(test_large_sums) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
