@@ -45,10 +45,12 @@ void umount_continue(struct asker *, const char *commit_answer);
 
 /* control_client.c: a line for a client; last: its next request is read. */
 void client_line(struct client *, const char *text, int last);
+/* 1 when that is its group, or one of its supplementary ones. */
+int client_in_group(const struct client *, uint32_t gid);
 
 /* status.c */
 json_t *status_of_mount(struct mount *);
 /* 1 when the user may read, or (write set) write in the mount's root. */
-int mount_permits(struct mount *, uint32_t uid, uint32_t gid, int write);
+int mount_permits(struct mount *, const struct asker *, int write);
 
 #endif

@@ -27,8 +27,13 @@ void control_ctl(struct mount *, uint64_t session, uint32_t uid, uint32_t gid,
 void control_ctl_close(struct mount *, uint64_t session);
 /* fuse is gone: its sessions are; a new one asks again for those it has. */
 void control_fuse_down(struct mount *);
-/* PARENT_MANIFEST_CLIENT: fd is taken. */
-void control_client(int fd, uint32_t uid, uint32_t gid, uint32_t pid);
+/* PARENT_MANIFEST_CLIENT: fd is taken; the groups are copied. */
+struct control_peer {
+	uint32_t uid, gid, pid;
+	const uint32_t *groups; /* supplementary ones */
+	size_t ngroups;
+};
+void control_client(int fd, const struct control_peer *);
 /* PARENT_MANIFEST_DONE and PARENT_MANIFEST_STATUS_RES (fd is taken) answer
    MANIFEST_PARENT_DO and MANIFEST_PARENT_STATUS of that number. */
 void control_parent_done(uint32_t id, uint32_t error, const char *what,

@@ -25,6 +25,8 @@ struct client {
 	TAILQ_ENTRY(client) link;
 	struct bufferevent *bev;
 	uint32_t uid, gid, pid;
+	uint32_t *groups; /* supplementary ones; owned */
+	size_t ngroups;
 	struct asker *asker; /* of the request that is worked on */
 	int closing;         /* ends when its output is written */
 	int eof;             /* it sends nothing more, and may still read */
@@ -39,7 +41,19 @@ client_free(struct client *c)
 		asker_gone(c->asker);
 	TAILQ_REMOVE(&clients, c, link);
 	bufferevent_free(c->bev); /* and the socket */
+	free(c->groups);
 	free(c);
+}
+
+int
+client_in_group(const struct client *c, uint32_t gid)
+{
+	size_t i;
+
+	for (i = 0; i < c->ngroups; i++)
+		if (c->groups[i] == gid)
+			return 1;
+	return c->gid == gid;
 }
 
 static void
@@ -162,7 +176,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 }
 
 void
-control_client(int fd, uint32_t uid, uint32_t gid, uint32_t pid)
+control_client(int fd, const struct control_peer *p)
 {
 	static const struct timeval idle = { IDLE_S, 0 };
 	unsigned int all = 0, same = 0;
@@ -172,27 +186,33 @@ control_client(int fd, uint32_t uid, uint32_t gid, uint32_t pid)
 		return;
 	TAILQ_FOREACH (c, &clients, link) {
 		all++;
-		same += c->uid == uid;
+		same += c->uid == p->uid;
 	}
-	if (all >= CLIENTS_MAX || (uid != 0 && same >= CLIENTS_UID_MAX)) {
+	if (all >= CLIENTS_MAX || (p->uid != 0 && same >= CLIENTS_UID_MAX)) {
 		log_warnx("control: too many clients, one of uid %u is sent "
 			  "away",
-		    uid);
+		    p->uid);
 		close(fd);
 		return;
 	}
 	if ((c = calloc(1, sizeof(*c))) == NULL ||
+	    (c->groups = calloc(p->ngroups + 1, sizeof(*c->groups))) == NULL ||
 	    evutil_make_socket_nonblocking(fd) == -1 ||
 	    (c->bev = bufferevent_socket_new(proc_base(), fd,
 		 BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS)) == NULL) {
 		log_warn("control: a client");
+		if (c != NULL)
+			free(c->groups);
 		free(c);
 		close(fd);
 		return;
 	}
-	c->uid = uid;
-	c->gid = gid;
-	c->pid = pid;
+	c->uid = p->uid;
+	c->gid = p->gid;
+	c->pid = p->pid;
+	if (p->ngroups > 0)
+		memcpy(c->groups, p->groups, p->ngroups * sizeof(*c->groups));
+	c->ngroups = p->ngroups;
 	TAILQ_INSERT_TAIL(&clients, c, link);
 	bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, CONTROL_LINE_MAX + 1024);

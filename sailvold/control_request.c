@@ -502,7 +502,7 @@ list_mount(struct mount *m, void *arg)
 {
 	struct listing *l = arg;
 
-	if (mount_permits(m, l->a->uid, l->a->gid, 0))
+	if (mount_permits(m, l->a, 0))
 		json_array_append_new(l->mounts, status_of_mount(m));
 }
 
@@ -723,7 +723,7 @@ umount_of(struct asker *a, struct mount *m, json_t *req, const char *path)
 			    strerror(errno));
 		return;
 	}
-	if (!mount_permits(m, a->uid, a->gid, 1)) {
+	if (!mount_permits(m, a, 1)) {
 		asker_error(a, "permission", "denied",
 		    "you may not commit there");
 		return;
@@ -929,8 +929,7 @@ request_dispatch(struct asker *a, json_t *req)
 			return;
 		}
 		if (m != NULL &&
-		    !mount_permits(m, a->uid, a->gid,
-			(r->need & NEED_WRITE) != 0)) {
+		    !mount_permits(m, a, (r->need & NEED_WRITE) != 0)) {
 			asker_error(a, "permission", "denied",
 			    "you may not do that there");
 			return;

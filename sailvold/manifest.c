@@ -213,14 +213,22 @@ on_dirty(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 static int
 on_client(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
-	uint32_t uid, gid, pid;
+	static uint32_t groups[CLIENT_GROUPS_MAX];
+	struct control_peer p = { .groups = groups };
+	uint16_t n, i;
 
 	(void)ch;
 	(void)id;
-	if (ibuf_get_n32(body, &uid) == -1 || ibuf_get_n32(body, &gid) == -1 ||
-	    ibuf_get_n32(body, &pid) == -1 || ibuf_size(body) != 0)
+	if (ibuf_get_n32(body, &p.uid) == -1 ||
+	    ibuf_get_n32(body, &p.gid) == -1 ||
+	    ibuf_get_n32(body, &p.pid) == -1 || ibuf_get_n16(body, &n) == -1 ||
+	    n > CLIENT_GROUPS_MAX || ibuf_size(body) != (size_t)n * 4)
 		return -1;
-	control_client(imsg_get_fd(im), uid, gid, pid);
+	for (i = 0; i < n; i++)
+		if (ibuf_get_n32(body, &groups[i]) == -1)
+			return -1;
+	p.ngroups = n;
+	control_client(imsg_get_fd(im), &p);
 	return 0;
 }
 
@@ -337,7 +345,8 @@ static const struct msg_rule rules[] = {
 	RULE(PARENT_MANIFEST_MOUNT, PARENT, NOFD, 16, 16384, on_mount),
 	RULE(PARENT_MANIFEST_GONE, PARENT, NOFD, 4, 4, on_gone),
 	RULE(PARENT_MANIFEST_DIRTY, PARENT, NOFD, 4, 4, on_dirty),
-	RULE(PARENT_MANIFEST_CLIENT, PARENT, FD, 12, 12, on_client),
+	RULE(PARENT_MANIFEST_CLIENT, PARENT, FD, 14, 14 + 4 * CLIENT_GROUPS_MAX,
+	    on_client),
 	RULE(PARENT_MANIFEST_DONE, PARENT, NOFD, 12, 4096, on_done),
 	RULE(PARENT_MANIFEST_STATUS_RES, PARENT, FD, 0, 0, on_status),
 	RULE(FUSE_MANIFEST_SEGMENT, FUSE, FD, 8, 8, on_segment),

@@ -21,6 +21,26 @@ static struct event *accept_event, *accept_again;
 
 /* ---- clients ---------------------------------------------------------------------------- */
 
+/* unix(7): supplementary groups, as they were at connect(2). */
+static int
+add_groups(struct ibuf *b, int fd)
+{
+	static gid_t groups[CLIENT_GROUPS_MAX];
+	socklen_t len = sizeof(groups);
+	size_t i, n;
+
+	/* Of more than there is room for (ERANGE) none counts. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) == -1)
+		len = 0;
+	n = len / sizeof(groups[0]);
+	if (ibuf_add_n16(b, (uint16_t)n) == -1)
+		return -1;
+	for (i = 0; i < n; i++)
+		if (ibuf_add_n32(b, groups[i]) == -1)
+			return -1;
+	return 0;
+}
+
 static int
 hand_over(int fd, struct proc *manifest)
 {
@@ -29,11 +49,12 @@ hand_over(int fd, struct proc *manifest)
 	struct ibuf *b;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1 ||
-	    (b = ibuf_dynamic(12, 12)) == NULL)
+	    (b = ibuf_dynamic(64, PROC_MAX_BODY)) == NULL)
 		return -1;
 	if (ibuf_add_n32(b, cred.uid) == -1 ||
 	    ibuf_add_n32(b, cred.gid) == -1 ||
-	    ibuf_add_n32(b, (uint32_t)cred.pid) == -1) {
+	    ibuf_add_n32(b, (uint32_t)cred.pid) == -1 ||
+	    add_groups(b, fd) == -1) {
 		ibuf_free(b);
 		return -1;
 	}

@@ -34,7 +34,8 @@
 	X(PARENT_MANIFEST_GONE, 103, PARENT, MANIFEST, NOFD,                     \
 	    "u32 instance: unmounted, forget it (its overlay stays)")            \
 	X(PARENT_MANIFEST_CLIENT, 104, PARENT, MANIFEST, FD,                     \
-	    "u32 uid, u32 gid, u32 pid: accepted at the control socket")         \
+	    "u32 uid, u32 gid, u32 pid, u16 n, n of u32 supplementary gid: "     \
+	    "accepted at the control socket")                                    \
 	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, NOFD,                       \
 	    "struct parent_req: mount, umount for a client")                     \
 	X(PARENT_MANIFEST_DONE, 106, PARENT, MANIFEST, NOFD,                     \
@@ -149,7 +150,8 @@ enum sailvold_message {
 #undef X
 };
 
-#define MOUNT_POINT_MAX 1024 /* bytes of the path of a mount point */
+#define CLIENT_GROUPS_MAX 8192 /* supplementary ones of a client */
+#define MOUNT_POINT_MAX 1024   /* bytes of the path of a mount point */
 
 #define MOUNT_READONLY 0x1
 #define MOUNT_CREATE 0x2     /* make the volume when it is missing */

@@ -91,20 +91,21 @@ status_of_mount(struct mount *m)
 }
 
 int
-mount_permits(struct mount *m, uint32_t uid, uint32_t gid, int write)
+mount_permits(struct mount *m, const struct asker *a, int write)
 {
 	unsigned int bit = write ? 2 : 4, mode;
 	struct obj o;
 	int ok;
 
-	if (uid == 0)
+	if (a->uid == 0)
 		return 1;
 	if (db_obj_get(manifest_db, m->row.row, OVL_ROOT, &o) == -1)
 		return 0;
 	mode = o.entry->mode;
-	if (o.entry->uid == uid)
+	if (o.entry->uid == a->uid)
 		mode >>= 6;
-	else if (o.entry->gid == gid)
+	else if (a->client != NULL ? client_in_group(a->client, o.entry->gid)
+				   : o.entry->gid == a->gid)
 		mode >>= 3;
 	ok = (mode & bit) != 0;
 	obj_free(&o);

@@ -2,6 +2,7 @@
 """Each process of sailvold holds what the table of its manual says and nothing
 else: user, root directory, capabilities, filter, open descriptors."""
 
+import json
 import os
 
 from sailtest import stack
@@ -161,6 +162,13 @@ def test_socket(t):
     if r.returncode == 126 or "ermission denied" in r.stderr:
         t.skip("another user cannot run the programs of this folder")
     t.equal(1, r.returncode, r.stdout)
+    os.chown(a, 0, 64200)
+    os.chmod(a, 0o770)
+    for groups, seen in (("--clear-groups", False), ("--groups=64200", True)):
+        r = t.run(["setpriv", "--reuid=64123", "--regid=64123", groups,
+                   s.program, "-j", "-s", d.socket, "status"])
+        t.equal(seen, a in [m["path"] for m in json.loads(r.stdout)["mounts"]],
+                "a group's mount in the status with " + groups)
     point = s.point("user")
     argv = [s.program, "-s", d.socket, "mount", "v", point]
     r = stack.as_user(64123, argv)

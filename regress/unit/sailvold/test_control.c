@@ -128,10 +128,11 @@ ctl(uint64_t session, const char *line)
 static int
 client(uint32_t uid)
 {
+	const struct control_peer p = { .uid = uid, .gid = uid, .pid = 1 };
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
-	control_client(sv[0], uid, uid, 1);
+	control_client(sv[0], &p);
 	return sv[1];
 }
 
