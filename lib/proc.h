@@ -48,7 +48,7 @@ enum {
 	IMSG_PARENT_ROLE_PEER,      /* u8 role, u32 instance; fd */
 	IMSG_PARENT_ROLE_STOP,      /* empty: end cleanly */
 	IMSG_PARENT_ROLE_VERBOSE,   /* u8 */
-	IMSG_ROLE_PARENT_READY,     /* empty */
+	IMSG_ROLE_PARENT_READY,     /* sandbox_status(), without NUL */
 	IMSG_ROLE_PARENT_LOG,       /* u8 priority, line without NUL */
 	IMSG_DAEMON_FIRST = 100
 };
@@ -101,6 +101,8 @@ uint8_t proc_role(const struct proc *);
 uint32_t proc_instance(const struct proc *);
 void *proc_arg(const struct proc *);
 int proc_ready(const struct proc *);
+/* What confines it, as it said itself; "" before it is ready. */
+const char *proc_sandbox(const struct proc *);
 struct proc *proc_find(uint8_t role, uint32_t instance);
 /* For status: calls f for each. */
 void proc_foreach(void (*f)(struct proc *, void *), void *arg);

@@ -20,6 +20,7 @@
 #include "lib/monotime.h"
 #include "lib/proc.h"
 #include "lib/proc_base.h"
+#include "lib/sandbox.h"
 
 #define ROLE_FD 3 /* where a role finds the channel to its parent */
 #define READY_MS (30 * 1000)
@@ -37,6 +38,7 @@ struct proc {
 	struct chan *chan;
 	pid_t pid;
 	int ready;
+	char sandbox[SANDBOX_STATUS_BYTES]; /* its own word, once ready */
 	int stopping;
 	int grace_ms;
 	int stop_stage; /* 0 nothing, 1 STOP, 2 SIGTERM, 3 SIGKILL was sent */
@@ -208,13 +210,16 @@ static int
 on_ready(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	struct proc *p = chan_arg(c);
+	char sandbox[SANDBOX_STATUS_BYTES] = "";
+	size_t len = ibuf_size(body);
 
 	(void)id;
 	(void)imsg;
-	(void)body;
-	if (p->ready)
+	if (p->ready || ibuf_get(body, sandbox, len) == -1 ||
+	    strspn(sandbox, "abcdefghijklmnopqrstuvwxyz,") != len)
 		return -1;
 	p->ready = 1;
+	memcpy(p->sandbox, sandbox, sizeof(p->sandbox));
 	if (p->stopping)
 		return 0;
 	evtimer_del(&p->timer);
@@ -254,7 +259,8 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 }
 
 static const struct msg_rule own_rules[] = {
-	{ IMSG_ROLE_PARENT_READY, 0, CHAN_NOFD, 0, 0, on_ready, "ready" },
+	{ IMSG_ROLE_PARENT_READY, 0, CHAN_NOFD, 1, SANDBOX_STATUS_BYTES - 1,
+	    on_ready, "ready" },
 	{ IMSG_ROLE_PARENT_LOG, 0, CHAN_NOFD, 1, 1025, on_log, "log" },
 };
 #define NOWN (sizeof(own_rules) / sizeof(own_rules[0]))
@@ -408,6 +414,7 @@ proc_launch(struct proc *p)
 	int sv[2] = { -1, -1 }, dirfd = -1, saved;
 
 	p->ready = 0;
+	p->sandbox[0] = '\0';
 	p->stop_stage = 0;
 	p->started = monotime_now();
 	if (p->chroot_dir != NULL)
@@ -589,6 +596,7 @@ proc_died(struct proc *p, int status)
 	p->chan = NULL;
 	was_ready = p->ready;
 	p->ready = 0;
+	p->sandbox[0] = '\0';
 	evtimer_del(&p->timer);
 	links_down(p);
 	if (p->spec.on_death != NULL)
@@ -764,6 +772,12 @@ int
 proc_ready(const struct proc *p)
 {
 	return p->ready;
+}
+
+const char *
+proc_sandbox(const struct proc *p)
+{
+	return p->sandbox;
 }
 
 struct proc *

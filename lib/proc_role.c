@@ -318,7 +318,8 @@ role_main(const struct role_def *def, int argc, char **argv)
 	if (def->start != NULL && def->start() == -1)
 		fatal("start");
 	started = 1;
-	if (chan_send(parent, IMSG_ROLE_PARENT_READY, 0, -1, NULL, 0) == -1)
+	if (chan_send(parent, IMSG_ROLE_PARENT_READY, 0, -1, sandbox_status(),
+		strlen(sandbox_status())) == -1)
 		fatal("ready");
 	event_dispatch();
 	fatalx("the event loop ended");

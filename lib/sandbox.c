@@ -32,7 +32,7 @@
 #define FORBIDDEN SCMP_ACT_KILL_PROCESS
 #endif
 
-static char status[64] = "none";
+static char status[SANDBOX_STATUS_BYTES] = "none";
 
 static void
 status_add(const char *what)

@@ -22,6 +22,7 @@
 void sandbox_enter(uint8_t role, int dirfd, uid_t uid, gid_t gid,
     unsigned int flags);
 
+#define SANDBOX_STATUS_BYTES 64
 /* What is in force here, for status: "chroot,uid,nnp,landlock,seccomp". */
 const char *sandbox_status(void);
 

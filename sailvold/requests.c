@@ -217,9 +217,10 @@ static void
 add_process(struct proc *p, void *arg)
 {
 	json_array_append_new(arg,
-	    json_pack("{s:s, s:i, s:i, s:b}", "role", role_name(proc_role(p)),
-		"instance", (int)proc_instance(p), "pid", (int)proc_pid(p),
-		"ready", proc_ready(p)));
+	    json_pack("{s:s, s:i, s:i, s:b, s:s}", "role",
+		role_name(proc_role(p)), "instance", (int)proc_instance(p),
+		"pid", (int)proc_pid(p), "ready", proc_ready(p), "sandbox",
+		proc_sandbox(p)));
 }
 
 static void
@@ -232,10 +233,9 @@ answer_status(json_t *cache)
 	int fd;
 
 	proc_foreach(add_process, processes);
-	all = json_pack("{s:i, s:o, s:o, s:o, s:s}", "pid", (int)getpid(),
+	all = json_pack("{s:i, s:o, s:o, s:o}", "pid", (int)getpid(),
 	    "processes", processes, "mounts", mounts_status(), "cache",
-	    cache != NULL ? cache : json_null(), "sandbox",
-	    "chroot, users, no_new_privs, seccomp, landlock");
+	    cache != NULL ? cache : json_null());
 	text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
 	for (i = 0; text != NULL && i < nstatus; i++) {
 		if (manifest == NULL || proc_chan(manifest) == NULL)

@@ -2,6 +2,7 @@
 """Each process of sailvold holds what the table of its manual says and nothing
 else: user, root directory, capabilities, filter, open descriptors."""
 
+import ctypes
 import json
 import os
 
@@ -87,6 +88,23 @@ def test_identity(t):
         t.true(root == os.readlink("/proc/%d/cwd" % pid), what + ": cwd")
     roots = [os.readlink("/proc/%d/root" % p) for p in d.pids("fuse")]
     t.equal(2, len(set(roots)), "a root for each mount: %r" % roots)
+
+
+def has_landlock():
+    """landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION)"""
+    return ctypes.CDLL(None).syscall(444, None, 0, 1) >= 1
+
+
+def test_status(t):
+    """status says of each process what confines it, on this kernel."""
+    _, d, _, _ = start(t)
+    want = "chroot,uid,nnp,%sseccomp" % ("landlock," if has_landlock() else "")
+    found = d.ctl_json("status")["daemon"]["processes"]
+    t.equal(set(ROLES), {p["role"] for p in found} - {"notify"}, "roles")
+    for p in found:
+        if p["ready"]:
+            t.equal(want, p["sandbox"], p["role"])
+    t.true(all(p["ready"] for p in found if p["role"] in ROLES), "all ready")
 
 
 def test_descriptors(t):
