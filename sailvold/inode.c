@@ -26,6 +26,7 @@
 #define DETACHED_MAX (HASH_LEN + SAIL_PATH_MAX)
 #define CLASSES (DETACHED_MAX / UNIT + 2)
 #define SLOTS_MIN 64
+#define BUCKETS_MIN 64
 
 struct table_header {
 	uint64_t magic;
@@ -46,8 +47,10 @@ static struct {
 	uint32_t slots, units;
 	struct inode_priv *priv;
 	size_t priv_bytes;
-	uint32_t *by_name, *by_ovl;
-	uint32_t mask;
+	uint32_t *by_name, *by_ovl; /* room for max_buckets each */
+	uint32_t buckets, max_buckets;
+	uint32_t mask; /* the smallest 2^n - 1 that is not below buckets - 1 */
+	uint32_t used; /* slots that are not free */
 	uint32_t free_slot; /* chained by priv.next_name */
 	struct {
 		uint32_t *off;
@@ -127,6 +130,19 @@ inode_name(uint32_t idx, size_t *len)
 
 /* ---- look-up ---------------------------------------------------------------- */
 
+/*
+ * Two hash tables with as many buckets as there were ever slots in use at once,
+ * so that names and numbers that come and go touch no more memory with time.
+ * One bucket is split at a time (linear hashing): no request waits for more.
+ */
+static uint32_t
+bucket_of(uint32_t hash)
+{
+	uint32_t i = hash & t.mask;
+
+	return i < t.buckets ? i : i & (t.mask >> 1);
+}
+
 static uint32_t
 hash_of_name(uint32_t parent, const void *name, size_t len)
 {
@@ -137,14 +153,26 @@ hash_of_name(uint32_t parent, const void *name, size_t len)
 	h *= 1099511628211ULL;
 	for (i = 0; i < len; i++)
 		h = (h ^ p[i]) * 1099511628211ULL;
-	return (uint32_t)(h ^ (h >> 32)) & t.mask;
+	return (uint32_t)(h ^ (h >> 32));
 }
 
 static uint32_t
 hash_of_ovl(uint64_t ovl)
 {
 	ovl *= 0x9e3779b97f4a7c15ULL;
-	return (uint32_t)(ovl >> 32) & t.mask;
+	return (uint32_t)(ovl >> 32);
+}
+
+static uint32_t *
+head_of_name(uint32_t parent, const void *name, size_t len)
+{
+	return &t.by_name[bucket_of(hash_of_name(parent, name, len))];
+}
+
+static uint32_t *
+head_of_ovl(uint64_t ovl)
+{
+	return &t.by_ovl[bucket_of(hash_of_ovl(ovl))];
 }
 
 static int
@@ -165,8 +193,7 @@ index_name(uint32_t idx)
 
 	if (!has_name(idx))
 		return;
-	head = &t.by_name[hash_of_name(s->parent, inode_name(idx, &len),
-	    s->name_len)];
+	head = head_of_name(s->parent, inode_name(idx, &len), s->name_len);
 	t.priv[idx].next_name = *head;
 	*head = idx;
 	t.priv[s->parent].children++;
@@ -181,8 +208,7 @@ unindex_name(uint32_t idx)
 
 	if (!has_name(idx))
 		return;
-	p = &t.by_name[hash_of_name(s->parent, inode_name(idx, &len),
-	    s->name_len)];
+	p = head_of_name(s->parent, inode_name(idx, &len), s->name_len);
 	while (*p != 0 && *p != idx)
 		p = &t.priv[*p].next_name;
 	if (*p == 0)
@@ -196,7 +222,7 @@ unindex_name(uint32_t idx)
 static void
 index_ovl(uint32_t idx)
 {
-	uint32_t *head = &t.by_ovl[hash_of_ovl(t.slot[idx].ovl)];
+	uint32_t *head = head_of_ovl(t.slot[idx].ovl);
 
 	t.priv[idx].next_ovl = *head;
 	*head = idx;
@@ -205,13 +231,63 @@ index_ovl(uint32_t idx)
 static void
 unindex_ovl(uint32_t idx)
 {
-	uint32_t *p = &t.by_ovl[hash_of_ovl(t.slot[idx].ovl)];
+	uint32_t *p = head_of_ovl(t.slot[idx].ovl);
 
 	while (*p != 0 && *p != idx)
 		p = &t.priv[*p].next_ovl;
 	if (*p != 0)
 		*p = t.priv[idx].next_ovl;
 	t.priv[idx].next_ovl = 0;
+}
+
+static void
+split_names(uint32_t from, uint32_t to)
+{
+	uint32_t *p = &t.by_name[from], idx;
+	size_t len;
+
+	while ((idx = *p) != 0) {
+		if (head_of_name(t.slot[idx].parent, inode_name(idx, &len),
+			t.slot[idx].name_len) != &t.by_name[to]) {
+			p = &t.priv[idx].next_name;
+			continue;
+		}
+		*p = t.priv[idx].next_name;
+		t.priv[idx].next_name = t.by_name[to];
+		t.by_name[to] = idx;
+	}
+}
+
+static void
+split_ovls(uint32_t from, uint32_t to)
+{
+	uint32_t *p = &t.by_ovl[from], idx;
+
+	while ((idx = *p) != 0) {
+		if (head_of_ovl(t.slot[idx].ovl) != &t.by_ovl[to]) {
+			p = &t.priv[idx].next_ovl;
+			continue;
+		}
+		*p = t.priv[idx].next_ovl;
+		t.priv[idx].next_ovl = t.by_ovl[to];
+		t.by_ovl[to] = idx;
+	}
+}
+
+/* One more slot is in use. */
+static void
+use_slot(void)
+{
+	uint32_t from, to = t.buckets;
+
+	if (++t.used <= t.buckets || t.buckets == t.max_buckets)
+		return;
+	if (to > t.mask)
+		t.mask = t.mask * 2 + 1;
+	from = to & (t.mask >> 1);
+	t.buckets++;
+	split_names(from, to);
+	split_ovls(from, to);
 }
 
 uint32_t
@@ -221,7 +297,7 @@ inode_by_name(uint32_t parent, const void *name, size_t len)
 	uint32_t i;
 	size_t n;
 
-	for (i = t.by_name[hash_of_name(parent, name, len)]; i != 0;
+	for (i = *head_of_name(parent, name, len); i != 0;
 	     i = t.priv[i].next_name) {
 		p = inode_name(i, &n);
 		if (t.slot[i].parent == parent && n == len &&
@@ -238,7 +314,7 @@ inode_by_ovl(uint64_t ovl)
 
 	if (ovl == 1)
 		return INODE_ROOT;
-	for (i = t.by_ovl[hash_of_ovl(ovl)]; i != 0; i = t.priv[i].next_ovl)
+	for (i = *head_of_ovl(ovl); i != 0; i = t.priv[i].next_ovl)
 		if (t.slot[i].ovl == ovl)
 			return i;
 	return 0;
@@ -305,6 +381,7 @@ inode_new(uint32_t parent, const void *name, size_t len, uint64_t ovl)
 		errno = ENFILE;
 		return 0;
 	}
+	use_slot();
 	s = &t.slot[idx];
 	memset(&t.priv[idx], 0, sizeof(t.priv[idx]));
 	s->nlookup = 0;
@@ -343,6 +420,7 @@ free_slot(uint32_t idx)
 	memset(&t.priv[idx], 0, sizeof(t.priv[idx]));
 	t.priv[idx].next_name = t.free_slot;
 	t.free_slot = idx;
+	t.used--;
 	if (parent != 0)
 		inode_try_free(parent);
 }
@@ -550,6 +628,7 @@ take_over(void)
 			s->kind = INODE_STALE;
 			s->name_len = 0;
 		}
+		use_slot();
 		end = s->name_off + units_for(s->name_len);
 		if (s->name_len != 0 && end > top)
 			top = end;
@@ -594,10 +673,11 @@ inode_open(int fd, uint32_t slots, int takeover)
 	t.arena = t.map + HEADER_BYTES +
 	    (size_t)slots * sizeof(struct inode_slot) +
 	    (size_t)table_handles(slots) * HANDLE_BYTES;
-	for (t.mask = 64; t.mask < slots / 2; t.mask *= 2)
-		;
+	t.buckets = BUCKETS_MIN;
+	t.mask = BUCKETS_MIN - 1;
+	t.max_buckets = slots / 2 < BUCKETS_MIN ? BUCKETS_MIN : slots / 2;
 	t.priv_bytes = (size_t)slots * sizeof(*t.priv) +
-	    (size_t)t.mask * 2 * sizeof(uint32_t);
+	    (size_t)t.max_buckets * 2 * sizeof(uint32_t);
 	t.priv = mmap(NULL, t.priv_bytes, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (t.priv == MAP_FAILED) {
@@ -605,8 +685,7 @@ inode_open(int fd, uint32_t slots, int takeover)
 		return -1;
 	}
 	t.by_name = (uint32_t *)(void *)(t.priv + slots);
-	t.by_ovl = t.by_name + t.mask;
-	t.mask--;
+	t.by_ovl = t.by_name + t.max_buckets;
 	if (takeover) {
 		take_over();
 		return 0;

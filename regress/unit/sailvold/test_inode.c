@@ -228,6 +228,99 @@ tampered(void **state)
 	again();
 }
 
+/* A table of its own, as large as a mount's may be. */
+static void
+fresh_of(uint32_t slots)
+{
+	gone(NULL);
+	fd = memfd_create("table", MFD_CLOEXEC);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(ftruncate(fd, (off_t)table_bytes(slots)), 0);
+	assert_int_equal(inode_open(fd, slots, 0), 0);
+}
+
+static uint32_t
+new_number(uint32_t i)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", i);
+	return inode_new(INODE_ROOT, name, strlen(name), 1000 + i);
+}
+
+static void
+check_number(uint32_t i, uint32_t want)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", i);
+	assert_int_equal(inode_by_name(INODE_ROOT, name, strlen(name)), want);
+	assert_int_equal(inode_by_ovl(1000 + i), want);
+}
+
+/* All are found while the table fills, empties, and is taken over. */
+static void
+many(void **state)
+{
+	enum { N = 5000 };
+	static uint32_t idx[N];
+	uint32_t i, k;
+
+	(void)state;
+	fresh_of(2 * N);
+	for (i = 0; i < N; i++) {
+		assert_int_not_equal(idx[i] = new_number(i), 0);
+		inode_ref(idx[i]);
+		check_number(i / 2, idx[i / 2]);
+	}
+	for (i = 0; i < N; i++)
+		check_number(i, idx[i]);
+	for (i = 0; i < N; i += 3) {
+		inode_forget(idx[i], 1);
+		assert_int_equal(inode_try_free(idx[i]), 1);
+		idx[i] = 0;
+	}
+	for (k = 0; k < 2; k++) {
+		for (i = 0; i < N; i++)
+			check_number(i, idx[i]);
+		inode_close();
+		assert_int_equal(inode_open(fd, 2 * N, 1), 0);
+	}
+}
+
+static long
+resident_kib(void)
+{
+	long all, here = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%ld %ld", &all, &here), 2);
+	fclose(f);
+	return here * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* Things that come and go take no memory with time, however large the table. */
+static void
+churn(void **state)
+{
+	enum { SOME = 100, ROUNDS = 200000 };
+	uint32_t live[SOME] = { 0 }, i;
+	long before = 0;
+
+	(void)state;
+	fresh_of(4 << 20);
+	for (i = 0; i < ROUNDS; i++) {
+		if (live[i % SOME] != 0)
+			assert_int_equal(inode_try_free(live[i % SOME]), 1);
+		live[i % SOME] = new_number(i);
+		assert_int_not_equal(live[i % SOME], 0);
+		if (i == SOME * 10)
+			before = resident_kib();
+	}
+	assert_in_range(resident_kib() - before, 0, 256);
+}
+
 int
 main(void)
 {
@@ -237,6 +330,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(full, fresh, gone),
 		cmocka_unit_test_setup_teardown(handles, fresh, gone),
 		cmocka_unit_test_setup_teardown(tampered, fresh, gone),
+		cmocka_unit_test_setup_teardown(many, fresh, gone),
+		cmocka_unit_test_setup_teardown(churn, fresh, gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
