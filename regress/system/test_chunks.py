@@ -129,3 +129,58 @@ def test_resume(t):
     log = s.server.call("GET", "/v1/volumes/v/commits")[1]["commits"]
     t.equal([1, 0], [c["number"] for c in log], "commits")
     t.equal(log[0]["id"], out.strip(), "the id")
+
+
+@deadline(240)
+def test_larger_chunks(t):
+    """Over 1 GiB chunks have 32 MiB, and holes none: one byte in the middle is
+    one chunk, an append to a full last chunk the tail; a file that grows keeps
+    the chunk size that it was first committed with."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    b = s.add_daemon().mount("v", "b")
+    count = Counter(t, s)
+    big, grown = os.path.join(a, "big"), os.path.join(a, "grown")
+    fill(grown, 8)
+    with open(big, "wb") as f:
+        f.truncate(1088 * MIB)  # 34 chunks
+        f.seek(320 * MIB)
+        f.write(os.urandom(33 * MIB))
+        f.seek(1088 * MIB - 5)
+        f.write(b"end.\n")
+    s.commit(a)
+    t.equal([CHUNK, 4 * CHUNK, 4 * CHUNK, 4 * CHUNK], count.new("the files"),
+            "8 MiB, and what of 1088 MiB is no hole")
+    with open(big, "r+b") as f:
+        f.seek(330 * MIB + 7)
+        f.write(b"!")
+    s.commit(a)
+    t.equal([4 * CHUNK], count.new("one byte"), "one byte")
+    with open(big, "r+b") as f:
+        f.seek(600 * MIB)
+        f.write(b"!")
+    s.commit(a)
+    t.equal([4 * CHUNK], count.new("in a hole"), "one byte in a hole")
+    with open(big, "ab") as f:
+        f.write(os.urandom(MIB))
+    s.commit(a)
+    t.equal([MIB], count.new("append"), "1 MiB behind a full last chunk")
+    os.truncate(grown, 1025 * MIB)
+    s.commit(a)
+    t.equal([], [n for n in count.new("growth") if n > CHUNK], "grown")
+    with open(grown, "r+b") as f:
+        f.seek(1024 * MIB)
+        f.write(b"x")
+    s.commit(a)
+    t.equal([MIB], count.new("in the grown one"), "its last chunk")
+    s.reload(b)
+    t.equal(stack.sha256(big), stack.sha256(os.path.join(b, "big")), "in B")
+    st = os.stat(os.path.join(b, "big"))
+    t.equal(1089 * MIB, st.st_size, "size in B")
+    # Of what B shows as clean, too.
+    with open(os.path.join(b, "big"), "r+b") as f:
+        f.seek(1088 * MIB + 5)
+        f.write(b"!")
+    count.new("nothing")
+    s.commit(b)
+    t.equal([MIB], count.new("in B"), "the tail, changed in B")
