@@ -536,6 +536,7 @@ leaf(struct make *k, const struct level *lv, const struct seen_at *s,
 
 	if ((it = item_add(k, s, b, w, name, len, dir)) == NULL)
 		return -1;
+	it->renamed = w->changed > 0;
 	if (lv->mode == MODE_SEEN && s->seen.is_dir && add_tree(k, it, s) == -1)
 		return -1;
 	if (!w->has_obj || !(w->o.flags & OBJ_LOCAL))

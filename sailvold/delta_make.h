@@ -24,7 +24,8 @@ struct delta_item {
 	uint64_t ovl; /* object, or 0 */
 	int local;    /* content is the overlay file */
 	struct seen seen;
-	struct seen base;         /* what stands there without an operation */
+	struct seen base; /* what stands there without an operation */
+	int renamed;      /* the name is of another thing than it was there */
 	struct entry *entry;      /* PUT, ATTR */
 	struct chunklist *chunks; /* local and hashed */
 	/* Clean content: where it is. */

@@ -137,8 +137,8 @@ delta_item_decide(struct delta_item *it)
 	it->hash = HASH_KNOWN;
 	if (!it->has_tree && seen_equal(&v, &it->base))
 		it->kind = 0;
-	else if (!it->has_tree && it->base.present && !it->base.is_dir &&
-	    it->entry->type == ENTRY_FILE &&
+	else if (!it->renamed && !it->has_tree && it->base.present &&
+	    !it->base.is_dir && it->entry->type == ENTRY_FILE &&
 	    hash_cmp(&v.content, &it->base.content) == 0)
 		it->kind = DELTA_ATTR;
 	else

@@ -303,3 +303,47 @@ def test_own_directory(t):
         t.true(up < 2000, "%d bytes went up" % up)
     s.reload(a)
     t.equal(300, len(tree(a)), "names")
+
+
+def test_made_again(t):
+    """A file that was made again with the same content, as git and editors do,
+    is the new one in every mount: inode number, times and mode; what was made
+    again to the last bit of that is the old one, and no operation."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    names = ("removed", "replaced", "moved", "mode", "touched", "equal")
+    for name in names + ("source",):
+        put(a, name, "same")
+    s.share(a, a, b)
+    old = stack.look(a)
+
+    def path(name):
+        return os.path.join(a, name)
+
+    for name in ("removed", "mode"):
+        os.unlink(path(name))
+        put(a, name, "same")
+    os.chmod(path("mode"), 0o600)
+    put(a, "new", "same")
+    os.rename(path("new"), path("replaced"))
+    os.rename(path("source"), path("moved"))
+    os.utime(path("touched"), ns=(1, 1))
+    when = os.stat(path("equal")).st_mtime_ns
+    os.unlink(path("equal"))
+    put(a, "equal", "same")
+    os.utime(path("equal"), ns=(when, when))
+    fields = ("mode", "uid", "gid", "mtime", "ctime", "ino")
+    want = stack.look(a, fields=fields)
+    got = s.commit_json(a)
+    t.equal((5, 0, 0), (got["files"], got["bytes_uploaded"],
+                        got["overwritten"]["count"]), "commit: %r" % got)
+    s.reload(b)
+    equal = b"./equal"
+    t.equal(old[equal]["ino"], stack.look(b)[equal]["ino"], "the equal one")
+    del want[equal]
+    for m in (b, a):
+        s.reload(m)
+        found = stack.look(m, fields=fields)
+        del found[equal]
+        stack.same(t, want, found, "made again, in " + m)
+    t.equal(old[b"./touched"]["ino"], want[b"./touched"]["ino"], "touched")
