@@ -648,6 +648,19 @@ too_long(struct make *k)
 	return -1;
 }
 
+/* Of a name that is no directory; it: its item, or NULL. */
+static enum keep
+keep_of(const struct view *w, const struct delta_item *it)
+{
+	if (w->socket)
+		return KEEP_OWN;
+	if (it == NULL || (it->kind == 0 && it->hash == HASH_KNOWN))
+		return KEEP_NOT;
+	if (!w->present)
+		return KEEP_GONE;
+	return it->kind == DELTA_ATTR ? KEEP_FILE : KEEP_OWN;
+}
+
 static int
 walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
     const struct level *lv, const struct look *lk)
@@ -679,19 +692,17 @@ walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
 		    lv->full || w.changed > 0, &keep);
 	else
 		rc = leaf(k, lv, &s, &b, &w, v->ovl, lk->name, lk->len);
+	if (keep == KEEP_NOT)
+		keep = keep_of(&w,
+		    k->set->n > before_items ? &k->set->items[k->set->n - 1]
+					     : NULL);
 	/* A name below a directory that is put is kept with it. */
-	if (keep == KEEP_NOT &&
-	    (lv->mode != MODE_SEEN || w.socket ||
-		(k->set->n > before_items &&
-		    (k->set->items[k->set->n - 1].kind != 0 ||
-			k->set->items[k->set->n - 1].hash != HASH_KNOWN))))
-		keep = KEEP_OWN;
 	if (lv->mode != MODE_SEEN)
 		keep = KEEP_OWN;
 	if (rc == 0 && k->keep != NULL &&
-	    (w.has_row || (v->ovl != 0 && !w.present && keep == KEEP_OWN)))
+	    (w.has_row || (v->ovl != 0 && !w.present && keep != KEEP_NOT)))
 		rc = k->keep(k->keep_arg, v->ovl, lk->name, lk->len, k->path.b,
-		    k->path.len, w.has_obj ? w.o.ovl : 0, keep);
+		    k->path.len, w.has_obj ? w.o.ovl : 0, keep, &s.seen);
 done:
 	view_free(&w);
 	seen_at_free(&s);

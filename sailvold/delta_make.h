@@ -70,16 +70,19 @@ struct delta_set {
  * begin again with attempt + 1.  all: every name of the overlay is looked at,
  * and f (may be NULL) is told of each what becomes of it at a reload that keeps;
  * names in a directory come before the directory.  ovl 0: nothing is shown; there
- * may be no row that says so yet.
+ * may be no row that says so yet.  seen: what was seen there.
  */
 enum keep {
 	KEEP_NOT,  /* as seen: the base shows it */
 	KEEP_PASS, /* a directory as seen, on the way to what is kept or not */
 	KEEP_ATTR, /* the same, but that its attributes changed */
+	KEEP_FILE, /* a file of which the attributes alone changed */
+	KEEP_GONE, /* what was seen is removed */
 	KEEP_OWN   /* changed */
 };
 typedef int (*delta_keep_cb)(void *arg, uint64_t dir, const void *name,
-    size_t name_len, const void *path, size_t len, uint64_t ovl, enum keep);
+    size_t name_len, const void *path, size_t len, uint64_t ovl, enum keep,
+    const struct seen *seen);
 /* -1: ENODATA, miss says which node; ENAMETOOLONG, it says below which path. */
 int delta_collect(struct db *, const struct mount_row *, struct delta_set *,
     struct node_miss *, unsigned int attempt, int all, delta_keep_cb f,

@@ -111,11 +111,9 @@ done:
 
 static int
 rebase_row(struct db *db, struct mount_row *row, const struct hash *base,
-    uint64_t number, int seen)
+    uint64_t number)
 {
 	row->flags &= ~(uint32_t)ROW_SEEN;
-	if (seen)
-		row->flags |= ROW_SEEN;
 	row->base = *base;
 	row->base_number = number;
 	row->epoch++;
@@ -129,7 +127,7 @@ rebase_drop(struct db *db, struct mount_row *row, const struct hash *base,
     uint64_t number, struct rebase_gone *gone, struct node_miss *miss)
 {
 	memset(gone, 0, sizeof(*gone));
-	if (rebase_row(db, row, base, number, 0) == -1 ||
+	if (rebase_row(db, row, base, number) == -1 ||
 	    rebase_root(db, row, 0, 0, miss) == -1 ||
 	    db_names_lose_all(db, row->row, &gone->ovls, &gone->n) == -1)
 		return -1;
@@ -141,6 +139,7 @@ rebase_drop(struct db *db, struct mount_row *row, const struct hash *base,
 struct kept {
 	uint64_t dir, ovl;
 	enum keep keep;
+	struct seen seen;
 	uint8_t *name, *path;
 	size_t name_len, len;
 };
@@ -162,7 +161,8 @@ struct keeping {
 
 static int
 remember(void *arg, uint64_t dir, const void *name, size_t name_len,
-    const void *path, size_t len, uint64_t ovl, enum keep keep)
+    const void *path, size_t len, uint64_t ovl, enum keep keep,
+    const struct seen *seen)
 {
 	struct keeping *k = arg;
 	struct kept *x;
@@ -179,6 +179,7 @@ remember(void *arg, uint64_t dir, const void *name, size_t name_len,
 	x->dir = dir;
 	x->ovl = ovl;
 	x->keep = keep;
+	x->seen = *seen;
 	x->name_len = name_len;
 	x->len = len;
 	x->name = mem_dup(name, name_len);
@@ -266,6 +267,53 @@ seen_directory(struct keeping *k, const struct delta_item *it,
 	return rc;
 }
 
+/* *type: of what a commit has at a path, 0: nothing. */
+static int
+type_there(struct keeping *k, const struct hash *base, const uint8_t *path,
+    size_t len, uint8_t *type)
+{
+	size_t up = len;
+	struct blob *keep;
+	struct place dir;
+	struct entry e;
+	int rc;
+
+	*type = 0;
+	while (up > 0 && path[up - 1] != '/')
+		up--;
+	if (place_open(&dir, base, path, up > 0 ? up - 1 : 0, k->miss) == -1)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	rc = place_child(&dir, path + up, len - up, &e, &keep, k->miss);
+	if (rc == 1) {
+		*type = e.type;
+		blob_unref(keep);
+	}
+	place_free(&dir);
+	return rc == -1 ? -1 : 0;
+}
+
+/*
+ * What others removed needs no removal, and gets no attributes: as the merge has
+ * it when such a change is published.
+ */
+static int
+is_moot(struct keeping *k, const struct delta_item *it, const struct hash *base,
+    int *moot)
+{
+	uint8_t type;
+
+	*moot = 0;
+	if (it->kind != DELTA_DELETE && it->kind != DELTA_TREE &&
+	    it->kind != DELTA_ATTR)
+		return 0;
+	if (it->len == strlen(k->row->subpath))
+		return 0; /* the root */
+	if (type_there(k, base, it->path, it->len, &type) == -1)
+		return -1;
+	*moot = it->kind == DELTA_ATTR ? type != it->entry->type : type == 0;
+	return 0;
+}
+
 static int
 seen_of_item(struct keeping *k, const struct delta_item *it,
     const struct hash *base, unsigned int attempt)
@@ -273,9 +321,12 @@ seen_of_item(struct keeping *k, const struct delta_item *it,
 	struct blob *keep;
 	struct seen_row r;
 	struct entry e;
+	int moot;
 
 	if (it->kind == 0 && it->hash == HASH_KNOWN)
 		return 0;
+	if (is_moot(k, it, base, &moot) == -1 || moot)
+		return moot ? 0 : -1;
 	if (it->has_tree)
 		return seen_directory(k, it, attempt);
 	memset(&r, 0, sizeof(r));
@@ -332,10 +383,11 @@ done:
 }
 
 /* A directory that stays where it is shows the new base from now on; where
-   that has none, only what is kept. */
+   that has none, only what is kept: it was seen, and others took it away. */
 static int
 rebase_directory(struct keeping *k, const struct kept *x)
 {
+	struct seen_row r;
 	struct blob *keep = NULL;
 	struct entry e, mine;
 	struct obj o;
@@ -357,8 +409,15 @@ rebase_directory(struct keeping *k, const struct kept *x)
 		if (set_entry(&o, &mine) == -1 ||
 		    set_origin(&o, &k->row->base, x->path, x->len) == -1)
 			goto done_obj;
-	} else
+	} else {
 		o.has_origin = 0;
+		memset(&r, 0, sizeof(r));
+		r.path = x->path;
+		r.len = x->len;
+		r.seen = x->seen;
+		if (add_seen(k, &r) == -1)
+			goto done_obj;
+	}
 	rc = db_obj_put(k->db, k->row->row, &o);
 done_obj:
 	obj_free(&o);
@@ -387,6 +446,7 @@ static int
 keep_one(struct keeping *k, const struct kept *x)
 {
 	struct name_row *rows;
+	uint8_t type;
 	size_t n;
 
 	switch (x->keep) {
@@ -394,6 +454,19 @@ keep_one(struct keeping *k, const struct kept *x)
 		return lose_name(k, x);
 	case KEEP_OWN:
 		return x->ovl == 0 ? keep_whiteout(k, x) : 0;
+	case KEEP_FILE:
+	case KEEP_GONE:
+	case KEEP_ATTR:
+		if (type_there(k, &k->row->base, x->path, x->len, &type) == -1)
+			return -1;
+		if (x->keep == KEEP_FILE)
+			return type == ENTRY_FILE ? 0 : lose_name(k, x);
+		if (x->keep == KEEP_GONE)
+			return type != 0 ? keep_whiteout(k, x)
+					 : lose_name(k, x);
+		if (type == ENTRY_DIR)
+			break;
+		/* fall through */
 	case KEEP_PASS:
 		if (db_names_of_dir(k->db, k->row->row, x->ovl, "", 0, 0, 1,
 			&rows, &n) == -1)
@@ -401,8 +474,6 @@ keep_one(struct keeping *k, const struct kept *x)
 		free(rows);
 		if (n == 0)
 			return lose_name(k, x);
-		break;
-	case KEEP_ATTR:
 		break;
 	}
 	return rebase_directory(k, x);
@@ -443,13 +514,17 @@ rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
 	}
 	root_attr = set.n > 0 && set.items[0].kind == DELTA_ATTR &&
 	    set.items[0].len == strlen(row->subpath);
-	if (rebase_row(db, row, base, number, k.nseen > 0) == -1 ||
+	if (rebase_row(db, row, base, number) == -1 ||
 	    rebase_root(db, row, root_attr, 1, miss) == -1)
 		goto done;
 	for (i = 0; i < k.n; i++)
 		if (keep_one(&k, &k.v[i]) == -1)
 			goto done;
 	if (db_seen_clear(db, row->row) == -1)
+		goto done;
+	if (k.nseen > 0)
+		row->flags |= ROW_SEEN;
+	if (db_mount_update(db, row) == -1)
 		goto done;
 	for (i = 0; i < k.nseen; i++)
 		if (db_seen_put(db, row->row, &k.seen[i].row) == -1)

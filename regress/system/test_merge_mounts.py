@@ -142,6 +142,18 @@ CASES = [
      lambda p: (move(p, "d", "m"), move(p, "m", "d")), but(d__x="A"), []),
     ("deleted_and_made_equal", lambda p: put(p, "d/y", "A"),
      lambda p: (rm(p, "f"), put(p, "f", "0")), but(d__y="A"), []),
+    ("delete_below_no_directory",
+     lambda p: (rm(p, "d"), put(p, "d", "file")), lambda p: rm(p, "d/x"),
+     but(["d", "d/"], d="file"), []),
+    ("attr_below_deleted", lambda p: rm(p, "d"),
+     lambda p: chmod(p, "d/x", 0o600), but(["d", "d/"]), []),
+    ("attr_of_a_directory_that_is_a_file",
+     lambda p: (rm(p, "d"), put(p, "d", "file")),
+     lambda p: chmod(p, "d", 0o700), but(["d", "d/"], d="file"), []),
+    ("attr_of_a_file_that_is_a_directory",
+     lambda p: (rm(p, "f"), put(p, "f/q", "A")),
+     lambda p: chmod(p, "f", 0o600), but(["f"], **{
+         "f/": "dir", "f__q": "A"}), []),
     ("made_again_directory", lambda p: put(p, "d/new", "A"),
      lambda p: (rm(p, "d"), put(p, "d/own", "B")),
      but(["d"], **{"d/": "dir", "d__new": "A", "d__own": "B"}), []),
@@ -153,8 +165,7 @@ def paths_of(result):
             for p in result["overwritten"]["paths"]]
 
 
-def test_table(t):
-    """Each row of the table: the result, and what is reported."""
+def table(t, keep):
     s = stack.Stack(t)
     a, b = s.mount("v", "a", create=True), s.mount("v", "b")
     for case in CASES:
@@ -166,6 +177,8 @@ def test_table(t):
     s.commit(a)
     for name, _, second, _, _ in CASES:
         second(os.path.join(b, name))
+    if keep:
+        s.reload(b, "--keep")
     shown = {c[0]: tree(os.path.join(b, c[0])) for c in CASES}
     result = s.commit_json(b)
     # A commit does not pull in the work of others.
@@ -188,6 +201,16 @@ def test_table(t):
                 name, overwritten, got))
     t.true(not wrong, "\n".join(wrong))
     t.equal(len(paths), result["overwritten"]["count"], "count")
+
+
+def test_table(t):
+    """Each row of the table: the result, and what is reported."""
+    table(t, False)
+
+
+def test_table_kept(t):
+    """The same when what the second did is kept above the first's commit."""
+    table(t, True)
 
 
 def test_if_unchanged(t):

@@ -484,6 +484,24 @@ mount_reload(struct model *md, int keep)
 	lines_free(&base);
 }
 
+/* Attributes of what the new base does not have are not kept. */
+static int
+attr_is_moot(const struct delta_item *it)
+{
+	struct blob *keep;
+	struct entry e;
+	size_t depth;
+	int moot;
+
+	if (it->kind != DELTA_ATTR)
+		return 0;
+	if (nodes_lookup(&head, it->path, it->len, &e, &keep, &depth) == -1)
+		return 1;
+	moot = e.type != it->entry->type;
+	blob_unref(keep);
+	return moot;
+}
+
 /* What is kept is in view: the delta that was made before gives the same. */
 static void
 mount_reload_keep(struct model *md)
@@ -501,7 +519,7 @@ mount_reload_keep(struct model *md)
 		const struct line *x = find_line(&before, it->path, it->len);
 		const struct line *y = find_line(&after, it->path, it->len);
 
-		if (it->kind == 0)
+		if (it->kind == 0 || attr_is_moot(it))
 			continue;
 		if ((x == NULL) != (y == NULL) ||
 		    (x != NULL && !seen_equal(&x->seen, &y->seen)))
