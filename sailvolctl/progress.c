@@ -5,7 +5,6 @@
 #include <sys/ioctl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "sailvolctl/progress.h"
@@ -13,16 +12,6 @@
 #define BAR_MAX 30
 
 static int drawn;
-static int64_t first_ms;
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void
 bytes_text(uint64_t n, char *out, size_t size)
@@ -63,16 +52,15 @@ bar(uint64_t done, uint64_t total, char *out, int width)
 }
 
 void
-progress_line(const json_t *j, int64_t elapsed_ms, int width, char *out,
-    size_t size)
+progress_line(const json_t *j, int width, char *out, size_t size)
 {
 	const char *phase = json_string_value(json_object_get(j, "phase"));
 	uint64_t done = number(j, "bytes"), total = number(j, "bytes_total");
 	uint64_t files = number(j, "files"), nfiles = number(j, "files_total");
-	uint64_t skipped = number(j, "skipped"), rate;
+	uint64_t skipped = number(j, "skipped"), left;
 	char line[512], shown[BAR_MAX + 1], a[32], b[32], r[32];
-	int n, left;
 	char *p;
+	int n;
 
 	bytes_text(done, a, sizeof(a));
 	bytes_text(total, b, sizeof(b));
@@ -90,15 +78,17 @@ progress_line(const json_t *j, int64_t elapsed_ms, int width, char *out,
 		n += snprintf(line + n, sizeof(line) - (size_t)n,
 		    ", %llu of %llu files", (unsigned long long)files,
 		    (unsigned long long)nfiles);
-	if (skipped > 0)
+	if (skipped > 0) {
+		bytes_text(skipped, a, sizeof(a));
 		n += snprintf(line + n, sizeof(line) - (size_t)n,
-		    ", %llu skipped", (unsigned long long)skipped);
-	if (elapsed_ms >= 500 && done > 0 && total >= done) {
-		rate = (uint64_t)((double)done * 1000 / (double)elapsed_ms);
-		left = rate > 0 ? (int)((total - done) / rate) : 0;
-		bytes_text(rate, r, sizeof(r));
+		    ", %s skipped", a);
+	}
+	if (json_is_integer(json_object_get(j, "seconds_left"))) {
+		left = number(j, "seconds_left");
+		bytes_text(number(j, "bytes_per_s"), r, sizeof(r));
 		snprintf(line + n, sizeof(line) - (size_t)n,
-		    ", %s/s, %d:%02d left", r, left / 60, left % 60);
+		    ", %s/s, %llu:%02u left", r, (unsigned long long)left / 60,
+		    (unsigned int)(left % 60));
 	}
 	if (width > 0 && strlen(line) >= (size_t)width &&
 	    (size_t)width <= sizeof(line))
@@ -116,9 +106,7 @@ progress_show(const json_t *j)
 		return;
 	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == -1 || ws.ws_col == 0)
 		ws.ws_col = 80;
-	if (!drawn)
-		first_ms = now_ms();
-	progress_line(j, now_ms() - first_ms, ws.ws_col, line, sizeof(line));
+	progress_line(j, ws.ws_col, line, sizeof(line));
 	fprintf(stderr, "\r%s\033[K", line);
 	fflush(stderr);
 	drawn = 1;

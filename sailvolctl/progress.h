@@ -16,8 +16,7 @@ void progress_show(const json_t *);
 void progress_end(void);
 /* "12.3 MiB"; out is cut to size. */
 void bytes_text(uint64_t, char *out, size_t size);
-/* The bar without its terminal: width columns.  elapsed_ms since the first. */
-void progress_line(const json_t *, int64_t elapsed_ms, int width, char *out,
-    size_t size);
+/* The bar without its terminal: width columns. */
+void progress_line(const json_t *, int width, char *out, size_t size);
 
 #endif

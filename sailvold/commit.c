@@ -104,15 +104,38 @@ commit_backoff_ms(unsigned int tries)
 	return ms / 2 + (int)arc4random_uniform((uint32_t)ms);
 }
 
+/* A file that is not done yet counts with its chunks that are. */
+static uint64_t
+bytes_through(const struct commit_run *c)
+{
+	uint64_t n = c->bytes_sent + c->skipped;
+
+	if (n < c->bytes_done)
+		n = c->bytes_done;
+	return n < c->bytes ? n : c->bytes;
+}
+
 void
 commit_progress(struct commit_run *c, const char *phase)
 {
+	uint64_t done = bytes_through(c), rate = 0;
+	json_t *left = json_null();
+	int64_t ms;
+
+	if (c->bytes > 0) {
+		ms = monotime_diff_ms(monotime_now(), c->files_began);
+		rate =
+		    (uint64_t)((double)done * 1000 / (double)(ms > 0 ? ms : 1));
+	}
+	if (rate > 0)
+		left = json_integer((json_int_t)((c->bytes - done) / rate));
 	job_progress(c->job,
-	    json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "phase", phase, "files",
-		(json_int_t)c->ndone, "files_total", (json_int_t)c->nfiles,
-		"bytes", (json_int_t)c->bytes_done, "bytes_total",
+	    json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "phase", phase,
+		"files", (json_int_t)c->ndone, "files_total",
+		(json_int_t)c->nfiles, "bytes", (json_int_t)done, "bytes_total",
 		(json_int_t)c->bytes, "bytes_sent", (json_int_t)c->bytes_sent,
-		"skipped", (json_int_t)c->skipped));
+		"skipped", (json_int_t)c->skipped, "bytes_per_s",
+		(json_int_t)rate, "seconds_left", left));
 }
 
 static void

@@ -65,7 +65,8 @@ struct commit_run {
 	struct cfile **redo;
 	size_t nredo, redo_cap;
 	uint64_t bytes, bytes_done, bytes_sent, skipped;
-	uint32_t request; /* of server_request */
+	monotime_t files_began; /* of which the rate is */
+	uint32_t request;       /* of server_request */
 	struct event *timer;
 	unsigned int tries, missing;
 	monotime_t deadline;

@@ -77,6 +77,7 @@ int
 commit_files_begin(struct commit_run *c)
 {
 	c->waiting_tail = &c->waiting;
+	c->files_began = monotime_now();
 	if (gather_files(c) == -1)
 		return -1;
 	commit_files_pump(c);

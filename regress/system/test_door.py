@@ -154,6 +154,29 @@ def test_queued_jobs(t):
     t.equal(1, answers(fds[0])[-1]["result"]["number"], "the first")
 
 
+def test_progress(t):
+    """A commit tells its rate and the time that is left while one large file
+    goes up, chunk by chunk."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    with open(os.path.join(a, "large"), "wb") as f:
+        for i in range(4):
+            f.write(os.urandom(8 << 20))
+    s.store.fault("delay", "PUT", 1, 4)
+    lines = [x["progress"] for x in ask(a, {"request": "commit"})
+             if "progress" in x]
+    some = [p for p in lines if p["phase"] == "upload" and
+            0 < p["bytes"] < p["bytes_total"]]
+    t.true(some, "no line of a part: %s" % lines)
+    for p in some:
+        t.equal(32 << 20, p["bytes_total"], "in all")
+        t.true(p["bytes_per_s"] > 0, str(p))
+        left = (p["bytes_total"] - p["bytes"]) / p["bytes_per_s"]
+        t.true(abs(left - p["seconds_left"]) <= 1, str(p))
+    t.true(all("seconds_left" in p for p in lines if p["phase"] != "queue"),
+           str(lines))
+
+
 def test_asked_at_once(t):
     """status and diff know of every change that was made before they were
     asked."""

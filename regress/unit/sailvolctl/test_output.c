@@ -158,20 +158,24 @@ test_bad_base64(void **state)
 static void
 test_progress(void **state)
 {
-	json_t *j = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "phase",
-	    "upload", "files", 3, "files_total", 4, "bytes", 1048576,
-	    "bytes_total", 2097152, "skipped", 1);
+	json_t *j = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+	    "phase", "upload", "files", 3, "files_total", 4, "bytes", 1048576,
+	    "bytes_total", 2097152, "skipped", 1024, "bytes_per_s", 8192,
+	    "seconds_left", 128);
 	char line[512];
 
 	(void)state;
-	progress_line(j, 1000, 200, line, sizeof(line));
+	progress_line(j, 200, line, sizeof(line));
 	assert_non_null(strstr(line, "1.0 MiB of 2.0 MiB"));
-	assert_non_null(strstr(line, "3 of 4 files, 1 skipped"));
-	assert_non_null(strstr(line, "1.0 MiB/s, 0:01 left"));
-	progress_line(j, 1000, 20, line, sizeof(line));
+	assert_non_null(strstr(line, "3 of 4 files, 1.0 KiB skipped"));
+	assert_non_null(strstr(line, "8.0 KiB/s, 2:08 left"));
+	json_object_set_new(j, "seconds_left", json_null());
+	progress_line(j, 200, line, sizeof(line));
+	assert_null(strstr(line, "left"));
+	progress_line(j, 20, line, sizeof(line));
 	assert_true(strlen(line) < 20);
 	json_object_set_new(j, "phase", json_string("\033[2Jevil"));
-	progress_line(j, 0, 80, line, sizeof(line));
+	progress_line(j, 80, line, sizeof(line));
 	assert_null(strchr(line, '\033'));
 	json_decref(j);
 	bytes_text(UINT64_MAX, line, sizeof(line));
