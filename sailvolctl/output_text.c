@@ -303,6 +303,7 @@ void
 text_reload(const json_t *j)
 {
 	const json_t *stash = json_object_get(j, "stash");
+	const json_t *gone = json_object_get(j, "not_kept");
 	json_int_t writers =
 	    json_integer_value(json_object_get(j, "open_writers"));
 
@@ -316,6 +317,10 @@ text_reload(const json_t *j)
 			json_object_get(stash, "files")),
 		    (long long)json_integer_value(
 			json_object_get(stash, "id")));
+	if (json_array_size(gone) > 0) {
+		say("removed, because a stash cannot have them (sockets):");
+		say_paths(gone);
+	}
 	if (writers > 0)
 		sayf("%lld files are open for writing and go on as they were "
 		     "before the reload",

@@ -190,6 +190,12 @@ db_obj_list_dirty(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 }
 
 int
+db_obj_list_sockets(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
+{
+	return list_ovls(db, DB_OBJ_LIST_SOCKETS, mount, NULL, ovls, n);
+}
+
+int
 db_obj_list_nameless(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 {
 	return list_ovls(db, DB_OBJ_LIST_NAMELESS, mount, NULL, ovls, n);

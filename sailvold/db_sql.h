@@ -34,6 +34,7 @@
 	"CREATE INDEX obj_nameless ON obj (mount, ovl) WHERE links = 0;"          \
 	"CREATE INDEX obj_unsettled ON obj (mount, ovl)"                          \
 	" WHERE (flags & 4) != 0;"                                                \
+	"CREATE INDEX obj_socket ON obj (mount, ovl) WHERE (flags & 2) != 0;"     \
 	"CREATE TABLE name (mount INTEGER NOT NULL, dir INTEGER NOT NULL,"        \
 	" name BLOB NOT NULL, ovl INTEGER NOT NULL, changed INTEGER NOT NULL,"    \
 	" PRIMARY KEY (mount, dir, name)) WITHOUT ROWID;"                         \
@@ -129,6 +130,9 @@
 	X(OBJ_LIST_UNSETTLED,                                                  \
 	    "SELECT ovl FROM obj INDEXED BY obj_unsettled"                     \
 	    " WHERE mount = ?1 AND (flags & 4) != 0")                          \
+	X(OBJ_LIST_SOCKETS,                                                    \
+	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
+	    " (flags & 2) != 0")                                               \
 	X(OBJ_LIST_LOCAL,                                                      \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
 	    " (flags & 1) != 0 LIMIT ?2")                                      \

@@ -164,10 +164,25 @@ add_object(struct make *k, uint64_t ovl)
 }
 
 static int
+gather_objects(struct make *k,
+    int (*list)(struct db *, int64_t, uint64_t **, size_t *))
+{
+	uint64_t *ovls = NULL;
+	size_t n, i;
+	int rc = 0;
+
+	if (list(k->db, k->row->row, &ovls, &n) == -1)
+		return -1;
+	for (i = 0; i < n && rc == 0; i++)
+		rc = add_object(k, ovls[i]);
+	free(ovls);
+	return rc;
+}
+
+static int
 gather(struct make *k)
 {
 	struct name_row *rows = NULL;
-	uint64_t *ovls = NULL;
 	size_t n, i;
 	int rc = 0;
 
@@ -176,12 +191,10 @@ gather(struct make *k)
 	for (i = 0; i < n && rc == 0; i++)
 		rc = add_name(k, &rows[i]);
 	free(rows);
-	if (rc == -1 || db_obj_list_dirty(k->db, k->row->row, &ovls, &n) == -1)
+	if (rc == -1 || gather_objects(k, db_obj_list_dirty) == -1)
 		return -1;
-	for (i = 0; i < n && rc == 0; i++)
-		rc = add_object(k, ovls[i]);
-	free(ovls);
-	return rc;
+	/* Each commit and reload names them. */
+	return gather_objects(k, db_obj_list_sockets);
 }
 
 static void
@@ -653,7 +666,7 @@ static enum keep
 keep_of(const struct view *w, const struct delta_item *it)
 {
 	if (w->socket)
-		return KEEP_OWN;
+		return KEEP_SOCKET;
 	if (it == NULL || (it->kind == 0 && it->hash == HASH_KNOWN))
 		return KEEP_NOT;
 	if (!w->present)

@@ -78,7 +78,8 @@ enum keep {
 	KEEP_ATTR, /* the same, but that its attributes changed */
 	KEEP_FILE, /* a file of which the attributes alone changed */
 	KEEP_GONE, /* what was seen is removed */
-	KEEP_OWN   /* changed */
+	KEEP_SOCKET,
+	KEEP_OWN /* changed */
 };
 typedef int (*delta_keep_cb)(void *arg, uint64_t dir, const void *name,
     size_t name_len, const void *path, size_t len, uint64_t ovl, enum keep,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/json_name.h"
 #include "sailvold/rebase.h"
 
 static int
@@ -157,6 +158,7 @@ struct keeping {
 	struct new_seen *seen;
 	size_t nseen, seen_cap;
 	struct rebase_gone *gone;
+	int sockets; /* nothing else is kept */
 };
 
 static int
@@ -178,7 +180,7 @@ remember(void *arg, uint64_t dir, const void *name, size_t name_len,
 	x = &k->v[k->n];
 	x->dir = dir;
 	x->ovl = ovl;
-	x->keep = keep;
+	x->keep = k->sockets && keep == KEEP_OWN ? KEEP_NOT : keep;
 	x->seen = *seen;
 	x->name_len = name_len;
 	x->len = len;
@@ -441,6 +443,37 @@ keep_whiteout(struct keeping *k, const struct kept *x)
 	    k->row->applied > 0 ? k->row->applied : 1);
 }
 
+/* One stays where its directory does, and nothing is published for it. */
+static int
+keep_socket(struct keeping *k, const struct kept *x)
+{
+	struct seen_row r;
+	struct entry e;
+	struct blob *keep;
+	size_t up = x->len - x->name_len;
+	uint8_t type;
+
+	if (new_directory(&k->row->base, x->path, up > 0 ? up - 1 : 0, &e,
+		&keep, k->miss) == -1) {
+		if (errno != ENOENT ||
+		    json_array_append_new(k->gone->sockets,
+			json_name(x->path, x->len)) == -1)
+			return -1;
+		return lose_name(k, x);
+	}
+	blob_unref(keep);
+	if (x->seen.present)
+		return 0; /* that was removed */
+	if (type_there(k, &k->row->base, x->path, x->len, &type) == -1)
+		return -1;
+	if (type == 0)
+		return 0;
+	memset(&r, 0, sizeof(r));
+	r.path = x->path;
+	r.len = x->len;
+	return add_seen(k, &r);
+}
+
 /* Children come before their directory. */
 static int
 keep_one(struct keeping *k, const struct kept *x)
@@ -454,6 +487,8 @@ keep_one(struct keeping *k, const struct kept *x)
 		return lose_name(k, x);
 	case KEEP_OWN:
 		return x->ovl == 0 ? keep_whiteout(k, x) : 0;
+	case KEEP_SOCKET:
+		return keep_socket(k, x);
 	case KEEP_FILE:
 	case KEEP_GONE:
 	case KEEP_ATTR:
@@ -481,8 +516,8 @@ keep_one(struct keeping *k, const struct kept *x)
 
 int
 rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
-    uint64_t number, unsigned int attempt, struct rebase_gone *gone,
-    struct node_miss *miss)
+    uint64_t number, int sockets, unsigned int attempt,
+    struct rebase_gone *gone, struct node_miss *miss)
 {
 	const struct delta_item *it, *put = NULL;
 	struct delta_set set;
@@ -496,12 +531,15 @@ rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
 	k.row = row;
 	k.miss = miss;
 	k.gone = gone;
+	k.sockets = sockets;
+	if ((gone->sockets = json_array()) == NULL)
+		return -1;
 	if (delta_collect(db, row, &set, miss, attempt, 1, remember, &k) ==
 	    -1) {
 		keeping_free(&k);
 		return -1;
 	}
-	for (i = 0; i < set.n; i++) {
+	for (i = 0; i < set.n && !sockets; i++) {
 		it = &set.items[i];
 		/* What was seen at a path that is put says it of all below. */
 		if (put != NULL &&

@@ -6,12 +6,14 @@
 #ifndef SAILVOLD_REBASE_H
 #define SAILVOLD_REBASE_H
 
+#include <jansson.h>
+
 #include "sailvold/delta_make.h"
 
-/* Objects that lost their last name. */
 struct rebase_gone {
-	uint64_t *ovls; /* the caller frees */
+	uint64_t *ovls; /* lost their last name; the caller frees */
 	size_t n, cap;
+	json_t *sockets; /* names of those that go; the caller's */
 };
 
 /*
@@ -21,12 +23,13 @@ struct rebase_gone {
  *
  * rebase_drop: nothing of the overlay is in view any more.  rebase_keep: what
  * is not published stays in view above the new base, and what was seen there
- * stays as it was; names that are as seen go.
+ * stays as it was; names that are as seen go, and what a merge would make nothing
+ * of.  sockets: of a mount that is clean, they alone stay.
  */
 int rebase_drop(struct db *, struct mount_row *, const struct hash *base,
     uint64_t number, struct rebase_gone *, struct node_miss *);
 int rebase_keep(struct db *, struct mount_row *, const struct hash *base,
-    uint64_t number, unsigned int attempt, struct rebase_gone *,
+    uint64_t number, int sockets, unsigned int attempt, struct rebase_gone *,
     struct node_miss *);
 
 #endif

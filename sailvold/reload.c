@@ -60,6 +60,7 @@ release(struct reload_run *r)
 	if (r->has_diff)
 		snap_diff_free(&r->diff);
 	free(r->gone.ovls);
+	json_decref(r->gone.sockets);
 	free(r);
 }
 
@@ -271,10 +272,12 @@ answer_of(const struct reload_run *r)
 		    "files", (json_int_t)r->stashed_files, "path",
 		    json_name(row->path, strlen(row->path)));
 	}
-	answer = json_pack("{s:{s:o,s:I,s:b,s:o,s:I}}", "result", "commit",
+	answer = json_pack("{s:{s:o,s:I,s:b,s:o,s:I,s:o}}", "result", "commit",
 	    json_hash(&row->base), "number", (json_int_t)row->base_number,
 	    "changed", r->changed, "stash", stash, "open_writers",
-	    (json_int_t)r->open_writers);
+	    (json_int_t)r->open_writers, "not_kept",
+	    r->gone.sockets != NULL ? json_incref(r->gone.sockets)
+				    : json_array());
 	if (r->restore)
 		json_object_set_new(json_object_get(answer, "result"),
 		    "restored", json_integer((json_int_t)r->stash_id));
@@ -351,6 +354,28 @@ switched(struct mount *m, void *arg, int error, uint32_t writers, int tell_fd)
 
 /* ---- the switch ------------------------------------------------------------------------------ */
 
+/* Nothing is kept, or, where nothing else could be lost, the sockets. */
+static int
+drop_rows(struct reload_run *r, struct mount_row *row,
+    const struct delta_set *set, struct node_miss *miss)
+{
+	size_t i;
+
+	if (r->if_clean && set->nnot_kept > 0)
+		return rebase_keep(manifest_db, row, &r->base, r->number, 1,
+		    r->attempt, &r->gone, miss);
+	if (rebase_drop(manifest_db, row, &r->base, r->number, &r->gone,
+		miss) == -1 ||
+	    (r->gone.sockets = json_array()) == NULL)
+		return -1;
+	for (i = 0; i < set->nnot_kept; i++)
+		if (json_array_append_new(r->gone.sockets,
+			json_name(set->not_kept[i].path,
+			    set->not_kept[i].len)) == -1)
+			return -1;
+	return 0;
+}
+
 static int
 change_rows(struct reload_run *r, struct mount_row *row, int *refused,
     struct node_miss *miss)
@@ -361,7 +386,7 @@ change_rows(struct reload_run *r, struct mount_row *row, int *refused,
 
 	*refused = 0;
 	if (r->keep)
-		return rebase_keep(manifest_db, row, &r->base, r->number,
+		return rebase_keep(manifest_db, row, &r->base, r->number, 0,
 		    r->attempt, &r->gone, miss);
 	if (delta_collect(manifest_db, row, &set, miss, r->attempt, 0, NULL,
 		NULL) == -1)
@@ -377,8 +402,7 @@ change_rows(struct reload_run *r, struct mount_row *row, int *refused,
 		rc = stash_restore(manifest_db, row, r->stash_id, miss);
 	else if ((rc = stash_put(manifest_db, row, &set, &r->stashed,
 		      &r->stashed_files)) == 0)
-		rc = rebase_drop(manifest_db, row, &r->base, r->number,
-		    &r->gone, miss);
+		rc = drop_rows(r, row, &set, miss);
 	delta_set_free(&set);
 	return rc;
 }
@@ -403,9 +427,13 @@ send_switch(struct reload_run *r)
 static int
 save_switch(struct reload_run *r)
 {
+	char *sockets = NULL;
 	struct wbuf w;
 	int rc = -1;
 
+	if (r->gone.sockets != NULL &&
+	    (sockets = json_dumps(r->gone.sockets, JSON_COMPACT)) == NULL)
+		return -1;
 	wbuf_init(&w, 64);
 	wbuf_u64(&w, (uint64_t)r->stashed);
 	wbuf_u64(&w, r->stashed_files);
@@ -414,10 +442,14 @@ save_switch(struct reload_run *r)
 	    db_job_item_put(manifest_db, r->job->id, 0, 0, w.data, w.len) ==
 		0 &&
 	    db_job_item_put(manifest_db, r->job->id, 1, 0, r->diff.out.data,
-		r->diff.out.len) == 0)
+		r->diff.out.len) == 0 &&
+	    (sockets == NULL ||
+		db_job_item_put(manifest_db, r->job->id, 2, 0, sockets,
+		    strlen(sockets)) == 0))
 		rc =
 		    db_job_state(manifest_db, r->job->id, JOB_PUBLISHING, NULL);
 	wbuf_free(&w);
+	free(sockets);
 	return rc;
 }
 
@@ -445,6 +477,10 @@ load_switch(struct reload_run *r)
 	r->has_diff = 1;
 	if (r->diff.out.error != 0)
 		return -1;
+	if (db_job_item_get(manifest_db, r->job->id, 2, &data, &len) == 0) {
+		r->gone.sockets = json_loadb((char *)data, len, 0, NULL);
+		free(data);
+	}
 	return db_obj_list_nameless(manifest_db, r->job->m->row.row,
 	    &r->gone.ovls, &r->gone.n);
 }
@@ -498,6 +534,7 @@ done:
 		snap_diff_free(&r->diff);
 	r->has_diff = 0;
 	free(r->gone.ovls);
+	json_decref(r->gone.sockets);
 	memset(&r->gone, 0, sizeof(r->gone));
 	r->stashed = 0;
 	if (refused) {

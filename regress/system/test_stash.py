@@ -3,6 +3,8 @@
 
 import json
 import os
+import socket
+import stat
 import time
 
 from sailtest import deadline, stack
@@ -48,6 +50,46 @@ def test_at_once(t):
         answer = ask(a, {"request": "reload"}, change)
         t.true(answer["result"]["stash"] is not None, "%d: %s" % (n, answer))
         t.equal([], os.listdir(a), "names after reload %d" % n)
+
+
+def bind(*path):
+    top = os.open(os.path.join(*path[:-1]), os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as x:
+        x.bind("/proc/self/fd/%d/%s" % (top, path[-1]))
+    os.close(top)
+
+
+def test_sockets(t):
+    """A reload names the sockets that it removes, also when a commit was before
+    it; --if-clean and --keep let them stay where the new state has their
+    directory, and what others made under such a name is not removed by that."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    for d in ("d", "e"):
+        os.mkdir(os.path.join(a, d))
+    s.share(a, b)
+    for path in ((a, "s"), (a, "d", "s"), (a, "e", "s")):
+        bind(*path)
+    t.equal(["d/s", "e/s", "s"], s.commit_json(a)["not_kept"], "a commit")
+    t.equal(["d/s", "e/s", "s"], s.commit_json(a)["not_kept"], "the next")
+    put(os.path.join(b, "s"), "of b")
+    os.rmdir(os.path.join(b, "e"))
+    put(os.path.join(b, "e"), "of b")
+    s.commit(b)
+    t.equal(["e/s"], s.reload_json(a, "--if-clean")["not_kept"], "if clean")
+    t.true(stat.S_ISSOCK(os.stat(os.path.join(a, "s")).st_mode), "a/s")
+    t.equal(["s"], os.listdir(os.path.join(a, "d")), "a/d")
+    put(os.path.join(a, "d", "f"), "of a")
+    os.rename(os.path.join(b, "d"), os.path.join(b, "moved"))
+    s.commit(b)
+    t.equal(["d/s"], s.reload_json(a, "--keep")["not_kept"], "kept")
+    s.commit(a)
+    t.equal(["s"], s.reload_json(a)["not_kept"], "a plain reload")
+    t.equal({"d", "e", "moved", "s"}, set(os.listdir(a)), "names")
+    for name in ("s", "e"):
+        with open(os.path.join(a, name), encoding="ascii") as f:
+            t.equal("of b", f.read(), name)
+    t.equal(["f"], os.listdir(os.path.join(a, "d")), "a/d")
 
 
 @deadline(240)

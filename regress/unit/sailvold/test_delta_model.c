@@ -458,7 +458,7 @@ mount_reload(struct model *md, int keep)
 	assert_int_equal(db_begin(manifest_db), 0);
 	if (keep)
 		rc = rebase_keep(manifest_db, &md->m.row, &head, head_number, 0,
-		    &gone, &miss);
+		    0, &gone, &miss);
 	else
 		rc = rebase_drop(manifest_db, &md->m.row, &head, head_number,
 		    &gone, &miss);
@@ -466,6 +466,7 @@ mount_reload(struct model *md, int keep)
 		fail_msg("reload: %s", strerror(errno));
 	assert_int_equal(db_commit(manifest_db), 0);
 	free(gone.ovls);
+	json_decref(gone.sockets);
 	model_free(md->root);
 	md->root = NULL;
 	model_load(md);
