@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 from sailtest import deadline, stack
 
@@ -79,6 +78,15 @@ def expected(path):
     return files, dirs, doubt
 
 
+def acknowledged(path):
+    """How many files were made so far."""
+    try:
+        with open(path, "rb") as f:
+            return f.read().count(b'["file"')
+    except FileNotFoundError:
+        return 0
+
+
 def check(t, top, acks):
     files, dirs, doubt = expected(acks)
     t.true(len(files) > 100, "the writer got on: %d files" % len(files))
@@ -115,7 +123,8 @@ def test_kill_all(t):
     for n in range(3):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, a, acks,
                                    str(number)])
-        time.sleep(1.5)
+        want = acknowledged(acks) + 150
+        t.wait_for(lambda w=want: acknowledged(acks) >= w, "the writer", 60)
         d.kill_all()
         t.true(writer.wait(30) is not None, "the writer ends")
         with open(acks, encoding="ascii") as f:
