@@ -223,13 +223,8 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
 
 	(void)fi;
 	if (door_is(ino)) {
-		/* O_TRUNC of a shell's redirection is no change of ctl. */
-		if (set &
-		    ~(FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME |
-			FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME))
-			fuse_reply_err(req, EPERM);
-		else if ((error = door_getattr(req, ino)) != 0)
-			request_fail(req, error);
+		/* O_TRUNC of a shell's redirection comes with the open. */
+		fuse_reply_err(req, EPERM);
 		return;
 	}
 	if ((error = node_get(ino, &vn)) != 0)

@@ -2,6 +2,7 @@
 """What .sailvol/ctl promises: long lines both ways, options that are meant,
 jobs that can be named; a reload whose notifier ends at the wrong moment."""
 
+import errno
 import json
 import os
 import signal
@@ -175,6 +176,37 @@ def test_progress(t):
         t.true(abs(left - p["seconds_left"]) <= 1, str(p))
     t.true(all("seconds_left" in p for p in lines if p["phase"] != "queue"),
            str(lines))
+
+
+def test_nothing_changes_it(t):
+    """What .sailvol holds has neither size, mode, owner, times nor attributes
+    that root could change; a shell may redirect into ctl."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    for name in (".sail_volume.json", ".sailvol", ".sailvol/ctl",
+                 ".sailvol/volume.json"):
+        path = os.path.join(a, name)
+        before = os.stat(path)
+        for what, f in (
+                ("truncate", lambda: os.truncate(path, 0)),
+                ("chmod", lambda: os.chmod(path, 0o777)),
+                ("chown", lambda: os.chown(path, 1, 1)),
+                ("utimens", lambda: os.utime(path, (1, 1))),
+                ("touch", lambda: os.utime(path)),
+                ("setxattr", lambda: os.setxattr(path, "user.x", b"1")),
+                ("unlink", lambda: os.unlink(path))):
+            want = errno.EPERM
+            if name == ".sailvol" and what in ("truncate", "unlink"):
+                want = errno.EISDIR
+            try:
+                f()
+                t.fail("%s of %s" % (what, name))
+            except OSError as e:
+                t.equal(errno.errorcode[want], errno.errorcode[e.errno],
+                        "%s of %s" % (what, name))
+        t.run(["touch", "-m", path], ok=1)
+        t.equal(before, os.stat(path), name)
+    t.run(["sh", "-c", "echo '{}' > " + os.path.join(a, ".sailvol", "ctl")])
 
 
 def test_asked_at_once(t):
