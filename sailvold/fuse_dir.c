@@ -303,6 +303,10 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 
 	if (resent_answer(req))
 		return;
+	if (!handle_room()) { /* before the name is there */
+		request_fail(req, ENFILE);
+		return;
+	}
 	error = make_at(req, parent, name, mode, ENTRY_FILE, NULL,
 	    (fi->flags & O_ACCMODE) != O_RDONLY, &vn);
 	if (error == EEXIST && !(fi->flags & O_EXCL) &&

@@ -70,6 +70,12 @@ handle_id(const struct handle *h)
 	return (uint64_t)h->generation << 32 | (uint32_t)(h - table + 1);
 }
 
+int
+handle_room(void)
+{
+	return nfreed > 0 || top < count;
+}
+
 uint64_t
 handle_new(uint8_t kind, uint32_t inode, uint32_t flags, uint64_t unique,
     uint32_t uid)

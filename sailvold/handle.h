@@ -31,6 +31,7 @@ struct handle {
 
 /* After inode_open(): counts opens and writers of a session that goes on. */
 void handle_open_table(int takeover);
+int handle_room(void); /* 1: handle_new() finds a slot */
 /* 0 and ENFILE. */
 uint64_t handle_new(uint8_t kind, uint32_t inode, uint32_t flags,
     uint64_t unique, uint32_t uid);

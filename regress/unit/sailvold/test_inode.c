@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -174,6 +175,27 @@ handles(void **state)
 	assert_int_equal(inode_try_free(a), 0);
 }
 
+/* Who makes a file asks first: it is not left behind where none fits. */
+static void
+no_room(void **state)
+{
+	uint64_t fh = 0, last = 0;
+	uint32_t n = 0;
+
+	(void)state;
+	while (handle_room()) {
+		fh = handle_new(HANDLE_DIR, INODE_ROOT, 0, 1, 0);
+		assert_int_not_equal(fh, 0);
+		n++;
+	}
+	last = fh;
+	assert_int_equal(n, table_handles(SLOTS));
+	assert_int_equal(handle_new(HANDLE_DIR, INODE_ROOT, 0, 1, 0), 0);
+	assert_int_equal(errno, ENFILE);
+	handle_free(last);
+	assert_int_equal(handle_room(), 1);
+}
+
 /* Whatever stands in the table: it is taken over, or the process ends. */
 static void
 tampered(void **state)
@@ -329,6 +351,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(kinds, fresh, gone),
 		cmocka_unit_test_setup_teardown(full, fresh, gone),
 		cmocka_unit_test_setup_teardown(handles, fresh, gone),
+		cmocka_unit_test_setup_teardown(no_room, fresh, gone),
 		cmocka_unit_test_setup_teardown(tampered, fresh, gone),
 		cmocka_unit_test_setup_teardown(many, fresh, gone),
 		cmocka_unit_test_setup_teardown(churn, fresh, gone),
