@@ -189,7 +189,10 @@ set_attr(struct vn *vn, const struct stat *st, int set)
 		return error;
 	memset(&r, 0, sizeof(r));
 	wanted(&r, vn, st, set, size_too);
-	if (r.flags == 0)
+	/* A chown(2) that names nobody moves ctime still. */
+	if (r.flags == 0 &&
+	    (size_too ||
+		(set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))))
 		return frontend_readonly() ? EROFS : 0;
 	r.flags |= RECORD_ATTR_CTIME;
 	r.entry.ctime = change_time();

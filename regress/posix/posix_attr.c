@@ -301,6 +301,19 @@ times_rename(void)
 }
 
 static void
+times_chown_nobody(void)
+{
+	struct stat before;
+
+	put("f", "x");
+	before = stat_of("f");
+	tick();
+	OK(chown("f", (uid_t)-1, (gid_t)-1));
+	TRUE(ns(stat_of("f").st_ctim) > ns(before.st_ctim));
+	EQUAL(ns(before.st_mtim), ns(stat_of("f").st_mtim));
+}
+
+static void
 times_create(void)
 {
 	struct timespec from, to;
@@ -461,6 +474,7 @@ const struct posix_case cases_attr[] = {
 	{ "times_chmod", times_chmod, 0 },
 	{ "times_dir", times_dir, 0 },
 	{ "times_rename", times_rename, 0 },
+	{ "times_chown_nobody", times_chown_nobody, 0 },
 	{ "times_create", times_create, 0 },
 	{ "xattr_create_replace", xattr_create_replace, 0 },
 	{ "xattr_list", xattr_list, 0 },
