@@ -163,7 +163,8 @@ def test_progress(t):
     with open(os.path.join(a, "large"), "wb") as f:
         for i in range(4):
             f.write(os.urandom(8 << 20))
-    s.store.fault("delay", "PUT", 1, 4)
+    for i in range(4):
+        s.store.fault("delay", "PUT", 1 + i)
     lines = [x["progress"] for x in ask(a, {"request": "commit"})
              if "progress" in x]
     some = [p for p in lines if p["phase"] == "upload" and
