@@ -539,6 +539,15 @@ absent(struct make *k, const struct level *lv, const struct seen_at *s,
 	return s->seen.is_dir ? add_tree(k, it, s) : 0;
 }
 
+/* What came from this very path was moved away and back. */
+static int
+is_back(const struct make *k, const struct view *w)
+{
+	return w->has_obj && w->o.has_origin &&
+	    w->o.origin_path_len == k->path.len &&
+	    memcmp(w->o.origin_path, k->path.b, k->path.len) == 0;
+}
+
 /* Not a directory. */
 static int
 leaf(struct make *k, const struct level *lv, const struct seen_at *s,
@@ -549,7 +558,7 @@ leaf(struct make *k, const struct level *lv, const struct seen_at *s,
 
 	if ((it = item_add(k, s, b, w, name, len, dir)) == NULL)
 		return -1;
-	it->renamed = w->changed > 0;
+	it->renamed = w->changed > 0 && !is_back(k, w);
 	if (lv->mode == MODE_SEEN && s->seen.is_dir && add_tree(k, it, s) == -1)
 		return -1;
 	if (!w->has_obj || !(w->o.flags & OBJ_LOCAL))

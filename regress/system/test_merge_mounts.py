@@ -370,3 +370,24 @@ def test_made_again(t):
         del found[equal]
         stack.same(t, want, found, "made again, in " + m)
     t.equal(old[b"./touched"]["ino"], want[b"./touched"]["ino"], "touched")
+
+
+def test_moved_back(t):
+    """A file that was moved away and back with other attributes is a change of
+    attributes: the content that another published meanwhile stays."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
+        f.write("one")
+    s.share(a, b)
+    s.reload(a)
+    os.rename(os.path.join(a, "f"), os.path.join(a, "g"))
+    os.chmod(os.path.join(a, "g"), 0o600)
+    os.rename(os.path.join(a, "g"), os.path.join(a, "f"))
+    with open(os.path.join(b, "f"), "w", encoding="ascii") as f:
+        f.write("two")
+    s.commit(b)
+    s.share(a, b)
+    with open(os.path.join(b, "f"), encoding="ascii") as f:
+        t.equal("two", f.read(), "content")
+        t.equal(0o600, os.fstat(f.fileno()).st_mode & 0o777, "mode")
