@@ -539,12 +539,18 @@ absent(struct make *k, const struct level *lv, const struct seen_at *s,
 	return s->seen.is_dir ? add_tree(k, it, s) : 0;
 }
 
-/* What came from this very path was moved away and back. */
+/*
+ * What came from this very path, or was published by this mount before, was
+ * moved away and back: it is not made again.
+ */
 static int
 is_back(const struct make *k, const struct view *w)
 {
-	return w->has_obj && w->o.has_origin &&
-	    w->o.origin_path_len == k->path.len &&
+	if (!w->has_obj)
+		return 0;
+	if (!w->o.has_origin)
+		return w->o.chunks != NULL;
+	return w->o.origin_path_len == k->path.len &&
 	    memcmp(w->o.origin_path, k->path.b, k->path.len) == 0;
 }
 

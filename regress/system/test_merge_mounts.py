@@ -374,20 +374,28 @@ def test_made_again(t):
 
 def test_moved_back(t):
     """A file that was moved away and back with other attributes is a change of
-    attributes: the content that another published meanwhile stays."""
+    attributes: the content that another published meanwhile stays.  One of the
+    base, and one that the mount has published itself."""
     s = stack.Stack(t)
     a, b = s.mount("v", "a", create=True), s.mount("v", "b")
-    with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
-        f.write("one")
+
+    def write(top, name, text):
+        with open(os.path.join(top, name), "w", encoding="ascii") as f:
+            f.write(text)
+
+    write(a, "base", "one")
+    s.share(a, a)
+    write(a, "own", "one of its own")
     s.share(a, b)
-    s.reload(a)
-    os.rename(os.path.join(a, "f"), os.path.join(a, "g"))
-    os.chmod(os.path.join(a, "g"), 0o600)
-    os.rename(os.path.join(a, "g"), os.path.join(a, "f"))
-    with open(os.path.join(b, "f"), "w", encoding="ascii") as f:
-        f.write("two")
+    for name in ("base", "own"):
+        path = os.path.join(a, name)
+        os.rename(path, path + ".away")
+        os.chmod(path + ".away", 0o600)
+        os.rename(path + ".away", path)
+        write(b, name, "two")
     s.commit(b)
     s.share(a, b)
-    with open(os.path.join(b, "f"), encoding="ascii") as f:
-        t.equal("two", f.read(), "content")
-        t.equal(0o600, os.fstat(f.fileno()).st_mode & 0o777, "mode")
+    for name in ("base", "own"):
+        with open(os.path.join(b, name), encoding="ascii") as f:
+            t.equal("two", f.read(), "content of " + name)
+            t.equal(0o600, os.fstat(f.fileno()).st_mode & 0o777, "mode")
