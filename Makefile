@@ -3,9 +3,15 @@
 #	make			build the programs, each at PROG/PROG
 #	make deps		install the Debian packages that all of this needs
 #	make check [T=name]	deps, build, all tests (or those whose name has T)
+#	make check-long		the tests that take minutes
+#	make soak		random histories next to a model, SOAK_SECONDS long
+#	make fuzz [T=name] [FUZZ_SECONDS=60]
+#				each fuzzer so long; what it finds: obj/fuzz
+#	make bench [SCALE=0.1] [ROW=name] [RUNS=5] [JSON=file] [BENCHDIR=folder]
+#				measures side by side with others; 1 is full size
 #	make format		clang-format of all C files
 #	make lint		style, length, banned calls, manual pages, scripts
-#	make install		DESTDIR= PREFIX=
+#	make install		DESTDIR= PREFIX= HELPERDIR=
 #	make quickstart		a running example under ./run; quickstart-down ends it
 #
 # SAN=1 builds with the address and undefined behaviour sanitizers into a
@@ -18,7 +24,12 @@ SBINDIR ?=	$(PREFIX)/sbin
 LIBEXECDIR ?=	$(PREFIX)/libexec
 MANDIR ?=	$(PREFIX)/share/man
 SYSCONFDIR ?=	/etc
+BASHDIR ?=	$(PREFIX)/share/bash-completion/completions
+FISHDIR ?=	$(PREFIX)/share/fish/vendor_completions.d
+ZSHDIR ?=	$(PREFIX)/share/zsh/site-functions
 EXAMPLEDIR ?=	$(PREFIX)/share/examples/sailvol
+# Where mount(8) and umount(8) look for those of a type of file system.
+HELPERDIR ?=	/sbin
 UNITDIR ?=	$(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?=	$(PREFIX)/lib/sysusers.d
 # Where Debian's python3 looks: below /usr one folder for all versions.
@@ -31,10 +42,16 @@ AR =		ar
 
 PROGS =		sailvold sailvol-fetch sailvolctl sailapid
 # Tests that run at a time: many wait more than they work.
-JOBS ?=		$(shell nproc)
+JOBS ?=		$(shell expr $$(nproc) + 1)
 AREAS =		imsg lib $(PROGS)
 
-ifeq ($(SAN),1)
+ifeq ($(FUZZ),1)
+# What regress/fuzz links: make fuzz and make check build it.
+OBJ =		obj-fuzz
+CC =		clang
+CFLAGS ?=	-O1 -g
+SANFLAGS =	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+else ifeq ($(SAN),1)
 OBJ =		obj-san
 SANFLAGS =	-fsanitize=address,undefined -fno-sanitize-recover=all
 else ifeq ($(SANDBOX_DEBUG),1)
@@ -47,7 +64,11 @@ endif
 WARN =		-Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual \
 		-Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
 		-Wsign-compare -Wvla -Wformat=2 -Wundef -Wwrite-strings
-PKGS =		fuse3 libevent libcurl libcrypto sqlite3 libseccomp jansson \
+ifeq ($(FUZZ),1)
+# clang does not see that the caller's format was checked.
+WARN +=		-Wno-format-nonliteral
+endif
+PKGS =		fuse3 libevent libcurl libtls libcrypto sqlite3 libseccomp jansson \
 		libmicrohttpd libbsd-overlay
 PKG_CFLAGS :=	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CPPFLAGS +=	-D_GNU_SOURCE -DFUSE_USE_VERSION=312 -DLIBBSD_OPENBSD_VIS -I. $(PKG_CFLAGS) \
@@ -59,10 +80,10 @@ CFLAGS +=	-std=c11 -fstack-protector-strong -fno-strict-aliasing \
 LDFLAGS +=	-Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(SANFLAGS)
 
 # What each program is allowed to link: what is not named here, it has not.
-LIBS_sailvold =		fuse3 libevent sqlite3 libseccomp libcrypto jansson libbsd
+LIBS_sailvold =		fuse3 libmicrohttpd libevent sqlite3 libseccomp libcrypto jansson libbsd
 LIBS_sailvol-fetch =	libcurl libevent libseccomp libcrypto libbsd
 LIBS_sailvolctl =	libevent libseccomp libcrypto jansson libbsd
-LIBS_sailapid =		libmicrohttpd libevent sqlite3 libseccomp libcrypto jansson libbsd
+LIBS_sailapid =		libmicrohttpd libevent sqlite3 libseccomp libtls libcrypto jansson libbsd
 LIBS_unit =		$(PKGS) libssl cmocka
 
 all: $(foreach p,$(PROGS),$(p)/$(p))
@@ -138,6 +159,21 @@ $(POSIX_OBJS): CPPFLAGS := -D_GNU_SOURCE -I.
 $(POSIX): $(POSIX_OBJS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# ---- fuzzers: regress/fuzz/PROG_name.c or lib_name.c, each a program with
+# libFuzzer, linked with the archive of its area.
+FUZZ_SRCS :=	$(wildcard $(foreach a,$(AREAS),regress/fuzz/$(a)_*.c))
+FUZZERS :=	$(FUZZ_SRCS:%.c=$(OBJ)/%)
+fuzzers: $(FUZZERS)
+$(FUZZERS): $(OBJ)/regress/fuzz/%: $(OBJ)/regress/fuzz/%.o \
+    $(OBJ)/$$(firstword $$(subst _, ,$$*)).a $(OBJ)/lib.a $(OBJ)/imsg.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -Wl,--wrap=exit,--wrap=_exit \
+	    -Wl,--wrap=__sanitizer_cov_8bit_counters_init -o $@ $^ $$(pkg-config --libs $(LIBS_unit))
+
+fuzz: deps
+	@$(MAKE) --no-print-directory FUZZ=1 fuzzers
+	@/usr/bin/python3 regress/fuzz/main.py --obj obj-fuzz --out obj/fuzz \
+	    --seconds $(or $(FUZZ_SECONDS),60) $(if $(T),-t '$(T)')
+
 deps:
 	@sh regress/deps.sh
 
@@ -146,7 +182,34 @@ check: deps
 
 # Without installing: what a developer types in between.
 check-nodeps: all unit
+	@$(if $(and $(T),$(if $(findstring fuzz,$(T)),,no)),:,$(MAKE) --no-print-directory FUZZ=1 fuzzers)
 	@/usr/bin/python3 regress/run.py -j $(JOBS) --obj $(OBJ) $(if $(T),-t '$(T)')
+
+# Tests that take minutes, each.
+check-long: all
+	@/usr/bin/python3 regress/run.py --long --obj $(OBJ) $(if $(T),-t '$(T)')
+
+# New histories next to the model, and memory over them.
+soak: all
+	@SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) /usr/bin/python3 regress/run.py \
+	    --long --obj $(OBJ) -t test_soak
+
+# ---- measurements
+BENCH_WORK =	$(OBJ)/regress/bench/workload
+unit: $(BENCH_WORK)
+$(BENCH_WORK).o: CPPFLAGS := -D_GNU_SOURCE
+$(BENCH_WORK): $(BENCH_WORK).o
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+bench-deps: deps
+	@sh regress/deps.sh bench
+
+bench: bench-deps
+	@$(MAKE) --no-print-directory all $(BENCH_WORK)
+	@/usr/bin/python3 regress/bench/main.py --obj $(OBJ) \
+	    --scale $(or $(SCALE),1) --runs $(or $(RUNS),5) \
+	    $(foreach r,$(ROW),--row $(r)) $(if $(JSON),--json '$(JSON)') \
+	    $(if $(BENCHDIR),--dir '$(BENCHDIR)')
 
 quickstart: deps
 	@$(MAKE) --no-print-directory all
@@ -162,9 +225,12 @@ TO =		$(DESTDIR)
 install: all
 	install -d $(TO)$(SBINDIR) $(TO)$(BINDIR) $(TO)$(LIBEXECDIR) \
 	    $(TO)$(EXAMPLEDIR) $(TO)$(UNITDIR) $(TO)$(SYSUSERSDIR) \
-	    $(TO)$(PYTHONDIR)/sail
+	    $(TO)$(PYTHONDIR)/sail $(TO)$(BASHDIR) $(TO)$(FISHDIR) \
+	    $(TO)$(ZSHDIR) $(TO)$(HELPERDIR)
 	install -m 755 sailvold/sailvold sailapid/sailapid $(TO)$(SBINDIR)
 	install -m 755 sailvolctl/sailvolctl $(TO)$(BINDIR)
+	for f in mount.sailvol umount.fuse.sailvol; do \
+	    ln -sf $(BINDIR)/sailvolctl $(TO)$(HELPERDIR)/$$f || exit 1; done
 	install -m 755 sailvol-fetch/sailvol-fetch $(TO)$(LIBEXECDIR)
 	for f in man/*.[1-9] imsg/*.3; do \
 	    install -d $(TO)$(MANDIR)/man$${f##*.} && \
@@ -176,6 +242,11 @@ install: all
 	    $(PLACED) $$f >$(TO)$(UNITDIR)/$${f##*/} && \
 	    chmod 644 $(TO)$(UNITDIR)/$${f##*/} || exit 1; done
 	install -m 644 etc/sysusers.d/sailvol.conf $(TO)$(SYSUSERSDIR)
+	sailvolctl/sailvolctl completion bash >$(TO)$(BASHDIR)/sailvolctl
+	sailvolctl/sailvolctl completion fish >$(TO)$(FISHDIR)/sailvolctl.fish
+	sailvolctl/sailvolctl completion zsh >$(TO)$(ZSHDIR)/_sailvolctl
+	chmod 644 $(TO)$(BASHDIR)/sailvolctl \
+	    $(TO)$(FISHDIR)/sailvolctl.fish $(TO)$(ZSHDIR)/_sailvolctl
 	install -m 644 python/sail/*.py python/sail/py.typed $(TO)$(PYTHONDIR)/sail
 
 lint:
@@ -186,8 +257,9 @@ format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 clean:
-	rm -rf obj obj-san obj-debug .variant $(foreach p,$(PROGS),$(p)/$(p))
+	rm -rf obj obj-san obj-debug obj-fuzz .variant $(foreach p,$(PROGS),$(p)/$(p))
 
--include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d $(OBJ)/regress/posix/*.d)
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d $(OBJ)/regress/posix/*.d \
+    $(OBJ)/regress/bench/*.d $(OBJ)/regress/fuzz/*.d)
 
-.PHONY: all unit deps check check-nodeps quickstart quickstart-down install lint format clean FORCE
+.PHONY: all unit fuzzers fuzz deps check check-nodeps check-long soak bench bench-deps quickstart quickstart-down install lint format clean FORCE

@@ -40,6 +40,15 @@ is_loopback(const char *host)
 	return (strcmp(host, "localhost") == 0);
 }
 
+int
+api_url_loopback(const char *host)
+{
+	char bare[HOST_MAX];
+	size_t n = take_host(host, bare);
+
+	return (n != 0 && host[n] == '\0' && is_loopback(bare));
+}
+
 const char *
 api_url_problem(const char *url)
 {

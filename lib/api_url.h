@@ -9,4 +9,7 @@
  */
 const char *api_url_problem(const char *);
 
+/* A host as it stands in a URL ("[::1]", "localhost"): is it this machine? */
+int api_url_loopback(const char *host);
+
 #endif

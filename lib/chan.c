@@ -293,15 +293,36 @@ chan_on_read(int fd, short ev, void *arg)
 	chan_leave(c);
 }
 
-void
-chan_drain(struct chan *c)
+/* 1: something was there. */
+static int
+receive_more(struct chan *c)
 {
 	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
 
+	if (c->freed || c->eof || c->paused || poll(&pfd, 1, 0) != 1)
+		return 0;
+	chan_receive(c);
+	return 1;
+}
+
+int
+chan_more(struct chan *c)
+{
+	int r;
+
+	chan_enter(c);
+	r = receive_more(c);
+	chan_leave(c);
+	return r;
+}
+
+void
+chan_drain(struct chan *c)
+{
 	chan_enter(c);
 	chan_pump(c);
-	while (!c->freed && !c->eof && !c->paused && poll(&pfd, 1, 0) == 1)
-		chan_receive(c);
+	while (receive_more(c))
+		;
 	chan_leave(c);
 }
 

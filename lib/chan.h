@@ -83,6 +83,9 @@ uint32_t chan_queued(const struct chan *);
 /* Stop or go on reading: back-pressure towards the sender. */
 void chan_pause(struct chan *);
 void chan_resume(struct chan *);
+/* Reads once and handles what came, without waiting; 0: nothing had come.  May
+   end the channel. */
+int chan_more(struct chan *);
 /* Handles all that has arrived, without waiting; may end the channel. */
 void chan_drain(struct chan *);
 /* Writes what is queued, waiting for at most ms milliseconds; before exit. */

@@ -463,20 +463,54 @@ delta_op_puts(const struct delta_op *op)
 	    (op->kind == DELTA_ATTR && op->has_tree);
 }
 
-/* The operation leaves a directory at its path, so that others may stand
-   below it. */
-static int
-leaves_dir(const struct delta_op *op)
+void
+delta_op_clear(struct delta_op *op)
 {
-	return (op->kind == DELTA_PUT || op->kind == DELTA_ATTR) &&
-	    op->entry.type == ENTRY_DIR;
+	chunklist_free(op->chunks);
+	free(op->ref_except);
+	free(op->tree_except);
+	memset(op, 0, sizeof(*op));
+}
+
+int
+delta_op_get(const struct delta *d, uint32_t i, struct delta_op *op)
+{
+	struct rbuf r;
+
+	memset(op, 0, sizeof(*op));
+	rbuf_init(&r, d->data, d->data_len);
+	r.pos = d->ops[i].at;
+	op_get(&r, d, op);
+	if (r.error == NULL)
+		return 0;
+	/* It was good when it was read first. */
+	errno = ENOMEM;
+	return -1;
+}
+
+/* Checks the operation at r, and notes where it is. */
+static void
+place_get(struct rbuf *r, const struct delta *d, struct delta_place *at)
+{
+	struct delta_op op;
+
+	memset(&op, 0, sizeof(op));
+	at->at = (uint32_t)r->pos;
+	op_get(r, d, &op);
+	at->path = op.path;
+	at->len = (uint16_t)op.len;
+	at->puts = delta_op_puts(&op) != 0;
+	at->leaves_dir = (op.kind == DELTA_PUT || op.kind == DELTA_ATTR) &&
+	    op.entry.type == ENTRY_DIR;
+	at->sets = op.kind == DELTA_PUT || op.kind == DELTA_ATTR;
+	delta_op_clear(&op);
 }
 
 static void
-ops_get(struct rbuf *r, struct delta *d, const struct delta_op **blame)
+ops_get(struct rbuf *r, struct delta *d, const struct delta_place **blame)
 {
-	const struct delta_op *closed = NULL;
-	struct delta_op *op, *prev = NULL;
+	const struct delta_place *closed = NULL;
+	struct delta_place *op, *prev = NULL;
 	uint32_t i;
 
 	if (d->nops > rbuf_left(r) / OP_MIN) {
@@ -489,7 +523,7 @@ ops_get(struct rbuf *r, struct delta *d, const struct delta_op **blame)
 	}
 	for (i = 0; i < d->nops && r->error == NULL; i++, prev = op) {
 		*blame = op = &d->ops[i];
-		op_get(r, d, op);
+		place_get(r, d, op);
 		if (r->error != NULL)
 			return;
 		if (prev != NULL &&
@@ -500,12 +534,12 @@ ops_get(struct rbuf *r, struct delta *d, const struct delta_op **blame)
 		if (closed != NULL &&
 		    path_is_below(op->path, op->len, closed->path,
 			closed->len)) {
-			if (op->kind == DELTA_PUT || op->kind == DELTA_ATTR)
+			if (op->sets)
 				rbuf_fail(r,
 				    "delta: operation below what is gone");
 			continue;
 		}
-		closed = leaves_dir(op) ? NULL : op;
+		closed = op->leaves_dir ? NULL : op;
 	}
 	if (r->error == NULL)
 		*blame = NULL;
@@ -527,13 +561,13 @@ path_depth(const uint8_t *path, size_t len)
  * the present path on a stack.
  */
 static const char *
-context_check(const struct delta *d, const struct delta_op **blame)
+context_check(const struct delta *d, const struct delta_place **blame)
 {
 	struct {
 		const uint8_t *path;
 		size_t len;
 	} stack[SAIL_DEPTH_MAX + 1];
-	const struct delta_op *op;
+	const struct delta_place *op;
 	const struct delta_context *c;
 	const uint8_t *path;
 	size_t n = 0, len;
@@ -555,13 +589,12 @@ context_check(const struct delta *d, const struct delta_op **blame)
 		    !path_is_below(path, len, stack[n - 1].path,
 			stack[n - 1].len))
 			n--;
-		push = order < 0 || leaves_dir(op);
-		if (order >= 0 && delta_op_puts(op) &&
-		    path_depth(path, len) != n + 1) {
+		push = order < 0 || op->leaves_dir;
+		if (order >= 0 && op->puts && path_depth(path, len) != n + 1) {
 			*blame = op;
 			return "delta: no context above a put";
 		}
-		if (both && !leaves_dir(op)) {
+		if (both && !op->leaves_dir) {
 			*blame = op;
 			return "delta: context of what is no directory";
 		}
@@ -586,7 +619,7 @@ struct delta *
 delta_decode_blame(const uint8_t *data, size_t len, const char **why,
     const uint8_t **path, size_t *path_len)
 {
-	const struct delta_op *blame = NULL;
+	const struct delta_place *blame = NULL;
 	struct rbuf r;
 	struct delta *d;
 	const uint8_t *magic;
@@ -603,6 +636,8 @@ delta_decode_blame(const uint8_t *data, size_t len, const char **why,
 		*why = "delta: out of memory";
 		return NULL;
 	}
+	d->data = data;
+	d->data_len = len;
 	rbuf_init(&r, data, len);
 	magic = rbuf_bytes(&r, sizeof(delta_magic));
 	if (magic != NULL &&
@@ -643,15 +678,8 @@ delta_decode_blame(const uint8_t *data, size_t len, const char **why,
 void
 delta_free(struct delta *d)
 {
-	uint32_t i;
-
 	if (d == NULL)
 		return;
-	for (i = 0; d->ops != NULL && i < d->nops; i++) {
-		chunklist_free(d->ops[i].chunks);
-		free(d->ops[i].ref_except);
-		free(d->ops[i].tree_except);
-	}
 	free(d->ops);
 	free(d->context);
 	free(d->commits);

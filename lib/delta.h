@@ -98,12 +98,23 @@ struct delta_context {
 	struct entry entry; /* ENTRY_DIR */
 };
 
+/* Where an operation stands: a delta of millions is not held decoded. */
+struct delta_place {
+	const uint8_t *path;
+	uint32_t at; /* of its encoding */
+	uint16_t len;
+	uint8_t sets, puts, leaves_dir; /* PUT or ATTR; delta_op_puts(); of a
+					   directory */
+};
+
 struct delta {
+	const uint8_t *data; /* its encoding */
+	size_t data_len;
 	struct hash *commits;
 	uint32_t ncommits;
 	struct delta_context *context; /* ascending by path_cmp, no "" */
 	uint32_t ncontext;
-	struct delta_op *ops; /* strictly ascending by path_cmp */
+	struct delta_place *ops; /* strictly ascending by path_cmp */
 	uint32_t nops;
 };
 
@@ -139,6 +150,10 @@ struct delta *delta_decode(const uint8_t *data, size_t len, const char **why);
 struct delta *delta_decode_blame(const uint8_t *data, size_t len,
     const char **why, const uint8_t **path, size_t *path_len);
 void delta_free(struct delta *);
+/* Operation i; views into the encoding.  0, or -1 and ENOMEM.
+   delta_op_clear() in every case. */
+int delta_op_get(const struct delta *, uint32_t i, struct delta_op *);
+void delta_op_clear(struct delta_op *);
 
 /* seen of an entry as it stands in a tree or overlay (NULL: nothing). */
 void seen_of(const struct entry *, struct seen *);

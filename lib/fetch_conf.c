@@ -56,30 +56,51 @@ end:
 	return out;
 }
 
-/* path NULL, or an optional file that is not there: an empty one. */
-static int
-send_file(struct chan *c, uint32_t type, const char *path, size_t max,
-    int needed)
-{
-	int fd, saved;
+/* One that a sailvol-fetch(8) has from us. */
+struct handed {
+	uint32_t type;
+	const char *path; /* NULL: an empty one */
+	size_t max;
+	int needed; /* else one that is not there is an empty one */
+	int fd;
+};
+#define NFILES 3
 
-	fd = path != NULL ? file_memfd(path, max) : memfd_new("file", NULL, 0);
-	if (fd == -1 && !needed && errno == ENOENT)
-		fd = memfd_new("file", NULL, 0);
-	if (fd == -1) {
-		log_warn("%s", path != NULL ? path : "memfd");
+static int
+handed_open(struct handed *h)
+{
+	h->fd = h->path != NULL ? file_memfd(h->path, h->max)
+				: memfd_new("file", NULL, 0);
+	if (h->fd == -1 && !h->needed && errno == ENOENT)
+		h->fd = memfd_new("file", NULL, 0);
+	if (h->fd == -1)
+		log_warn("%s", h->path != NULL ? h->path : "memfd");
+	return h->fd == -1 ? -1 : 0;
+}
+
+static int
+handed_send(struct chan *c, struct handed *h)
+{
+	if (chan_send(c, h->type, 0, h->fd, NULL, 0) == -1)
 		return -1;
-	}
-	if (chan_send(c, type, 0, fd, NULL, 0) == -1) {
-		saved = errno;
-		log_warn("configuration of fetch");
-		close(fd);
-		errno = saved;
-		return -1;
-	}
+	h->fd = -1;
 	return 0;
 }
 
+int
+fetch_ca_check(const char *path)
+{
+	struct handed h = { 0, path, CA_MAX, 1, -1 };
+
+	if (path == NULL)
+		return 0;
+	if (handed_open(&h) == -1)
+		return -1;
+	close(h.fd);
+	return 0;
+}
+
+/* Nothing is sent before all is there. */
 int
 fetch_configure(struct chan *c, const struct fetch_config *conf)
 {
@@ -92,24 +113,38 @@ fetch_configure(struct chan *c, const struct fetch_config *conf)
 		.key_len = strlen(key),
 		.concurrency = conf->concurrency,
 		.deadline_ms = conf->deadline_ms,
+		.memory = conf->memory,
 	};
 	int needed = conf->ca_file != NULL;
+	struct handed files[NFILES] = {
+		{ IMSG_PARENT_FETCH_CA,
+		    needed ? conf->ca_file
+			   : "/etc/ssl/certs/ca-certificates.crt",
+		    CA_MAX, needed, -1 },
+		{ IMSG_PARENT_FETCH_RESOLV, "/etc/resolv.conf", SMALL_MAX, 0,
+		    -1 },
+		{ IMSG_PARENT_FETCH_HOSTS, "/etc/hosts", SMALL_MAX, 0, -1 },
+	};
+	int rc = -1;
+	size_t i;
 
-	if (fetch_settings_send(c, &s) == -1) {
-		log_warn("configuration of fetch");
-		return -1;
+	for (i = 0; i < NFILES; i++)
+		if (handed_open(&files[i]) == -1)
+			goto end;
+	if (fetch_settings_send(c, &s) == -1)
+		goto fail;
+	for (i = 0; i < NFILES; i++)
+		if (handed_send(c, &files[i]) == -1)
+			goto fail;
+	if (chan_send(c, IMSG_PARENT_FETCH_END, 0, -1, NULL, 0) == 0) {
+		rc = 0;
+		goto end;
 	}
-	if (send_file(c, IMSG_PARENT_FETCH_CA,
-		needed ? conf->ca_file : "/etc/ssl/certs/ca-certificates.crt",
-		CA_MAX, needed) == -1 ||
-	    send_file(c, IMSG_PARENT_FETCH_RESOLV, "/etc/resolv.conf",
-		SMALL_MAX, 0) == -1 ||
-	    send_file(c, IMSG_PARENT_FETCH_HOSTS, "/etc/hosts", SMALL_MAX, 0) ==
-		-1)
-		return -1;
-	if (chan_send(c, IMSG_PARENT_FETCH_END, 0, -1, NULL, 0) == -1) {
-		log_warn("configuration of fetch");
-		return -1;
-	}
-	return 0;
+fail:
+	log_warn("configuration of fetch");
+end:
+	for (i = 0; i < NFILES; i++)
+		if (files[i].fd != -1)
+			close(files[i].fd);
+	return rc;
 }

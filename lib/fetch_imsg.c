@@ -3,6 +3,7 @@
  * fetch_imsg: writes and reads the bodies of the messages of
  * sailvol-fetch(8).  In it, and in all who ask it.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define CONTENT_TYPE_MAX 128
 #define NAME_MAX_BYTES 128 /* volume ids, volume names, session keys */
 #define WHAT_MAX 1024
+#define SKEW_MAX_MS (INT64_C(1) << 53) /* no clock is as wrong as that */
 #define URL_MAX 4096
 
 static int
@@ -130,7 +132,8 @@ fetch_settings_send(struct chan *c, const struct fetch_settings *s)
 	if (add_str16(b, s->url, s->url_len) == -1 ||
 	    add_str16(b, s->key, s->key_len) == -1 ||
 	    ibuf_add_n32(b, s->concurrency) == -1 ||
-	    ibuf_add_n32(b, s->deadline_ms) == -1)
+	    ibuf_add_n32(b, s->deadline_ms) == -1 ||
+	    ibuf_add_n64(b, s->memory) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_PARENT_FETCH_CONFIG, 0, -1, b);
 }
@@ -141,7 +144,8 @@ fetch_settings_recv(struct ibuf *b, struct fetch_settings *s)
 	if (get_str16(b, &s->url, &s->url_len, URL_MAX) == -1 ||
 	    get_str16(b, &s->key, &s->key_len, NAME_MAX_BYTES) == -1 ||
 	    ibuf_get_n32(b, &s->concurrency) == -1 ||
-	    ibuf_get_n32(b, &s->deadline_ms) == -1)
+	    ibuf_get_n32(b, &s->deadline_ms) == -1 ||
+	    ibuf_get_n64(b, &s->memory) == -1)
 		return -1;
 	return get_end(b);
 }
@@ -182,32 +186,50 @@ fetch_api_recv(struct ibuf *b, struct fetch_api *a)
 	return get_end(b);
 }
 
+#define API_RES_DATED 1
+#define API_RES_UNTRUSTED 2
+
 int
 fetch_api_res_send(struct chan *c, uint32_t id, const struct fetch_api_res *r,
     int body_fd)
 {
+	uint8_t flags = (uint8_t)((r->dated ? API_RES_DATED : 0) |
+	    (r->untrusted ? API_RES_UNTRUSTED : 0));
 	struct ibuf *b;
 
 	if ((b = body_new()) == NULL)
 		return -1;
 	if (ibuf_add_n16(b, r->status) == -1 || ibuf_add_n8(b, r->type) == -1 ||
+	    ibuf_add_n8(b, flags) == -1 ||
 	    ibuf_add_n64(b, (uint64_t)r->skew_ms) == -1 ||
 	    add_what(b, r->what, r->what_len) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_FETCH_API_RES, id, body_fd, b);
 }
 
+static int
+skew_ok(int64_t ms)
+{
+	return ms <= SKEW_MAX_MS && ms >= -SKEW_MAX_MS;
+}
+
 int
 fetch_api_res_recv(struct ibuf *b, struct fetch_api_res *r)
 {
 	uint64_t skew;
+	uint8_t flags;
 
 	if (ibuf_get_n16(b, &r->status) == -1 ||
-	    ibuf_get_n8(b, &r->type) == -1 || ibuf_get_n64(b, &skew) == -1 ||
+	    ibuf_get_n8(b, &r->type) == -1 || ibuf_get_n8(b, &flags) == -1 ||
+	    ibuf_get_n64(b, &skew) == -1 ||
 	    get_str16(b, &r->what, &r->what_len, WHAT_MAX) == -1)
 		return -1;
 	r->skew_ms = (int64_t)skew;
-	if (r->type > 2 ||
+	r->dated = (flags & API_RES_DATED) != 0;
+	r->untrusted = (flags & API_RES_UNTRUSTED) != 0;
+	if (r->type > 2 || !skew_ok(r->skew_ms) ||
+	    flags > (API_RES_DATED | API_RES_UNTRUSTED) ||
+	    (r->untrusted && r->status != 0) ||
 	    (r->status != 0 && (r->status < 200 || r->status > 599)))
 		return bad();
 	return get_end(b);
@@ -216,17 +238,28 @@ fetch_api_res_recv(struct ibuf *b, struct fetch_api_res *r)
 /* ---- HASH and VERIFY ------------------------------------------------------- */
 
 int
-fetch_hash_send(struct chan *c, uint32_t id, uint8_t shift, int fd)
+fetch_hash_send(struct chan *c, uint32_t id, uint8_t shift, uint8_t flags,
+    int fd)
 {
-	return chan_send(c, IMSG_FETCH_HASH, id, fd, &shift, sizeof(shift));
+	uint8_t body[2] = { shift, flags };
+
+	return chan_send(c, IMSG_FETCH_HASH, id, fd, body, sizeof(body));
 }
 
 int
-fetch_hash_recv(struct ibuf *b, uint8_t *shift)
+fetch_hash_recv(struct ibuf *b, uint8_t *shift, uint8_t *flags)
 {
-	if (ibuf_get_n8(b, shift) == -1)
+	if (ibuf_get_n8(b, shift) == -1 || ibuf_get_n8(b, flags) == -1)
 		return -1;
+	if (*flags > (FETCH_HASH_KEEP | FETCH_HASH_SYNC | FETCH_HASH_TELL))
+		return bad();
 	return get_end(b);
+}
+
+int
+fetch_hash_rest_send(struct chan *c, uint32_t id, int fd)
+{
+	return chan_send(c, IMSG_FETCH_HASH_REST, id, fd, NULL, 0);
 }
 
 int
@@ -239,7 +272,8 @@ fetch_hash_res_send(struct chan *c, uint32_t id, const struct fetch_hash_res *r,
 		return -1;
 	if (ibuf_add_n32(b, r->error) == -1 || ibuf_add_n64(b, r->size) == -1 ||
 	    add_time(b, r->ctime) == -1 || add_time(b, r->before) == -1 ||
-	    ibuf_add_n8(b, r->changed) == -1)
+	    ibuf_add_n8(b, r->changed) == -1 || ibuf_add_n8(b, r->kept) == -1 ||
+	    add_str16(b, r->list, r->list_len) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_FETCH_HASH_RES, id, list_fd, b);
 }
@@ -247,41 +281,42 @@ fetch_hash_res_send(struct chan *c, uint32_t id, const struct fetch_hash_res *r,
 int
 fetch_hash_res_recv(struct ibuf *b, struct fetch_hash_res *r)
 {
+	struct ibuf view;
+	uint16_t n;
+
 	if (ibuf_get_n32(b, &r->error) == -1 ||
 	    ibuf_get_n64(b, &r->size) == -1 || get_time(b, &r->ctime) == -1 ||
-	    get_time(b, &r->before) == -1 || ibuf_get_n8(b, &r->changed) == -1)
+	    get_time(b, &r->before) == -1 ||
+	    ibuf_get_n8(b, &r->changed) == -1 ||
+	    ibuf_get_n8(b, &r->kept) == -1 || ibuf_get_n16(b, &n) == -1)
 		return -1;
-	if (r->size > SAIL_SIZE_MAX || r->changed > 1)
+	if (r->size > SAIL_SIZE_MAX || r->changed > 1 || r->kept > 1 ||
+	    n > FETCH_LIST_INLINE || ibuf_get_ibuf(b, n, &view) == -1)
 		return bad();
+	r->list = n == 0 ? NULL : ibuf_data(&view);
+	r->list_len = n;
 	return get_end(b);
 }
 
 int
-fetch_verify_send(struct chan *c, uint32_t id, uint64_t size, int list_fd,
-    int fd)
+fetch_verify_send(struct chan *c, uint32_t id, uint32_t bytes,
+    const struct hash *h, int fd)
 {
 	struct ibuf *b;
-	int saved;
 
-	if (chan_send(c, IMSG_FETCH_VERIFY_LIST, id, list_fd, NULL, 0) == -1) {
-		saved = errno;
-		close(list_fd);
-		errno = saved;
-		return -1;
-	}
 	if ((b = body_new()) == NULL)
 		return -1;
-	if (ibuf_add_n64(b, size) == -1)
+	if (ibuf_add_n32(b, bytes) == -1 || ibuf_add(b, h->b, HASH_LEN) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_FETCH_VERIFY, id, fd, b);
 }
 
 int
-fetch_verify_recv(struct ibuf *b, uint64_t *size)
+fetch_verify_recv(struct ibuf *b, uint32_t *bytes, struct hash *h)
 {
-	if (ibuf_get_n64(b, size) == -1)
+	if (ibuf_get_n32(b, bytes) == -1 || get_hash(b, h) == -1)
 		return -1;
-	if (*size > SAIL_SIZE_MAX)
+	if (*bytes == 0 || *bytes > FETCH_CHUNK_MAX)
 		return bad();
 	return get_end(b);
 }
@@ -415,8 +450,10 @@ fetch_upload_list_decode(const uint8_t *data, size_t len,
 		c[i].offset = rbuf_u64(&r);
 		c[i].bytes = rbuf_u32(&r);
 		rbuf_hash(&r, &c[i].hash);
-		if (c[i].file >= FETCH_UPLOAD_FILES || c[i].bytes == 0 ||
-		    c[i].bytes > FETCH_CHUNK_MAX || c[i].offset > SAIL_SIZE_MAX)
+		if ((c[i].file >= FETCH_UPLOAD_FILES &&
+			c[i].file != FETCH_UPLOAD_KEPT) ||
+		    c[i].bytes == 0 || c[i].bytes > FETCH_CHUNK_MAX ||
+		    c[i].offset > SAIL_SIZE_MAX)
 			rbuf_fail(&r, "chunk out of range");
 	}
 	if (rbuf_end(&r) == -1) {
@@ -432,12 +469,15 @@ int
 fetch_upload_res_send(struct chan *c, uint32_t id,
     const struct fetch_upload_res *r, int status_fd)
 {
+	size_t len = r->refusal_len > FETCH_REFUSAL_MAX ? 0 : r->refusal_len;
 	struct ibuf *b;
 
 	if ((b = body_new()) == NULL)
 		return -1;
 	if (ibuf_add_n32(b, r->error) == -1 ||
-	    add_what(b, r->what, r->what_len) == -1)
+	    add_what(b, r->what, r->what_len) == -1 ||
+	    ibuf_add_n16(b, r->status) == -1 ||
+	    add_str16(b, r->refusal, len) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_FETCH_UPLOAD_RES, id, status_fd, b);
 }
@@ -446,8 +486,86 @@ int
 fetch_upload_res_recv(struct ibuf *b, struct fetch_upload_res *r)
 {
 	if (ibuf_get_n32(b, &r->error) == -1 ||
-	    get_str16(b, &r->what, &r->what_len, WHAT_MAX) == -1)
+	    get_str16(b, &r->what, &r->what_len, WHAT_MAX) == -1 ||
+	    ibuf_get_n16(b, &r->status) == -1 ||
+	    get_str16(b, &r->refusal, &r->refusal_len, FETCH_REFUSAL_MAX) == -1)
 		return -1;
+	if (r->status == 0
+		? r->refusal_len != 0
+		: r->status < 400 || r->status > 499 || r->error == 0)
+		return bad();
+	return get_end(b);
+}
+
+int
+fetch_hash_progress_send(struct chan *c, uint32_t id, uint64_t bytes)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n64(b, bytes) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	return chan_send_ibuf(c, IMSG_FETCH_HASH_PROGRESS, id, -1, b);
+}
+
+int
+fetch_hash_progress_recv(struct ibuf *b, uint64_t *bytes)
+{
+	if (ibuf_get_n64(b, bytes) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
+fetch_hash_chunks_send(struct chan *c, uint32_t id,
+    const struct fetch_hash_chunks *h)
+{
+	struct ibuf *b;
+	uint16_t i;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n64(b, h->size) == -1 || ibuf_add_n8(b, h->shift) == -1 ||
+	    ibuf_add_n16(b, h->n) == -1)
+		return body_drop(b);
+	for (i = 0; i < h->n; i++)
+		if (ibuf_add_n64(b, h->chunks[i].slot) == -1 ||
+		    ibuf_add(b, h->chunks[i].hash.b, HASH_LEN) == -1)
+			return body_drop(b);
+	return chan_send_ibuf(c, IMSG_FETCH_HASH_CHUNKS, id, -1, b);
+}
+
+int
+fetch_hash_chunks_recv(struct ibuf *b, struct fetch_hash_chunks *h)
+{
+	struct fetch_get_chunk *k;
+	uint64_t left;
+	uint16_t i;
+
+	if (ibuf_get_n64(b, &h->size) == -1 ||
+	    ibuf_get_n8(b, &h->shift) == -1 || ibuf_get_n16(b, &h->n) == -1)
+		return -1;
+	if (h->size > SAIL_SIZE_MAX || h->shift < CHUNK_SHIFT_MIN ||
+	    h->shift > CHUNK_SHIFT_MAX || h->n == 0 ||
+	    h->n > FETCH_HASH_CHUNKS_MAX)
+		return bad();
+	for (i = 0; i < h->n; i++) {
+		k = &h->chunks[i];
+		if (ibuf_get_n64(b, &k->slot) == -1 ||
+		    get_hash(b, &k->hash) == -1)
+			return -1;
+		if ((i > 0 && k->slot <= h->chunks[i - 1].slot) ||
+		    k->slot > h->size >> h->shift ||
+		    k->slot << h->shift >= h->size || hash_is_zero(&k->hash))
+			return bad();
+		left = h->size - (k->slot << h->shift);
+		k->bytes = left < (uint64_t)1 << h->shift
+		    ? (uint32_t)left
+		    : (uint32_t)1 << h->shift;
+	}
 	return get_end(b);
 }
 
@@ -478,7 +596,27 @@ fetch_upload_progress_recv(struct ibuf *b, uint32_t *chunks, uint64_t *bytes,
 /* ---- GET --------------------------------------------------------------------- */
 
 int
-fetch_get_send(struct chan *c, uint32_t id, const struct fetch_get *g, int fd)
+fetch_get_file_send(struct chan *c, uint32_t id, uint64_t slot, int fd)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n64(b, slot) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_FETCH_GET_FILE, id, fd, b);
+}
+
+int
+fetch_get_file_recv(struct ibuf *b, uint64_t *slot)
+{
+	if (ibuf_get_n64(b, slot) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
+fetch_get_send(struct chan *c, uint32_t id, const struct fetch_get *g)
 {
 	struct ibuf *b;
 	uint16_t i;
@@ -492,17 +630,17 @@ fetch_get_send(struct chan *c, uint32_t id, const struct fetch_get *g, int fd)
 	if (add_str16(b, g->volume, g->volume_len) == -1 ||
 	    ibuf_add(b, g->commit.b, HASH_LEN) == -1 ||
 	    add_str16(b, g->path, g->path_len) == -1 ||
-	    ibuf_add_n8(b, g->shift) == -1 || ibuf_add_n16(b, g->n) == -1)
+	    ibuf_add_n32(b, g->budget) == -1 || ibuf_add_n16(b, g->n) == -1)
 		return body_drop(b);
 	for (i = 0; i < g->n; i++)
 		if (ibuf_add_n64(b, g->chunks[i].slot) == -1 ||
 		    ibuf_add_n32(b, g->chunks[i].bytes) == -1 ||
 		    ibuf_add(b, g->chunks[i].hash.b, HASH_LEN) == -1)
 			return body_drop(b);
-	return chan_send_ibuf(c, IMSG_FETCH_GET, id, fd, b);
+	return chan_send_ibuf(c, IMSG_FETCH_GET, id, -1, b);
 }
 
-/* Slots ascend, and each chunk lies in its slot and in a file. */
+/* Slots ascend, and each may be one of a file. */
 static int
 get_chunks(struct ibuf *b, struct fetch_get *g)
 {
@@ -515,8 +653,8 @@ get_chunks(struct ibuf *b, struct fetch_get *g)
 		    ibuf_get_n32(b, &k->bytes) == -1 ||
 		    get_hash(b, &k->hash) == -1)
 			return -1;
-		if (k->slot >= SAIL_SIZE_MAX >> g->shift || k->bytes == 0 ||
-		    k->bytes > (uint32_t)1 << g->shift ||
+		if (k->slot >= SAIL_SIZE_MAX >> CHUNK_SHIFT_MIN ||
+		    k->bytes == 0 || k->bytes > FETCH_CHUNK_MAX ||
 		    (i > 0 && k->slot <= g->chunks[i - 1].slot))
 			return bad();
 	}
@@ -529,13 +667,54 @@ fetch_get_recv(struct ibuf *b, struct fetch_get *g)
 	if (get_str16(b, &g->volume, &g->volume_len, NAME_MAX_BYTES) == -1 ||
 	    get_hash(b, &g->commit) == -1 ||
 	    get_path(b, &g->path, &g->path_len) == -1 ||
-	    ibuf_get_n8(b, &g->shift) == -1 || ibuf_get_n16(b, &g->n) == -1)
+	    ibuf_get_n32(b, &g->budget) == -1 || ibuf_get_n16(b, &g->n) == -1)
 		return -1;
-	if (g->shift < CHUNK_SHIFT_MIN || g->shift > CHUNK_SHIFT_MAX ||
-	    g->n == 0 || g->n > FETCH_GET_MAX)
+	if (g->n == 0 || g->n > FETCH_GET_MAX)
 		return bad();
 	if (get_chunks(b, g) == -1)
 		return -1;
+	return get_end(b);
+}
+
+int
+fetch_bundle_send(struct chan *c, uint32_t type, uint32_t id,
+    const struct fetch_bundle *u, int fd)
+{
+	struct ibuf *b;
+	uint16_t i;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n16(b, u->n) == -1)
+		return body_drop(b);
+	for (i = 0; i < u->n; i++)
+		if (ibuf_add(b, u->chunks[i].hash.b, HASH_LEN) == -1 ||
+		    ibuf_add_n32(b, u->chunks[i].offset) == -1 ||
+		    ibuf_add_n32(b, u->chunks[i].bytes) == -1)
+			return body_drop(b);
+	return chan_send_ibuf(c, type, id, fd, b);
+}
+
+int
+fetch_bundle_recv(struct ibuf *b, struct fetch_bundle *u)
+{
+	struct fetch_bundle_chunk *k;
+	uint16_t i;
+
+	if (ibuf_get_n16(b, &u->n) == -1)
+		return -1;
+	if (u->n == 0 || u->n > FETCH_BUNDLE_MAX)
+		return bad();
+	for (i = 0; i < u->n; i++) {
+		k = &u->chunks[i];
+		if (get_hash(b, &k->hash) == -1 ||
+		    ibuf_get_n32(b, &k->offset) == -1 ||
+		    ibuf_get_n32(b, &k->bytes) == -1)
+			return -1;
+		if (k->bytes == 0 || k->bytes >= FETCH_BUNDLE_CHUNK ||
+		    k->offset > FETCH_BUNDLE_BYTES - k->bytes)
+			return bad();
+	}
 	return get_end(b);
 }
 
@@ -585,19 +764,84 @@ fetch_get_res_recv(struct ibuf *b, uint32_t *error, const char **what,
 
 /* ---- URL and CANCEL ------------------------------------------------------------ */
 
+/* Makes the memfd of the parts of a pack; -1 and errno. */
+static int
+parts_list(const struct fetch_part *parts, uint32_t n)
+{
+	struct wbuf w;
+	uint8_t *data;
+	uint32_t i;
+	size_t len;
+	int fd;
+
+	wbuf_init(&w, 4 + (size_t)FETCH_PARTS_MAX * FETCH_PART_LEN);
+	wbuf_u32(&w, n);
+	for (i = 0; i < n; i++) {
+		wbuf_hash(&w, &parts[i].hash);
+		wbuf_u32(&w, parts[i].offset);
+		wbuf_u32(&w, parts[i].bytes);
+	}
+	if ((data = wbuf_take(&w, &len)) == NULL)
+		return -1;
+	fd = memfd_new("parts", data, len);
+	free(data);
+	return fd;
+}
+
+int
+fetch_parts_decode(const uint8_t *data, size_t len, uint64_t length,
+    struct fetch_part **parts, uint32_t *n)
+{
+	struct fetch_part *p;
+	struct rbuf r;
+	uint32_t i, count;
+
+	rbuf_init(&r, data, len);
+	count = rbuf_u32(&r);
+	if (r.error != NULL || count == 0 || count > FETCH_PARTS_MAX ||
+	    rbuf_left(&r) != (size_t)count * FETCH_PART_LEN)
+		return bad();
+	if ((p = calloc(count, sizeof(*p))) == NULL)
+		return -1;
+	for (i = 0; i < count; i++) {
+		rbuf_hash(&r, &p[i].hash);
+		p[i].offset = rbuf_u32(&r);
+		p[i].bytes = rbuf_u32(&r);
+		if (p[i].offset > length || p[i].bytes > length - p[i].offset)
+			rbuf_fail(&r, "part outside of its pack");
+	}
+	if (rbuf_end(&r) == -1) {
+		free(p);
+		return bad();
+	}
+	*parts = p;
+	*n = count;
+	return 0;
+}
+
 int
 fetch_url_send(struct chan *c, uint32_t id, const struct fetch_url *u)
 {
 	struct ibuf *b;
+	int fd = -1, saved;
 
-	if ((b = body_new()) == NULL)
+	if (u->nparts > 0 && (fd = parts_list(u->parts, u->nparts)) == -1)
 		return -1;
+	if ((b = body_new()) == NULL)
+		goto fail;
 	if (ibuf_add_n8(b, u->method) == -1 ||
 	    add_str16(b, u->url, u->url_len) == -1 ||
 	    ibuf_add(b, u->hash.b, HASH_LEN) == -1 ||
 	    ibuf_add_n64(b, u->length) == -1 || ibuf_add_n8(b, u->verify) == -1)
-		return body_drop(b);
-	return chan_send_ibuf(c, IMSG_FETCH_URL, id, -1, b);
+		body_drop(b);
+	else if (chan_send_ibuf(c, IMSG_FETCH_URL, id, fd, b) == 0)
+		return 0;
+fail:
+	saved = errno;
+	if (fd != -1)
+		close(fd);
+	errno = saved;
+	return -1;
 }
 
 int
@@ -612,33 +856,61 @@ fetch_url_recv(struct ibuf *b, struct fetch_url *u)
 		u->method != FETCH_METHOD_DELETE) ||
 	    u->verify > 1 || u->url_len == 0 || u->length > FETCH_OBJECT_MAX)
 		return bad();
+	u->parts = NULL;
+	u->nparts = 0;
 	return get_end(b);
 }
 
 int
-fetch_url_res_send(struct chan *c, uint32_t id, uint16_t status, uint8_t equal,
-    const char *what)
+fetch_code_ok(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (!isalnum((unsigned char)s[i]))
+			return 0;
+	return len <= FETCH_CODE_MAX;
+}
+
+int
+fetch_url_res_send(struct chan *c, uint32_t id, const struct fetch_url_res *r,
+    int parts_fd)
 {
 	struct ibuf *b;
 
 	if ((b = body_new()) == NULL)
 		return -1;
-	if (ibuf_add_n16(b, status) == -1 || ibuf_add_n8(b, equal) == -1 ||
-	    add_what(b, what, strlen(what)) == -1)
+	if (ibuf_add_n16(b, r->status) == -1 ||
+	    ibuf_add_n8(b, r->equal) == -1 || ibuf_add_n8(b, r->dated) == -1 ||
+	    ibuf_add_n64(b, (uint64_t)r->skew_ms) == -1 ||
+	    ibuf_add_n64(b, r->length) == -1 ||
+	    add_what(b, r->what, strlen(r->what)) == -1 ||
+	    add_what(b, r->code, strlen(r->code)) == -1)
 		return body_drop(b);
-	return chan_send_ibuf(c, IMSG_FETCH_URL_RES, id, -1, b);
+	return chan_send_ibuf(c, IMSG_FETCH_URL_RES, id, parts_fd, b);
 }
 
 int
-fetch_url_res_recv(struct ibuf *b, uint16_t *status, uint8_t *equal)
+fetch_url_res_recv(struct ibuf *b, struct fetch_url_res *r)
 {
-	const char *what;
+	const char *code;
+	uint64_t skew;
 	size_t len;
 
-	if (ibuf_get_n16(b, status) == -1 || ibuf_get_n8(b, equal) == -1 ||
-	    get_str16(b, &what, &len, WHAT_MAX) == -1)
+	if (ibuf_get_n16(b, &r->status) == -1 ||
+	    ibuf_get_n8(b, &r->equal) == -1 ||
+	    ibuf_get_n8(b, &r->dated) == -1 || ibuf_get_n64(b, &skew) == -1 ||
+	    ibuf_get_n64(b, &r->length) == -1 ||
+	    get_str16(b, &r->what, &len, WHAT_MAX) == -1 ||
+	    get_str16(b, &code, &len, FETCH_CODE_MAX) == -1)
 		return -1;
-	if (*equal > 1)
+	r->what = NULL; /* without an end */
+	if (!fetch_code_ok(code, len))
+		return bad();
+	memcpy(r->code, code, len);
+	r->code[len] = '\0';
+	r->skew_ms = (int64_t)skew;
+	if (r->equal > 1 || r->dated > 1 || !skew_ok(r->skew_ms))
 		return bad();
 	return get_end(b);
 }
@@ -659,6 +931,49 @@ int
 fetch_cancel_recv(struct ibuf *b, uint32_t *id)
 {
 	if (ibuf_get_n32(b, id) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
+fetch_numbers_send(struct chan *c, uint32_t id, const struct fetch_numbers *n)
+{
+	struct ibuf *b;
+	size_t i;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	for (i = 0; i < FETCH_CLASSES; i++)
+		if (ibuf_add_n64(b, n->of[i].tries) == -1 ||
+		    ibuf_add_n64(b, n->of[i].again) == -1 ||
+		    ibuf_add_n64(b, n->of[i].failed) == -1 ||
+		    ibuf_add_n64(b, n->of[i].sent) == -1 ||
+		    ibuf_add_n64(b, n->of[i].received) == -1 ||
+		    ibuf_add_n64(b, n->of[i].running) == -1 ||
+		    ibuf_add_n64(b, n->of[i].waiting) == -1)
+			return body_drop(b);
+	if (ibuf_add_n64(b, n->answered_ms) == -1 ||
+	    ibuf_add_n64(b, n->unanswered_ms) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_FETCH_NUMBERS_RES, id, -1, b);
+}
+
+int
+fetch_numbers_recv(struct ibuf *b, struct fetch_numbers *n)
+{
+	size_t i;
+
+	for (i = 0; i < FETCH_CLASSES; i++)
+		if (ibuf_get_n64(b, &n->of[i].tries) == -1 ||
+		    ibuf_get_n64(b, &n->of[i].again) == -1 ||
+		    ibuf_get_n64(b, &n->of[i].failed) == -1 ||
+		    ibuf_get_n64(b, &n->of[i].sent) == -1 ||
+		    ibuf_get_n64(b, &n->of[i].received) == -1 ||
+		    ibuf_get_n64(b, &n->of[i].running) == -1 ||
+		    ibuf_get_n64(b, &n->of[i].waiting) == -1)
+			return -1;
+	if (ibuf_get_n64(b, &n->answered_ms) == -1 ||
+	    ibuf_get_n64(b, &n->unanswered_ms) == -1)
 		return -1;
 	return get_end(b);
 }

@@ -1,7 +1,11 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * hash: SHA-256 by libcrypto, whose algorithm is fetched once, so that it works
- * in a chroot; HMAC over it; CRC-32C.  Used by every process.
+ * hash: SHA-256 by libcrypto; HMAC over it; CRC-32C.  Used by every process.
+ *
+ * SHA-256 is called directly, not through libcrypto's EVP: to find a provider
+ * takes a new process longer than all else that it does at its start (10 ms and
+ * a megabyte), and needs files.  The functions are the ones behind EVP, and use
+ * the same instructions.
  */
 #include "lib/hash.h"
 
@@ -10,32 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include "lib/log.h"
 
 #define BLOCK_LEN 64 /* of SHA-256, for HMAC */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t key;
-static EVP_MD *sha256;
 static uint32_t crc_table[256];
 static int crc_hw;
 
-/* One context a thread: a new one for each name costs more than the hash. */
-static __thread EVP_MD_CTX *thread_ctx;
-
 struct hash_ctx {
-	EVP_MD_CTX *md;
+	SHA256_CTX md;
 };
-
-static void
-thread_end(void *ctx)
-{
-	EVP_MD_CTX_free(ctx);
-	thread_ctx = NULL;
-}
 
 static void
 setup(void)
@@ -43,10 +36,6 @@ setup(void)
 	uint32_t c;
 	int i, k;
 
-	if ((sha256 = EVP_MD_fetch(NULL, "SHA256", NULL)) == NULL)
-		fatalx("hash: libcrypto has no SHA-256");
-	if (pthread_key_create(&key, thread_end) != 0)
-		fatalx("hash: no thread key");
 	for (i = 0; i < 256; i++) {
 		c = (uint32_t)i;
 		for (k = 0; k < 8; k++)
@@ -58,52 +47,35 @@ setup(void)
 #endif
 }
 
-static EVP_MD_CTX *
-thread_begin(void)
+static void
+begin(SHA256_CTX *md)
 {
-	(void)pthread_once(&once, setup);
-	if (thread_ctx == NULL) {
-		if ((thread_ctx = EVP_MD_CTX_new()) == NULL)
-			fatalx("hash: out of memory");
-		if (pthread_setspecific(key, thread_ctx) != 0)
-			fatalx("hash: no thread key");
-	}
-	if (!EVP_DigestInit_ex2(thread_ctx, sha256, NULL))
+	if (!SHA256_Init(md))
 		fatalx("hash: cannot begin SHA-256");
-	return (thread_ctx);
 }
 
 static void
-update(EVP_MD_CTX *md, const void *data, size_t len)
+update(SHA256_CTX *md, const void *data, size_t len)
 {
-	if (len != 0 && !EVP_DigestUpdate(md, data, len))
+	if (len != 0 && !SHA256_Update(md, data, len))
 		fatalx("hash: cannot go on with SHA-256");
 }
 
 static void
-finish(EVP_MD_CTX *md, struct hash *h)
+finish(SHA256_CTX *md, struct hash *h)
 {
-	unsigned int n = 0;
-
-	if (!EVP_DigestFinal_ex(md, h->b, &n) || n != HASH_LEN)
+	if (!SHA256_Final(h->b, md))
 		fatalx("hash: cannot end SHA-256");
-}
-
-void
-hash_init(void)
-{
-	struct hash h;
-
-	hash_bytes(&h, "", 0);
 }
 
 void
 hash_bytes(struct hash *h, const void *data, size_t len)
 {
-	EVP_MD_CTX *md = thread_begin();
+	SHA256_CTX md;
 
-	update(md, data, len);
-	finish(md, h);
+	begin(&md);
+	update(&md, data, len);
+	finish(&md, h);
 }
 
 int
@@ -170,30 +142,22 @@ hash_begin(void)
 {
 	struct hash_ctx *c;
 
-	(void)pthread_once(&once, setup);
-	if ((c = calloc(1, sizeof(*c))) == NULL)
+	if ((c = malloc(sizeof(*c))) == NULL)
 		return (NULL);
-	if ((c->md = EVP_MD_CTX_new()) == NULL) {
-		free(c);
-		errno = ENOMEM;
-		return (NULL);
-	}
-	if (!EVP_DigestInit_ex2(c->md, sha256, NULL))
-		fatalx("hash: cannot begin SHA-256");
+	begin(&c->md);
 	return (c);
 }
 
 void
 hash_update(struct hash_ctx *c, const void *data, size_t len)
 {
-	update(c->md, data, len);
+	update(&c->md, data, len);
 }
 
 void
 hash_end(struct hash_ctx *c, struct hash *h)
 {
-	finish(c->md, h);
-	EVP_MD_CTX_free(c->md);
+	finish(&c->md, h);
 	free(c);
 }
 
@@ -201,7 +165,7 @@ void
 hash_hmac(struct hash *h, const void *hkey, size_t keylen, const void *data,
     size_t len)
 {
-	EVP_MD_CTX *md;
+	SHA256_CTX md;
 	uint8_t k[BLOCK_LEN], pad[BLOCK_LEN];
 	struct hash inner;
 	int i;
@@ -214,19 +178,20 @@ hash_hmac(struct hash *h, const void *hkey, size_t keylen, const void *data,
 		memcpy(k, hkey, keylen);
 	for (i = 0; i < BLOCK_LEN; i++)
 		pad[i] = k[i] ^ 0x36;
-	md = thread_begin();
-	update(md, pad, sizeof(pad));
-	update(md, data, len);
-	finish(md, &inner);
+	begin(&md);
+	update(&md, pad, sizeof(pad));
+	update(&md, data, len);
+	finish(&md, &inner);
 	for (i = 0; i < BLOCK_LEN; i++)
 		pad[i] = k[i] ^ 0x5c;
-	md = thread_begin();
-	update(md, pad, sizeof(pad));
-	update(md, inner.b, HASH_LEN);
-	finish(md, h);
+	begin(&md);
+	update(&md, pad, sizeof(pad));
+	update(&md, inner.b, HASH_LEN);
+	finish(&md, h);
 	explicit_bzero(k, sizeof(k));
 	explicit_bzero(pad, sizeof(pad));
 	explicit_bzero(&inner, sizeof(inner));
+	explicit_bzero(&md, sizeof(md));
 }
 
 uint32_t

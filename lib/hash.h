@@ -15,8 +15,6 @@ struct hash {
 	uint8_t b[HASH_LEN];
 };
 
-/* Before the drop of privileges: what libcrypto loads, it loads here. */
-void hash_init(void);
 void hash_bytes(struct hash *, const void *, size_t);
 int hash_cmp(const struct hash *, const struct hash *);
 int hash_is_zero(const struct hash *);

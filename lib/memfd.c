@@ -52,8 +52,8 @@ fail:
  * Only of a sealed file of memory: another's pages could be taken away or
  * changed under the reader.
  */
-static int
-may_map(int fd)
+int
+memfd_is_sealed(int fd)
 {
 	struct statfs fs;
 	int seals;
@@ -116,7 +116,7 @@ memfd_map(int fd, size_t max, struct memfd_view *v)
 		v->data = (const uint8_t *)"";
 		return 0;
 	}
-	if (len <= COPY_MAX || !may_map(fd))
+	if (len <= COPY_MAX || !memfd_is_sealed(fd))
 		return copy(fd, len, v);
 	p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)

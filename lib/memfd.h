@@ -25,5 +25,7 @@ struct memfd_view {
 };
 int memfd_map(int fd, size_t max, struct memfd_view *);
 void memfd_unmap(struct memfd_view *);
+/* 1: a memfd that nobody can write to, shrink or unseal: fit to be handed on. */
+int memfd_is_sealed(int fd);
 
 #endif

@@ -24,6 +24,7 @@ enum role_id {
 	ROLE_MANIFEST,
 	ROLE_CACHE,
 	ROLE_FETCH,
+	ROLE_METRICS,
 	ROLE_TLS,
 	ROLE_API,
 	ROLE_META,
@@ -88,7 +89,8 @@ struct proc_spec {
 
 /* Once, before anything else: event base, signals, SIGCHLD, limits. */
 int proc_parent_init(int verbose);
-/* Copies the spec.  NULL and errno: it could not be started. */
+/* Copies the spec.  NULL and errno: it could not be started (ECANCELED: all are
+   being stopped). */
 struct proc *proc_start(const struct proc_spec *);
 /*
  * A channel between two children, now and again whenever either was
@@ -101,6 +103,9 @@ uint8_t proc_role(const struct proc *);
 uint32_t proc_instance(const struct proc *);
 void *proc_arg(const struct proc *);
 int proc_ready(const struct proc *);
+unsigned int proc_starts(const struct proc *); /* how often, this one too */
+/* 1: it dies again and again without being ready, or just after. */
+int proc_fails(const struct proc *);
 /* What confines it, as it said itself; "" before it is ready. */
 const char *proc_sandbox(const struct proc *);
 struct proc *proc_find(uint8_t role, uint32_t instance);
@@ -111,7 +116,8 @@ void proc_set_verbose(int verbose);
 /* STOP, SIGTERM after grace_ms, SIGKILL after twice that; on_death is called
    and no restart follows. */
 void proc_stop(struct proc *, int grace_ms);
-/* Stops all and leaves the event loop when the last has gone. */
+/* Stops all and leaves the event loop when the last has gone.  None can be
+   started before that. */
 void proc_stop_all(int grace_ms);
 
 /*
@@ -175,6 +181,8 @@ struct chan *role_parent(void);
 struct chan *role_peer(uint8_t role, uint32_t instance);
 /* Any peer of that role: the one with the shortest queue; NULL. */
 struct chan *role_peer_any(uint8_t role);
+/* Reads once from each peer of that role that has sent something; 0: none has. */
+int role_peers_more(uint8_t role);
 const struct role_start *role_self(void);
 /* In prepare(): the directory that the role will be chrooted to (O_PATH); -1
    afterwards.  It stays proc's. */

@@ -26,6 +26,7 @@
 #define READY_MS (30 * 1000)
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS (10 * 1000)
+#define FAILS_MS 800 /* of back-off: the fourth time */
 #define SHORT_LIFE_MS 1000
 #define CLOSED_MS 500 /* from the end of its channel to its SIGKILL */
 #define FD_LIMIT 65536
@@ -113,8 +114,10 @@ proc_remove(struct proc *p)
 	}
 	TAILQ_REMOVE(&procs, p, entry);
 	proc_free(p);
-	if (stopping_all && TAILQ_EMPTY(&procs))
+	if (stopping_all && TAILQ_EMPTY(&procs)) {
+		stopping_all = 0;
 		event_loopexit(NULL);
+	}
 }
 
 /* ---- links --------------------------------------------------------------- */
@@ -491,6 +494,10 @@ proc_start(const struct proc_spec *spec)
 		errno = EINVAL;
 		return NULL;
 	}
+	if (stopping_all) {
+		errno = ECANCELED;
+		return NULL;
+	}
 	if ((p = calloc(1, sizeof(*p))) == NULL)
 		return NULL;
 	p->spec = *spec;
@@ -682,11 +689,11 @@ proc_stop_all(int grace_ms)
 {
 	struct proc *p;
 
-	stopping_all = 1;
 	if (TAILQ_EMPTY(&procs)) {
 		event_loopexit(NULL);
 		return;
 	}
+	stopping_all = 1;
 	TAILQ_FOREACH (p, &procs, entry)
 		proc_stop(p, grace_ms);
 }
@@ -706,7 +713,6 @@ proc_parent_init(int verbose)
 	} while (fd <= 2);
 	close(fd);
 	verbose_level = verbose;
-	stopping_all = 0;
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
 		rl.rlim_cur = rl.rlim_max < FD_LIMIT ? rl.rlim_max : FD_LIMIT;
 		if (setrlimit(RLIMIT_NOFILE, &rl) == -1)
@@ -766,6 +772,18 @@ void *
 proc_arg(const struct proc *p)
 {
 	return p->spec.arg;
+}
+
+unsigned int
+proc_starts(const struct proc *p)
+{
+	return p->deaths + 1;
+}
+
+int
+proc_fails(const struct proc *p)
+{
+	return !p->ready && p->backoff_ms >= FAILS_MS;
 }
 
 int

@@ -352,6 +352,21 @@ role_peer_any(uint8_t role)
 	return best;
 }
 
+int
+role_peers_more(uint8_t role)
+{
+	struct peer *p, *next;
+	int more = 0;
+
+	/* It may end its own channel, and no other. */
+	for (p = LIST_FIRST(&peers); p != NULL; p = next) {
+		next = LIST_NEXT(p, entry);
+		if (chan_role(p->chan) == role && chan_more(p->chan))
+			more = 1;
+	}
+	return more;
+}
+
 const struct role_start *
 role_self(void)
 {

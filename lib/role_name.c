@@ -11,6 +11,7 @@ static const char *const names[ROLE_MAX] = {
 	[ROLE_MANIFEST] = "manifest",
 	[ROLE_CACHE] = "cache",
 	[ROLE_FETCH] = "fetch",
+	[ROLE_METRICS] = "metrics",
 	[ROLE_TLS] = "tls",
 	[ROLE_API] = "api",
 	[ROLE_META] = "meta",

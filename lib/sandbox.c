@@ -159,6 +159,9 @@ static const struct arg_rule arg_rules[] = {
 	    WHO_ALL },
 	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GET_SEALS),
 	    WHO_ALL },
+	/* Has anybody an overlay file open for writing?  Its signal is one's own. */
+	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETLEASE),
+	    WHO_FILES },
 	/* SQLite. */
 	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETLK),
 	    WHO_FILES },
@@ -179,6 +182,8 @@ static const struct arg_rule arg_rules[] = {
 	    WHO_FILES },
 	{ "ioctl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, FICLONERANGE),
 	    WHO_FILES },
+	/* Pairs have no outside. */
+	{ "socketpair", SCMP_ACT_ALLOW, ARG(0, EQ, AF_UNIX, 0), WHO_ALL },
 	/* The outside is TCP and UDP. */
 	{ "socket", SCMP_ACT_ALLOW, ARG(0, EQ, AF_INET, 0), WHO_FETCH },
 	{ "socket", SCMP_ACT_ALLOW, ARG(0, EQ, AF_INET6, 0), WHO_FETCH },

@@ -62,10 +62,14 @@ static const char *const fuse[] = { "splice", "tee", "vmsplice" };
 static const char *const bulk[] = { "copy_file_range", "fadvise64", "fallocate",
 	"fdatasync", "fsync", "sendfile", "splice" };
 
-/* Accepted connections: tls, api and store from the network, manifest from
-   the control socket.  None can make one. */
+/* Accepted connections: tls, api and store from the network, metrics from this
+   machine, manifest from the control socket.  None can make one to the
+   outside. */
 static const char *const server[] = { "accept", "accept4", "getpeername",
 	"getsockname", "sendfile", "sendmmsg", "setsockopt" };
+
+/* tls: the plain ends of its connections, for api and store. */
+static const char *const relay[] = { "socketpair" };
 
 /* curl and evdns: the only ones who reach out. */
 static const char *const client[] = { "bind", "connect", "getpeername",
@@ -88,6 +92,7 @@ enum {
 	G_FUSE,
 	G_BULK,
 	G_SERVER,
+	G_RELAY,
 	G_CLIENT,
 	G_SANITIZER,
 	G_MAX
@@ -107,6 +112,7 @@ static const struct sandbox_group groups[G_MAX] = {
 	[G_FUSE] = GROUP(fuse),
 	[G_BULK] = GROUP(bulk),
 	[G_SERVER] = GROUP(server),
+	[G_RELAY] = GROUP(relay),
 	[G_CLIENT] = GROUP(client),
 	[G_SANITIZER] = GROUP(sanitizer),
 };
@@ -126,7 +132,10 @@ static const unsigned int roles[ROLE_MAX] = {
 	[ROLE_CACHE] = BASE | BIT(G_FILES) | BIT(G_BULK),
 	/* TCP; files only as descriptors. */
 	[ROLE_FETCH] = BASE | BIT(G_CLIENT) | BIT(G_BULK),
-	[ROLE_TLS] = BASE | BIT(G_SERVER),
+	/* TCP of this machine. */
+	[ROLE_METRICS] = BASE | BIT(G_SERVER),
+	/* TCP that it is handed; the key only in its memory. */
+	[ROLE_TLS] = BASE | BIT(G_SERVER) | BIT(G_RELAY),
 	[ROLE_API] = BASE | BIT(G_SERVER),
 	/* The database. */
 	[ROLE_META] = BASE | BIT(G_FILES),

@@ -69,5 +69,9 @@ typedef int (*tree_diff_cb)(void *, const uint8_t *name, size_t len,
     const struct entry *a, const struct entry *b);
 int tree_diff(const struct node_store *, const struct hash *a,
     const struct hash *b, tree_diff_cb f, void *);
+/* Of the names that are not less than `from' alone; the nodes before it are
+   not looked into. */
+int tree_diff_from(const struct node_store *, const struct hash *a,
+    const struct hash *b, const void *from, size_t len, tree_diff_cb f, void *);
 
 #endif

@@ -20,6 +20,8 @@ struct side {
 
 struct diff {
 	const struct node_store *store;
+	const void *from; /* names before it are passed over */
+	size_t from_len;
 	struct side s[2];
 	struct hash missing;
 };
@@ -57,10 +59,17 @@ side_add(struct side *s, const struct node_child *c)
 	return (0);
 }
 
+static int
+before_from(const struct diff *d, const void *name, size_t len)
+{
+	return (d->from_len > 0 &&
+	    walk_name_cmp(name, len, d->from, d->from_len) < 0);
+}
+
 /* Adds the children of an index node, checked against the claim. */
 static int
-add_children(struct side *out, const struct blob *b, uint8_t level,
-    const struct node_child *claim)
+add_children(const struct diff *d, struct side *out, const struct blob *b,
+    uint8_t level, const struct node_child *claim)
 {
 	uint64_t entries = 0, files = 0, bytes = 0;
 	struct node_index x;
@@ -75,7 +84,8 @@ add_children(struct side *out, const struct blob *b, uint8_t level,
 		    walk_name_cmp(out->v[out->n - 1].last,
 			out->v[out->n - 1].last_len, c.last, c.last_len) >= 0)
 			goto bad;
-		if (side_add(out, &c) == -1)
+		if (!before_from(d, c.last, c.last_len) &&
+		    side_add(out, &c) == -1)
 			return (-1);
 		entries = entry_sum_add(entries, c.entries);
 		files = entry_sum_add(files, c.files);
@@ -138,7 +148,7 @@ side_begin(struct diff *d, struct side *s, const struct hash *root)
 		r = add_leaf_root(s, b, root);
 	} else {
 		s->level = level - 1;
-		r = add_children(s, b, level, NULL);
+		r = add_children(d, s, b, level, NULL);
 	}
 	blob_unref(b);
 	return (r);
@@ -189,7 +199,7 @@ side_expand(struct diff *d, struct side *s)
 		    NULL)
 			r = -1;
 		else
-			r = add_children(&out, b, s->level, &s->v[i]);
+			r = add_children(d, &out, b, s->level, &s->v[i]);
 		blob_unref(b);
 	}
 	side_free(s);
@@ -257,8 +267,10 @@ merge(struct diff *d, tree_diff_cb f, void *arg)
 			c = -1;
 		else
 			c = walk_name_cmp(a.name, a.len, b.name, b.len);
-		if (c == 0 && a.r.raw_len == b.r.raw_len &&
-		    memcmp(a.r.raw, b.r.raw, a.r.raw_len) == 0)
+		if ((c == 0 && a.r.raw_len == b.r.raw_len &&
+			memcmp(a.r.raw, b.r.raw, a.r.raw_len) == 0) ||
+		    before_from(d, c <= 0 ? a.name : b.name,
+			c <= 0 ? a.len : b.len))
 			r = 0;
 		else
 			r = f(arg, c <= 0 ? a.name : b.name,
@@ -282,6 +294,14 @@ int
 tree_diff(const struct node_store *store, const struct hash *a,
     const struct hash *b, tree_diff_cb f, void *arg)
 {
+	return (tree_diff_from(store, a, b, "", 0, f, arg));
+}
+
+int
+tree_diff_from(const struct node_store *store, const struct hash *a,
+    const struct hash *b, const void *from, size_t len, tree_diff_cb f,
+    void *arg)
+{
 	struct diff d;
 	int r = -1;
 
@@ -289,6 +309,8 @@ tree_diff(const struct node_store *store, const struct hash *a,
 		return (0);
 	memset(&d, 0, sizeof(d));
 	d.store = store;
+	d.from = from;
+	d.from_len = len;
 	if (side_begin(&d, &d.s[0], a) == -1 ||
 	    side_begin(&d, &d.s[1], b) == -1)
 		goto fail;

@@ -22,13 +22,15 @@ enum wire_type {
 	WIRE_CHUNKS = 3,
 	WIRE_UPLOADS = 4,
 	WIRE_LOCATE_REQ = 5,
-	WIRE_SPANS = 6
+	WIRE_SPANS = 6,
+	WIRE_PACK_REQ = 7
 };
 
 /* Of a bundle, after the head: flags and count are written at the end. */
 #define BUNDLE_FLAGS_AT WIRE_HEAD_LEN
 #define BUNDLE_COUNT_AT (WIRE_HEAD_LEN + 4)
 #define BUNDLE_COMPLETE 1u
+#define BUNDLE_CUT 2u
 /* The budget, one node that passes it, and the commit. */
 #define BUNDLE_MAX ((size_t)2 * WIRE_BUDGET_MAX)
 #define COMMIT_BYTES_MAX (64 * 1024)
@@ -136,6 +138,7 @@ wire_bundle_begin(struct wire_bundle_writer *b, const struct hash *commit,
 {
 	wbuf_init(&b->w, BUNDLE_MAX);
 	b->count = 0;
+	b->cut = 0;
 	head_encode(&b->w, WIRE_BUNDLE);
 	wbuf_u32(&b->w, 0);
 	wbuf_u32(&b->w, 0);
@@ -157,7 +160,8 @@ wire_bundle_end(struct wire_bundle_writer *b, int complete, size_t *len)
 
 	if (b->w.error == 0) {
 		wbuf_set_u32(&b->w, BUNDLE_FLAGS_AT,
-		    complete ? BUNDLE_COMPLETE : 0);
+		    (complete ? BUNDLE_COMPLETE : 0) |
+			(b->cut ? BUNDLE_CUT : 0));
 		wbuf_set_u32(&b->w, BUNDLE_COUNT_AT, b->count);
 	}
 	data = wbuf_take(&b->w, len);
@@ -180,15 +184,16 @@ wire_bundle_open(struct wire_bundle *b, const uint8_t *data, size_t len)
 	memset(b, 0, sizeof(*b));
 	head_decode(r, data, len, WIRE_BUNDLE);
 	flags = rbuf_u32(r);
-	if (flags & ~BUNDLE_COMPLETE)
+	if (flags & ~(BUNDLE_COMPLETE | BUNDLE_CUT))
 		rbuf_fail(r, "bundle: unknown flags");
 	b->complete = (flags & BUNDLE_COMPLETE) != 0;
+	b->cut = (flags & BUNDLE_CUT) != 0;
 	b->count = rbuf_u32(r);
 	rbuf_hash(r, &b->commit);
 	b->commit_bytes = rbuf_str32(r, COMMIT_BYTES_MAX, &b->commit_len);
 	if (r->error != NULL)
 		return r->error;
-	if (b->commit_len != 0) {
+	if (b->commit_len != 0 && !b->cut) {
 		hash_bytes(&h, b->commit_bytes, b->commit_len);
 		if (hash_cmp(&h, &b->commit) != 0)
 			rbuf_fail(r, "bundle: commit is not what its id says");
@@ -368,7 +373,7 @@ wire_uploads_decode(const uint8_t *data, size_t len, uint32_t expect,
 		return "uploads: out of memory";
 	for (i = 0; i < count && r.error == NULL; i++) {
 		u[i].presence = rbuf_u8(&r);
-		if (u[i].presence == WIRE_PRESENT)
+		if (u[i].presence == WIRE_PRESENT || u[i].presence == WIRE_PACK)
 			continue;
 		if (u[i].presence != WIRE_UPLOAD) {
 			rbuf_fail(&r, "uploads: unknown answer");
@@ -386,6 +391,84 @@ wire_uploads_decode(const uint8_t *data, size_t len, uint32_t expect,
 	return NULL;
 }
 
+/* ---- packs --------------------------------------------------------------- */
+
+void
+wire_pack_encode(struct wbuf *w, const struct wire_pack *p)
+{
+	uint32_t i;
+
+	head_encode(w, WIRE_PACK_REQ);
+	wbuf_hash(w, &p->object);
+	wbuf_u32(w, p->length);
+	wbuf_u32(w, p->n);
+	for (i = 0; i < p->n; i++) {
+		wbuf_hash(w, &p->chunks[i].hash);
+		wbuf_u32(w, p->chunks[i].bytes);
+	}
+}
+
+/* Adds up to the length, but for a tail, so that nothing can overlap or lie
+   outside. */
+static void
+pack_chunks_decode(struct rbuf *r, struct wire_pack *p)
+{
+	uint64_t sum = 0;
+	uint32_t i;
+
+	for (i = 0; i < p->n && r->error == NULL; i++) {
+		rbuf_hash(r, &p->chunks[i].hash);
+		p->chunks[i].bytes = rbuf_u32(r);
+		if (p->chunks[i].bytes == 0 ||
+		    p->chunks[i].bytes >= WIRE_PACK_CHUNK)
+			rbuf_fail(r, "pack: size of a chunk out of range");
+		sum += p->chunks[i].bytes;
+	}
+	if (sum != p->length &&
+	    (p->n == 1 || sum + WIRE_PACK_TAIL != p->length))
+		rbuf_fail(r, "pack: length is not that of its chunks");
+}
+
+const char *
+wire_pack_decode(const uint8_t *data, size_t len, struct wire_pack *p)
+{
+	const char *why;
+	struct rbuf r;
+
+	memset(p, 0, sizeof(*p));
+	head_decode(&r, data, len, WIRE_PACK_REQ);
+	rbuf_hash(&r, &p->object);
+	p->length = rbuf_u32(&r);
+	p->n = rbuf_u32(&r);
+	if (r.error == NULL && (p->n == 0 || p->n > WIRE_PACK_MAX))
+		rbuf_fail(&r, "pack: number of chunks out of range");
+	if (r.error == NULL && p->length > WIRE_PACK_BYTES)
+		rbuf_fail(&r, "pack: too long");
+	if (r.error == NULL && rbuf_left(&r) != (size_t)p->n * (HASH_LEN + 4))
+		rbuf_fail(&r, "pack: length is not that of the count");
+	if (r.error != NULL) {
+		p->n = 0;
+		return r.error;
+	}
+	if ((p->chunks = calloc(p->n, sizeof(*p->chunks))) == NULL)
+		return "pack: out of memory";
+	pack_chunks_decode(&r, p);
+	if ((why = finish(&r)) != NULL) {
+		free(p->chunks);
+		p->chunks = NULL;
+	}
+	return why;
+}
+
+void
+wire_pack_free(struct wire_pack *p)
+{
+	if (p == NULL)
+		return;
+	free(p->chunks);
+	free(p);
+}
+
 /* ---- locations ---- */
 
 void
@@ -396,6 +479,7 @@ wire_locate_req_encode(struct wbuf *w, const struct wire_locate_req *q)
 	head_encode(w, WIRE_LOCATE_REQ);
 	wbuf_hash(w, &q->commit);
 	wbuf_str16(w, q->path, q->path_len);
+	wbuf_u32(w, q->budget);
 	wbuf_u32(w, q->nslots);
 	for (i = 0; i < q->nslots; i++)
 		wbuf_u64(w, q->slots[i]);
@@ -415,6 +499,9 @@ wire_locate_req_decode(const uint8_t *data, size_t len,
 	path_decode(&r, &q->path, &q->path_len);
 	if (r.error == NULL && q->path_len == 0)
 		rbuf_fail(&r, "locate: the root is not a file");
+	q->budget = rbuf_u32(&r);
+	if (r.error == NULL && q->budget > WIRE_BUDGET_MAX)
+		rbuf_fail(&r, "locate: budget too large");
 	q->nslots = rbuf_u32(&r);
 	if (r.error == NULL && (q->nslots == 0 || q->nslots > WIRE_BATCH_MAX))
 		rbuf_fail(&r, "locate: number of chunks out of range");

@@ -14,6 +14,13 @@
 #define WIRE_BUDGET_MAX (8 * 1024 * 1024)
 #define WIRE_BATCH_MAX 4096 /* chunks of one request */
 #define WIRE_URL_MAX 4096
+#define WIRE_PACK_CHUNK (1024 * 1024)      /* smaller chunks go into packs */
+#define WIRE_PACK_BYTES (8 * 1024 * 1024u) /* of a pack */
+#define WIRE_PACK_MAX 4096                 /* chunks of one */
+/* Random bytes behind those of a pack, so that its name tells nothing of what
+   is in it to who knows some of that; and what is left for chunks. */
+#define WIRE_PACK_TAIL 32
+#define WIRE_PACK_ROOM (WIRE_PACK_BYTES - WIRE_PACK_TAIL)
 #define WIRE_CONTENT_TYPE "application/x-sailvol"
 
 /*
@@ -38,11 +45,13 @@ const char *wire_nodes_req_decode(const uint8_t *, size_t,
 /*
  * A bundle of nodes: answer of nodes and of head.  Header, then each node as
  * u32 length and bytes; the reader hashes them.  complete: all that was asked
- * for is in it; else the budget ended it.
+ * for is in it; else the budget ended it.  cut: the commit is shown as far as the
+ * key may see it, and its id is not the hash of these bytes.
  */
 struct wire_bundle_writer {
 	struct wbuf w;
 	uint32_t count;
+	int cut; /* set after wire_bundle_begin() */
 };
 void wire_bundle_begin(struct wire_bundle_writer *, const struct hash *commit,
     const uint8_t *commit_bytes, size_t commit_len);
@@ -54,10 +63,10 @@ struct wire_bundle {
 	struct hash commit;
 	const uint8_t *commit_bytes; /* the commit's encoding; may be empty */
 	size_t commit_len;
-	int complete;
+	int complete, cut;
 	uint32_t count, next;
 };
-/* commit_bytes, when there, must hash to commit. */
+/* commit_bytes, when there, must hash to commit, if it is not cut. */
 const char *wire_bundle_open(struct wire_bundle *, const uint8_t *, size_t);
 /* 1 and a view, checked by node_check, with its hash; 0 end; -1 and
    b->r.error. */
@@ -80,7 +89,8 @@ const char *wire_chunks_decode(const uint8_t *, size_t, struct wire_chunk **,
 /* Its answer, one for each in the same order. */
 enum wire_presence {
 	WIRE_PRESENT = 0,
-	WIRE_UPLOAD = 1 /* PUT it to url with the headers */
+	WIRE_UPLOAD = 1, /* PUT it to url with the headers */
+	WIRE_PACK = 2    /* put it into a pack, and say so */
 };
 struct wire_upload {
 	uint8_t presence;             /* enum wire_presence */
@@ -94,13 +104,31 @@ const char *wire_uploads_decode(const uint8_t *, size_t, uint32_t expect,
     struct wire_upload **);
 
 /*
+ * POST /v1/volumes/ID/sessions/KEY/packs: an object that will hold these chunks,
+ * raw, one behind the other, and the tail, which older packs, and one of a single
+ * chunk, do not have.  The answer is that of chunks, of the one object.
+ */
+struct wire_pack {
+	struct hash object;
+	uint32_t length; /* with the tail */
+	uint32_t n;
+	struct wire_chunk *chunks;
+};
+void wire_pack_encode(struct wbuf *, const struct wire_pack *);
+/* Its chunks are freed with wire_pack_free, which frees the struct too. */
+const char *wire_pack_decode(const uint8_t *, size_t, struct wire_pack *);
+void wire_pack_free(struct wire_pack *);
+
+/*
  * POST /v1/volumes/ID/locate: where do these chunks of the file (commit, path)
- * lie?  slots ascending.
+ * lie?  slots ascending.  budget: so many bytes of other chunks, of the files
+ * that follow, are welcome.
  */
 struct wire_locate_req {
 	struct hash commit;
 	const uint8_t *path;
 	size_t path_len;
+	uint32_t budget;
 	uint32_t nslots;
 	uint64_t *slots; /* decoded: caller frees */
 };

@@ -1,15 +1,19 @@
 #!/bin/sh
-# Installs the Debian packages that build, tests and lint need; does nothing
-# when all are there.
+# Installs the Debian packages that build, tests and lint need, or with the word
+# bench those that make bench measures beside ours; does nothing when all are
+# there.
 set -eu
 
 PKGS="gcc libc6-dev make pkg-config bison libfuse3-dev fuse3 libevent-dev
-libcurl4-openssl-dev libssl-dev libsqlite3-dev libseccomp-dev libjansson-dev
+libcurl4-openssl-dev libssl-dev libtls-dev openssl libsqlite3-dev libseccomp-dev libjansson-dev
 libmicrohttpd-dev libbsd-dev libcmocka-dev mandoc shellcheck clang-format
-clang-tidy cppcheck bubblewrap python3 python3-venv git rsync curl sqlite3
-vim-tiny attr"
+clang libclang-rt-dev llvm clang-tidy cppcheck bubblewrap python3 python3-venv
+git rsync curl sqlite3
+vim-tiny attr patch strace bash zsh fish mmdebstrap e2fsprogs
+radosgw ceph-mon ceph-osd patchelf qemu-user-static"
 # Another source's Node.js may be there already, which Debian's npm refuses.
 command -v npm >/dev/null 2>&1 || PKGS="$PKGS npm"
+[ "${1-}" != bench ] || PKGS="bindfs fuse-overlayfs rclone s3fs"
 
 missing=
 for p in $PKGS; do

@@ -70,6 +70,11 @@ xargs grep -nwE 'TODO|FIXME|XXX' <"$tmp/cy" /dev/null >"$tmp/words.out"
 xargs grep -nwE '(#|""").*(TODO|FIXME|XXX)' <"$tmp/py" /dev/null >>"$tmp/words.out"
 finding 'unfinished' "$tmp/words.out"
 
+# SQL is what db*.c know, and nobody else.
+grep -v -e '/db[^/]*$' -e '^regress/' "$tmp/cy" | xargs grep -nE 'sqlite3|SQLITE_|"(SELECT|INSERT|UPDATE|DELETE FROM) ' \
+    /dev/null >"$tmp/sql.out"
+finding 'SQL outside of db' "$tmp/sql.out"
+
 if [ -s "$tmp/man" ]; then
 	xargs mandoc -T lint -W warning <"$tmp/man" >"$tmp/man.out" 2>&1
 	finding mandoc "$tmp/man.out"

@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
-"""Runs the unit tests and the system tests, and counts.
+"""Runs the unit tests, the system tests and shortly the fuzzers, and counts.
 
-usage: run.py [-l] [-j N] [-t PATTERN] [--obj OBJ]
+usage: run.py [-l] [-j N] [-t PATTERN] [--obj OBJ] [--long]
+
+System tests that a file names in BOTH_STORES (or all of it, where that is True)
+run a second time, as NAME@s3, with their objects in a bucket of a Ceph gateway.
 
 Each unit test program, and each system test, runs below a process of its own
 (--worker), which kills, unmounts and removes whatever it leaves behind.
@@ -11,7 +14,6 @@ Each unit test program, and each system test, runs below a process of its own
 import argparse
 import ast
 import concurrent.futures
-import ctypes
 import faulthandler
 import glob
 import importlib.util
@@ -32,15 +34,18 @@ sys.path.insert(0, REGRESS)
 sys.dont_write_bytecode = True
 
 import sailtest  # noqa: E402
+from fuzz import main as fuzzing  # noqa: E402
+from sailtest import emulator, gateway  # noqa: E402
+from sailtest.leftovers import adopt_orphans, clean_up  # noqa: E402
 
+GATEWAY = "@s3"         # behind the name of a test
 UNIT_DEADLINE_S = 120
+FUZZ = "fuzz/"          # before the name of a fuzzer
 LOG_TAIL_LINES = 60
-PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG = 36, 1
-MNT_FORCE, MNT_DETACH = 1, 2
 BAD_WORDS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
 DEATHS = re.compile(r"killed by signal")
 
-libc = ctypes.CDLL(None, use_errno=True)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 # ---- finding tests ----------------------------------------------------------
@@ -50,6 +55,12 @@ def unit_tests(obj):
     for src in sorted(glob.glob(REPO + "/regress/unit/*/test_*.c")):
         rel = os.path.relpath(src, REPO)[:-2]
         yield rel[len("regress/"):], os.path.join(REPO, obj, rel)
+
+
+def fuzz_tests():
+    """(name, program) of each fuzzer."""
+    for name, program in fuzzing.programs("obj-fuzz"):
+        yield FUZZ + name, program
 
 
 def load(path):
@@ -67,10 +78,20 @@ def is_deadline(node):
             "deadline")
 
 
-def system_tests():
-    """(name, path, function's name, seconds).  The files are read, not
-    imported: a broken one is one failure, and does not hide the others."""
-    for path in sorted(glob.glob(REGRESS + "/system/test_*.py")):
+def both_stores(body):
+    """What BOTH_STORES is in a file."""
+    for node in body:
+        if isinstance(node, ast.Assign) and (
+                getattr(node.targets[0], "id", None) == "BOTH_STORES"):
+            return ast.literal_eval(node.value)
+    return ()
+
+
+def system_tests(files="test_*"):
+    """(name, path, function's name, seconds) of those files.  They are read,
+    not imported: a broken one is one failure, and does not hide the others."""
+    for path in sorted(glob.glob(REGRESS + "/system/" + files + ".py") +
+                       glob.glob(REGRESS + "/long/" + files + ".py")):
         base = os.path.basename(path)[:-3]
         try:
             with open(path, encoding="utf-8") as f:
@@ -78,6 +99,7 @@ def system_tests():
         except SyntaxError:
             yield base + ".broken_file", path, "broken_file", 10
             continue
+        both = both_stores(body)
         for node in body:
             if (not isinstance(node, ast.FunctionDef) or
                     not node.name.startswith("test_")):
@@ -85,102 +107,18 @@ def system_tests():
             seconds = sailtest.DEADLINE_S
             for d in filter(is_deadline, node.decorator_list):
                 seconds = ast.literal_eval(d.args[0])
-            yield "%s.%s" % (base, node.name), path, node.name, seconds
-
-
-# ---- cleaning up ------------------------------------------------------------
-
-def descendants(root):
-    children = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open("/proc/%s/stat" % entry, "rb") as f:
-                # The name may hold anything: count from its last bracket.
-                ppid = int(f.read().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        children.setdefault(ppid, []).append(int(entry))
-    found, todo = [], [root]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
-
-
-def reap():
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
-    except ChildProcessError:
-        pass
-
-
-def kill_below(seconds):
-    """Kills all descendants of this process; how many are still there."""
-    end = time.monotonic() + seconds
-    while True:
-        reap()
-        left = descendants(os.getpid())
-        if not left or time.monotonic() >= end:
-            return len(left)
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        time.sleep(0.01)
-
-
-def mounts_below(directory):
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8",
-              errors="surrogateescape") as f:
-        for line in f:
-            path = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)),
-                          line.split()[4])
-            if path.startswith(directory + "/"):
-                found.append(path)
-    return sorted(found, key=len, reverse=True)
-
-
-def unmount_below(directory):
-    """In a child: a mount whose daemon is dead may block whoever asks."""
-    if not mounts_below(directory):
-        return 0
-    pid = os.fork()
-    if pid == 0:
-        for path in mounts_below(directory):
-            name = path.encode(errors="surrogateescape")
-            if libc.umount2(name, MNT_FORCE | MNT_DETACH) != 0:
-                libc.umount2(name, MNT_DETACH)
-        os._exit(0)
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            break
-        time.sleep(0.02)
-    return len(mounts_below(directory))
-
-
-def clean_up(directory):
-    """What was left behind after a test and could not be taken away."""
-    problems = []
-    kill_below(5)
-    if unmount_below(directory):
-        problems.append("mounts are left: %s" % mounts_below(directory))
-    if kill_below(10):
-        problems.append("processes are left: %s" % descendants(os.getpid()))
-    return problems
+            name = "%s.%s" % (base, node.name)
+            yield name, path, node.name, seconds
+            if both is True or node.name in both:
+                yield name + GATEWAY, path, node.name, 2 * seconds
 
 
 # ---- one test, in a process of its own --------------------------------------
 
 def logs(directory):
     for root, dirs, files in os.walk(directory):
-        dirs.sort()
+        # What another program keeps there is not a text.
+        dirs[:] = sorted(d for d in dirs if not d.endswith(".data"))
         for name in sorted(files):
             path = os.path.join(root, name)
             if name.endswith(".log") and not os.path.islink(path):
@@ -214,10 +152,13 @@ def show_logs(directory):
 def system_child(test, path, function, out):
     """The test itself: never returns."""
     os.setsid()
+    for sig in ENDING:
+        signal.signal(sig, signal.SIG_DFL)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     result = {"outcome": "passed", "text": ""}
     try:
         getattr(load(path), function)(test)
+        result["text"] = test.said
     except sailtest.SkipTest as e:
         result = {"outcome": "skipped", "text": str(e)}
     except sailtest.Failure as e:
@@ -247,8 +188,11 @@ def wait_until(pid, seconds):
 
 
 def worker_system(name, path, function, seconds, obj):
-    directory = tempfile.mkdtemp(prefix="sail-%s." % name)
+    directory = tempfile.mkdtemp(
+        prefix="sail-%s." % name.replace(GATEWAY, "-s3"))
     os.chmod(directory, 0o755)
+    if name.endswith(GATEWAY):
+        os.environ["SAIL_STORE"] = "s3"
     fd, out = tempfile.mkstemp(prefix="sail-result.")
     os.close(fd)
     result = {"outcome": "failed", "expect_deaths": False}
@@ -343,17 +287,43 @@ def worker_unit(name, program):
     return {"counts": counts, "text": m[1] if m else ""}
 
 
-def worker(name, obj, result):
+def worker_fuzz(name, program):
+    if not os.access(program, os.X_OK):
+        print("%s was not built: make FUZZ=1 fuzzers" % program)
+        return {"counts": {"failed": 1}, "text": "not built"}
+    good, executions, output = fuzzing.check(name[len(FUZZ):], program)
+    if not good:
+        print("\n".join(output.splitlines()[-200:]))
+    return {"counts": {"passed" if good else "failed": 1,
+                       "executions": executions},
+            "text": "%d executions" % executions}
+
+
+def end_worker(*_):
+    """The first signal ends the test; others must not end the cleaning up."""
+    for sig in ENDING:
+        signal.signal(sig, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def worker(name, obj, result, runner):
     """The process between the runner and a test: inherits its orphans."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for sig in ENDING:
+        signal.signal(sig, end_worker)
     # An interrupted runner's tests are taken away too.
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    adopt_orphans()
+    if os.getppid() != runner:
+        sys.exit(1)
+    # What others mount would stay in use by what is made private here.
+    emulator.own_mounts()
     done = None
     for unit, program in unit_tests(obj):
         if unit == name:
             done = worker_unit(name, program)
-    for system, path, function, seconds in system_tests():
+    for fuzzer, program in fuzz_tests():
+        if fuzzer == name:
+            done = worker_fuzz(name, program)
+    for system, path, function, seconds in system_tests(name.split(".")[0]):
         if system == name:
             done = worker_system(name, path, function, seconds, obj)
     with open(result, "w", encoding="utf-8") as f:
@@ -362,8 +332,42 @@ def worker(name, obj, result):
 
 # ---- all of them ------------------------------------------------------------
 
-def run_one(name, obj):
+def serve_gateway():
+    """The gateway of many tests.  It ends with its standard input, and not in
+    the middle of its cleaning up by a signal."""
+    for sig in ENDING:
+        signal.signal(sig, lambda *_: None)
+    adopt_orphans()
+    directory = tempfile.mkdtemp(prefix="sail-gateway.")
+    try:
+        gateway.serve(sailtest.Test("gateway", directory, REPO, "obj"))
+    finally:
+        clean_up(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def wants_gateway(name):
+    """Whether a test may start one."""
+    if name.endswith(GATEWAY) or os.environ.get("SAIL_STORE") == "s3":
+        return True
+    return any(system == name and "Gateway(" in read_text(path)
+               for system, path, _, _ in system_tests(name.split(".")[0]))
+
+
+def run_one(name, obj, keeper):
     """(name, counts, text, output, seconds)"""
+    env, shared = dict(os.environ), None
+    if wants_gateway(name):
+        shared = keeper.take()
+        env["SAIL_GATEWAY"] = str(shared.port)
+    try:
+        return run_worker(name, obj, env)
+    finally:
+        if shared is not None:
+            keeper.give(shared)
+
+
+def run_worker(name, obj, env):
     fd, result = tempfile.mkstemp(prefix="sail-worker.")
     os.close(fd)
     start = time.monotonic()
@@ -372,10 +376,11 @@ def run_one(name, obj):
         with tempfile.TemporaryFile() as out:
             subprocess.run(
                 [sys.executable, os.path.abspath(__file__), "--obj", obj,
-                 "--worker", name, "--result", result],
+                 "--worker", name, "--result", result,
+                 "--runner", str(os.getpid())],
                 stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
-                check=False)
+                env=env, check=False)
             out.seek(0)
             output = out.read().decode(errors="backslashreplace")
         try:
@@ -400,8 +405,9 @@ def report(done, obj, totals):
               % (obj, name), flush=True)
     elif counts.get("passed"):
         n = counts["passed"]
-        print("ok   %s%s (%.1f s)" % (
-            name, "" if n == 1 else ": %d" % n, seconds), flush=True)
+        print("ok   %s%s (%.1f s)%s" % (
+            name, "" if n == 1 else ": %d" % n, seconds,
+            text and ": " + text), flush=True)
     else:
         print("skip %s: %s" % (name, text), flush=True)
 
@@ -412,24 +418,38 @@ def main():
     p.add_argument("-j", type=int, default=1, help="so many at a time")
     p.add_argument("-t", default="", help="those whose name has this in it")
     p.add_argument("--obj", default="obj", help="folder of the build")
+    p.add_argument("--long", action="store_true",
+                   help="the tests that take minutes, and no others")
     p.add_argument("--worker", help=argparse.SUPPRESS)
     p.add_argument("--result", help=argparse.SUPPRESS)
+    p.add_argument("--runner", type=int, help=argparse.SUPPRESS)
+    p.add_argument("--gateway", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
-    if args.worker:
-        worker(args.worker, args.obj, args.result)
+    if args.gateway:
+        serve_gateway()
         return 0
-    names = [n for n, _ in unit_tests(args.obj)]
-    names += [n for n, _, _, _ in system_tests()]
+    if args.worker:
+        worker(args.worker, args.obj, args.result, args.runner)
+        return 0
+    names = [] if args.long else [n for n, _ in unit_tests(args.obj)]
+    names += [] if args.long else [n for n, _ in fuzz_tests()]
+    names += [n for n, path, _, _ in system_tests()
+              if args.long == (os.path.basename(os.path.dirname(path)) ==
+                               "long")]
     names = [n for n in names if args.t in n]
     if args.l:
         print("\n".join(names))
         return 0
-    totals = {"passed": 0, "failed": 0, "skipped": 0}
-    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    totals = {"passed": 0, "failed": 0, "skipped": 0, "executions": 0}
+    for sig in ENDING:
         signal.signal(sig, lambda *_: os._exit(1))
+    keeper = gateway.Keeper(os.path.abspath(__file__))
     with concurrent.futures.ThreadPoolExecutor(max(1, args.j)) as pool:
-        for done in pool.map(lambda n: run_one(n, args.obj), names):
+        for done in pool.map(lambda n: run_one(n, args.obj, keeper), names):
             report(done, args.obj, totals)
+    keeper.close()
+    if totals["executions"]:
+        print("fuzzers: %d executions" % totals["executions"])
     print("%d passed, %d failed%s" % (
         totals["passed"], totals["failed"],
         ", %d skipped" % totals["skipped"] if totals["skipped"] else ""))

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -22,28 +23,14 @@
 #define ANSWER_MAX ((off_t)1 << 32)
 #define RETRY_AFTER "1"
 
-static uint64_t bodies; /* bytes of all large bodies, here or at meta */
-
-struct refusal {
+static const struct refusal {
 	unsigned int status;
 	const char *type, *code, *message;
+} refusals[] = {
+#define X(name, status, type, code, message) { status, type, code, message },
+	API_REFUSALS(X)
+#undef X
 };
-static const struct refusal not_allowed = { 405, "invalid_request",
-	"method_not_allowed", "only GET, HEAD, PUT, POST and DELETE" };
-static const struct refusal bad_target = { 400, "invalid_request", "bad_target",
-	"the target of the request is malformed or too long" };
-static const struct refusal bad_header = { 400, "invalid_request", "bad_header",
-	"a header is malformed, too long or there twice" };
-static const struct refusal no_length = { 411, "invalid_request",
-	"length_required", "a body needs a Content-Length" };
-static const struct refusal too_large = { 413, "too_large", "body_too_large",
-	"the body is larger than this server takes" };
-static const struct refusal no_key = { 401, "authentication", "bad_key",
-	"a body of this size needs an API key" };
-static const struct refusal internal = { 500, "internal", "internal",
-	"the server could not take the request" };
-static const struct refusal unavailable = { 503, "unavailable", "unavailable",
-	"the server cannot answer at the moment, try again" };
 
 void *
 api_begin(const char *target)
@@ -69,6 +56,7 @@ drop_body(struct api_call *call)
 	if (call->body_fd != -1)
 		close(call->body_fd);
 	call->body_fd = -1;
+	body_free(call->share);
 }
 
 void
@@ -76,10 +64,11 @@ api_end(void *arg)
 {
 	struct api_call *call = arg;
 
+	if (call->stage != API_ANSWERED)
+		count_unanswered();
 	api_forget(call);
+	api_turn();
 	drop_body(call);
-	/* Until now meta may have had it. */
-	bodies -= call->body_counted;
 	if (call->response != NULL)
 		MHD_destroy_response(call->response);
 	free(call->target);
@@ -122,12 +111,14 @@ add_allow(struct MHD_Response *res, uint8_t allow)
 }
 
 static struct MHD_Response *
-refusal_response(const struct refusal *r)
+refusal_response(enum api_refusal which)
 {
+	const struct refusal *r = &refusals[which];
 	struct MHD_Response *res;
 	char body[256];
 	int n;
 
+	count_refusal(which);
 	n = snprintf(body, sizeof(body),
 	    "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\"}}\n",
 	    r->message, r->type, r->code);
@@ -147,13 +138,19 @@ static enum MHD_Result
 reply(struct api_call *call)
 {
 	struct MHD_Response *res = call->response;
+	enum MHD_Result ret;
 
 	call->response = NULL;
 	call->stage = API_ANSWERED;
+	count_answer(call->method, call->status);
+	if (call->whole.ns != 0)
+		count_duration(call->whole);
 	/* The target may name paths: without its query. */
 	log_debug("%.*s: %u", (int)strcspn(call->target, "?"), call->target,
 	    call->status);
-	return httpd_reply(call->conn, call->status, res);
+	ret = httpd_reply(call->conn, call->status, res);
+	httpd_allow(call->conn, call->answer_len);
+	return ret;
 }
 
 /* An answer before the body ends the connection: nothing of it, or too much,
@@ -167,11 +164,11 @@ must_end(const struct api_call *call, uint64_t left)
 
 /* left: bytes of the body that are still to come. */
 static enum MHD_Result
-refuse(struct api_call *call, const struct refusal *r, uint64_t left)
+refuse(struct api_call *call, enum api_refusal which, uint64_t left)
 {
 	drop_body(call);
-	call->response = refusal_response(r);
-	call->status = r->status;
+	call->response = refusal_response(which);
+	call->status = refusals[which].status;
 	if (must_end(call, left))
 		return reply(call);
 	call->stage = API_DRAIN;
@@ -194,7 +191,7 @@ copy_header(struct api_call *call, const char *name, char *out, size_t size)
 
 /* Content-Length: 0, or -1 with the refusal in *why. */
 static int
-body_length(struct api_call *call, uint64_t *len, const struct refusal **why)
+body_length(struct api_call *call, uint64_t *len, enum api_refusal *why)
 {
 	const char *v = NULL;
 	char *end;
@@ -202,7 +199,7 @@ body_length(struct api_call *call, uint64_t *len, const struct refusal **why)
 
 	*len = 0;
 	if (httpd_header(call->conn, "Transfer-Encoding", NULL) != 0) {
-		*why = &no_length;
+		*why = REFUSED_NO_LENGTH;
 		return -1;
 	}
 	if (n == 0)
@@ -211,11 +208,11 @@ body_length(struct api_call *call, uint64_t *len, const struct refusal **why)
 	if (n > 1 || *v < '0' || *v > '9' ||
 	    (*len = strtoull(v, &end, 10), *end != '\0') || errno != 0) {
 		*len = 0;
-		*why = &bad_header;
+		*why = REFUSED_BAD_HEADER;
 		return -1;
 	}
 	if (*len > api_limits.max_body) {
-		*why = &too_large;
+		*why = REFUSED_TOO_LARGE;
 		return -1;
 	}
 	return 0;
@@ -230,18 +227,19 @@ has_key(const struct api_call *call)
 {
 	const char *a = call->authorization;
 
-	return strncmp(a, "Bearer sk_", 10) == 0 && strlen(a) == 74 &&
-	    strspn(a + 10, "0123456789abcdef") == 64;
+	return strncasecmp(a, API_SCHEME, API_SCHEME_LEN) == 0 &&
+	    strncmp(a + API_SCHEME_LEN, "sk_", 3) == 0 && strlen(a) == 74 &&
+	    strspn(a + API_SCHEME_LEN + 3, "0123456789abcdef") == 64;
 }
 
 static enum MHD_Result
 ask_key(struct api_call *call)
 {
 	if (api_ask(call, API_GET, "/v1/whoami") == -1)
-		return refuse(call, &unavailable, call->body_max);
+		return refuse(call, REFUSED_UNAVAILABLE, call->body_max);
 	call->asks_key = 1;
 	call->stage = API_WAITING;
-	MHD_suspend_connection(call->conn);
+	httpd_suspend(call->conn);
 	return MHD_YES;
 }
 
@@ -249,6 +247,7 @@ ask_key(struct api_call *call)
 static enum MHD_Result
 keyed(struct api_call *call)
 {
+	httpd_begin_body(call->conn);
 	if (call->response == NULL)
 		call->stage = API_BODY;
 	else if (must_end(call, call->body_max))
@@ -261,21 +260,21 @@ keyed(struct api_call *call)
 static enum MHD_Result
 first_call(struct api_call *call, const char *method)
 {
-	const struct refusal *why = NULL;
+	enum api_refusal why = REFUSED_INTERNAL;
 	uint64_t len = 0;
 
 	if ((call->method = method_of(method)) == 0)
-		return refuse(call, &not_allowed, 0);
+		return refuse(call, REFUSED_NOT_ALLOWED, 0);
 	if (body_length(call, &len, &why) == -1)
 		return refuse(call, why, len);
 	if (call->target[0] != '/' || strlen(call->target) > API_TARGET_MAX)
-		return refuse(call, &bad_target, len);
+		return refuse(call, REFUSED_BAD_TARGET, len);
 	if (copy_header(call, "Host", call->host, sizeof(call->host)) == -1 ||
 	    copy_header(call, "Authorization", call->authorization,
 		sizeof(call->authorization)) == -1)
-		return refuse(call, &bad_header, len);
+		return refuse(call, REFUSED_BAD_HEADER, len);
 	if (len > BODY_INLINE && !has_key(call))
-		return refuse(call, &no_key, len);
+		return refuse(call, REFUSED_NO_KEY, len);
 	call->body_max = len;
 	if (len > BODY_INLINE)
 		return ask_key(call);
@@ -312,12 +311,8 @@ add_body(struct api_call *call, const char *data, size_t len)
 	if (call->body_max > BODY_INLINE) {
 		/* What has come counts, not what is promised: a slow client
 		   keeps nobody out. */
-		if (bodies + len > 2 * api_limits.max_body) {
-			errno = ENOMEM;
+		if (body_grow(call, len) == -1)
 			return -1;
-		}
-		bodies += len;
-		call->body_counted += len;
 		if (call->body_fd == -1 &&
 		    (call->body_fd = memfd_create("body",
 			 MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1)
@@ -357,15 +352,17 @@ finish_body(struct api_call *call)
 static enum MHD_Result
 whole_request(struct api_call *call)
 {
+	call->whole = monotime_now();
 	if (finish_body(call) == -1) {
 		log_warn("body of a request");
-		return refuse(call, &internal, 0);
+		return refuse(call, REFUSED_INTERNAL, 0);
 	}
 	if (api_ask(call, call->method, call->target) == -1)
-		return refuse(call, &unavailable, 0);
-	drop_body(call);
+		return refuse(call, REFUSED_UNAVAILABLE, 0);
+	free(call->body);
+	call->body = NULL;
 	call->stage = API_WAITING;
-	MHD_suspend_connection(call->conn);
+	httpd_suspend(call->conn);
 	return MHD_YES;
 }
 
@@ -374,7 +371,7 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
     const char *data, size_t *size)
 {
 	struct api_call *call = arg;
-	const struct refusal *why;
+	enum api_refusal why;
 	size_t n = *size;
 
 	*size = 0;
@@ -389,7 +386,7 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
 			return whole_request(call);
 		if (add_body(call, data, n) == 0)
 			return MHD_YES;
-		why = errno == ENOMEM ? &unavailable : &internal;
+		why = errno == ENOMEM ? REFUSED_UNAVAILABLE : REFUSED_INTERNAL;
 		log_warn("body of a request");
 		return refuse(call, why, call->body_max - call->body_len);
 	case API_DRAIN:
@@ -403,10 +400,25 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
 	return MHD_YES;
 }
 
+void
+api_take_body(struct api_call *call)
+{
+	if (call->stage == API_WAITING) {
+		api_forget(call);
+		api_unavailable(call);
+		return;
+	}
+	/* What still comes of it is read, and not kept. */
+	drop_body(call);
+	call->response = refusal_response(REFUSED_UNAVAILABLE);
+	call->status = refusals[REFUSED_UNAVAILABLE].status;
+	call->stage = API_DRAIN;
+}
+
 /* ---- the answer ---------------------------------------------------------- */
 
 static struct MHD_Response *
-file_response(int fd)
+file_response(struct api_call *call, int fd)
 {
 	struct MHD_Response *res;
 	struct stat st;
@@ -423,6 +435,7 @@ file_response(int fd)
 	res = MHD_create_response_from_fd64((uint64_t)st.st_size, fd);
 	if (res == NULL)
 		close(fd);
+	call->answer_len = (uint64_t)st.st_size;
 	return res;
 }
 
@@ -430,8 +443,8 @@ static void
 set_answer(struct api_call *call, unsigned int status, struct MHD_Response *res)
 {
 	if (res == NULL) {
-		status = internal.status;
-		res = refusal_response(&internal);
+		status = refusals[REFUSED_INTERNAL].status;
+		res = refusal_response(REFUSED_INTERNAL);
 	}
 	call->status = status;
 	call->response = res;
@@ -453,7 +466,7 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 		httpd_resume(call->conn);
 		return;
 	}
-	res = fd != -1 ? file_response(fd)
+	res = fd != -1 ? file_response(call, fd)
 		       : httpd_response(r->body.p, r->body.len, NULL);
 	if (res != NULL && r->type != API_TYPE_NONE)
 		MHD_add_response_header(res, "Content-Type",
@@ -471,5 +484,7 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 void
 api_unavailable(struct api_call *call)
 {
-	set_answer(call, unavailable.status, refusal_response(&unavailable));
+	drop_body(call);
+	set_answer(call, refusals[REFUSED_UNAVAILABLE].status,
+	    refusal_response(REFUSED_UNAVAILABLE));
 }

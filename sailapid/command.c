@@ -16,29 +16,33 @@
 #include "sailapid/privileged.h"
 
 static int
-run_init(char **a, int n)
+run_init(char **a, int n, int64_t life_s)
 {
 	(void)n;
+	(void)life_s;
 	return db_init_org("/", a[0]);
 }
 
 static int
-run_create(char **a, int n)
+run_create(char **a, int n, int64_t life_s)
 {
-	return db_key_create("/", a[0], a[1], n > 2 ? a[2] : "");
+	return db_key_create("/", a[0], a[1], n > 2 ? a[2] : "", life_s, a + 3,
+	    n > 3 ? (size_t)n - 3 : 0);
 }
 
 static int
-run_list(char **a, int n)
+run_list(char **a, int n, int64_t life_s)
 {
 	(void)n;
+	(void)life_s;
 	return db_key_list("/", a[0]);
 }
 
 static int
-run_revoke(char **a, int n)
+run_revoke(char **a, int n, int64_t life_s)
 {
 	(void)n;
+	(void)life_s;
 	return db_key_revoke("/", a[0], a[1]);
 }
 
@@ -46,15 +50,17 @@ static const struct command {
 	const char *words[2];
 	int min, max; /* operands */
 	int makes;    /* the folder of the database */
-	int (*run)(char **, int);
+	int lives;    /* has the option of a life */
+	int (*run)(char **, int, int64_t);
 } commands[] = {
-	{ { "init", NULL }, 1, 1, 1, run_init },
-	{ { "key", "create" }, 2, 3, 0, run_create },
-	{ { "key", "list" }, 1, 1, 0, run_list },
-	{ { "key", "revoke" }, 2, 2, 0, run_revoke },
+	{ { "init", NULL }, 1, 1, 1, 0, run_init },
+	{ { "key", "create" }, 2, 3 + KEY_GRANTS_MAX, 0, 1, run_create },
+	{ { "key", "list" }, 1, 1, 0, 0, run_list },
+	{ { "key", "revoke" }, 2, 2, 0, 0, run_revoke },
 };
 
-const char *const command_usage[] = { "init org", "key create org role [name]",
+const char *const command_usage[] = { "init org",
+	"[-e life] key create org role [name [volume[:/path] ...]]",
 	"key list org", "key revoke org id", NULL };
 
 /* skip: how many words name it. */
@@ -77,15 +83,17 @@ find(int argc, char **argv, int *skip)
 }
 
 int
-command_known(int argc, char **argv)
+command_known(int argc, char **argv, int64_t life_s)
 {
+	const struct command *c;
 	int skip;
 
-	return find(argc, argv, &skip) != NULL;
+	c = find(argc, argv, &skip);
+	return c != NULL && (c->lives || life_s == 0);
 }
 
 int
-command_run(const struct config *conf, int argc, char **argv)
+command_run(const struct config *conf, int argc, char **argv, int64_t life_s)
 {
 	const struct command *c;
 	int skip, status;
@@ -98,7 +106,6 @@ command_run(const struct config *conf, int argc, char **argv)
 	    (c->makes && privileged_folder(conf->database, uid, gid) == -1))
 		return 1;
 	/* What is looked for in /etc, now. */
-	hash_init();
 	tzset();
 	fflush(stdout);
 	if ((pid = fork()) == -1) {
@@ -107,7 +114,7 @@ command_run(const struct config *conf, int argc, char **argv)
 	}
 	if (pid == 0) {
 		privileged_become(conf->database, uid, gid);
-		status = c->run(argv + skip, argc - skip) == 0 ? 0 : 1;
+		status = c->run(argv + skip, argc - skip, life_s) == 0 ? 0 : 1;
 		if (fflush(stdout) == EOF) {
 			log_warn("standard output");
 			status = 1;

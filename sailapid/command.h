@@ -11,9 +11,10 @@
 /* The synopsis of each, a line, for usage(). */
 extern const char *const command_usage[];
 
-/* 1 when the words are a command, with the right number of operands. */
-int command_known(int argc, char **argv);
+/* 1 when the words are a command, with the right number of operands, and with a
+   life (or 0) if that has one. */
+int command_known(int argc, char **argv, int64_t life_s);
 /* Runs it: the exit status. */
-int command_run(const struct config *, int argc, char **argv);
+int command_run(const struct config *, int argc, char **argv, int64_t life_s);
 
 #endif

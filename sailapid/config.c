@@ -3,7 +3,6 @@
  * config: the parts of sailapid.conf(5) that the grammar does not do itself,
  * and its printing.  In the parent.
  */
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -28,55 +27,68 @@ config_free(struct config *c)
 	for (i = 0; i < CONF_ROLES; i++)
 		free(c->users[i]);
 	free(c->store.port_file);
+	free(c->metrics.port_file);
 	free(c->database);
 	free(c->objects);
+	free(c->s3_url);
+	free(c->s3_bucket);
+	free(c->s3_region);
+	free(c->s3_credentials);
+	free(c->s3_ca_file);
+	free(c->tls_certificate);
+	free(c->tls_key);
 	free(c->pid_file);
 	free(c);
 }
 
 /* Without TLS nothing but this machine may hear what is said. */
 const char *
-config_listen_set(struct conf_listen *l, const char *address, int64_t port)
+config_listen_set(struct conf_listen *l, const char *address, int tls,
+    int64_t port)
 {
-	if (strcmp(address, "localhost") == 0)
-		address = "127.0.0.1";
-	if (port < 0 || port > 65535)
-		return "port is not 0 to 65535";
-	memset(&l->addr, 0, sizeof(l->addr));
-	if (inet_pton(AF_INET, address, &l->addr.in.sin_addr) == 1) {
-		l->addr.in.sin_family = AF_INET;
-		l->addr.in.sin_port = htons((uint16_t)port);
-		l->len = sizeof(l->addr.in);
-		if (ntohl(l->addr.in.sin_addr.s_addr) >> 24 == 127)
-			return NULL;
-	} else if (inet_pton(AF_INET6, address, &l->addr.in6.sin6_addr) == 1) {
-		l->addr.in6.sin6_family = AF_INET6;
-		l->addr.in6.sin6_port = htons((uint16_t)port);
-		l->len = sizeof(l->addr.in6);
-		if (IN6_IS_ADDR_LOOPBACK(&l->addr.in6.sin6_addr))
-			return NULL;
-	} else if (strcmp(address, "*") != 0)
-		return "not an address";
-	return "plain HTTP is for loopback addresses only (127.0.0.1, ::1)";
+	const char *why;
+
+	l->tls = tls;
+	l->any = strcmp(address, "*") == 0;
+	if ((why = inaddr_set(&l->at, l->any ? "::" : address, port)) != NULL)
+		return why;
+	return tls || inaddr_is_loopback(&l->at)
+	    ? NULL
+	    : "plain HTTP is for loopback addresses only (127.0.0.1, ::1)";
+}
+
+void
+config_listen_any4(struct conf_listen *l)
+{
+	inaddr_set_any4(&l->at, inaddr_port(&l->at));
 }
 
 uint16_t
 config_listen_port(const struct conf_listen *l)
 {
-	return ntohs(l->addr.sa.sa_family == AF_INET6 ? l->addr.in6.sin6_port
-						      : l->addr.in.sin_port);
+	return inaddr_port(&l->at);
 }
 
 void
 config_listen_text(const struct conf_listen *l, char *out, size_t size)
 {
-	char a[INET6_ADDRSTRLEN] = "?";
+	char host[INET6_ADDRSTRLEN];
 
-	if (l->addr.sa.sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &l->addr.in6.sin6_addr, a, sizeof(a));
-	else
-		inet_ntop(AF_INET, &l->addr.in.sin_addr, a, sizeof(a));
-	snprintf(out, size, "%s port %u", a, config_listen_port(l));
+	inaddr_host(&l->at, host, sizeof(host));
+	snprintf(out, size, "%s%s port %u", l->any ? "*" : host,
+	    l->tls ? " tls" : "", inaddr_port(&l->at));
+}
+
+void
+config_listen_url(const struct conf_listen *l, uint16_t port, char *out,
+    size_t size)
+{
+	char host[INET6_ADDRSTRLEN];
+
+	inaddr_host(&l->at, host, sizeof(host));
+	snprintf(out, size,
+	    inaddr_is_six(&l->at) ? "http://[%s]:%u" : "http://%s:%u", host,
+	    port);
 }
 
 int
@@ -85,7 +97,7 @@ config_listen_equal(const struct conf_listen *a, const struct conf_listen *b)
 	const char *pa = a->port_file == NULL ? "" : a->port_file;
 	const char *pb = b->port_file == NULL ? "" : b->port_file;
 
-	return a->len == b->len && memcmp(&a->addr, &b->addr, a->len) == 0 &&
+	return a->any == b->any && inaddr_equal(&a->at, &b->at) &&
 	    strcmp(pa, pb) == 0;
 }
 
@@ -110,6 +122,52 @@ config_path_problem(const char *p)
 		seen += len;
 	}
 	return seen == 0 ? "path is /" : NULL;
+}
+
+static int
+only(const char *s, const char *extra)
+{
+	return strspn(s, extra) == strlen(s);
+}
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGIT "0123456789"
+
+/* What any store takes; more than one of them is stricter. */
+const char *
+config_bucket_problem(const char *s)
+{
+	size_t len = strlen(s);
+
+	if (len < 1 || len > 63)
+		return "not 1 to 63 characters";
+	if (!only(s, LOWER UPPER DIGIT ".-_") || *s == '.' || *s == '-' ||
+	    s[len - 1] == '.' || s[len - 1] == '-')
+		return "not the name of a bucket";
+	return NULL;
+}
+
+const char *
+config_region_problem(const char *s)
+{
+	if (*s == '\0' || strlen(s) > 64 || !only(s, LOWER UPPER DIGIT "-_"))
+		return "not the name of a region";
+	return NULL;
+}
+
+const char *
+config_virtual_problem(const char *url, const char *bucket)
+{
+	const char *host = strstr(url, "://") + 3;
+
+	if (*host == '[' || only(host, DIGIT ".:"))
+		return "a bucket cannot stand before an address, use style "
+		       "path";
+	if (!only(bucket, LOWER DIGIT "-"))
+		return "the bucket's name cannot be a label of a host's name, "
+		       "use style path";
+	return NULL;
 }
 
 const char *
@@ -168,6 +226,22 @@ print_string(FILE *f, const char *what, const char *s)
 	fprintf(f, "\n");
 }
 
+static void
+print_s3(const struct config *c, FILE *f)
+{
+	fprintf(f, "store s3 ");
+	conf_print_string(f, c->s3_url);
+	fprintf(f, " {\n");
+	print_string(f, "\tbucket", c->s3_bucket);
+	print_string(f, "\tregion", c->s3_region);
+	fprintf(f, "\tstyle %s\n", c->s3_virtual ? "virtual" : "path");
+	if (c->s3_credentials != NULL)
+		print_string(f, "\tcredentials file", c->s3_credentials);
+	if (c->s3_ca_file != NULL)
+		print_string(f, "\tca file", c->s3_ca_file);
+	fprintf(f, "}\n");
+}
+
 void
 config_print(const struct config *c, FILE *f)
 {
@@ -175,11 +249,25 @@ config_print(const struct config *c, FILE *f)
 
 	for (i = 0; i < c->napi; i++)
 		print_listen(&c->api[i], f);
+	if (c->metrics.at.len != 0) {
+		fprintf(f, "metrics ");
+		print_listen(&c->metrics, f);
+	}
 	print_string(f, "database", c->database);
-	fprintf(f, "store ");
-	conf_print_string(f, c->objects);
-	fprintf(f, " ");
-	print_listen(&c->store, f);
+	if (c->s3_url != NULL)
+		print_s3(c, f);
+	else {
+		fprintf(f, "store ");
+		conf_print_string(f, c->objects);
+		fprintf(f, " ");
+		print_listen(&c->store, f);
+	}
+	if (c->tls_certificate != NULL) {
+		fprintf(f, "tls {\n");
+		print_string(f, "\tcertificate file", c->tls_certificate);
+		print_string(f, "\tkey file", c->tls_key);
+		fprintf(f, "}\n");
+	}
 	if (c->users_from != -1)
 		fprintf(f, "users from %" PRId64 "\n", c->users_from);
 	else
@@ -191,8 +279,11 @@ config_print(const struct config *c, FILE *f)
 	fprintf(f, "url life %us\n", c->url_life_s);
 	fprintf(f,
 	    "limits {\n\tconnections %u per peer %u\n"
-	    "\tbody size %" PRIu64 "\n\tidle %us\n}\n",
-	    c->max_connections, c->per_peer, c->max_body, c->idle_s);
+	    "\trequests %u per peer %u\n"
+	    "\theader size %u\n\tbody size %" PRIu64 "\n"
+	    "\tidle %us\n\trate %u\n\thandshake %us\n}\n",
+	    c->max_connections, c->per_peer, c->requests, c->requests_per_peer,
+	    c->header_size, c->max_body, c->idle_s, c->rate, c->handshake_s);
 	fprintf(f, "log %s\n", c->debug ? "debug" : "info");
 	if (c->pid_file != NULL)
 		print_string(f, "pid file", c->pid_file);

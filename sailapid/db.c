@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,7 +77,46 @@ static const char *const migrations[DB_VERSION] = {
 	" volume INTEGER NOT NULL, mount BLOB NOT NULL,"
 	" \"commit\" BLOB NOT NULL, expires INTEGER NOT NULL,"
 	" PRIMARY KEY(volume, mount, \"commit\")) WITHOUT ROWID;"
-	"CREATE INDEX lease_expires ON lease(expires);"
+	"CREATE INDEX lease_expires ON lease(expires);",
+
+	/* Packs: objects with the places of many chunks; a session knows into
+	   which it has put a chunk.  The table of chunks said nothing that
+	   their places do not say. */
+	"DROP TABLE chunk;"
+	"ALTER TABLE object ADD COLUMN pack INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE session_chunk ADD COLUMN pack INTEGER;"
+	"CREATE INDEX location_object ON location(object);"
+	"CREATE INDEX object_due ON object(id) WHERE pack = 1 AND state = 2;",
+
+	/* Deleted volumes are listed, and come back. */
+	"CREATE INDEX volume_deleted ON volume(org, id)"
+	" WHERE deleted IS NOT NULL;",
+
+	/* Keys that are limited to volumes, and to a path below each: annex is
+	   the family of what such a key uploads, and its sessions are its own.
+	   No program has ever set a prefix; such a key would see nothing. */
+	"ALTER TABLE key ADD COLUMN limited INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE key SET limited = 1 WHERE prefix IS NOT NULL;"
+	"ALTER TABLE key DROP COLUMN prefix;"
+	"CREATE TABLE key_volume("
+	" key INTEGER NOT NULL REFERENCES key,"
+	" volume INTEGER NOT NULL REFERENCES volume, path BLOB NOT NULL,"
+	" annex INTEGER NOT NULL REFERENCES family, PRIMARY KEY(key, volume))"
+	" WITHOUT ROWID;"
+	"ALTER TABLE session ADD COLUMN owner INTEGER;"
+	"CREATE INDEX volume_family ON volume(family);",
+
+	/* Open sessions are counted. */
+	"CREATE INDEX session_open ON session(id) WHERE state = 1;",
+
+	/* What a key may have open is bounded: whose it is, and how many chunks
+	   a session was asked for. */
+	"ALTER TABLE session ADD COLUMN maker INTEGER;"
+	"ALTER TABLE session ADD COLUMN pins INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX session_maker ON session(maker, pins) WHERE state = 1;"
+	"ALTER TABLE lease ADD COLUMN maker INTEGER;"
+	"CREATE INDEX lease_maker ON lease(maker, expires)"
+	" WHERE maker IS NOT NULL;",
 };
 
 static const char *const sql[ST_COUNT] = {
@@ -83,6 +124,38 @@ static const char *const sql[ST_COUNT] = {
 	DB_STATEMENTS(X)
 #undef X
 };
+
+/* Of all connections of this process one writes; SQLite would have the others
+   look again after a while. */
+static pthread_mutex_t writer = PTHREAD_MUTEX_INITIALIZER;
+
+/* Of a thread that cannot log. */
+static __thread char *thread_says;
+static __thread size_t thread_says_size;
+
+void
+db_thread_says(char *buf, size_t size)
+{
+	thread_says = buf;
+	thread_says_size = size;
+	if (buf != NULL)
+		*buf = '\0';
+}
+
+void
+db_warn(const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (thread_says != NULL)
+		strlcpy(thread_says, text, thread_says_size);
+	else
+		log_warnx("database: %s", text);
+}
 
 static int
 db_error(struct db *db, int rc, const char *what)
@@ -105,7 +178,7 @@ db_error(struct db *db, int rc, const char *what)
 		errno = EIO;
 		break;
 	}
-	log_warnx("database: %s: %s", what, sqlite3_errmsg(db->h));
+	db_warn("%s: %s", what, sqlite3_errmsg(db->h));
 	return -1;
 }
 
@@ -215,6 +288,12 @@ db_setup(struct db *db)
 	return 0;
 }
 
+int
+db_small(struct db *db)
+{
+	return db_run(db, "PRAGMA cache_size=-4096");
+}
+
 struct db *
 db_open(const char *path, int create)
 {
@@ -240,6 +319,14 @@ fail:
 	return NULL;
 }
 
+static void
+db_unlock(struct db *db)
+{
+	if (db->writing)
+		pthread_mutex_unlock(&writer);
+	db->writing = 0;
+}
+
 void
 db_close(struct db *db)
 {
@@ -247,6 +334,7 @@ db_close(struct db *db)
 
 	if (db == NULL)
 		return;
+	db_unlock(db);
 	for (i = 0; i < ST_COUNT; i++)
 		sqlite3_finalize(db->st[i]);
 	sqlite3_close(db->h);
@@ -373,8 +461,8 @@ db_col_bytes(sqlite3_stmt *st, int col, void *to, size_t len)
 	const void *p = sqlite3_column_blob(st, col);
 
 	if (p == NULL || (size_t)sqlite3_column_bytes(st, col) != len) {
-		log_warnx("database: %s: column %d is not of %zu bytes",
-		    sqlite3_sql(st), col, len);
+		db_warn("%s: column %d is not of %zu bytes", sqlite3_sql(st),
+		    col, len);
 		errno = EIO;
 		return -1;
 	}
@@ -388,8 +476,8 @@ db_col_text(sqlite3_stmt *st, int col, char *to, size_t size)
 	const char *p = (const char *)sqlite3_column_text(st, col);
 
 	if (p == NULL || strlcpy(to, p, size) >= size) {
-		log_warnx("database: %s: column %d is not such a text",
-		    sqlite3_sql(st), col);
+		db_warn("%s: column %d is not such a text", sqlite3_sql(st),
+		    col);
 		errno = EIO;
 		return -1;
 	}
@@ -422,15 +510,50 @@ db_lost(struct db *db)
 	return 1;
 }
 
-int
-db_begin(struct db *db)
+/* SQLite takes it between transactions alone. */
+static int
+db_synced(struct db *db, int lazy)
+{
+	if (db->lazy == lazy)
+		return 0;
+	if (db_run(db,
+		lazy ? "PRAGMA synchronous=NORMAL"
+		     : "PRAGMA synchronous=FULL") == -1)
+		return -1;
+	db->lazy = lazy;
+	return 0;
+}
+
+static int
+db_begin_as(struct db *db, int lazy)
 {
 	if (db->writing)
 		return db_lost(db) ? -1 : 0;
-	if (db_exec(db, ST_BEGIN, "") == -1)
-		return -1;
+	pthread_mutex_lock(&writer);
 	db->writing = 1;
+	if (db_synced(db, lazy) == -1 || db_exec(db, ST_BEGIN, "") == -1) {
+		db_unlock(db);
+		return -1;
+	}
 	return 0;
+}
+
+int
+db_begin(struct db *db)
+{
+	return db_begin_as(db, 0);
+}
+
+int
+db_begin_lazy(struct db *db)
+{
+	return db_begin_as(db, 1);
+}
+
+int
+db_lazy(const struct db *db)
+{
+	return db->writing && db->lazy;
 }
 
 int
@@ -439,8 +562,8 @@ db_end(struct db *db)
 	if (!db->writing)
 		return 0;
 	if (db_lost(db)) {
-		log_warnx("database: a transaction was lost");
-		db->writing = 0;
+		db_warn("a transaction was lost");
+		db_unlock(db);
 		errno = EIO;
 		return -1;
 	}
@@ -448,7 +571,18 @@ db_end(struct db *db)
 		db_abort(db);
 		return -1;
 	}
-	db->writing = 0;
+	db->unsynced = db->lazy;
+	db_unlock(db);
+	return 0;
+}
+
+int
+db_settle(struct db *db)
+{
+	/* A checkpoint syncs the log first. */
+	if (db->unsynced && db_run(db, "PRAGMA wal_checkpoint") == -1)
+		return -1;
+	db->unsynced = 0;
 	return 0;
 }
 
@@ -459,7 +593,23 @@ db_abort(struct db *db)
 
 	if (db->writing && !sqlite3_get_autocommit(db->h))
 		db_exec(db, ST_ROLLBACK, "");
-	db->writing = 0;
+	db_unlock(db);
+	errno = saved;
+}
+
+int
+db_view(struct db *db)
+{
+	return db_exec(db, ST_SAVE, "");
+}
+
+void
+db_view_end(struct db *db)
+{
+	int saved = errno;
+
+	if (db_exec(db, ST_KEEP, "") == -1)
+		db_warn("the end of a view");
 	errno = saved;
 }
 

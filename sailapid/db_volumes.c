@@ -7,6 +7,7 @@
 
 #include "lib/log.h"
 #include "sailapid/db_sql.h"
+#include "sailapid/hex.h"
 
 int
 db_family_add(struct db *db, const uint8_t public[DB_ID_LEN],
@@ -17,6 +18,33 @@ db_family_add(struct db *db, const uint8_t public[DB_ID_LEN],
 		return -1;
 	*id = sqlite3_last_insert_rowid(db->h);
 	return 0;
+}
+
+int
+db_family_find(struct db *db, int64_t id, struct db_family *f)
+{
+	sqlite3_stmt *st = db_query(db, ST_FAMILY_FIND, "i", id);
+	int r = db_next(db, st);
+
+	if (r == 1) {
+		f->id = id;
+		if (db_col_bytes(st, 1, f->public, DB_ID_LEN) == -1)
+			r = -1;
+		db_done(st);
+	}
+	return r;
+}
+
+int
+db_family_shared(struct db *db, const struct db_volume *v)
+{
+	sqlite3_stmt *st =
+	    db_query(db, ST_FAMILY_SHARED, "ii", v->family, v->id);
+	int r = db_next(db, st);
+
+	if (r == 1)
+		db_done(st);
+	return r;
 }
 
 int
@@ -50,6 +78,7 @@ volume_row(sqlite3_stmt *st, struct db_volume *v)
 	v->org = sqlite3_column_int64(st, 2);
 	v->family = sqlite3_column_int64(st, 4);
 	v->created = sqlite3_column_int64(st, 7);
+	v->deleted = sqlite3_column_int64(st, 10);
 	if (db_col_bytes(st, 1, v->public, DB_ID_LEN) == -1 ||
 	    db_col_text(st, 3, v->name, sizeof(v->name)) == -1 ||
 	    db_col_bytes(st, 5, v->family_public, DB_ID_LEN) == -1 ||
@@ -99,12 +128,21 @@ db_volume_by_public(struct db *db, int64_t org, const uint8_t public[DB_ID_LEN],
 }
 
 int
-db_volume_each(struct db *db, int64_t org, const char *after, int limit,
+db_volume_find(struct db *db, int64_t org, const char *text,
+    struct db_volume *v)
+{
+	uint8_t public[DB_ID_LEN];
+
+	if (hex_id("vol_", text, public, sizeof(public)) == 0)
+		return db_volume_by_public(db, org, public, v);
+	return db_volume_by_name(db, org, text, v);
+}
+
+static int
+volume_all(struct db *db, sqlite3_stmt *st,
     int (*f)(void *, const struct db_volume *), void *arg)
 {
 	struct db_volume v;
-	sqlite3_stmt *st =
-	    db_query(db, ST_VOLUME_EACH, "iti", org, after, (int64_t)limit);
 	int r;
 
 	while ((r = db_next(db, st)) == 1) {
@@ -114,6 +152,49 @@ db_volume_each(struct db *db, int64_t org, const char *after, int limit,
 		}
 	}
 	return r;
+}
+
+int
+db_volume_each(struct db *db, int64_t org, int64_t key, const char *after,
+    int limit, int (*f)(void *, const struct db_volume *), void *arg)
+{
+	return volume_all(db,
+	    db_query(db, ST_VOLUME_EACH, "iiti", org, key, after,
+		(int64_t)limit),
+	    f, arg);
+}
+
+int
+db_volume_trash(struct db *db, int64_t org, const uint8_t public[DB_ID_LEN],
+    int64_t since, struct db_volume *v)
+{
+	return volume_one(db,
+	    db_query(db, ST_VOLUME_TRASH, "bii", public, (size_t)DB_ID_LEN, org,
+		since),
+	    v);
+}
+
+int
+db_volume_trash_each(struct db *db, int64_t org, int64_t key, int64_t since,
+    int64_t after, int limit, int (*f)(void *, const struct db_volume *),
+    void *arg)
+{
+	return volume_all(db,
+	    db_query(db, ST_VOLUME_TRASH_EACH, "iiiii", org, key, since, after,
+		(int64_t)limit),
+	    f, arg);
+}
+
+int
+db_volume_restored(struct db *db, int64_t id, const char *name)
+{
+	return db_exec(db, ST_VOLUME_RESTORED, "ti", name, id);
+}
+
+int
+db_volume_renamed(struct db *db, int64_t id, const char *name)
+{
+	return db_exec(db, ST_VOLUME_RENAMED, "ti", name, id);
 }
 
 int

@@ -95,6 +95,17 @@ hashset_add(struct hashset *s, const struct hash *h, uint32_t *index)
 }
 
 int
+hashset_find(const struct hashset *s, const struct hash *h, uint32_t *index)
+{
+	uint32_t slot;
+
+	if (s->nslots == 0 || s->slots[slot = hashset_slot(s, h)] == 0)
+		return 0;
+	*index = s->slots[slot] - 1;
+	return 1;
+}
+
+int
 hashset_has(const struct hashset *s, const struct hash *h)
 {
 	return s->nslots != 0 && s->slots[hashset_slot(s, h)] != 0;

@@ -21,6 +21,8 @@ void hashset_free(struct hashset *);
 /* 1 and its index when it was new, 0 and its index when it was there; -1 and
    ENOMEM. */
 int hashset_add(struct hashset *, const struct hash *, uint32_t *index);
+/* 1 and its index when it is there, or 0. */
+int hashset_find(const struct hashset *, const struct hash *, uint32_t *index);
 int hashset_has(const struct hashset *, const struct hash *);
 
 #endif

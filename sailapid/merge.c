@@ -181,6 +181,12 @@ walk_below(struct merge *m, const struct dir *parent, struct spot *s,
 	}
 	b->wipe = (parent != NULL && parent->wipe) ||
 	    (p->on && p->e.type != ENTRY_DIR);
+	if (s->has_prior && !b->wipe && is_dir(s->head) &&
+	    is_dir(s->prior_head) && is_dir(s->prior_result)) {
+		b->has_prior = 1;
+		b->prior_head = s->prior_head->root;
+		b->prior_root = s->prior_result->root;
+	}
 	if (seen_below(m, parent, s) == -1 || ref_below(m, s) == -1)
 		return -1;
 	memset(o, 0, sizeof(*o));
@@ -392,6 +398,48 @@ settle(struct merge *m, const struct dir *parent, const struct spot *s,
 	return settle_rest(m, parent, s, o, res);
 }
 
+/* What becomes of the path, and what that counts. */
+static int
+merge_path(struct merge *m, const struct dir *parent, const struct spot *s,
+    const struct put *p, const struct outcome *o, struct result *res)
+{
+	struct merge_out *out = m->out;
+
+	if (settle(m, parent, s, p, o, res) == -1)
+		return -1;
+	if (res->e == NULL)
+		res->same = s->head == NULL;
+	if (s->op != NULL && !res->same) {
+		if (op_removes(s->op))
+			out->deletes += m->take_back ? (uint64_t)-1 : 1;
+		else
+			out->puts += m->take_back ? (uint64_t)-1 : 1;
+	}
+	return 0;
+}
+
+/* What the path alone counted in the prior merge. */
+static int
+take_back_path(struct merge *m, const struct dir *parent, const struct spot *s,
+    const struct put *p)
+{
+	struct spot before = *s;
+	struct result old = { NULL, 0 };
+	struct outcome o;
+	int rc;
+
+	before.head = s->prior_head;
+	o.root = s->prior_result->root;
+	o.sums.files = s->prior_result->files;
+	o.sums.bytes = s->prior_result->bytes;
+	o.empty = hash_cmp(&o.root, &m->empty_root) == 0;
+	m->take_back = 1;
+	rc = merge_path(m, parent, &before, p, &o, &old);
+	m->take_back = 0;
+	free(old.e);
+	return rc;
+}
+
 int
 merge_spot(struct merge *m, const struct dir *parent, struct spot *s,
     struct result *res)
@@ -415,19 +463,35 @@ merge_spot(struct merge *m, const struct dir *parent, struct spot *s,
 	} else if (find_put(m, s, &p) == -1)
 		goto done;
 	if (walk_below(m, parent, s, &p, &o) == -1 ||
-	    settle(m, parent, s, &p, &o, res) == -1)
+	    merge_path(m, parent, s, &p, &o, res) == -1)
 		goto done;
-	if (res->e == NULL)
-		res->same = s->head == NULL;
-	if (s->op != NULL && !res->same) {
-		if (op_removes(s->op))
-			m->out->deletes++;
-		else
-			m->out->puts++;
-	}
+	if (s->below.has_prior && take_back_path(m, parent, s, &p) == -1)
+		goto done;
 	rc = 0;
 done:
 	wbuf_free(&p.chunks);
+	return rc;
+}
+
+int
+merge_spot_again(struct merge *m, const struct dir *parent, struct spot *s,
+    struct result *res)
+{
+	struct result old = { NULL, 0 };
+	struct spot before = *s;
+	int rc;
+
+	if (merge_spot(m, parent, s, res) == -1)
+		return -1;
+	/* Else the names below were taken back one by one. */
+	if (s->below.has_prior)
+		return 0;
+	before.head = s->prior_head;
+	before.has_prior = 0;
+	m->take_back = 1;
+	rc = merge_spot(m, parent, &before, &old);
+	m->take_back = 0;
+	free(old.e);
 	return rc;
 }
 
@@ -457,23 +521,31 @@ merge_root(struct merge *m, struct result *res)
 {
 	const struct delta *d = m->delta;
 	struct spot s;
+	int r;
 
 	memset(&s, 0, sizeof(s));
 	s.head = m->in->head_root;
 	s.below.hi = d->nops;
 	s.below.ref.kind = SCOPE_NOTHING;
 	if (d->nops > 0 && d->ops[0].len == 0) {
-		if (d->ops[0].kind != DELTA_ATTR || d->ops[0].has_tree ||
-		    d->ops[0].entry.type != ENTRY_DIR)
-			return merge_fail(m, EINVAL,
-			    "the root can have its attributes set only",
-			    d->ops[0].path, 0);
-		s.op = &d->ops[0];
+		if (delta_op_get(d, 0, &s.op_mem) == -1) {
+			delta_op_clear(&s.op_mem);
+			return -1;
+		}
+		s.op = &s.op_mem;
 		s.seen = s.op->seen;
 		s.seen_known = 1;
 		s.below.lo = 1;
 	}
-	return merge_spot(m, NULL, &s, res);
+	if (m->in->prior != NULL) {
+		s.has_prior = 1;
+		s.prior_head = m->in->prior_head;
+		s.prior_result = &m->in->prior->root;
+		r = merge_spot_again(m, NULL, &s, res);
+	} else
+		r = merge_spot(m, NULL, &s, res);
+	delta_op_clear(&s.op_mem);
+	return r;
 }
 
 static const char *
@@ -509,7 +581,16 @@ merge_apply(const struct merge_in *in, struct merge_out *out)
 	m.store.ctx = &m;
 	tree_empty_root(&m.empty_root);
 	m.roots = calloc((size_t)in->delta->ncommits + 1, sizeof(*m.roots));
-	if (m.roots == NULL || merge_root(&m, &res) == -1)
+	if (m.roots == NULL)
+		goto done;
+	if (in->prior != NULL) {
+		out->puts = in->prior->puts;
+		out->deletes = in->prior->deletes;
+		out->overwritten = in->prior->overwritten;
+		if ((m.old_gone = calloc(in->prior->npaths + 1, 1)) == NULL)
+			goto done;
+	}
+	if (merge_root(&m, &res) == -1)
 		goto done;
 	out->refused = in->if_unchanged && out->overwritten > 0;
 	out->changed = !out->refused && !res.same;
@@ -530,6 +611,7 @@ done:
 	for (i = 0; m.roots != NULL && i < in->delta->ncommits; i++)
 		free(m.roots[i]);
 	free(m.roots);
+	free(m.old_gone);
 	if (rc == -1 && out->why == NULL)
 		out->why = default_why(saved);
 	errno = saved;

@@ -10,6 +10,8 @@
 #include "lib/delta.h"
 #include "lib/tree.h"
 
+struct merge_out;
+
 struct merge_in {
 	/* Nodes are read from it; new ones are put into it, also when the
 	   merge is refused or fails: the caller makes that a transaction. */
@@ -28,6 +30,13 @@ struct merge_in {
 	const struct delta *delta; /* as delta_decode() checks it */
 	int if_unchanged;          /* refuse where something is overwritten */
 	size_t max_report;         /* paths to keep of those overwritten */
+	/*
+	 * Or NULL: the merge of the same delta with an earlier head, not
+	 * refused, and the root directory of that head.  Then only what differs
+	 * between the heads is looked at, and the outcome is the same.
+	 */
+	const struct merge_out *prior;
+	const struct entry *prior_head;
 };
 
 struct merge_path {
@@ -50,7 +59,8 @@ struct merge_out {
 	uint64_t puts, deletes;
 	uint64_t overwritten;     /* paths reported, all of them */
 	struct merge_path *paths; /* ascending by path_cmp, no path twice;
-				     max_report of them at most */
+				     max_report of them at most (and after a
+				     prior with more, perhaps fewer) */
 	size_t npaths;
 	/* After -1: what is wrong, a constant string; with EINVAL the path of
 	   the operation, with ENODATA the node. */

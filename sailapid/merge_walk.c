@@ -12,6 +12,7 @@
 
 #define CURSOR_STEPS 32
 #define ARENA_BLOCK (32 * 1024)
+#define SLICE 16384 /* names whose entries are held at a time */
 
 static int
 name_cmp(const void *a, size_t alen, const void *b, size_t blen)
@@ -216,6 +217,7 @@ names_sort(struct names *ns)
  *  - a tree was seen: where the head differs from it.  What is as seen goes
  *    without a look, and where a reference comes after it, that stands.
  *  - else a reference on a directory of the head: where these two differ.
+ * After a prior merge: where the heads differ.
  */
 static int
 names_collect(struct merge *m, const struct dir *d, struct names *ns)
@@ -227,6 +229,9 @@ names_collect(struct merge *m, const struct dir *d, struct names *ns)
 	uint32_t i;
 	int rc = 0;
 
+	if (d->has_prior)
+		return tree_diff(&m->store, &d->prior_head, head, diff_name,
+		    ns);
 	for (i = d->lo; i < d->hi; i++) {
 		c = component(m->delta->ops[i].path, m->delta->ops[i].len,
 		    op_offset(d));
@@ -254,9 +259,29 @@ names_collect(struct merge *m, const struct dir *d, struct names *ns)
 
 struct walk {
 	const struct dir *d;
-	struct cursor head, seen, ref;
+	struct cursor head, seen, ref, prior_head, prior_result;
 	uint32_t op, seen_x, ref_x; /* the next of each */
 };
+
+/* The first operation from i on that is at, below or behind a name. */
+static uint32_t
+op_seek(const struct merge *m, const struct dir *d, uint32_t i, struct name c)
+{
+	const struct delta_place *ops = m->delta->ops;
+	size_t off = op_offset(d);
+	uint32_t hi = d->hi, mid = i;
+	struct name k;
+
+	/* Most often it is the next. */
+	for (; i < hi; mid = i + (hi - i) / 2) {
+		k = component(ops[mid].path, ops[mid].len, off);
+		if (name_cmp(k.p, k.len, c.p, c.len) < 0)
+			i = mid + 1;
+		else
+			hi = mid;
+	}
+	return i;
+}
 
 /*
  * The exceptions of a scope at and below a name: *exact is the one at it or
@@ -270,6 +295,11 @@ scope_step(const struct scope *s, uint32_t *next, struct name c,
 	uint32_t i = *next;
 
 	*exact = NULL;
+	for (; i < s->nx; i++) {
+		k = component(s->x[i].path, s->x[i].len, s->skip);
+		if (name_cmp(k.p, k.len, c.p, c.len) >= 0)
+			break;
+	}
 	sub->kind = s->kind;
 	sub->skip = s->skip + c.len + 1;
 	if (i < s->nx && s->x[i].len == s->skip + c.len &&
@@ -305,7 +335,7 @@ static int
 spot_fill(struct merge *m, struct walk *w, struct name c, struct spot *s)
 {
 	const struct dir *d = w->d;
-	const struct delta_op *ops = m->delta->ops;
+	const struct delta_place *ops = m->delta->ops;
 	const struct delta_except *ref_x;
 	struct dir *b = &s->below;
 	size_t off = op_offset(d);
@@ -319,9 +349,13 @@ spot_fill(struct merge *m, struct walk *w, struct name c, struct spot *s)
 	b->path_len = off + c.len;
 	if (b->depth > SAIL_DEPTH_MAX)
 		return merge_fail(m, EINVAL, "tree is too deep", NULL, 0);
+	w->op = op_seek(m, d, w->op, c);
 	if (w->op < d->hi && ops[w->op].len == b->path_len &&
-	    memcmp(ops[w->op].path + off, c.p, c.len) == 0)
-		s->op = &ops[w->op++];
+	    memcmp(ops[w->op].path + off, c.p, c.len) == 0) {
+		if (delta_op_get(m->delta, w->op++, &s->op_mem) == -1)
+			return -1;
+		s->op = &s->op_mem;
+	}
 	for (b->lo = w->op; w->op < d->hi; w->op++) {
 		k = component(ops[w->op].path, ops[w->op].len, off);
 		if (name_cmp(k.p, k.len, c.p, c.len) != 0)
@@ -338,6 +372,10 @@ spot_fill(struct merge *m, struct walk *w, struct name c, struct spot *s)
 	if (s->ref_closed)
 		s->ref = NULL;
 	spot_seen(d, s);
+	s->has_prior = d->has_prior;
+	if (cursor_find(&w->prior_head, c.p, c.len, &s->prior_head) == -1 ||
+	    cursor_find(&w->prior_result, c.p, c.len, &s->prior_result) == -1)
+		return -1;
 	return 0;
 }
 
@@ -360,30 +398,115 @@ outcome_of(struct merge *m, const struct hash *root, struct outcome *o)
 	return 0;
 }
 
+/* What becomes of a directory, some names at a time. */
+struct making {
+	int has_base, made;
+	struct hash base; /* to which the edits are applied */
+	struct tree_sums sums;
+	struct tree_edit *edits;
+	struct entry **entries;
+	size_t n, room;
+};
+
+static void
+making_drop(struct making *mk)
+{
+	while (mk->n > 0)
+		free(mk->entries[--mk->n]);
+}
+
+static int
+making_apply(struct merge *m, struct making *mk)
+{
+	int r;
+
+	r = tree_apply(&m->store, m->in->salt, mk->has_base ? &mk->base : NULL,
+	    mk->edits, mk->n, &mk->base, &mk->sums);
+	making_drop(mk);
+	mk->has_base = mk->made = 1;
+	return r;
+}
+
+/* Takes e. */
+static int
+making_add(struct merge *m, struct making *mk, struct name name,
+    struct entry *e)
+{
+	struct tree_edit *edits;
+	struct entry **entries;
+	size_t room;
+
+	if (mk->n == SLICE && making_apply(m, mk) == -1)
+		goto fail;
+	if (mk->n == mk->room) {
+		room = mk->room == 0 ? 16 : mk->room * 2;
+		edits = reallocarray(mk->edits, room, sizeof(*edits));
+		if (edits == NULL)
+			goto fail;
+		mk->edits = edits;
+		entries = reallocarray(mk->entries, room, sizeof(*entries));
+		if (entries == NULL)
+			goto fail;
+		mk->entries = entries;
+		mk->room = room;
+	}
+	mk->edits[mk->n].name = name.p;
+	mk->edits[mk->n].len = name.len;
+	mk->edits[mk->n].entry = e;
+	mk->entries[mk->n++] = e;
+	return 0;
+fail:
+	free(e);
+	return -1;
+}
+
 /*
- * Visits each name, and gathers what becomes of it as edits of base.  An entry
- * that is in base already makes no edit.
+ * Visits each name, and gathers what becomes of it as edits of the base.  An
+ * entry that is in the base already makes no edit.
  */
 static int
 visit(struct merge *m, struct walk *w, const struct names *ns, int base_is_head,
-    struct tree_edit *edits, struct result *res, size_t *nedits)
+    struct making *mk)
 {
+	struct result res;
 	struct spot s;
 	size_t i;
+	int r;
 
 	for (i = 0; i < ns->n; i++) {
-		if (spot_fill(m, w, ns->v[i], &s) == -1 ||
-		    merge_spot(m, w->d, &s, &res[i]) == -1)
+		res.e = NULL;
+		r = spot_fill(m, w, ns->v[i], &s);
+		if (r == 0)
+			r = s.has_prior ? merge_spot_again(m, w->d, &s, &res)
+					: merge_spot(m, w->d, &s, &res);
+		delta_op_clear(&s.op_mem);
+		if (r == -1) {
+			free(res.e);
 			return -1;
-		if (w->d->wipe || (base_is_head && res[i].same)) {
-			free(res[i].e);
-			res[i].e = NULL;
-			continue;
 		}
-		edits[*nedits].name = ns->v[i].p;
-		edits[*nedits].len = ns->v[i].len;
-		edits[(*nedits)++].entry = res[i].e;
+		if (w->d->wipe || (base_is_head && res.same))
+			free(res.e);
+		else if (making_add(m, mk, ns->v[i], res.e) == -1)
+			return -1;
 	}
+	return 0;
+}
+
+static int
+children_made(struct merge *m, const struct dir *d, struct making *mk,
+    struct outcome *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->empty = 1;
+	if (d->wipe)
+		return 0;
+	if (!mk->made && mk->n == 0)
+		return outcome_of(m, mk->has_base ? &mk->base : NULL, o);
+	if (mk->n > 0 && making_apply(m, mk) == -1)
+		return -1;
+	o->root = mk->base;
+	o->sums = mk->sums;
+	o->empty = o->sums.entries == 0;
 	return 0;
 }
 
@@ -392,50 +515,42 @@ merge_children(struct merge *m, const struct dir *d, struct outcome *o)
 {
 	const struct hash *base = NULL;
 	struct names ns = { NULL, 0, 0, NULL };
-	struct tree_edit *edits = NULL;
-	struct result *res = NULL;
+	struct making mk;
 	struct walk w;
-	size_t i, n = 0;
 	int base_is_head = 0, rc = -1;
 
 	memset(&w, 0, sizeof(w));
+	memset(&mk, 0, sizeof(mk));
 	w.d = d;
 	w.op = d->lo;
 	cursor_init(&w.head, m, d->has_head ? &d->head_root : NULL);
 	cursor_init(&w.seen, m, d->seen.has_root ? &d->seen.root : NULL);
 	cursor_init(&w.ref, m, d->ref.has_root ? &d->ref.root : NULL);
-	if (d->ref.has_root)
+	cursor_init(&w.prior_head, m, d->has_prior ? &d->prior_head : NULL);
+	cursor_init(&w.prior_result, m, d->has_prior ? &d->prior_root : NULL);
+	if (d->has_prior)
+		base = &d->prior_root;
+	else if (d->ref.has_root)
 		base = &d->ref.root;
 	else if (d->has_head && !d->seen.has_root) {
 		base = &d->head_root;
 		base_is_head = 1;
 	}
-	if (names_collect(m, d, &ns) == -1)
-		goto done;
-	if ((edits = calloc(ns.n + 1, sizeof(*edits))) == NULL ||
-	    (res = calloc(ns.n + 1, sizeof(*res))) == NULL)
-		goto done;
-	if (visit(m, &w, &ns, base_is_head, edits, res, &n) == -1)
-		goto done;
-	memset(o, 0, sizeof(*o));
-	o->empty = 1;
-	if (d->wipe)
-		rc = 0;
-	else if (n == 0)
-		rc = outcome_of(m, base, o);
-	else {
-		rc = tree_apply(&m->store, m->in->salt, base, edits, n,
-		    &o->root, &o->sums);
-		o->empty = o->sums.entries == 0;
+	if (base != NULL) {
+		mk.has_base = 1;
+		mk.base = *base;
 	}
-done:
+	if (names_collect(m, d, &ns) == 0 &&
+	    visit(m, &w, &ns, base_is_head, &mk) == 0)
+		rc = children_made(m, d, &mk, o);
 	cursor_end(&w.head);
 	cursor_end(&w.seen);
 	cursor_end(&w.ref);
-	for (i = 0; res != NULL && i < ns.n; i++)
-		free(res[i].e);
-	free(res);
-	free(edits);
+	cursor_end(&w.prior_head);
+	cursor_end(&w.prior_result);
+	making_drop(&mk);
+	free(mk.edits);
+	free(mk.entries);
 	names_free(&ns);
 	return rc;
 }

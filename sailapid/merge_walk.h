@@ -40,19 +40,27 @@ struct dir {
 	struct scope seen, ref;
 	int wipe;        /* something else takes its place: all goes */
 	uint32_t lo, hi; /* operations strictly below */
+	/* In the prior merge the head's directory was prior_head and became
+	   prior_root, and all else was the same. */
+	int has_prior;
+	struct hash prior_head, prior_root;
 };
 
 /* One path and all that is known of it. */
 struct spot {
 	struct dir below; /* the path as a directory, with its name */
 	const struct entry *head;
-	const struct delta_op *op;
+	const struct delta_op *op; /* op_mem, or NULL */
+	struct delta_op op_mem;
 	const struct entry *ref;           /* what a reference brings */
 	const struct entry *seen_entry;    /* in the tree as seen */
 	const struct delta_except *seen_x; /* that stands here */
 	int ref_closed;                    /* an exception of it stands here */
 	int seen_known;
 	struct seen seen;
+	/* of the prior merge: what the head had, and what it became */
+	int has_prior;
+	const struct entry *prior_head, *prior_result;
 };
 
 struct result {
@@ -73,11 +81,18 @@ struct merge {
 	const struct delta *delta;
 	struct node_store store; /* in's; remembers which node was missing */
 	struct entry **roots;    /* of the commits of the table, as needed */
+	/* The spot is walked as the prior head had it: what it added to out
+	   is taken back. */
+	int take_back;
+	uint8_t *old_gone; /* which of the prior's paths were */
 	struct hash empty_root;
 };
 
 /* merge.c */
 int merge_spot(struct merge *, const struct dir *parent, struct spot *,
+    struct result *);
+/* The same of a spot that has a prior, and takes back what that counted. */
+int merge_spot_again(struct merge *, const struct dir *parent, struct spot *,
     struct result *);
 /* Says what is wrong; -1 and errno. */
 int merge_fail(struct merge *, int error, const char *why, const uint8_t *path,

@@ -13,13 +13,15 @@
 
 #include "lib/delta.h"
 #include "lib/log.h"
+#include "lib/sandbox.h"
 #include "sailapid/meta.h"
 #include "sailapid/roles.h"
 
-#define SEND_QUEUE_MAX 4096 /* messages waiting for a peer */
+#define THREAD_STACK ((size_t)16 << 20) /* a merge goes as deep as a tree */
+#define SEND_QUEUE_MAX 4096             /* messages waiting for a peer */
 
 static struct {
-	struct db *db;
+	struct db *db, *thread_dbs[META_THREADS];
 	struct meta_settings settings;
 	struct event *turn, *tick;
 	int configured;
@@ -54,14 +56,24 @@ backend_wake(void)
 }
 
 static const struct meta_backend backend = { backend_sign, backend_fetch,
-	backend_wake };
+	backend_wake, work_queue, work_end };
 
+/*
+ * A message that has a descriptor ends a read: without this each would have a
+ * turn, and a sync, of its own.
+ */
 static void
 on_turn(evutil_socket_t fd, short what, void *arg)
 {
+	static const uint8_t from[] = { ROLE_SIGN, ROLE_FETCH, ROLE_API };
+	size_t i;
+
 	(void)fd;
 	(void)what;
 	(void)arg;
+	for (i = 0; i < sizeof(from); i++)
+		while (meta_room() && role_peers_more(from[i]))
+			;
 	meta_turn();
 }
 
@@ -72,6 +84,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	(void)arg;
 	meta_tick();
+	clock_tick();
 	meta_peer_found();
 }
 
@@ -88,10 +101,10 @@ on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if (meta_config_recv(body, &conf) == -1 ||
 	    conf.store_url.len >= sizeof(self.settings.store_url) ||
 	    memchr(conf.store_url.p, '\0', conf.store_url.len) != NULL ||
-	    (conf.store_port == 0 && conf.store_url.len == 0) ||
-	    conf.url_life_s == 0)
+	    conf.store_url.len == 0 || conf.url_life_s == 0)
 		return -1;
 	self.settings.store_port = conf.store_port;
+	self.settings.store_tls = conf.store_tls;
 	memcpy(self.settings.store_url, conf.store_url.p, conf.store_url.len);
 	self.settings.store_url[conf.store_url.len] = '\0';
 	self.settings.url_life_s = conf.url_life_s;
@@ -170,6 +183,8 @@ on_request(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		goto out;
 	}
 	in.method = r.method;
+	in.tls = r.whence == API_TLS;
+	in.metrics = r.whence == API_METRICS;
 	in.target = t[0];
 	in.host = t[1];
 	in.authorization = t[2];
@@ -199,14 +214,21 @@ on_signed(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 static int
 on_fetched(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	uint16_t status;
-	uint8_t equal;
+	struct memfd_view parts = { NULL, 0, 0 };
+	struct fetch_url_res res;
+	int fd = imsg_get_fd(imsg), rc;
 
 	(void)c;
-	(void)imsg;
-	if (fetch_url_res_recv(body, &status, &equal) == -1)
+	rc = fetch_url_res_recv(body, &res);
+	if (rc == 0 && fd != -1)
+		rc = memfd_map(fd, FETCH_PARTS_MAX, &parts);
+	if (fd != -1)
+		close(fd);
+	if (rc == -1)
 		return -1;
-	meta_fetched(id, status, equal);
+	meta_fetched(id, &res, parts.data, parts.len);
+	if (fd != -1)
+		memfd_unmap(&parts);
 	return 0;
 }
 
@@ -217,7 +239,7 @@ static const struct msg_rule rules[] = {
 	    on_request, "API_META_REQUEST" },
 	{ IMSG_SIGN_META_URLS, ROLE_SIGN, CHAN_NOFD, 2, PROC_MAX_BODY,
 	    on_signed, "SIGN_META_URLS" },
-	{ IMSG_FETCH_URL_RES, ROLE_FETCH, CHAN_NOFD, 3, PROC_MAX_BODY,
+	{ IMSG_FETCH_URL_RES, ROLE_FETCH, CHAN_MAYFD, 24, PROC_MAX_BODY,
 	    on_fetched, "FETCH_URL_RES" },
 };
 
@@ -232,7 +254,23 @@ meta_configured(void)
 static int
 meta_prepare(void)
 {
-	hash_init();
+	return 0;
+}
+
+static int
+open_databases(void)
+{
+	struct db **db;
+	size_t i;
+
+	if ((self.db = db_open("/" DB_FILE, 1)) == NULL)
+		return -1;
+	for (i = 0; i < META_THREADS; i++) {
+		db = &self.thread_dbs[i];
+		if ((*db = db_open("/" DB_FILE, 0)) == NULL ||
+		    db_small(*db) == -1)
+			return -1;
+	}
 	return 0;
 }
 
@@ -243,16 +281,21 @@ meta_start(void)
 	struct event_base *base = proc_base();
 
 	umask(077);
-	if ((self.db = db_open("/" DB_FILE, 1)) == NULL) {
+	if (open_databases() == -1) {
 		log_warn("database");
 		return -1;
 	}
+	if (work_init(META_THREADS, THREAD_STACK) == -1)
+		return -1;
 	self.turn = event_new(base, -1, 0, on_turn, NULL);
 	self.tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
 	if (self.turn == NULL || self.tick == NULL ||
 	    event_add(self.tick, &second) == -1)
 		return -1;
-	meta_init(self.db, &backend, &self.settings);
+	meta_init(self.db, self.thread_dbs, META_THREADS, &backend,
+	    &self.settings);
+	clock_init();
+	clock_tick();
 	return 0;
 }
 
@@ -273,9 +316,15 @@ meta_peer_down(struct chan *c)
 }
 
 static void
-meta_stop(void)
+role_stop(void)
 {
+	size_t i;
+
 	meta_fini();
+	for (i = 0; i < META_THREADS; i++) {
+		db_close(self.thread_dbs[i]);
+		self.thread_dbs[i] = NULL;
+	}
 	db_close(self.db);
 	self.db = NULL;
 }
@@ -289,5 +338,6 @@ const struct role_def meta_role = {
 	.start = meta_start,
 	.peer_up = meta_peer_up,
 	.peer_down = meta_peer_down,
-	.stop = meta_stop,
+	.stop = role_stop,
+	.sandbox_flags = SANDBOX_THREADS,
 };

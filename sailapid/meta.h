@@ -14,7 +14,10 @@
 #include "lib/memfd.h"
 #include "lib/wire.h"
 #include "sailapid/db.h"
+#include "sailapid/numbers.h"
 #include "sailapid/sailapid_imsg.h"
+#include "sailapid/view.h"
+#include "sailapid/work.h"
 
 struct req;
 /* One step of a request.  It ends with an answer, or with req_sign or
@@ -30,7 +33,9 @@ typedef void (*req_step)(struct req *);
 
 /* What comes in; strings end with NUL, and are copied. */
 struct meta_request {
-	uint8_t method; /* enum api_method */
+	uint8_t method;  /* enum api_method */
+	uint8_t tls;     /* it came by TLS */
+	uint8_t metrics; /* by the socket of /metrics: without a key */
 	const char *target, *host, *authorization, *peer;
 	struct memfd_view body; /* the request owns it from meta_submit on */
 };
@@ -54,23 +59,29 @@ struct meta_backend {
 	void *(*fetch)(uint32_t id, const struct fetch_url *);
 	/* There is work: call meta_turn soon. */
 	void (*wake)(void);
+	/* Runs it in a thread: as many at a time as there are; work_end(): nothing runs there any more. */
+	void (*work)(struct work *);
+	void (*work_end)(void);
 };
 struct meta_settings {
 	uint16_t store_port; /* embedded store: on the API's host; or 0 */
-	char store_url[512]; /* scheme://host:port */
+	uint8_t store_tls;   /* it speaks TLS there */
+	char store_url[512]; /* scheme://host:port: for us, or for all */
 	uint32_t url_life_s;
 };
 
 /* ---- meta_req.c: the queue, turns, and questions to others --------------- */
 
-/* db stays the caller's. */
-void meta_init(struct db *, const struct meta_backend *,
-    const struct meta_settings *);
+/* All connections stay the caller's; each thread has one. */
+void meta_init(struct db *, struct db *const *, size_t nthreads,
+    const struct meta_backend *, const struct meta_settings *);
 void meta_fini(void); /* drops all requests without an answer */
 void meta_submit(const struct meta_request *, meta_done, void *arg,
     uint32_t id);
 /* Whoever waits at arg has gone: its answers are not wanted any more. */
 void meta_forget(void *arg);
+/* 1: the next turn could take more than what is ready. */
+int meta_room(void);
 /* A turn: steps of what is ready, one transaction around all that they write,
    then the answers.  1 when more is ready. */
 int meta_turn(void);
@@ -78,7 +89,9 @@ int meta_turn(void);
 void meta_tick(void);
 /* Answers; an id that is not known any more is passed over. */
 int meta_signed(uint32_t id, const struct api_str *urls, uint16_t n);
-void meta_fetched(uint32_t id, uint16_t status, uint8_t equal);
+/* right: n bytes, one for each part of a pack; NULL when nothing came. */
+void meta_fetched(uint32_t id, const struct fetch_url_res *,
+    const uint8_t *right, size_t n);
 /* That peer has gone: what it was asked is asked again. */
 void meta_peer_lost(const void *who);
 /* A peer has come: what waits is sent. */
@@ -88,24 +101,39 @@ enum object_use {
 	OBJECT_UPLOAD = 1, /* PUT by a client */
 	OBJECT_DOWNLOAD,   /* GET by a client */
 	OBJECT_LOOK,       /* HEAD by our fetch */
-	OBJECT_VERIFY,     /* GET by our fetch, hashed */
-	OBJECT_DELETE      /* DELETE by our fetch */
+	OBJECT_VERIFY, /* GET by our fetch, hashed; with an index its parts */
+	OBJECT_DELETE  /* DELETE by our fetch */
 };
 /* An object of the request's volume: what is wanted, and what came of it. */
 struct object_url {
 	struct hash hash;
+	struct db_family family; /* req_family(), if nobody says another */
 	uint32_t bytes;
-	uint8_t use;     /* enum object_use */
+	uint8_t use; /* enum object_use */
+	/* DOWNLOAD: that part of it alone; length 0: the whole */
+	uint64_t offset;
+	uint32_t length;
+	/* LOOK: signed as an upload with headers that must not be sent */
+	uint8_t absent;
+	/* VERIFY: of a pack; right is set to 1 for what is as it should be */
+	const struct fetch_part *index;
+	uint32_t nindex;
+	uint8_t *right;
 	char *url;       /* after req_sign; "" could not be signed */
 	uint16_t status; /* after req_fetch; 0 no answer */
 	uint8_t equal;
+	uint64_t said; /* its length, by the store; 0: unknown */
 };
+
+/* What META_SEARCHES may do at a time, and of one key one: its trees are held
+   from one part of the work to the next. */
+enum req_search { REQ_NO_SEARCH = 0, REQ_WOULD_SEARCH, REQ_SEARCHES };
 
 #define REQ_ARGS 4
 struct req {
 	TAILQ_ENTRY(req) all, entry;
 	/* what came */
-	uint8_t method;
+	uint8_t method, tls, metrics;
 	char *target, *host, *authorization, *peer;
 	struct memfd_view body;
 	meta_done done;
@@ -116,16 +144,25 @@ struct req {
 	char *query;                /* or NULL */
 	const char *args[REQ_ARGS]; /* what stands where the pattern has * */
 	struct db_key key;
+	int authorized; /* by that key, which is looked at before each step */
 	struct db_volume vol;
+	struct db_grant *grant; /* of a limited key: what it may see of vol */
+	int apart;              /* what it uploads is apart, in its annex */
 	/* on its way */
 	req_step next;
-	int queued, finished, saved, lost;
+	int queued, finished, saved, lost, to_work, lazy;
+	struct work work;
+	size_t thread; /* that works on it */
+	enum req_search search;
+	void (*run)(struct req *, struct db *);
+	char said[512]; /* by the database, in the thread */
 	monotime_t since;
 	struct object_url *objects; /* of the round under way */
 	size_t nobjects;
 	size_t pending; /* questions without an answer */
 	void *state;    /* of its handler */
 	void (*state_free)(void *);
+	char *audit; /* what it changed */
 	/* its answer */
 	uint16_t status;
 	uint8_t type;
@@ -142,17 +179,28 @@ struct db *meta_db(void);
  * -1: the request was answered.
  */
 int req_write(struct req *);
+/*
+ * The same for what a power failure within a second or so may take although it
+ * was answered: a session and what it was told.  Whoever misses them begins
+ * again: a commit names nothing that is not looked up again.
+ */
+int req_write_lazy(struct req *);
 /* Room for n objects, all zero; -1: the request was answered. */
 int req_objects(struct req *, size_t n);
 /* Asks sign for all objects' URLs, then runs next. */
 void req_sign(struct req *, req_step next);
 /* Has all objects looked at, verified or deleted, then runs next. */
 void req_fetch(struct req *, req_step next);
+/* meta ends: whatever runs in the thread should fail with ECANCELED. */
+const atomic_int *meta_stop(void);
 /* Runs next in this turn or a later one. */
 void req_again(struct req *, req_step next);
 /* A request of our own about the same volume, without anybody who waits.
    NULL: too many. */
 struct req *req_spawn(const struct req *, req_step);
+/* The same, about the volumes of a family. */
+struct req *req_own(const char *name, int64_t family,
+    const uint8_t family_public[DB_ID_LEN], req_step);
 
 /* Answers. */
 void req_none(struct req *, uint16_t status);
@@ -167,10 +215,37 @@ json_t *error_json(uint16_t status, const char *code, const char *message);
 /* By errno, with a log line where it is ours to mend. */
 void req_errno(struct req *, const char *what);
 
+/*
+ * What a request changes, in words name=value: a line of the log, with who asked
+ * for it, once its answer says that it was done.  No secrets, and no text that a
+ * client may choose freely.
+ */
+void req_audit(struct req *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same, of its volume as it is now: volume and name first; fmt: what else,
+   or NULL. */
+void req_audit_volume(struct req *, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void audit_log(const struct req *);
+
 /* ---- meta_route.c -------------------------------------------------------- */
 
 /* The first step of each request: route, key, role, volume. */
 void meta_route(struct req *);
+/* The table of routes says of each who may come; else fatal. */
+void meta_route_init(void);
+/* The key that authorized the request still opens something: 1; 0: answered. */
+int meta_route_still(struct req *);
+/* The volume is one that the key may see: 1, with its grant in *g if it is
+   limited; 0; -1. */
+int req_sees(const struct req *, const struct db_volume *, struct db_grant *);
+/* For the rows of lists: its id, if the key is limited, or 0. */
+int64_t req_limited(const struct req *);
+/* The key is limited to a part of the volume. */
+int req_cut(const struct req *);
+/* The family of what is uploaded by this request, and of what it may know to
+   be there. */
+struct db_family req_family(const struct req *);
 /* A parameter of the query, unescaped, into out: 1, 0 none, -1 too long. */
 int req_query(const struct req *, const char *name, char *out, size_t size);
 /* A number of the query, or its default; -1: the request was answered. */
@@ -184,6 +259,24 @@ json_t *req_body_json(struct req *);
 int req_member_string(struct req *, json_t *, const char *, const char **);
 int req_member_bool(struct req *, json_t *, const char *, int *);
 
+/* ---- meta_threads.c: what takes long ---------------------------------------- */
+
+#define META_THREADS 3
+#define META_SEARCHES 2
+
+void threads_init(struct db *const *, size_t n, void (*work)(struct work *));
+/*
+ * After this turn, when what it wrote is there for all, and when it is the turn
+ * of its key: runs run in a thread, with its own connection, then next.  Of the
+ * request run touches its state alone.
+ */
+void req_work(struct req *, void (*run)(struct req *, struct db *),
+    req_step next);
+/* It has an answer already. */
+void threads_forget(struct req *);
+/* At the end of a turn. */
+void threads_start(void);
+
 /* ---- values in JSON (meta_json.c) ---------------------------------------- */
 
 json_t *json_time(int64_t ns);
@@ -194,16 +287,12 @@ json_t *json_commit(const struct hash *, const struct commit *);
 
 /* ---- what several handlers need (meta_tree.c) ---------------------------- */
 
-/* A commit of the volume: views into the blob, which the caller unrefs.  NULL:
-   ENOENT, EIO (logged), or the database's. */
-struct blob *meta_commit_load(const struct db_volume *, const struct hash *,
-    struct commit *);
-/*
- * The entry at path below root.  0 and views that need *keep (or NULL); -1 and
- * ENOENT, or EIO after a log line.
- */
-int meta_find(const struct node_store *, const struct entry *root,
-    const uint8_t *path, size_t len, struct entry *, struct blob **keep);
+/* The volume's commits as the key may see them: handlers read no others.  Ended
+   by view_free(). */
+void req_view(struct req *, struct view *);
+/* Answers why view_commit() gave none, or tree_find(), by errno. */
+void meta_commit_failed(struct req *);
+void meta_path_failed(struct req *);
 
 /*
  * The nodes of a directory and of what is below it, breadth first, those left
@@ -231,11 +320,15 @@ void meta_volume_list(struct req *);
 void meta_volume_create(struct req *);
 void meta_volume_show(struct req *);
 void meta_volume_delete(struct req *);
+void meta_volume_restore(struct req *);
+void meta_volume_rename(struct req *);
+void meta_volume_fork(struct req *);
 void meta_head(struct req *);
 void meta_nodes(struct req *);
 void meta_session_put(struct req *);
 void meta_session_get(struct req *);
 void meta_session_chunks(struct req *);
+void meta_session_packs(struct req *);
 void meta_commit(struct req *);
 void meta_locate(struct req *);
 void meta_report(struct req *);
@@ -243,8 +336,67 @@ void meta_lease_put(struct req *);
 void meta_lease_delete(struct req *);
 void meta_log_list(struct req *);
 void meta_log_show(struct req *);
+void meta_diff(struct req *);
+
+/* ---- the store's clock (meta_clock.c) ------------------------------------ */
+
+void clock_init(void);
+/* Once a second: asks the store what time it has, when nobody did for long. */
+void clock_tick(void);
+/* An answer of the store's: its clock less ours, 0 where they may be equal. */
+void clock_saw(int64_t skew_ms);
+/* An answer of the store's: its status, and what it calls the error, or "". */
+void clock_said(uint16_t status, const char *code);
+/* Added to our time when a URL is signed. */
+int32_t clock_offset_s(void);
+/* The store takes URLs that sign which headers must not be sent. */
+int clock_store_absent(void);
+/* It has been asked for that. */
+int clock_store_known(void);
+
+/* ---- verification (meta_check.c) ----------------------------------------- */
+
+void check_init(void);
+/* Once a second: packs that nobody has read yet. */
+void check_tick(void);
+/* That pack was confirmed, and is to be read. */
+void check_due(int64_t row);
+/* The same at once, for it is in doubt: nobody is told to bring it until then.
+   0, or -1 and errno. */
+int check_now(struct req *, int64_t family, const struct hash *object);
+/*
+ * A place that was bad is wanted, and there is no better one: its object is looked
+ * for again, if it was not a moment ago.  1: that is under way; 0.
+ */
+int check_again(struct req *, const struct db_location *);
+/* That object is being read: what it holds is in doubt. */
+int check_running(int64_t family, const struct hash *object);
+
+/* ---- reports that were wrong (meta_pace.c) -------------------------------- */
+
+void pace_init(void);
+/* The key may have that much read: 1, and then pace_end(); 0. */
+int pace_take(int64_t key, uint64_t bytes);
+/* It was read, and so much of it not for nothing. */
+void pace_end(int64_t key, uint64_t back);
+void pace_tick(void); /* once a second */
+
+/* ---- numbers (meta_metrics.c) -------------------------------------------- */
+
+void metrics_init(void);
+/* What the step under way did; it counts if the step is kept. */
+void metrics_add(enum meta_number, uint64_t n);
+/* An answer that says so counts, whatever becomes of its step. */
+void metrics_answered(enum meta_number);
+/* A step ended, or a turn: all that it wrote is kept, or nothing. */
+void metrics_step(int kept);
+void metrics_turn(int kept);
+/* The request of whoever came for /metrics. */
+void meta_metrics(struct req *);
 
 /* The session of the path (args[1]): 1, or the request was answered: 0. */
 int req_session(struct req *, struct db_session *);
+/* So many chunks more will be pinned by it; -1: the request was answered. */
+int session_charge(struct req *, int64_t session, uint32_t chunks);
 
 #endif

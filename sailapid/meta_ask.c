@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/cdefs.h>
 #include <sys/tree.h>
 
+#include "lib/api_url.h"
 #include "lib/base64.h"
 #include "lib/log.h"
 #include "sailapid/hex.h"
@@ -20,8 +20,9 @@
 #define ASK_SIGN_N 16 /* URLs of one message */
 #define ASK_WINDOW_SIGN 64
 #define ASK_WINDOW_FETCH 256
+#define ASK_TRIES 3 /* URLs of one object that the store refused */
 #define OBJECT_KEY_LEN (2 * DB_ID_LEN + 4 + HASH_HEX_LEN)
-#define HEADERS_MAX 512
+#define HEADERS_MAX 2048
 
 enum { ASK_SIGN, ASK_FETCH, ASK_KINDS };
 
@@ -30,6 +31,7 @@ struct ask {
 	TAILQ_ENTRY(ask) entry; /* while it waits */
 	uint32_t id;
 	uint8_t kind;
+	uint8_t tries; /* of ASK_FETCH; while it has ASK_SIGN, it is old */
 	struct req *req;
 	size_t first, n;
 	const void *who; /* NULL: waits */
@@ -107,33 +109,39 @@ ask_drop(struct req *req)
 /* ---- what is asked ------------------------------------------------------- */
 
 static void
-object_key(const struct req *req, const struct hash *hash,
-    char out[OBJECT_KEY_LEN + 1])
+object_key(const struct object_url *o, char out[OBJECT_KEY_LEN + 1])
 {
 	char hex[HASH_HEX_LEN + 1], family[2 * DB_ID_LEN + 1];
 
-	hash_hex(hash, hex);
-	hex_encode(req->vol.family_public, DB_ID_LEN, family);
+	hash_hex(&o->hash, hex);
+	hex_encode(o->family.public, DB_ID_LEN, family);
 	snprintf(out, OBJECT_KEY_LEN + 1, "%s/%.2s/%s", family, hex, hex);
+}
+
+/* The store as this machine reaches it. */
+static int
+own_base(char *out, size_t size)
+{
+	return strlcpy(out, asks.settings.store_url, size) < size ? 0 : -1;
 }
 
 /*
  * Where a client finds the store: with an embedded one on the host that the
- * client has reached us by.  -1: its Host header is none.
+ * client has reached us by, and by TLS if it has a certificate.  Who comes
+ * without TLS, and not through a proxy that speaks it, is on this machine.
+ * -1: its Host header is none.
  */
 static int
 client_base(const struct req *req, char *out, size_t size)
 {
-	const char *h = req->host, *end, *scheme = "http";
+	const char *h = req->host, *end;
+	char host[256];
 
 	/* A request of our own has no client. */
 	if (h == NULL)
 		return -1;
 	if (asks.settings.store_port == 0)
-		return strlcpy(out, asks.settings.store_url, size) < size ? 0
-									  : -1;
-	if (strncasecmp(asks.settings.store_url, "https:", 6) == 0)
-		scheme = "https";
+		return own_base(out, size);
 	if (*h == '[') {
 		end = strchr(h, ']');
 		if (end == NULL ||
@@ -148,18 +156,12 @@ client_base(const struct req *req, char *out, size_t size)
 			"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
 	if (end == h || end - h > 255 || (*end != '\0' && *end != ':'))
 		return -1;
-	snprintf(out, size, "%s://%.*s:%u", scheme, (int)(end - h), h,
+	snprintf(host, sizeof(host), "%.*s", (int)(end - h), h);
+	if (asks.settings.store_tls && !req->tls && api_url_loopback(host))
+		return own_base(out, size);
+	snprintf(out, size, "%s://%s:%u",
+	    asks.settings.store_tls ? "https" : "http", host,
 	    asks.settings.store_port);
-	return 0;
-}
-
-static int
-own_base(char *out, size_t size)
-{
-	if (asks.settings.store_url[0] != '\0')
-		return strlcpy(out, asks.settings.store_url, size) < size ? 0
-									  : -1;
-	snprintf(out, size, "http://127.0.0.1:%u", asks.settings.store_port);
 	return 0;
 }
 
@@ -174,6 +176,40 @@ upload_headers(const struct object_url *o, char *out, size_t size)
 	    "content-length:%u\nif-none-match:*\n"
 	    "x-amz-checksum-sha256:%s\nx-amz-content-sha256:%s\n",
 	    o->bytes, b64, hex);
+}
+
+/*
+ * Headers that would make another object of an upload: for other readers, or for
+ * nobody but who has a key of his own.  S3 refuses what is not signed of them;
+ * where a store does not, their absence is signed.
+ */
+#define ABSENT                                               \
+	"x-amz-acl:\n"                                       \
+	"x-amz-copy-source:\n"                               \
+	"x-amz-grant-full-control:\n"                        \
+	"x-amz-grant-read:\n"                                \
+	"x-amz-grant-read-acp:\n"                            \
+	"x-amz-grant-write:\n"                               \
+	"x-amz-grant-write-acp:\n"                           \
+	"x-amz-object-lock-legal-hold:\n"                    \
+	"x-amz-object-lock-mode:\n"                          \
+	"x-amz-object-lock-retain-until-date:\n"             \
+	"x-amz-server-side-encryption:\n"                    \
+	"x-amz-server-side-encryption-aws-kms-key-id:\n"     \
+	"x-amz-server-side-encryption-context:\n"            \
+	"x-amz-server-side-encryption-customer-algorithm:\n" \
+	"x-amz-server-side-encryption-customer-key:\n"       \
+	"x-amz-server-side-encryption-customer-key-md5:\n"   \
+	"x-amz-storage-class:\n"                             \
+	"x-amz-tagging:\n"                                   \
+	"x-amz-website-redirect-location:\n"
+
+static void
+range_header(const struct object_url *o, char *out, size_t size)
+{
+	snprintf(out, size, "range:bytes=%llu-%llu\n",
+	    (unsigned long long)o->offset,
+	    (unsigned long long)o->offset + o->length - 1);
 }
 
 static uint8_t
@@ -208,15 +244,21 @@ send_sign(const struct ask *a)
 		base[1][0] = '\0';
 	for (i = 0; i < a->n; i++) {
 		o = &a->req->objects[a->first + i];
-		object_key(a->req, &o->hash, keys[i]);
+		object_key(o, keys[i]);
 		headers[i][0] = '\0';
 		if (o->use == OBJECT_UPLOAD)
 			upload_headers(o, headers[i], sizeof(headers[i]));
+		else if (o->use == OBJECT_DOWNLOAD && o->length != 0)
+			range_header(o, headers[i], sizeof(headers[i]));
+		if (o->absent ||
+		    (o->use == OBJECT_UPLOAD && clock_store_absent()))
+			strlcat(headers[i], ABSENT, sizeof(headers[i]));
 		u[i].method = object_method(o->use);
 		u[i].base = api_str(base[o->use >= OBJECT_LOOK]);
 		u[i].key = api_str(keys[i]);
 		u[i].headers = api_str(headers[i]);
 		u[i].life_s = asks.settings.url_life_s;
+		u[i].offset_s = clock_offset_s();
 	}
 	return asks.backend.sign(a->id, u, (uint16_t)a->n);
 }
@@ -234,7 +276,31 @@ send_fetch(const struct ask *a)
 	u.hash = o->hash;
 	u.length = o->bytes;
 	u.verify = o->use == OBJECT_VERIFY;
+	u.parts = o->index;
+	u.nparts = o->nindex;
 	return asks.backend.fetch(a->id, &u);
+}
+
+/* A URL for an upload to S3, and how that reads signatures is not known yet. */
+static int
+ask_early(const struct ask *a)
+{
+	return a->kind == ASK_SIGN && asks.settings.store_port == 0 &&
+	    a->req->objects[a->first].use == OBJECT_UPLOAD &&
+	    !clock_store_known();
+}
+
+/* The next that may be sent. */
+static struct ask *
+ask_next(int kind)
+{
+	struct ask *a;
+
+	TAILQ_FOREACH (a, &asks.waiting[kind], entry) {
+		if (!ask_early(a))
+			break;
+	}
+	return a;
 }
 
 static void
@@ -245,8 +311,7 @@ ask_pump(int kind)
 	struct ask *a;
 	void *who;
 
-	while (asks.under_way[kind] < window &&
-	    (a = TAILQ_FIRST(&asks.waiting[kind])) != NULL) {
+	while (asks.under_way[kind] < window && (a = ask_next(kind)) != NULL) {
 		who = kind == ASK_SIGN ? send_sign(a) : send_fetch(a);
 		if (who == NULL)
 			break;
@@ -305,6 +370,7 @@ ask_fetch(struct req *req)
 		}
 		req->objects[i].status = 0;
 		req->objects[i].equal = 0;
+		req->objects[i].said = 0;
 		if (ask_new(req, ASK_FETCH, i, 1) == -1)
 			return -1;
 	}
@@ -338,6 +404,21 @@ ask_answered(struct ask *a)
 	ask_pump(kind);
 }
 
+/* The same object, of the other kind. */
+static void
+ask_turn(struct ask *a, uint8_t kind)
+{
+	uint8_t old = a->kind;
+
+	asks.under_way[old]--;
+	a->kind = kind;
+	a->who = NULL;
+	TAILQ_INSERT_TAIL(&asks.waiting[kind], a, entry);
+	a->req->since = monotime_now();
+	ask_pump(ASK_SIGN);
+	ask_pump(ASK_FETCH);
+}
+
 int
 meta_signed(uint32_t id, const struct api_str *urls, uint16_t n)
 {
@@ -358,19 +439,54 @@ meta_signed(uint32_t id, const struct api_str *urls, uint16_t n)
 		if (o->url == NULL)
 			log_warn("a signed URL");
 	}
-	ask_answered(a);
+	o = &a->req->objects[a->first];
+	if (a->tries > 0 && o->url != NULL && o->url[0] != '\0')
+		ask_turn(a, ASK_FETCH);
+	else
+		ask_answered(a);
 	return 0;
 }
 
+/*
+ * The store says that it does not have the object: that its bucket is missing is
+ * another matter, and so is what something before it says.  HEAD cannot say
+ * which.
+ */
+static int
+said_missing(const struct object_url *o, const struct fetch_url_res *res)
+{
+	return o->use == OBJECT_LOOK || strcmp(res->code, "NoSuchKey") == 0;
+}
+
 void
-meta_fetched(uint32_t id, uint16_t status, uint8_t equal)
+meta_fetched(uint32_t id, const struct fetch_url_res *res, const uint8_t *right,
+    size_t n)
 {
 	struct ask *a = ask_find(id, ASK_FETCH);
+	uint16_t status = res->status;
+	struct object_url *o;
 
+	if (res->dated)
+		clock_saw(res->skew_ms);
+	clock_said(res->status, res->code);
 	if (a == NULL)
 		return;
-	a->req->objects[a->first].status = status;
-	a->req->objects[a->first].equal = equal;
+	/* It was too old, or our clock is wrong: that is known now. */
+	if (status == 403 && ++a->tries < ASK_TRIES) {
+		ask_turn(a, ASK_SIGN);
+		return;
+	}
+	o = &a->req->objects[a->first];
+	if (status == 404 && !said_missing(o, res))
+		status = 0;
+	/* Of a pack that was read it says what each part is. */
+	if (status == 200 && o->nindex > 0 && n != o->nindex)
+		status = 0;
+	o->status = status;
+	o->equal = res->equal;
+	o->said = res->length;
+	if (status == 200 && o->nindex > 0)
+		memcpy(o->right, right, n);
 	ask_answered(a);
 }
 

@@ -1,59 +1,125 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * meta_commit: publishes a delta: checks that each chunk may be named, has the
- * store confirm the new objects, merges, and swaps the head.  In meta.
+ * meta_commit: takes a delta: checks that each chunk may be named, and has the
+ * store confirm the new objects; meta_publish.c merges it.  In meta.
  */
 #include <errno.h>
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/log.h"
 #include "sailapid/hashset.h"
-#include "sailapid/merge.h"
-#include "sailapid/meta.h"
+#include "sailapid/meta_apart.h"
+#include "sailapid/meta_publish.h"
 
-#define SWAP_TRIES 8
-#define REPORT_PATHS 1000
 #define REPORT_MISSING 100
+#define VERIFY_ROUND 16  /* packs that are read at a time, for one request */
+#define ADOPT_ROUND 1024 /* chunks */
+#define STEP_MS 10 /* of what was looked at; then others have their turn */
 #define TRIM_BYTES (4 << 20) /* a delta after which memory is given back */
 
+/* An object that the store must confirm. */
+struct look {
+	struct hash hash;
+	uint32_t bytes;
+	int64_t pack;   /* its row; 0: it is a chunk */
+	uint8_t verify; /* read it: it was wrong before, or is a claim */
+	uint8_t lacking;
+	uint8_t resized; /* bytes was a claim, now it is the store's word */
+	/* of a pack that is read: what is to be in it */
+	struct fetch_part *parts;
+	uint8_t *right;
+	uint32_t nparts;
+};
+
 struct publish {
-	struct delta *delta;
-	size_t bytes_in; /* of its encoding */
-	int64_t session;
+	struct merging merging; /* first: of meta_publish.c */
+	/* what was wrong with it */
+	const char *why;
+	const uint8_t *blame;
+	size_t blame_len;
+	int error;             /* errno, or 0 */
+	uint32_t said, really; /* bytes of a chunk */
 	/* what the puts name, each once */
 	struct hashset chunks;
 	uint32_t *bytes;
-	uint32_t nbytes; /* room */
-	/* indices of those that the store must confirm */
-	uint32_t *look;
-	uint8_t *verify;
-	uint32_t nlook, looked;
+	uint32_t nbytes;        /* room */
+	uint32_t *needs;        /* number of its look + 1; 0: it is there */
+	struct hashset objects; /* of looks */
+	struct look *looks;
+	uint32_t looked;
+	size_t noted;       /* of this round: what came of it is written down */
+	uint32_t confirmed; /* chunks that were, or are missing */
+	/* the key may not see all: what it brings is in its annex */
+	int apart;
+	const char *outside; /* what it may not do */
+	int has_mount;
+	uint8_t mount[DB_ID_LEN];
+	uint8_t *below; /* chunks that files name which it may see */
+	struct apart_search *search;
+	uint8_t *found;   /* by it */
+	int searching;    /* there is more of it to be done */
+	uint32_t adopted; /* the next to be */
 	json_t *missing;
 	uint32_t nmissing;
 };
 
+/* Searches that hold trees, each one of every directory on its way. */
+static atomic_int searches;
+
+/* By the thread, or when no thread has it. */
+static void
+search_end(struct publish *p)
+{
+	if (p->search == NULL)
+		return;
+	apart_free(p->search);
+	p->search = NULL;
+	atomic_fetch_sub(&searches, 1);
+}
+
 static void publish_round(struct req *);
 static void publish_signed(struct req *);
 static void publish_looked(struct req *);
-static void publish_merge(struct req *);
+static void publish_adopt(struct req *);
+
+/* Of p->below. */
+enum { CHUNK_BROUGHT = 0, CHUNK_WANTED, CHUNK_BELOW };
+
+static void
+look_clear(struct look *l)
+{
+	free(l->parts);
+	free(l->right);
+	l->parts = NULL;
+	l->right = NULL;
+	l->nparts = 0;
+}
 
 static void
 publish_free(void *arg)
 {
 	struct publish *p = arg;
+	uint32_t i;
 
 	if (p == NULL)
 		return;
-	delta_free(p->delta);
+	merging_clear(&p->merging);
 	hashset_free(&p->chunks);
 	free(p->bytes);
-	free(p->look);
-	free(p->verify);
+	free(p->needs);
+	free(p->below);
+	search_end(p);
+	free(p->found);
+	for (i = 0; p->looks != NULL && i < p->objects.n; i++)
+		look_clear(&p->looks[i]);
+	hashset_free(&p->objects);
+	free(p->looks);
 	json_decref(p->missing);
 	/* Small pieces by the million, which malloc(3) would keep for ever. */
-	if (p->bytes_in >= TRIM_BYTES)
+	if (p->merging.bytes_in >= TRIM_BYTES)
 		malloc_trim(0);
 	free(p);
 }
@@ -88,28 +154,35 @@ chunk_named(struct publish *p, const struct hash *h, uint32_t bytes)
 }
 
 static int
-chunks_of_delta(struct publish *p)
+chunks_of_list(struct publish *p, const struct chunklist *l)
 {
-	const struct chunklist *l;
 	struct hash h;
 	uint64_t slot;
-	uint32_t i;
 	int r;
 
-	for (i = 0; i < p->delta->nops; i++) {
-		if (p->delta->ops[i].kind != DELTA_PUT ||
-		    (l = p->delta->ops[i].chunks) == NULL)
-			continue;
-		for (slot = 0; (r = chunklist_next(l, slot, &slot, &h)) == 1;
-		     slot++) {
-			if (chunk_named(p, &h, chunklist_slot_bytes(l, slot)) ==
-			    -1)
-				return -1;
-		}
-		if (r == -1)
+	for (slot = 0; (r = chunklist_next(l, slot, &slot, &h)) == 1; slot++) {
+		if (chunk_named(p, &h, chunklist_slot_bytes(l, slot)) == -1)
 			return -1;
 	}
-	return 0;
+	return r;
+}
+
+static int
+chunks_of_delta(struct publish *p)
+{
+	struct delta_op op;
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < p->merging.delta->nops && r == 0; i++) {
+		if (!p->merging.delta->ops[i].sets)
+			continue;
+		if ((r = delta_op_get(p->merging.delta, i, &op)) == 0 &&
+		    op.kind == DELTA_PUT && op.chunks != NULL)
+			r = chunks_of_list(p, op.chunks);
+		delta_op_clear(&op);
+	}
+	return r;
 }
 
 static void
@@ -134,63 +207,194 @@ publish_missing(struct req *req)
 		p->missing));
 }
 
-/* May the session name chunk i?  Here, to be confirmed, or missing; -1:
-   answered. */
+/* Chunk i is in that object, if the store has it; -1 and ENOMEM. */
 static int
-chunk_allowed(struct req *req, struct publish *p, uint32_t i)
+chunk_needs(struct publish *p, uint32_t i, const struct hash *object,
+    uint32_t bytes, int64_t pack, int verify)
+{
+	struct look *l;
+	uint32_t k;
+	int r;
+
+	if ((r = hashset_add(&p->objects, object, &k)) == -1)
+		return -1;
+	l = &p->looks[k];
+	if (r == 1) {
+		l->hash = *object;
+		l->bytes = bytes;
+	}
+	if (pack != 0)
+		l->pack = pack;
+	l->verify |= (uint8_t)verify;
+	p->needs[i] = k + 1;
+	return 0;
+}
+
+/* What the session itself has brought: 1, 0 nothing, -1; best: the best place
+   of all that is known, or NULL. */
+static int
+chunk_brought(struct publish *p, struct db *db, int64_t family, uint32_t i,
+    const struct db_location *best)
 {
 	const struct hash *h = &p->chunks.keys[i];
 	struct db_location loc;
 	uint32_t pinned;
+	int64_t pack;
 	int r;
 
-	r = db_chunk_find(meta_db(), req->vol.family, h, &loc);
-	if (r == 1 && location_good(loc.state)) {
+	r = db_session_pinned(db, p->merging.session, h, &pinned, &pack);
+	if (r != 1 || pinned != p->bytes[i])
+		return r == -1 ? -1 : 0;
+	if (pack == 0) {
+		r = db_chunk_own(db, family, h, &loc);
+		if (r == -1)
+			return -1;
+		r = r == 1 && loc.state == LOCATION_BAD;
+		return chunk_needs(p, i, h, pinned, 0, r) == -1 ? -1 : 1;
+	}
+	if (best != NULL && best->row == pack && best->plain == pinned) {
+		loc = *best;
+		r = 1;
+	} else
+		r = db_chunk_find_in(db, family, h, pack, pinned, &loc);
+	if (r != 1 || loc.state > LOCATION_VERIFIED)
+		return r == -1 ? -1 : 0;
+	/* What others only claim is no length: db_pack_confirm() takes that of
+	   the session. */
+	if (loc.plain != pinned && loc.state != LOCATION_CLAIMED)
+		return 0;
+	if (loc.state == LOCATION_VERIFIED ||
+	    (location_good(loc.state) && !p->apart))
+		return 1;
+	/* What was wrong is read again, not only looked at; and what a key says
+	   that may not see all: a false word would bring it a chunk that others
+	   have. */
+	return chunk_needs(p, i, &loc.object, (uint32_t)loc.object_size, pack,
+		   p->apart || loc.object_state == LOCATION_BAD) == -1
+	    ? -1
+	    : 1;
+}
+
+/* May the session name chunk i?  Here, to be confirmed, or missing; -1: said
+   with another size, or errno. */
+static int
+chunk_allowed(struct publish *p, struct db *db, int64_t family, uint32_t i)
+{
+	const struct hash *h = &p->chunks.keys[i];
+	struct db_location loc;
+	int r, published;
+
+	r = db_chunk_find_long(db, family, h, p->bytes[i], &loc);
+	/* A client that has the bytes is told to bring them until the pack was
+	   read; one that only knows them from a commit has them from there. */
+	published = !p->apart && r == 1 && location_good(loc.state) &&
+	    loc.plain == p->bytes[i];
+	if (r == 1 && location_present(&loc)) {
 		if (loc.plain == p->bytes[i])
 			return 0;
-		req_error(req, 400, "bad_delta",
-		    "a chunk is said to have %u bytes and has %u", p->bytes[i],
-		    loc.plain);
+		p->said = p->bytes[i];
+		p->really = loc.plain;
+		errno = EINVAL;
 		return -1;
 	}
-	if (r != -1) {
-		p->verify[p->nlook] = r == 1 && loc.state == LOCATION_BAD;
-		r = db_session_pinned(meta_db(), p->session, h, &pinned);
-	}
-	if (r == -1) {
-		req_errno(req, "chunk");
+	if (r != -1)
+		r = chunk_brought(p, db, family, i, r == 1 ? &loc : NULL);
+	if (r == -1)
 		return -1;
-	}
-	if (r == 0 || pinned != p->bytes[i])
-		chunk_missing(p, h);
+	if (r == 1 || published)
+		return 0;
+	if (p->apart)
+		p->below[i] = CHUNK_WANTED;
 	else
-		p->look[p->nlook++] = i;
+		chunk_missing(p, h);
 	return 0;
 }
 
-static void
-publish_check(struct req *req, struct publish *p)
+/* Looks for those that the key did not bring, some at a time: they must stand in
+   what it sees, and lie somewhere. */
+static int
+publish_search(struct publish *p, struct db *db, const struct db_volume *vol,
+    const struct db_grant *grant)
 {
+	struct apart_wanted w = { db, vol, grant, p->merging.delta,
+		p->has_mount ? p->mount : NULL, &p->chunks, p->bytes, NULL, 0 };
 	uint32_t i;
+	int r;
 
-	p->look = calloc((size_t)p->chunks.n + 1, sizeof(*p->look));
-	p->verify = calloc((size_t)p->chunks.n + 1, 1);
-	if (p->look == NULL || p->verify == NULL) {
-		req_errno(req, "chunks");
-		return;
+	if (p->search == NULL && atomic_load(&searches) >= META_SEARCHES) {
+		p->searching = 1; /* when one of those has ended */
+		return 0;
 	}
-	for (i = 0; i < p->chunks.n; i++) {
-		if (chunk_allowed(req, p, i) == -1)
-			return;
+	if (p->search == NULL) {
+		free(p->found);
+		p->found = calloc((size_t)p->chunks.n + 1, 1);
+		if (p->found == NULL)
+			return -1;
+		for (i = 0; i < p->chunks.n; i++) {
+			p->found[i] = p->below[i] != CHUNK_WANTED;
+			w.lacking += p->below[i] == CHUNK_WANTED;
+		}
+		w.found = p->found;
+		if ((p->search = apart_new(&w)) == NULL)
+			return -1;
+		atomic_fetch_add(&searches, 1);
 	}
-	if (p->nmissing > 0)
-		publish_missing(req);
-	else
-		publish_round(req);
+	r = apart_step(p->search, meta_stop());
+	p->searching = r == 0;
+	if (r != 0)
+		search_end(p);
+	return r == -1 ? -1 : 0;
 }
 
-/* path: of the operation that is to blame, or NULL. */
+static int
+publish_found(struct publish *p, struct db *db, const struct db_volume *vol)
+{
+	struct db_location loc;
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < p->chunks.n && r != -1; i++) {
+		if (p->below[i] != CHUNK_WANTED)
+			continue;
+		p->below[i] = CHUNK_BELOW;
+		r = db_chunk_find_long(db, vol->family, &p->chunks.keys[i],
+		    p->bytes[i], &loc);
+		if (!p->found[i] || r == 0 || !location_good(loc.state))
+			chunk_missing(p, &p->chunks.keys[i]);
+	}
+	return r == -1 ? -1 : 0;
+}
+
+/* In the thread. */
 static void
+publish_find(struct req *req, struct db *db)
+{
+	struct publish *p = req->state;
+
+	if (publish_search(p, db, &req->vol, req->grant) == -1 ||
+	    (!p->searching && publish_found(p, db, &req->vol) == -1))
+		p->error = errno;
+}
+
+static int
+publish_check(struct publish *p, struct db *db, int64_t family)
+{
+	uint32_t i;
+	int r = 0;
+
+	p->needs = calloc((size_t)p->chunks.n + 1, sizeof(*p->needs));
+	p->looks = calloc((size_t)p->chunks.n + 1, sizeof(*p->looks));
+	p->below = calloc((size_t)p->chunks.n + 1, 1);
+	if (p->needs == NULL || p->looks == NULL || p->below == NULL ||
+	    db_view(db) == -1)
+		return -1;
+	for (i = 0; i < p->chunks.n && r == 0; i++)
+		r = chunk_allowed(p, db, family, i);
+	db_view_end(db);
+	return r;
+}
+
+void
 bad_delta(struct req *req, const char *why, const uint8_t *path, size_t len)
 {
 	json_t *error;
@@ -201,68 +405,276 @@ bad_delta(struct req *req, const char *why, const uint8_t *path, size_t len)
 	req_json(req, 400, json_pack("{s:o}", "error", error));
 }
 
+/* Reads the body.  In the thread where it is large, or much may have to be
+   looked at. */
+static void
+publish_read(struct req *req, struct db *db)
+{
+	struct publish *p = req->state;
+	const struct db_grant *g = req->grant;
+
+	hash_bytes(&p->merging.delta_hash, req->body.data, req->body.len);
+	p->merging.delta = delta_decode_blame(req->body.data, req->body.len,
+	    &p->why, &p->blame, &p->blame_len);
+	if (p->merging.delta == NULL)
+		return;
+	if (req_cut(req)) {
+		p->outside = merge_check_prefix(p->merging.delta, g->path,
+		    g->len, &p->blame, &p->blame_len);
+		if (p->outside != NULL)
+			return;
+		apart_cut_context(p->merging.delta, g->path, g->len);
+	}
+	if (chunks_of_delta(p) == -1 ||
+	    publish_check(p, db, req_family(req).id) == -1)
+		p->error = errno;
+	else if (p->apart)
+		publish_find(req, db);
+}
+
+static void
+publish_outside(struct req *req)
+{
+	const struct publish *p = req->state;
+	json_t *error = error_json(403, "key_limited", p->outside);
+
+	if (p->blame != NULL)
+		json_object_set_new(error, "path",
+		    json_name(p->blame, p->blame_len));
+	req_json(req, 403, json_pack("{s:o}", "error", error));
+}
+
+static void
+publish_was_read(struct req *req)
+{
+	struct publish *p = req->state;
+
+	req->search = REQ_NO_SEARCH;
+	if (p->merging.delta == NULL)
+		bad_delta(req, p->why, p->blame, p->blame_len);
+	else if (p->outside != NULL)
+		publish_outside(req);
+	else if (p->error == EINVAL && p->said != p->really)
+		req_error(req, 400, "bad_delta",
+		    "a chunk is said to have %u bytes and has %u", p->said,
+		    p->really);
+	else if (p->error == EINVAL)
+		req_error(req, 400, "bad_delta", "one chunk with two sizes");
+	else if (p->error != 0) {
+		errno = p->error;
+		req_errno(req, "chunks");
+	} else if (p->searching) {
+		/* Behind those that wait for a thread. */
+		req->search =
+		    p->search == NULL ? REQ_WOULD_SEARCH : REQ_SEARCHES;
+		req_work(req, publish_find, publish_was_read);
+	} else if (p->nmissing > 0)
+		publish_missing(req);
+	else
+		publish_round(req);
+}
+
 void
 meta_commit(struct req *req)
 {
 	struct db_session s;
 	struct publish *p;
-	const uint8_t *blame;
-	const char *why = NULL;
-	size_t blame_len;
 
 	if (!req_session(req, &s))
 		return;
-	if (s.state == SESSION_PUBLISHED) {
+	if (s.state == SESSION_PUBLISHED)
 		req_text(req, 200, s.result == NULL ? "{}" : s.result);
-		goto out;
-	}
-	if ((p = calloc(1, sizeof(*p))) == NULL) {
+	else if ((p = calloc(1, sizeof(*p))) == NULL)
 		req_errno(req, "commit");
-		goto out;
+	else {
+		hashset_init(&p->chunks);
+		hashset_init(&p->objects);
+		req->state = p;
+		req->state_free = publish_free;
+		p->merging.session = s.id;
+		p->merging.bytes_in = req->body.len;
+		p->apart = req->apart;
+		p->has_mount = s.has_mount;
+		memcpy(p->mount, s.mount, sizeof(p->mount));
+		if (req->body.len > META_AT_ONCE || p->apart)
+			req_work(req, publish_read, publish_was_read);
+		else {
+			publish_read(req, meta_db());
+			publish_was_read(req);
+		}
 	}
-	hashset_init(&p->chunks);
-	req->state = p;
-	req->state_free = publish_free;
-	p->session = s.id;
-	p->bytes_in = req->body.len;
-	p->delta = delta_decode_blame(req->body.data, req->body.len, &why,
-	    &blame, &blame_len);
-	if (p->delta == NULL)
-		bad_delta(req, why, blame, blame_len);
-	else if (chunks_of_delta(p) == -1) {
-		if (errno == EINVAL)
-			req_error(req, 400, "bad_delta",
-			    "one chunk with two sizes");
-		else
-			req_errno(req, "chunks");
-	} else
-		publish_check(req, p);
-out:
 	db_session_clear(&s);
 }
 
 /* ---- the store confirms -------------------------------------------------- */
 
+/* Chunk i lies in the pack as it was confirmed: its length may be another than
+   was claimed, and claims may be gone. */
+static int
+chunk_inside(const struct req *req, const struct publish *p, uint32_t i,
+    int64_t pack)
+{
+	struct db_location loc;
+
+	return db_chunk_find_in(meta_db(), req_family(req).id,
+		   &p->chunks.keys[i], pack, p->bytes[i], &loc) == 1 &&
+	    location_good(loc.state) && loc.plain == p->bytes[i];
+}
+
+static void
+chunk_confirmed(const struct req *req, struct publish *p, uint32_t i)
+{
+	const struct look *l;
+
+	if (p->needs[i] == 0)
+		return;
+	l = &p->looks[p->needs[i] - 1];
+	if (l->lacking ||
+	    ((l->resized || (l->pack != 0 && !p->apart)) &&
+		!chunk_inside(req, p, i, l->pack)))
+		chunk_missing(p, &p->chunks.keys[i]);
+	else {
+		metrics_add(NUMBER_CHUNKS, 1);
+		metrics_add(NUMBER_CHUNK_BYTES, p->bytes[i]);
+	}
+}
+
+/* All objects were looked at.  Some chunks at a time: there may be millions. */
+static void
+publish_confirmed(struct req *req)
+{
+	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
+	struct publish *p = req->state;
+
+	while (p->confirmed < p->chunks.n) {
+		chunk_confirmed(req, p, p->confirmed++);
+		if (p->confirmed % 16 == 0 && monotime_reached(end)) {
+			req_again(req, publish_confirmed);
+			return;
+		}
+	}
+	/* What was confirmed is kept also if others are missing. */
+	if (p->nmissing > 0)
+		req_again(req, publish_missing);
+	else
+		req_again(req, p->apart ? publish_adopt : meta_publish);
+}
+
+/* What the key brought, and is proved to have had, others may read from now on;
+   where they have it already, that is not told. */
+static void
+publish_adopt(struct req *req)
+{
+	struct publish *p = req->state;
+	int64_t annex = req_family(req).id;
+	uint32_t end = p->chunks.n, i;
+	struct db_location loc;
+	const struct hash *h;
+	int r;
+
+	if (req_write(req) == -1)
+		return;
+	if (end - p->adopted > ADOPT_ROUND)
+		end = p->adopted + ADOPT_ROUND;
+	for (i = p->adopted; i < end; i++) {
+		if (p->below[i])
+			continue;
+		h = &p->chunks.keys[i];
+		r = db_chunk_find_long(meta_db(), annex, h, p->bytes[i], &loc);
+		if (r == 0 ||
+		    (r == 1 &&
+			(!location_present(&loc) || loc.plain != p->bytes[i])))
+			chunk_missing(p, h);
+		else if (r == -1 ||
+		    db_chunk_adopt(meta_db(), req->vol.family, annex, h) ==
+			-1) {
+			req_errno(req, "chunk");
+			return;
+		}
+	}
+	p->adopted = end;
+	if (end < p->chunks.n)
+		req_again(req, publish_adopt);
+	else
+		req_again(req,
+		    p->nmissing > 0 ? publish_missing : meta_publish);
+}
+
+static int
+look_part(void *arg, const struct hash *h, const struct db_location *loc)
+{
+	struct look *l = arg;
+	struct fetch_part *part = &l->parts[l->nparts];
+
+	if (l->nparts == FETCH_PARTS_MAX || loc->offset > l->bytes ||
+	    loc->stored > l->bytes - loc->offset ||
+	    loc->state == LOCATION_VERIFIED)
+		return 0;
+	part->hash = *h;
+	part->offset = (uint32_t)loc->offset;
+	part->bytes = loc->stored;
+	l->nparts++;
+	return 0;
+}
+
+/* All that was said of a pack is compared with what is in it. */
+static int
+look_parts(struct look *l)
+{
+	look_clear(l);
+	l->parts = calloc(FETCH_PARTS_MAX, sizeof(*l->parts));
+	if (l->parts == NULL ||
+	    db_pack_each(meta_db(), l->pack, look_part, l) == -1 ||
+	    (l->right = calloc((size_t)l->nparts + 1, 1)) == NULL)
+		return -1;
+	return 0;
+}
+
+/* How many of the objects that are left are looked at together. */
+static uint32_t
+round_size(const struct publish *p)
+{
+	uint32_t n = p->objects.n - p->looked, i, packs = 0;
+
+	if (n > META_ROUND)
+		n = META_ROUND;
+	for (i = 0; i < n && p->apart; i++) {
+		packs += p->looks[p->looked + i].pack != 0;
+		if (packs == VERIFY_ROUND)
+			n = i + 1;
+	}
+	return n;
+}
+
 static void
 publish_round(struct req *req)
 {
 	struct publish *p = req->state;
-	uint32_t i, n = p->nlook - p->looked;
+	uint32_t i, n = round_size(p);
 	struct object_url *o;
+	struct look *l;
 
 	if (n == 0) {
-		req_again(req, publish_merge);
+		publish_confirmed(req);
 		return;
 	}
-	if (n > META_ROUND)
-		n = META_ROUND;
 	if (req_objects(req, n) == -1)
 		return;
 	for (i = 0; i < n; i++) {
 		o = &req->objects[i];
-		o->hash = p->chunks.keys[p->look[p->looked + i]];
-		o->bytes = p->bytes[p->look[p->looked + i]];
-		o->use = p->verify[p->looked + i] ? OBJECT_VERIFY : OBJECT_LOOK;
+		l = &p->looks[p->looked + i];
+		o->hash = l->hash;
+		o->bytes = l->bytes;
+		o->use = l->verify ? OBJECT_VERIFY : OBJECT_LOOK;
+		if (!p->apart || l->pack == 0)
+			continue;
+		if (look_parts(l) == -1) {
+			req_errno(req, "pack");
+			return;
+		}
+		o->index = l->parts;
+		o->nindex = l->nparts;
+		o->right = l->right;
 	}
 	req_sign(req, publish_signed);
 }
@@ -273,256 +685,153 @@ publish_signed(struct req *req)
 	req_fetch(req, publish_looked);
 }
 
-static void
-publish_looked(struct req *req)
+/*
+ * A pack was read: what is in it.  What was not as it should be is left to
+ * meta_check.c, which reads it again before it condemns it, and deletes a pack
+ * in which nothing is right: it would be in the way of the same one.
+ */
+static int
+pack_was_read(struct req *req, const struct look *l, int64_t session,
+    uint64_t size)
 {
-	struct publish *p = req->state;
+	uint32_t i, wrong = 0;
+
+	if (db_pack_confirm(meta_db(), l->pack, session, size) == -1)
+		return -1;
+	for (i = 0; i < l->nparts; i++) {
+		if (!l->right[i])
+			wrong++;
+		else if (db_place_set(meta_db(), l->pack, &l->parts[i].hash,
+			     l->parts[i].offset, l->parts[i].bytes,
+			     LOCATION_VERIFIED) == -1)
+			return -1;
+	}
+	if (db_pack_checked(meta_db(), l->pack) == -1)
+		return -1;
+	return wrong > 0 ? check_now(req, req_family(req).id, &l->hash) : 0;
+}
+
+/* The store has it. */
+static int
+object_there(struct req *req, const struct publish *p, const struct look *l,
+    const struct object_url *o)
+{
+	uint64_t size = o->equal ? l->bytes : 0;
+
+	if (l->nparts > 0) {
+		if (pack_was_read(req, l, p->merging.session, size) == -1)
+			return -1;
+		if (!hashset_has(&p->chunks, &l->hash))
+			return 0;
+	} else if (l->pack != 0) {
+		if (db_pack_confirm(meta_db(), l->pack, p->merging.session,
+			size) == -1)
+			return -1;
+		check_due(l->pack);
+		if (!hashset_has(&p->chunks, &l->hash))
+			return 0;
+	}
+	return db_chunk_set(meta_db(), req_family(req).id, &l->hash, l->bytes,
+	    o->use == OBJECT_VERIFY ? LOCATION_VERIFIED : LOCATION_CONFIRMED);
+}
+
+/*
+ * The length of a pack that nobody has seen is the word of whoever claimed it
+ * first: where the store says another, that is looked for.  How many.
+ */
+static uint32_t
+resize_packs(struct req *req, struct publish *p)
+{
 	const struct object_url *o;
+	struct look *l;
+	uint32_t i, n = 0;
+
+	for (i = 0; i < req->nobjects; i++) {
+		o = &req->objects[i];
+		l = &p->looks[p->looked + i];
+		if (o->status != 200 || l->pack == 0 || l->resized ||
+		    o->said == 0 || o->said == l->bytes ||
+		    o->said > WIRE_PACK_BYTES)
+			continue;
+		l->bytes = (uint32_t)o->said;
+		l->resized = 1;
+		n++;
+	}
+	return n;
+}
+
+static void
+count_read(const struct req *req, const struct look *l,
+    const struct object_url *o)
+{
+	int wrong = 0;
+	uint32_t i;
+
+	if (o->use != OBJECT_VERIFY)
+		return;
+	for (i = 0; i < l->nparts; i++)
+		wrong |= !l->right[i];
+	/* Of an annex it is looked at again, and counted then (meta_check.c). */
+	if (!wrong || !req->apart)
+		metrics_add(wrong ? NUMBER_WRONG : NUMBER_VERIFIED, 1);
+}
+
+/* -1: the request was answered. */
+static int
+look_note(struct req *req, struct publish *p, struct look *l,
+    const struct object_url *o)
+{
+	l->lacking = o->status == 404 ||
+	    (o->status == 200 && !o->equal && l->nparts == 0);
+	if (l->lacking)
+		return 0;
+	if (o->status != 200) {
+		req_error(req, 503, "store_unavailable",
+		    "the store answered %u when it was asked for a chunk",
+		    o->status);
+		return -1;
+	}
+	if (object_there(req, p, l, o) == -1) {
+		req_errno(req, "chunk");
+		return -1;
+	}
+	count_read(req, l, o);
+	look_clear(l);
+	return 0;
+}
+
+/* Some objects at a time: each may have thousands of chunks. */
+static void
+publish_note(struct req *req)
+{
+	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
+	struct publish *p = req->state;
 	size_t i;
 
 	if (req_write(req) == -1)
 		return;
-	for (i = 0; i < req->nobjects; i++) {
-		o = &req->objects[i];
-		if (o->status == 404 || (o->status == 200 && !o->equal)) {
-			chunk_missing(p, &o->hash);
-			continue;
-		}
-		if (o->status != 200) {
-			req_error(req, 503, "store_unavailable",
-			    "the store answered %u when it was asked for a "
-			    "chunk",
-			    o->status);
+	while (p->noted < req->nobjects) {
+		i = p->noted++;
+		if (look_note(req, p, &p->looks[p->looked + i],
+			&req->objects[i]) == -1)
 			return;
-		}
-		if (db_chunk_set(meta_db(), req->vol.family, &o->hash, o->bytes,
-			o->use == OBJECT_VERIFY ? LOCATION_VERIFIED
-						: LOCATION_CONFIRMED) == -1) {
-			req_errno(req, "chunk");
+		if (p->noted < req->nobjects && monotime_reached(end)) {
+			req_again(req, publish_note);
 			return;
 		}
 	}
 	p->looked += (uint32_t)req->nobjects;
-	/* What was confirmed is kept also if others are missing. */
-	if (p->nmissing > 0)
-		req_again(req, publish_missing);
-	else
-		publish_round(req);
-}
-
-/* ---- merge --------------------------------------------------------------- */
-
-static int
-commit_root(void *arg, const struct hash *hash, struct entry *root,
-    struct blob **keep)
-{
-	struct req *req = arg;
-	struct commit c;
-
-	if ((*keep = meta_commit_load(&req->vol, hash, &c)) == NULL)
-		return -1;
-	*root = c.root;
-	return 0;
-}
-
-static json_t *
-overwritten_json(const struct merge_out *out)
-{
-	json_t *paths = json_array();
-	size_t i;
-
-	for (i = 0; i < out->npaths; i++)
-		json_array_append_new(paths,
-		    json_name(out->paths[i].path, out->paths[i].len));
-	return json_pack("{s:I, s:o}", "count", (json_int_t)out->overwritten,
-	    "paths", paths);
+	publish_round(req);
 }
 
 static void
-publish_refused(struct req *req, const struct merge_out *out)
-{
-	json_t *error = error_json(409, "overwritten",
-	    "the commit would overwrite what others have published");
-
-	json_object_set_new(error, "type", json_string("refused"));
-	req_json(req, 409,
-	    json_pack("{s:o, s:o}", "error", error, "overwritten",
-		overwritten_json(out)));
-}
-
-static void
-publish_merge_failed(struct req *req, const struct merge_out *out)
-{
-	char hex[HASH_HEX_LEN + 1];
-
-	switch (errno) {
-	case EINVAL:
-		bad_delta(req, out->why, out->why_path, out->why_path_len);
-		return;
-	case ENODATA:
-		hash_hex(&out->missing, hex);
-		log_warnx("volume %s: node %s is missing", req->vol.name, hex);
-		errno = EIO;
-		break;
-	case EBADMSG:
-		log_warnx("volume %s: a damaged node: %s", req->vol.name,
-		    out->why == NULL ? "?" : out->why);
-		errno = EIO;
-		break;
-	}
-	req_errno(req, "merge");
-}
-
-/* The commit's encoding in w, its id in id. */
-static int
-publish_encode(const struct req *req, const struct db_session *s,
-    const struct commit *head, const struct merge_out *out, struct commit *c,
-    struct wbuf *w, struct hash *id)
-{
-	memset(c, 0, sizeof(*c));
-	memcpy(c->volume, req->vol.public, sizeof(c->volume));
-	c->has_parent = 1;
-	c->parent = req->vol.head;
-	c->number = head->number + 1;
-	c->root = out->root;
-	c->time = timens_now();
-	c->author = (const uint8_t *)s->author;
-	c->author_len = strlen(s->author);
-	c->message = (const uint8_t *)s->message;
-	c->message_len = strlen(s->message);
-	c->puts = out->puts;
-	c->deletes = out->deletes;
-	c->overwritten = out->overwritten;
-	commit_encode(w, c);
-	if (w->error != 0) {
-		errno = w->error;
-		return -1;
-	}
-	hash_bytes(id, w->data, w->len);
-	return 0;
-}
-
-static char *
-publish_result(const struct hash *id, const struct commit *c,
-    const struct merge_out *out)
-{
-	char *text;
-	json_t *j;
-
-	j = json_pack("{s:o, s:I, s:o, s:b, s:I, s:I, s:o}", "commit",
-	    json_hash(id), "number", (json_int_t)c->number, "parent",
-	    c->has_parent ? json_hash(&c->parent) : json_null(), "changed",
-	    out->changed, "puts", (json_int_t)out->puts, "deletes",
-	    (json_int_t)out->deletes, "overwritten", overwritten_json(out));
-	text = j == NULL ? NULL : json_dumps(j, JSON_COMPACT);
-	json_decref(j);
-	if (text == NULL)
-		errno = ENOMEM;
-	return text;
-}
-
-/* What was merged becomes the head: 1, 0 another came between, -1. */
-static int
-publish_swap(struct req *req, const struct db_session *s,
-    const struct commit *head, const struct merge_out *out)
-{
-	struct commit c = *head;
-	struct hash id = req->vol.head;
-	struct wbuf w;
-	char *text = NULL;
-	int r = 1;
-
-	wbuf_init(&w, NODE_MAX_BYTES);
-	if (out->changed) {
-		r = publish_encode(req, s, head, out, &c, &w, &id);
-		if (r == 0)
-			r = db_volume_swap(meta_db(), req->vol.id,
-			    &req->vol.head, &id);
-		if (r == 1 &&
-		    db_commit_add(meta_db(), req->vol.id, &id, c.number, w.data,
-			w.len) == -1)
-			r = -1;
-	}
-	if (r == 1) {
-		text = publish_result(&id, &c, out);
-		if (text == NULL ||
-		    db_session_published(meta_db(), s->id, text) == -1)
-			r = -1;
-		else
-			req_text(req, 200, text);
-	}
-	wbuf_free(&w);
-	free(text);
-	return r;
-}
-
-/* 1: answered; 0: another commit came between; -1 and errno. */
-static int
-publish_try(struct req *req, const struct db_session *s)
+publish_looked(struct req *req)
 {
 	struct publish *p = req->state;
-	struct db_nodes nodes;
-	struct merge_out out;
-	struct merge_in in;
-	struct commit head;
-	struct blob *b;
-	int r;
 
-	if ((b = meta_commit_load(&req->vol, &req->vol.head, &head)) == NULL)
-		return -1;
-	db_nodes_init(&nodes, meta_db(), req->vol.family);
-	memset(&in, 0, sizeof(in));
-	memset(&out, 0, sizeof(out));
-	in.store = &nodes.store;
-	in.salt = req->vol.salt;
-	in.head_root = &head.root;
-	in.commit_root = commit_root;
-	in.arg = req;
-	in.delta = p->delta;
-	in.if_unchanged = s->if_unchanged;
-	in.max_report = REPORT_PATHS;
-	r = 1;
-	if (merge_apply(&in, &out) == -1)
-		publish_merge_failed(req, &out);
-	else if (out.refused)
-		publish_refused(req, &out);
+	p->noted = 0;
+	if (resize_packs(req, p) > 0)
+		publish_round(req);
 	else
-		r = publish_swap(req, s, &head, &out);
-	merge_out_free(&out);
-	blob_unref(b);
-	return r;
-}
-
-static void
-publish_merge(struct req *req)
-{
-	struct db_session s;
-	int i, r = 0;
-
-	/* From here on nobody else writes: head and session are what they
-	   are. */
-	memset(&s, 0, sizeof(s));
-	if (req_write(req) == -1 || !req_session(req, &s))
-		return;
-	if (s.state == SESSION_PUBLISHED) {
-		req_text(req, 200, s.result == NULL ? "{}" : s.result);
-		goto out;
-	}
-	for (i = 0; i < SWAP_TRIES && r == 0; i++) {
-		r = db_volume_by_public(meta_db(), req->key.org.id,
-		    req->vol.public, &req->vol);
-		if (r == 0) {
-			req_error(req, 404, "volume_not_found",
-			    "the volume was deleted");
-			goto out;
-		}
-		if (r == 1)
-			r = publish_try(req, &s);
-	}
-	if (r == 0)
-		req_error(req, 503, "busy", "other commits came between");
-	else if (r == -1)
-		req_errno(req, "commit");
-out:
-	db_session_clear(&s);
+		publish_note(req);
 }

@@ -1,7 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * meta_locate: where the chunks of a file lie, and what happens when a reader
- * says that one does not lie there.  In meta.
+ * meta_locate: where the chunks of a file lie.  In meta.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,19 +8,24 @@
 
 #include "lib/chunklist.h"
 #include "lib/log.h"
-#include "sailapid/meta.h"
+#include "sailapid/meta_near.h"
 
-#define SLOTS_MAX ((uint64_t)1 << 24) /* with a hash, of a file */
+#define SLOTS_MAX ((uint64_t)1 << 24)        /* with a hash, of a file */
+#define SPAN_MAX ((uint64_t)WIRE_PACK_BYTES) /* bytes, of several chunks */
 
-struct place {
-	uint64_t slot;
-	struct hash hash;
-	struct db_location loc;
+/* Places that lie one behind the other in one object. */
+struct span {
+	uint32_t first, n;
+	uint64_t length;
 };
 struct locate {
 	struct wire_locate_req in;
+	/* with room for neighbours */
 	struct place *places;
 	uint32_t n;
+	struct span *spans;
+	uint32_t nspans;
+	int again; /* what was lost is looked for again */
 };
 
 static void
@@ -33,47 +37,77 @@ locate_free(void *arg)
 		return;
 	free(l->in.slots);
 	free(l->places);
+	free(l->spans);
 	free(l);
+}
+
+/* ---- the answer ---------------------------------------------------------- */
+
+/* Adds a span; -1: it could not be signed. */
+static int
+add_span(struct wbuf *w, const struct locate *l, const struct span *span,
+    const struct object_url *o, struct wire_span_chunk *chunks)
+{
+	const struct place *p = &l->places[span->first];
+	struct wire_span s;
+	char headers[64];
+	uint32_t i;
+
+	if (o->url == NULL || o->url[0] == '\0')
+		return -1;
+	memset(&s, 0, sizeof(s));
+	headers[0] = '\0';
+	if (o->length != 0)
+		snprintf(headers, sizeof(headers), "range: bytes=%llu-%llu\n",
+		    (unsigned long long)o->offset,
+		    (unsigned long long)o->offset + o->length - 1);
+	s.object = p->loc.object;
+	s.offset = p->loc.offset;
+	s.length = span->length;
+	s.url = (const uint8_t *)o->url;
+	s.url_len = strlen(o->url);
+	s.headers = (const uint8_t *)headers;
+	s.headers_len = strlen(headers);
+	s.chunks = chunks;
+	s.nchunks = span->n;
+	for (i = 0; i < span->n; i++) {
+		chunks[i].slot = p[i].slot;
+		chunks[i].hash = p[i].hash;
+		chunks[i].offset = p[i].loc.offset - s.offset;
+		chunks[i].stored = p[i].loc.stored;
+		chunks[i].plain = p[i].loc.plain;
+		chunks[i].codec = p[i].loc.codec;
+	}
+	wire_spans_add(w, &s);
+	return 0;
 }
 
 static void
 locate_answer(struct req *req)
 {
 	struct locate *l = req->state;
-	struct wire_span_chunk c;
-	struct wire_span s;
-	const struct place *p;
+	struct wire_span_chunk *chunks;
 	struct wbuf w;
 	uint8_t *out;
 	size_t len;
 	uint32_t i;
+	int signed_all = 1;
 
+	if ((chunks = calloc((size_t)l->n + 1, sizeof(*chunks))) == NULL) {
+		req_errno(req, "spans");
+		return;
+	}
 	wbuf_init(&w, (size_t)WIRE_BATCH_MAX * (WIRE_URL_MAX + 1024));
-	wire_spans_begin(&w, l->n);
-	for (i = 0; i < l->n; i++) {
-		p = &l->places[i];
-		if (req->objects[i].url == NULL ||
-		    req->objects[i].url[0] == '\0') {
-			req_error(req, 503, "not_signed",
-			    "no URL could be made for a chunk");
-			wbuf_free(&w);
-			return;
-		}
-		memset(&s, 0, sizeof(s));
-		memset(&c, 0, sizeof(c));
-		s.object = p->loc.object;
-		s.length = p->loc.stored;
-		s.url = (const uint8_t *)req->objects[i].url;
-		s.url_len = strlen(req->objects[i].url);
-		s.headers = (const uint8_t *)"";
-		c.slot = p->slot;
-		c.hash = p->hash;
-		c.stored = p->loc.stored;
-		c.plain = p->loc.plain;
-		c.codec = p->loc.codec;
-		s.chunks = &c;
-		s.nchunks = 1;
-		wire_spans_add(&w, &s);
+	wire_spans_begin(&w, l->nspans);
+	for (i = 0; i < l->nspans && signed_all; i++)
+		signed_all = add_span(&w, l, &l->spans[i], &req->objects[i],
+				 chunks) == 0;
+	free(chunks);
+	if (!signed_all) {
+		req_error(req, 503, "not_signed",
+		    "no URL could be made for a chunk");
+		wbuf_free(&w);
+		return;
 	}
 	out = wbuf_take(&w, &len);
 	wbuf_free(&w);
@@ -81,6 +115,40 @@ locate_answer(struct req *req)
 		req_errno(req, "spans");
 	else
 		req_binary(req, out, len);
+}
+
+/* ---- places -------------------------------------------------------------- */
+
+/*
+ * The place that a reader is sent to: the best that may be read; one of another
+ * length than the file says, or whose object is in doubt, only if there is no
+ * other.  1, 0 nowhere, -1.  Sets *again when what was lost is looked for.
+ */
+static int
+place_choose(struct req *req, const struct hash *h, uint32_t bytes,
+    struct db_location *loc, int *again)
+{
+	struct db_location all[LOCATIONS_MAX];
+	int i, n, doubt, least = 4, best = -1;
+
+	n = db_chunk_places(meta_db(), req->vol.family, h, all, LOCATIONS_MAX);
+	for (i = 0; i < n && location_good(all[i].state); i++) {
+		doubt = 2 * (all[i].plain != bytes) +
+		    check_running(all[i].family, &all[i].object);
+		if (doubt < least) {
+			least = doubt;
+			best = i;
+		}
+	}
+	if (n == -1)
+		return -1;
+	if (best == -1) {
+		for (i = 0; i < n; i++)
+			*again |= check_again(req, &all[i]);
+		return 0;
+	}
+	*loc = all[best];
+	return 1;
 }
 
 /* Where they lie; those that lie nowhere are left out.  -1: answered. */
@@ -91,7 +159,8 @@ locate_slots(struct req *req, struct locate *l, const struct chunklist *list)
 	uint32_t i;
 	int r;
 
-	l->places = calloc((size_t)l->in.nslots + 1, sizeof(*l->places));
+	l->places =
+	    calloc((size_t)l->in.nslots + NEAR_MAX + 1, sizeof(*l->places));
 	if (l->places == NULL) {
 		req_errno(req, "slots");
 		return -1;
@@ -105,73 +174,201 @@ locate_slots(struct req *req, struct locate *l, const struct chunklist *list)
 			    (unsigned long long)p->slot);
 			return -1;
 		}
-		r = db_chunk_find(meta_db(), req->vol.family, &p->hash,
-		    &p->loc);
+		r = place_choose(req, &p->hash,
+		    chunklist_slot_bytes(list, p->slot), &p->loc, &l->again);
 		if (r == -1) {
 			req_errno(req, "location");
 			return -1;
 		}
-		if (r == 1 && location_good(p->loc.state))
-			l->n++;
+		l->n += r == 1;
 	}
+	/* What is there is told; the rest is asked for again when it is read. */
+	if (l->again && l->n == 0) {
+		req_error(req, 503, "busy",
+		    "an object that was missing is looked for again");
+		return -1;
+	}
+	return 0;
+}
+
+/* By object and offset; of the same bytes the first slot. */
+static int
+place_cmp(const void *x, const void *y)
+{
+	const struct place *a = x, *b = y;
+
+	if (a->loc.row != b->loc.row)
+		return a->loc.row < b->loc.row ? -1 : 1;
+	if (a->loc.offset != b->loc.offset)
+		return a->loc.offset < b->loc.offset ? -1 : 1;
+	return a->slot < b->slot ? -1 : a->slot > b->slot;
+}
+
+/* 1 when it goes on where the span ends. */
+static int
+span_fits(const struct locate *l, const struct span *s, const struct place *p)
+{
+	const struct place *last = &l->places[s->first + s->n - 1];
+
+	return last->loc.row == p->loc.row &&
+	    last->loc.offset + last->loc.stored == p->loc.offset &&
+	    s->length + p->loc.stored <= SPAN_MAX;
+}
+
+/* A chunk of another file that is there already. */
+static int
+is_double(const struct locate *l, const struct span *s, const struct place *p)
+{
+	const struct place *last;
+
+	if (s == NULL || p->slot != NEAR_SLOT)
+		return 0;
+	last = &l->places[s->first + s->n - 1];
+	return last->loc.row == p->loc.row && last->loc.offset == p->loc.offset;
+}
+
+/* Only spans with something that was asked for are told. */
+static void
+drop_strangers(struct locate *l)
+{
+	const struct span *s;
+	uint32_t i, k, n = 0;
+
+	for (i = 0; i < l->nspans; i++) {
+		s = &l->spans[i];
+		for (k = 0; k < s->n; k++)
+			if (l->places[s->first + k].slot != NEAR_SLOT)
+				break;
+		if (k < s->n)
+			l->spans[n++] = *s;
+	}
+	l->nspans = n;
+}
+
+/* Joins neighbours; -1 and ENOMEM. */
+static int
+locate_join(struct locate *l)
+{
+	struct span *s = NULL;
+	uint32_t i, n = 0;
+
+	if ((l->spans = calloc((size_t)l->n + 1, sizeof(*l->spans))) == NULL)
+		return -1;
+	if (l->n > 0)
+		qsort(l->places, l->n, sizeof(*l->places), place_cmp);
+	for (i = 0; i < l->n; i++) {
+		if (is_double(l, s, &l->places[i]))
+			continue;
+		l->places[n] = l->places[i];
+		if (s == NULL || !span_fits(l, s, &l->places[n])) {
+			s = &l->spans[l->nspans++];
+			s->first = n;
+		}
+		s->n++;
+		s->length += l->places[n++].loc.stored;
+	}
+	l->n = n;
+	drop_strangers(l);
+	return 0;
+}
+
+/* Under which name the object of a place lies in the store. */
+static int
+place_family(const struct req *req, const struct db_location *loc,
+    struct db_family *f)
+{
+	if (loc->family != req->vol.family)
+		return db_family_find(meta_db(), loc->family, f) == 1 ? 0 : -1;
+	f->id = loc->family;
+	memcpy(f->public, req->vol.family_public, sizeof(f->public));
 	return 0;
 }
 
 static void
 locate_sign(struct req *req, struct locate *l)
 {
+	const struct place *p;
+	struct object_url *o;
 	uint32_t i;
 
-	if (req_objects(req, l->n) == -1)
+	if (locate_join(l) == -1) {
+		req_errno(req, "spans");
 		return;
-	for (i = 0; i < l->n; i++) {
-		req->objects[i].hash = l->places[i].loc.object;
-		req->objects[i].bytes = l->places[i].loc.stored;
-		req->objects[i].use = OBJECT_DOWNLOAD;
+	}
+	if (req_objects(req, l->nspans) == -1)
+		return;
+	for (i = 0; i < l->nspans; i++) {
+		p = &l->places[l->spans[i].first];
+		o = &req->objects[i];
+		if (place_family(req, &p->loc, &o->family) == -1) {
+			req_errno(req, "family");
+			return;
+		}
+		o->hash = p->loc.object;
+		o->bytes = (uint32_t)p->loc.object_size;
+		o->use = OBJECT_DOWNLOAD;
+		if (l->spans[i].length == p->loc.object_size)
+			continue;
+		o->offset = p->loc.offset;
+		o->length = (uint32_t)l->spans[i].length;
 	}
 	req_sign(req, locate_answer);
+}
+
+/* Adds what follows the file in its pack; -1: answered. */
+static int
+locate_near(struct req *req, struct locate *l, const struct node_store *store,
+    const struct entry *root)
+{
+	int n;
+
+	if (l->in.budget == 0 || l->n == 0 || l->places[0].loc.own)
+		return 0;
+	n = near_find(meta_db(), req->vol.family, store, root, l->in.path,
+	    l->in.path_len, l->places[0].loc.row, l->in.budget,
+	    &l->places[l->n]);
+	if (n == -1 && errno == ENOMEM) {
+		req_errno(req, "neighbours");
+		return -1;
+	}
+	/* A directory that cannot be read is no matter of this file. */
+	if (n > 0)
+		l->n += (uint32_t)n;
+	return 0;
 }
 
 static void
 locate_file(struct req *req, struct locate *l)
 {
-	struct db_nodes nodes;
+	struct view view;
 	struct chunklist *list;
 	struct commit c;
 	struct entry e;
 	struct blob *commit, *keep = NULL;
 	struct hash missing;
 
-	db_nodes_init(&nodes, meta_db(), req->vol.family);
-	commit = meta_commit_load(&req->vol, &l->in.commit, &c);
-	if (commit == NULL) {
-		if (errno == ENOENT)
-			req_error(req, 404, "commit_not_found",
-			    "the volume has no such commit");
-		else
-			req_errno(req, "commit");
-		return;
-	}
-	if (meta_find(&nodes.store, &c.root, l->in.path, l->in.path_len, &e,
-		&keep) == -1) {
-		if (errno == ENOENT)
-			req_error(req, 404, "path_not_found",
-			    "the commit has no such path");
-		else
-			req_errno(req, "path");
-	} else if (e.type != ENTRY_FILE)
+	req_view(req, &view);
+	commit = view_commit(&view, &l->in.commit, &c);
+	if (commit == NULL)
+		meta_commit_failed(req);
+	else if (tree_find(&view.store, &c.root, l->in.path, l->in.path_len, &e,
+		     &keep) == -1)
+		meta_path_failed(req);
+	else if (e.type != ENTRY_FILE)
 		req_error(req, 400, "not_a_file", "the path is not a file");
 	else {
 		list =
-		    chunklist_from_entry(&e, &nodes.store, SLOTS_MAX, &missing);
+		    chunklist_from_entry(&e, &view.store, SLOTS_MAX, &missing);
 		if (list == NULL)
 			req_errno(req, "chunks of a file");
-		else if (locate_slots(req, l, list) == 0)
+		else if (locate_slots(req, l, list) == 0 &&
+		    locate_near(req, l, &view.store, &c.root) == 0)
 			locate_sign(req, l);
 		chunklist_free(list);
 	}
 	blob_unref(keep);
 	blob_unref(commit);
+	view_free(&view);
 }
 
 void
@@ -191,204 +388,4 @@ meta_locate(struct req *req)
 		req_error(req, 400, "bad_request", "%s", why);
 	else
 		locate_file(req, l);
-}
-
-/* ---- reports ------------------------------------------------------------- */
-
-/*
- * A report is a claim: the object is read and hashed.  What is missing or
- * wrong is quarantined, and wrong bytes are deleted, for an upload is refused
- * while anything is there; wrong twice, so that one torn answer deletes
- * nothing.
- */
-#define CHECKS_MAX 16 /* at a time: each reads a whole object */
-
-struct check {
-	LIST_ENTRY(check) entry;
-	int64_t family;
-	struct hash object;
-	int wrong;
-};
-static LIST_HEAD(, check) checks = LIST_HEAD_INITIALIZER(checks);
-static unsigned int nchecks;
-
-static void
-check_free(void *arg)
-{
-	struct check *c = arg;
-
-	if (c == NULL)
-		return;
-	LIST_REMOVE(c, entry);
-	nchecks--;
-	free(c);
-}
-
-/* Two at a time could delete what was brought anew in between. */
-static int
-check_running(int64_t family, const struct hash *object)
-{
-	struct check *c;
-
-	LIST_FOREACH (c, &checks, entry) {
-		if (c->family == family && hash_cmp(&c->object, object) == 0)
-			return 1;
-	}
-	return 0;
-}
-
-static struct check *
-check_new(int64_t family, const struct hash *object)
-{
-	struct check *c;
-
-	if ((c = calloc(1, sizeof(*c))) == NULL)
-		return NULL;
-	c->family = family;
-	c->object = *object;
-	LIST_INSERT_HEAD(&checks, c, entry);
-	nchecks++;
-	return c;
-}
-
-static void
-check_set(struct req *req, uint8_t state)
-{
-	const struct object_url *o = req->objects;
-	char hex[HASH_HEX_LEN + 1];
-
-	hash_hex(&o->hash, hex);
-	if (state == LOCATION_BAD)
-		log_warnx("volume %s: chunk %s is lost: %s", req->vol.name, hex,
-		    o->status == 404 ? "missing" : "corrupt");
-	if (req_write(req) == -1)
-		return;
-	if (db_chunk_set(meta_db(), req->vol.family, &o->hash, o->bytes,
-		state) == -1)
-		req_errno(req, "chunk");
-	else
-		req_none(req, 202);
-}
-
-static void
-check_deleted(struct req *req)
-{
-	check_set(req, LOCATION_BAD);
-}
-
-static void
-check_delete(struct req *req)
-{
-	req_fetch(req, check_deleted);
-}
-
-static void check_fetch(struct req *);
-
-static void
-check_seen(struct req *req)
-{
-	struct check *c = req->state;
-	struct object_url *o = req->objects;
-
-	if (o->status == 200 && o->equal)
-		check_set(req, LOCATION_VERIFIED);
-	else if (o->status == 404)
-		check_set(req, LOCATION_BAD);
-	else if (o->status != 200)
-		req_error(req, 503, "store_unavailable", "not verified");
-	else if (c->wrong++ == 0)
-		req_sign(req, check_fetch);
-	else {
-		o->use = OBJECT_DELETE;
-		req_sign(req, check_delete);
-	}
-}
-
-static void
-check_fetch(struct req *req)
-{
-	req_fetch(req, check_seen);
-}
-
-static void
-check_begin(struct req *req)
-{
-	req_sign(req, check_fetch);
-}
-
-/* The hash of a member of the body; -1: answered. */
-static int
-report_hash(struct req *req, json_t *body, const char *name, struct hash *h)
-{
-	const char *text = NULL;
-
-	if (req_member_string(req, body, name, &text) == -1)
-		return -1;
-	if (text != NULL && hash_parse(h, text, strlen(text)) == 0)
-		return 0;
-	req_error(req, 400, "bad_json", "%s: not a hash", name);
-	return -1;
-}
-
-static void
-report_check(struct req *req, const struct db_location *loc)
-{
-	struct req *own;
-
-	if (check_running(req->vol.family, &loc->object)) {
-		req_none(req, 202);
-		return;
-	}
-	if (nchecks >= CHECKS_MAX ||
-	    (own = req_spawn(req, check_begin)) == NULL) {
-		req_error(req, 503, "busy", "too many reports");
-		return;
-	}
-	own->state = check_new(req->vol.family, &loc->object);
-	own->state_free = check_free;
-	if (own->state == NULL || req_objects(own, 1) == -1) {
-		req_errno(own, "report");
-		req_errno(req, "report");
-		return;
-	}
-	own->objects[0].hash = loc->object;
-	own->objects[0].bytes = loc->stored;
-	own->objects[0].use = OBJECT_VERIFY;
-	req_none(req, 202);
-}
-
-void
-meta_report(struct req *req)
-{
-	const char *problem = NULL;
-	struct db_location loc;
-	struct hash object, chunk;
-	json_t *body;
-	int r;
-
-	if ((body = req_body_json(req)) == NULL)
-		return;
-	if (report_hash(req, body, "object", &object) == -1 ||
-	    report_hash(req, body, "chunk", &chunk) == -1 ||
-	    req_member_string(req, body, "problem", &problem) == -1)
-		goto out;
-	if (problem == NULL ||
-	    (strcmp(problem, "missing") != 0 &&
-		strcmp(problem, "corrupt") != 0)) {
-		req_error(req, 400, "bad_json",
-		    "problem: not missing or corrupt");
-		goto out;
-	}
-	r = db_chunk_find(meta_db(), req->vol.family, &chunk, &loc);
-	if (r == -1)
-		req_errno(req, "location");
-	else if (r == 0 || hash_cmp(&loc.object, &object) != 0)
-		req_error(req, 404, "chunk_not_found",
-		    "the chunk is not in that object");
-	else if (!location_good(loc.state))
-		req_none(req, 202);
-	else
-		report_check(req, &loc);
-out:
-	json_decref(body);
 }

@@ -22,32 +22,33 @@ struct nodes_question {
 
 /* The same path in the commit that the client has: 1, 0 nothing there, -1. */
 static int
-nodes_old(struct req *req, const struct node_store *store,
-    const struct nodes_question *q, struct entry *old, struct blob **commit,
-    struct blob **keep)
+nodes_old(struct view *view, const struct nodes_question *q, struct entry *old,
+    struct blob **commit, struct blob **keep)
 {
 	struct commit c;
 
 	*commit = *keep = NULL;
 	if (!q->has_have)
 		return 0;
-	*commit = meta_commit_load(&req->vol, &q->have, &c);
+	*commit = view_commit(view, &q->have, &c);
 	/* Not, or not any more, a commit of this volume: as if not named. */
 	if (*commit == NULL)
 		return errno == ENOENT ? 0 : -1;
-	if (meta_find(store, &c.root, q->path, q->path_len, old, keep) == -1)
+	if (tree_find(&view->store, &c.root, q->path, q->path_len, old, keep) ==
+	    -1)
 		return errno == ENOENT ? 0 : -1;
 	return 1;
 }
 
 static int
-nodes_bundle(const struct nodes_question *q, const struct blob *commit,
+nodes_bundle(const struct nodes_question *q, const struct blob *commit, int cut,
     struct walk_target *t, uint8_t **out, size_t *len)
 {
 	struct wire_bundle_writer w;
 	int r;
 
 	wire_bundle_begin(&w, &q->commit, commit->data, commit->len);
+	w.cut = cut;
 	t->first = q->first;
 	t->first_len = q->first_len;
 	t->budget = q->budget > WIRE_BUDGET_MAX ? WIRE_BUDGET_MAX : q->budget;
@@ -63,7 +64,7 @@ nodes_bundle(const struct nodes_question *q, const struct blob *commit,
 static void
 nodes_answer(struct req *req, const struct nodes_question *q)
 {
-	struct db_nodes nodes;
+	struct view view;
 	struct walk_target t;
 	struct entry entry, old;
 	struct commit c;
@@ -72,31 +73,24 @@ nodes_answer(struct req *req, const struct nodes_question *q)
 	size_t len;
 	int r;
 
-	db_nodes_init(&nodes, meta_db(), req->vol.family);
+	req_view(req, &view);
 	memset(&t, 0, sizeof(t));
-	t.store = &nodes.store;
-	if ((commit = meta_commit_load(&req->vol, &q->commit, &c)) == NULL) {
-		if (errno == ENOENT)
-			req_error(req, 404, "commit_not_found",
-			    "the volume has no such commit");
-		else
-			req_errno(req, "commit");
-		return;
+	t.store = &view.store;
+	if ((commit = view_commit(&view, &q->commit, &c)) == NULL) {
+		meta_commit_failed(req);
+		goto out;
 	}
-	if (meta_find(&nodes.store, &c.root, q->path, q->path_len, &entry,
+	if (tree_find(&view.store, &c.root, q->path, q->path_len, &entry,
 		&keep) == -1) {
-		if (errno == ENOENT)
-			req_error(req, 404, "path_not_found",
-			    "the commit has no such path");
-		else
-			req_errno(req, "path");
+		meta_path_failed(req);
 		goto out;
 	}
 	t.entry = &entry;
-	r = nodes_old(req, &nodes.store, q, &old, &old_commit, &old_keep);
+	r = nodes_old(&view, q, &old, &old_commit, &old_keep);
 	if (r == 1)
 		t.old = &old;
-	if (r == -1 || nodes_bundle(q, commit, &t, &out, &len) == -1)
+	if (r == -1 ||
+	    nodes_bundle(q, commit, view_is_cut(&view), &t, &out, &len) == -1)
 		req_errno(req, "nodes");
 	else
 		req_binary(req, out, len);
@@ -105,6 +99,7 @@ out:
 	blob_unref(keep);
 	blob_unref(old_commit);
 	blob_unref(old_keep);
+	view_free(&view);
 }
 
 void

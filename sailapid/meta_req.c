@@ -2,7 +2,8 @@
 /*
  * meta_req: the queue of requests, and turns: steps of many requests share
  * one transaction, so that one sync of the disk serves all of them, and no
- * answer leaves before it.  In meta.
+ * answer leaves before it.  What may be lost has one of its own before it,
+ * without a sync.  In meta.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -22,9 +23,11 @@ static struct {
 	struct db *db;
 	struct meta_backend backend;
 	struct req_list all, ready, finished;
-	unsigned int n;
+	atomic_int stop;
+	unsigned int n, nready;
 	monotime_t expired;
 	int turning;
+	int failed; /* a part of this turn was not kept */
 } meta;
 
 struct db *
@@ -33,9 +36,15 @@ meta_db(void)
 	return meta.db;
 }
 
+const atomic_int *
+meta_stop(void)
+{
+	return &meta.stop;
+}
+
 void
-meta_init(struct db *db, const struct meta_backend *backend,
-    const struct meta_settings *settings)
+meta_init(struct db *db, struct db *const *thread_dbs, size_t nthreads,
+    const struct meta_backend *backend, const struct meta_settings *settings)
 {
 	memset(&meta, 0, sizeof(meta));
 	meta.db = db;
@@ -44,7 +53,11 @@ meta_init(struct db *db, const struct meta_backend *backend,
 	TAILQ_INIT(&meta.ready);
 	TAILQ_INIT(&meta.finished);
 	meta.expired = monotime_now();
+	threads_init(thread_dbs, nthreads, backend->work);
 	ask_init(backend, settings);
+	check_init();
+	metrics_init();
+	meta_route_init();
 }
 
 static void
@@ -74,6 +87,8 @@ req_free(struct req *req)
 	free(req->authorization);
 	free(req->peer);
 	free(req->path);
+	free(req->audit);
+	free(req->grant);
 	/* A new key may stand in it. */
 	if (req->answer != NULL)
 		explicit_bzero(req->answer, req->answer_len);
@@ -88,6 +103,8 @@ meta_fini(void)
 {
 	struct req *req;
 
+	atomic_store(&meta.stop, 1);
+	meta.backend.work_end();
 	while ((req = TAILQ_FIRST(&meta.all)) != NULL)
 		req_free(req);
 	db_abort(meta.db);
@@ -126,6 +143,8 @@ meta_submit(const struct meta_request *in, meta_done done, void *arg,
 	}
 	req->body = body;
 	req->method = in->method;
+	req->tls = in->tls;
+	req->metrics = in->metrics;
 	req->target = strdup(in->target);
 	req->host = strdup(in->host);
 	req->authorization = strdup(in->authorization);
@@ -155,6 +174,27 @@ req_spawn(const struct req *from, req_step step)
 	return req;
 }
 
+struct req *
+req_own(const char *name, int64_t family,
+    const uint8_t family_public[DB_ID_LEN], req_step step)
+{
+	struct req from;
+
+	memset(&from, 0, sizeof(from));
+	strlcpy(from.vol.name, name, sizeof(from.vol.name));
+	from.vol.family = family;
+	memcpy(from.vol.family_public, family_public, DB_ID_LEN);
+	return req_spawn(&from, step);
+}
+
+static void
+req_unready(struct req *req)
+{
+	TAILQ_REMOVE(&meta.ready, req, entry);
+	meta.nready--;
+	req->queued = 0;
+}
+
 void
 meta_forget(void *arg)
 {
@@ -167,7 +207,7 @@ meta_forget(void *arg)
 		req->done = NULL;
 		/* What has not begun need not begin. */
 		if (req->queued && req->next == meta_route) {
-			TAILQ_REMOVE(&meta.ready, req, entry);
+			req_unready(req);
 			req_free(req);
 		}
 	}
@@ -179,41 +219,66 @@ req_again(struct req *req, req_step next)
 	req->next = next;
 	req->queued = 1;
 	TAILQ_INSERT_TAIL(&meta.ready, req, entry);
+	meta.nready++;
 	if (!meta.turning)
 		meta.backend.wake();
 }
 
 /* ---- a turn -------------------------------------------------------------- */
 
-int
-req_write(struct req *req)
+static int
+write_begin(struct req *req, int lazy)
 {
-	if (req->saved)
+	if (req->saved) {
+		if (req->lazy > lazy)
+			fatalx("a step that began to write what may be lost");
 		return 0;
-	if (db_begin(meta.db) == -1 || db_save(meta.db) == -1) {
+	}
+	/* What may be lost ends here, and comes before this in the log. */
+	if (!lazy && db_lazy(meta.db) && db_end(meta.db) == -1)
+		meta.failed = 1;
+	errno = EIO;
+	if (meta.failed ||
+	    (lazy ? db_begin_lazy(meta.db) : db_begin(meta.db)) == -1 ||
+	    db_save(meta.db) == -1) {
 		req_errno(req, "database");
 		return -1;
 	}
 	req->saved = 1;
+	req->lazy = lazy;
 	return 0;
+}
+
+int
+req_write(struct req *req)
+{
+	return write_begin(req, 0);
+}
+
+int
+req_write_lazy(struct req *req)
+{
+	return write_begin(req, 1);
 }
 
 static void
 req_run(struct req *req)
 {
-	int r;
+	int r, kept = 1;
 
-	req->queued = 0;
-	req->next(req);
+	/* The key is looked at by meta_route, and by each step after it. */
+	if (!req->authorized || meta_route_still(req))
+		req->next(req);
 	if (req->saved) {
-		r = req->finished && req->status >= 400 ? db_undo(meta.db)
-							: db_keep(meta.db);
+		kept = !req->finished || req->status < 400;
+		r = kept ? db_keep(meta.db) : db_undo(meta.db);
 		req->saved = 0;
 		/* Said to all when the turn ends. */
 		req->lost = 1;
 		if (r == -1)
 			log_warn("database: savepoint");
 	}
+	metrics_step(kept);
 }
 
 static void
@@ -222,6 +287,7 @@ req_send(struct req *req)
 	struct meta_answer a = { req->status, req->type, req->answer,
 		req->answer_len, req->allow };
 
+	audit_log(req);
 	if (req->done != NULL)
 		req->done(req->arg, req->id, &a);
 	req_free(req);
@@ -237,7 +303,7 @@ turn_lost(void)
 	log_warn("database: the changes of a turn were not kept");
 	for (req = TAILQ_FIRST(&meta.all); req != NULL; req = tmp) {
 		tmp = TAILQ_NEXT(req, all);
-		if (!req->lost && !req->finished)
+		if (!req->lost && !req->finished && !req->to_work)
 			continue;
 		ask_drop(req);
 		req_error(req, 503, "database", "the database did not keep it");
@@ -245,22 +311,32 @@ turn_lost(void)
 }
 
 int
+meta_room(void)
+{
+	return meta.nready < TURN_STEPS;
+}
+
+int
 meta_turn(void)
 {
 	monotime_t end = monotime_add_ms(monotime_now(), TURN_MS);
 	struct req *req;
-	int i;
+	int i, kept;
 
 	meta.turning = 1;
 	for (i = 0; i < TURN_STEPS && !TAILQ_EMPTY(&meta.ready); i++) {
 		req = TAILQ_FIRST(&meta.ready);
-		TAILQ_REMOVE(&meta.ready, req, entry);
+		req_unready(req);
 		req_run(req);
 		if (monotime_reached(end))
 			break;
 	}
-	if (db_end(meta.db) == -1)
+	kept = db_end(meta.db) == 0 && !meta.failed;
+	if (!kept)
 		turn_lost();
+	metrics_turn(kept);
+	meta.failed = 0;
+	threads_start();
 	TAILQ_FOREACH (req, &meta.all, all)
 		req->lost = 0;
 	while ((req = TAILQ_FIRST(&meta.finished)) != NULL) {
@@ -291,6 +367,9 @@ meta_tick(void)
 		    "the store or the signer did not answer in time");
 		meta.backend.wake();
 	}
+	check_tick();
+	if (db_settle(meta.db) == -1)
+		log_warn("database: sync");
 	if (monotime_diff_ms(now, meta.expired) < EXPIRE_MS)
 		return;
 	meta.expired = now;
@@ -307,6 +386,8 @@ meta_tick(void)
 int
 req_objects(struct req *req, size_t n)
 {
+	size_t i;
+
 	objects_free(req);
 	if ((req->objects = calloc(n == 0 ? 1 : n, sizeof(*req->objects))) ==
 	    NULL) {
@@ -314,6 +395,8 @@ req_objects(struct req *req, size_t n)
 		return -1;
 	}
 	req->nobjects = n;
+	for (i = 0; i < n; i++)
+		req->objects[i].family = req_family(req);
 	return 0;
 }
 
@@ -355,8 +438,8 @@ req_finish(struct req *req, uint16_t status, uint8_t type, uint8_t *answer,
 	req->answer = answer;
 	req->answer_len = len;
 	if (req->queued)
-		TAILQ_REMOVE(&meta.ready, req, entry);
-	req->queued = 0;
+		req_unready(req);
+	threads_forget(req);
 	if (!req->finished)
 		TAILQ_INSERT_TAIL(&meta.finished, req, entry);
 	req->finished = 1;

@@ -12,36 +12,83 @@
 #include "sailapid/hex.h"
 #include "sailapid/meta.h"
 
-/* "*" in a pattern is an argument; with volume set the first one is a volume. */
+/*
+ * Which keys get to a handler at all, whatever their role.  A route without
+ * one, or without a role, is not served: the server does not start.
+ */
+enum reach {
+	REACH_ORG = 1, /* of the whole org: no limited ones */
+	REACH_VOLUME,  /* and those of a volume, as a whole */
+	REACH_PATH     /* and those of a path: what is below it is served */
+};
+
+/* "*" in a pattern is an argument; with volume set the first one is a volume,
+   with DELETED one that was deleted and can come back, by its id. */
+#define DELETED 2
 static const struct route {
 	uint8_t method;
 	uint8_t role;
+	uint8_t reach;
 	uint8_t volume;
 	const char *pattern;
 	req_step handler;
 } routes[] = {
-	{ API_GET, KEY_READ, 0, "whoami", meta_whoami },
-	{ API_GET, KEY_ADMIN, 0, "keys", meta_key_list },
-	{ API_POST, KEY_ADMIN, 0, "keys", meta_key_create },
-	{ API_DELETE, KEY_ADMIN, 0, "keys/*", meta_key_revoke },
-	{ API_GET, KEY_READ, 0, "volumes", meta_volume_list },
-	{ API_POST, KEY_WRITE, 0, "volumes", meta_volume_create },
-	{ API_GET, KEY_READ, 1, "volumes/*", meta_volume_show },
-	{ API_DELETE, KEY_ADMIN, 1, "volumes/*", meta_volume_delete },
-	{ API_GET, KEY_READ, 1, "volumes/*/head", meta_head },
-	{ API_POST, KEY_READ, 1, "volumes/*/nodes", meta_nodes },
-	{ API_PUT, KEY_WRITE, 1, "volumes/*/sessions/*", meta_session_put },
-	{ API_GET, KEY_READ, 1, "volumes/*/sessions/*", meta_session_get },
-	{ API_POST, KEY_WRITE, 1, "volumes/*/sessions/*/chunks",
+	{ API_GET, KEY_READ, REACH_PATH, 0, "whoami", meta_whoami },
+	{ API_GET, KEY_ADMIN, REACH_ORG, 0, "keys", meta_key_list },
+	{ API_POST, KEY_ADMIN, REACH_ORG, 0, "keys", meta_key_create },
+	{ API_DELETE, KEY_ADMIN, REACH_ORG, 0, "keys/*", meta_key_revoke },
+	{ API_GET, KEY_READ, REACH_PATH, 0, "volumes", meta_volume_list },
+	{ API_POST, KEY_WRITE, REACH_PATH, 0, "volumes", meta_volume_create },
+	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*", meta_volume_show },
+	{ API_DELETE, KEY_ADMIN, REACH_VOLUME, 1, "volumes/*",
+	    meta_volume_delete },
+	{ API_POST, KEY_ADMIN, REACH_VOLUME, DELETED, "volumes/*/restore",
+	    meta_volume_restore },
+	/* It says which names the org has. */
+	{ API_POST, KEY_ADMIN, REACH_ORG, 1, "volumes/*/rename",
+	    meta_volume_rename },
+	{ API_POST, KEY_WRITE, REACH_ORG, 1, "volumes/*/fork",
+	    meta_volume_fork },
+	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*/head", meta_head },
+	{ API_POST, KEY_READ, REACH_PATH, 1, "volumes/*/nodes", meta_nodes },
+	{ API_PUT, KEY_WRITE, REACH_PATH, 1, "volumes/*/sessions/*",
+	    meta_session_put },
+	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*/sessions/*",
+	    meta_session_get },
+	{ API_POST, KEY_WRITE, REACH_PATH, 1, "volumes/*/sessions/*/chunks",
 	    meta_session_chunks },
-	{ API_POST, KEY_WRITE, 1, "volumes/*/sessions/*/commit", meta_commit },
-	{ API_POST, KEY_READ, 1, "volumes/*/locate", meta_locate },
-	{ API_POST, KEY_READ, 1, "volumes/*/report", meta_report },
-	{ API_PUT, KEY_READ, 1, "volumes/*/leases/*", meta_lease_put },
-	{ API_DELETE, KEY_READ, 1, "volumes/*/leases/*", meta_lease_delete },
-	{ API_GET, KEY_READ, 1, "volumes/*/commits", meta_log_list },
-	{ API_GET, KEY_READ, 1, "volumes/*/commits/*", meta_log_show },
+	{ API_POST, KEY_WRITE, REACH_PATH, 1, "volumes/*/sessions/*/packs",
+	    meta_session_packs },
+	{ API_POST, KEY_WRITE, REACH_PATH, 1, "volumes/*/sessions/*/commit",
+	    meta_commit },
+	{ API_POST, KEY_READ, REACH_PATH, 1, "volumes/*/locate", meta_locate },
+	{ API_POST, KEY_READ, REACH_PATH, 1, "volumes/*/report", meta_report },
+	{ API_PUT, KEY_READ, REACH_PATH, 1, "volumes/*/leases/*",
+	    meta_lease_put },
+	{ API_DELETE, KEY_READ, REACH_PATH, 1, "volumes/*/leases/*",
+	    meta_lease_delete },
+	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*/commits",
+	    meta_log_list },
+	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*/commits/*",
+	    meta_log_show },
+	{ API_POST, KEY_READ, REACH_PATH, 1, "volumes/*/diff", meta_diff },
 };
+
+void
+meta_route_init(void)
+{
+	const struct route *r;
+	size_t i;
+
+	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		r = &routes[i];
+		if (r->role < KEY_READ || r->role > KEY_ADMIN ||
+		    r->reach < REACH_ORG || r->reach > REACH_PATH ||
+		    r->handler == NULL)
+			fatalx("route %s: who may come is not said",
+			    r->pattern);
+	}
+}
 
 static int
 hex_digit(char c)
@@ -165,6 +212,15 @@ route_find(struct req *req)
 	return NULL;
 }
 
+static void
+bad_key(struct req *req, const char *why)
+{
+	if (why == NULL)
+		req_error(req, 401, "bad_key", "no such API key");
+	else
+		req_error(req, 401, "bad_key", "the API key %s", why);
+}
+
 /* 0 when the key is good. */
 static int
 route_auth(struct req *req)
@@ -172,55 +228,153 @@ route_auth(struct req *req)
 	static const char scheme[] = "Bearer ";
 	const char *secret = req->authorization + sizeof(scheme) - 1;
 	struct hash hash;
-	int r;
+	int r = 0;
 
-	if (strncasecmp(req->authorization, scheme, sizeof(scheme) - 1) != 0 ||
-	    strlen(secret) != DB_SECRET_LEN || strncmp(secret, "sk_", 3) != 0)
-		goto bad;
-	hash_bytes(&hash, secret, DB_SECRET_LEN);
-	if ((r = db_key_by_hash(meta_db(), &hash, &req->key)) == -1) {
+	if (strncasecmp(req->authorization, scheme, sizeof(scheme) - 1) == 0 &&
+	    strlen(secret) == DB_SECRET_LEN && strncmp(secret, "sk_", 3) == 0) {
+		hash_bytes(&hash, secret, DB_SECRET_LEN);
+		r = db_key_by_hash(meta_db(), &hash, &req->key);
+	}
+	if (r == -1)
 		req_errno(req, "key");
-		return -1;
+	else if (r == 0)
+		bad_key(req, NULL);
+	else if (db_key_problem(&req->key, db_now()) != NULL)
+		bad_key(req, db_key_problem(&req->key, db_now()));
+	else {
+		req->authorized = 1;
+		return 0;
 	}
-	if (r == 0 || req->key.revoked != 0 ||
-	    (req->key.expires != 0 && req->key.expires <= db_now()))
-		goto bad;
-	if (req->key.has_prefix) {
-		/* A newer server made it; to serve it whole would be wrong. */
-		req_error(req, 403, "key_limited",
-		    "this server does not know keys for a part of a volume");
-		return -1;
-	}
-	return 0;
-bad:
-	req_error(req, 401, "bad_key", "no such API key");
 	return -1;
 }
 
+/* It may have been revoked while the request waited for somebody. */
+int
+meta_route_still(struct req *req)
+{
+	struct db_key now;
+	const char *why;
+	int r = db_key_by_id(meta_db(), req->key.id, &now);
+
+	if (r == 1 && (why = db_key_problem(&now, db_now())) == NULL)
+		return 1;
+	if (r == -1)
+		req_errno(req, "key");
+	else
+		bad_key(req, r == 1 ? why : NULL);
+	return 0;
+}
+
+int64_t
+req_limited(const struct req *req)
+{
+	return req->key.limited ? req->key.id : 0;
+}
+
+int
+req_sees(const struct req *req, const struct db_volume *v, struct db_grant *g)
+{
+	if (!req->key.limited)
+		return 1;
+	return db_grant_find(meta_db(), req->key.id, v->id, g);
+}
+
+int
+req_cut(const struct req *req)
+{
+	return req->grant != NULL && req->grant->len > 0;
+}
+
+struct db_family
+req_family(const struct req *req)
+{
+	struct db_family f;
+
+	if (req->apart)
+		return req->grant->annex;
+	f.id = req->vol.family;
+	memcpy(f.public, req->vol.family_public, sizeof(f.public));
+	return f;
+}
+
+/*
+ * Chunks are shared by the volumes of a family: a key that may not see all of
+ * them must not learn which there are, nor have one for knowing its hash.
+ */
 static int
-route_volume(struct req *req)
+route_apart(struct req *req)
+{
+	int r = req->grant->len > 0;
+
+	if (r == 0)
+		r = db_family_shared(meta_db(), &req->vol);
+	req->apart = r == 1;
+	return r;
+}
+
+static int
+route_find_volume(struct req *req, int which)
 {
 	uint8_t public[DB_ID_LEN];
-	int r;
 
-	if (hex_id("vol_", req->args[0], public, sizeof(public)) == 0)
-		r = db_volume_by_public(meta_db(), req->key.org.id, public,
-		    &req->vol);
-	else
-		r = db_volume_by_name(meta_db(), req->key.org.id, req->args[0],
-		    &req->vol);
+	if (which == DELETED)
+		return hex_id("vol_", req->args[0], public, sizeof(public)) ==
+			-1
+		    ? 0
+		    : db_volume_trash(meta_db(), req->key.org.id, public,
+			  db_now() - VOLUME_DELETED_LIFE_NS, &req->vol);
+	return db_volume_find(meta_db(), req->key.org.id, req->args[0],
+	    &req->vol);
+}
+
+/* One that the key may not see is as one that is not there. */
+static int
+route_volume(struct req *req, int which)
+{
+	int r = route_find_volume(req, which);
+
+	if (r == 1 && req->key.limited) {
+		req->grant = calloc(1, sizeof(*req->grant));
+		r = req->grant == NULL ? -1
+				       : req_sees(req, &req->vol, req->grant);
+		if (r == 1 && route_apart(req) == -1)
+			r = -1;
+	}
 	if (r == -1)
 		req_errno(req, "volume");
 	else if (r == 0)
-		req_error(req, 404, "volume_not_found", "no such volume");
+		req_error(req, 404, "volume_not_found",
+		    which == DELETED ? "no deleted volume of that id"
+				     : "no such volume");
 	return r == 1 ? 0 : -1;
 }
 
+/* What a limited key is for is not here. */
+static int
+route_reach(struct req *req, const struct route *r)
+{
+	if (!req->key.limited ||
+	    (r->reach == REACH_VOLUME &&
+		(req->grant == NULL || req->grant->len == 0)) ||
+	    r->reach == REACH_PATH)
+		return 0;
+	req_error(req, 403, "key_limited",
+	    r->reach == REACH_ORG
+		? "this needs a key that is not limited to volumes"
+		: "this needs a key that is not limited to a path");
+	return -1;
+}
+
+/* All that decides who comes to a handler. */
 void
 meta_route(struct req *req)
 {
 	const struct route *r;
 
+	if (req->metrics) {
+		meta_metrics(req);
+		return;
+	}
 	if (route_auth(req) == -1 || (r = route_find(req)) == NULL)
 		return;
 	if (req->key.role < r->role) {
@@ -229,9 +383,13 @@ meta_route(struct req *req)
 		    key_role_name(r->role), key_role_name(req->key.role));
 		return;
 	}
-	if (r->volume && route_volume(req) == -1)
+	/* Before it is looked for: the answer says nothing of it. */
+	if (r->reach == REACH_ORG && route_reach(req, r) == -1)
 		return;
-	r->handler(req);
+	if (r->volume && route_volume(req, r->volume) == -1)
+		return;
+	if (route_reach(req, r) == 0)
+		r->handler(req);
 }
 
 /* ---- query and body ------------------------------------------------------ */

@@ -14,14 +14,14 @@
 
 #define BUNDLE_NODE_OVERHEAD 4 /* length of a node in a bundle */
 
-struct work {
-	TAILQ_ENTRY(work) entry;
+struct walking {
+	TAILQ_ENTRY(walking) entry;
 	enum { WORK_DIR, WORK_CHUNKS, WORK_XATTRS } kind;
 	struct hash root, old;
 	int has_old;
 	uint32_t depth;
 };
-TAILQ_HEAD(work_list, work);
+TAILQ_HEAD(work_list, walking);
 
 struct walk {
 	const struct node_store *store;
@@ -38,7 +38,7 @@ struct walk {
 	int forced;
 	const uint8_t *first;
 	size_t first_len;
-	struct work *dir; /* under way */
+	struct walking *dir; /* under way */
 };
 
 /*
@@ -106,7 +106,7 @@ static int
 walk_push(struct walk *w, int kind, const struct hash *root,
     const struct hash *old, uint32_t depth)
 {
-	struct work *k;
+	struct walking *k;
 
 	if ((k = calloc(1, sizeof(*k))) == NULL)
 		return -1;
@@ -363,7 +363,7 @@ out:
 }
 
 static int
-walk_dir(struct walk *w, struct work *k)
+walk_dir(struct walk *w, struct walking *k)
 {
 	struct old_dir old;
 	int has_old, r;
@@ -433,7 +433,7 @@ chunk_old(struct walk *w, const struct hash *root, struct hashset *set)
 
 /* A tree of chunk nodes, level by level, or an attribute node. */
 static int
-walk_chunks(struct walk *w, const struct work *k)
+walk_chunks(struct walk *w, const struct walking *k)
 {
 	struct hashset todo, skip;
 	struct chunk_nodes c = { w, &todo, &skip };
@@ -509,7 +509,7 @@ int
 meta_walk(const struct walk_target *t, struct wire_bundle_writer *out)
 {
 	struct walk w;
-	struct work *k;
+	struct walking *k;
 	int r, top = 1, partial = 0;
 
 	memset(&w, 0, sizeof(w));

@@ -27,12 +27,15 @@ struct parse {
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api_url.h"
 #include "lib/log.h"
 
 #define SEEN_DATABASE 0x1
 #define SEEN_STORE 0x2
 #define SEEN_STORE_LISTEN 0x4
 #define SEEN_PID 0x8
+#define SEEN_S3_STYLE 0x10
+#define SEEN_TLS 0x20
 
 /* The line of what is reduced: of its last token, which may not be the last
    that was read. */
@@ -40,11 +43,17 @@ struct parse {
 
 static int conf_yylex(union CONF_YYSTYPE *, unsigned int *, struct parse *);
 static void conf_yyerror(unsigned int *, struct parse *, const char *);
-static void set_listen(struct parse *, struct conf_listen *, char *, int64_t,
-    char *);
-static void add_listen(struct parse *, char *, int64_t, char *);
+static void set_listen(struct parse *, struct conf_listen *, char *, int,
+    int64_t, char *);
+static void add_listen(struct parse *, char *, int, int64_t, char *);
+static void set_metrics(struct parse *, char *, int64_t, char *);
 static void set_path(struct parse *, char **, char *, unsigned int,
     const char *);
+static void set_s3(struct parse *, char *);
+static void set_text(struct parse *, char **, char *,
+    const char *(*)(const char *), const char *);
+static void end_tls(struct parse *);
+static void set_style(struct parse *, int);
 static void set_user(struct parse *, char *, char *);
 static void set_number(struct parse *, uint32_t *, int64_t, int64_t,
     const char *);
@@ -60,16 +69,20 @@ static void set_number(struct parse *, uint32_t *, int64_t, int64_t,
 }
 
 %token YYEOF 0 "the end"
-%token BODY "body" CONNECTIONS "connections" DATABASE "database" DEBUG "debug"
-%token FILE_ "file" FROM "from" IDLE "idle" INFO "info" LIFE "life"
+%token BODY "body" BUCKET "bucket" CA "ca"
+%token CERTIFICATE "certificate" CONNECTIONS "connections" CREDENTIALS "credentials" DATABASE "database" DEBUG "debug" FILE_ "file"
+%token FROM "from" HANDSHAKE "handshake" HEADER "header" IDLE "idle" INFO "info" KEY "key"
+%token LIFE "life"
 %token LIMITS "limits" LISTEN "listen"
 %token LISTEN_HERE "listen on its line" /* in the line of its store */
-%token LOG "log" ON "on" PEER "peer" PER "per" PID "pid" PORT "port" S3 "s3"
-%token SIZE "size" STORE "store" TLS "tls" URL "url" USER "user" USERS "users"
+%token LOG "log" METRICS "metrics" ON "on" PATH "path" PEER "peer" PER "per" PID "pid"
+%token PORT "port" RATE "rate" REGION "region" REQUESTS "requests" S3 "s3" SIZE "size" STORE "store"
+%token STYLE "style" TLS "tls" URL "url" USER "user" USERS "users"
+%token VIRTUAL "virtual"
 %token <string> STRING "a string"
 %token <number> NUMBER "a number"
 %type <string> port_file role
-%type <plain> count seconds bytes
+%type <plain> count seconds bytes with_tls
 %destructor { free($$); } <string>
 
 %%
@@ -78,13 +91,14 @@ conf:
 	| conf statement
 	;
 
-statement: LISTEN ON STRING PORT count port_file {
-		add_listen(p, $3, $5, $6);
+statement: LISTEN ON STRING with_tls PORT count port_file {
+		add_listen(p, $3, (int)$4, $6, $7);
 	}
-	| LISTEN ON STRING TLS PORT count {
-		conf_lex_error(&p->lex, "tls: this build has no tls role; "
-		    "listen on a loopback address and put a TLS proxy before");
-		free($3);
+	| METRICS LISTEN ON STRING PORT count port_file {
+		set_metrics(p, $4, $6, $7);
+	}
+	| TLS '{' tls_items '}' {
+		end_tls(p);
 	}
 	| DATABASE STRING {
 		set_path(p, &p->conf->database, $2, SEEN_DATABASE, "database");
@@ -101,11 +115,10 @@ statement: LISTEN ON STRING PORT count port_file {
 	| STORE STRING '{' LISTEN store_listen '}' {
 		set_path(p, &p->conf->objects, $2, SEEN_STORE, "store");
 	}
-	| STORE S3 {
-		conf_lex_error(&p->lex, "store s3: this build has only the "
-		    "embedded store: store \"/folder\"");
-		YYABORT;
-	}
+	| STORE S3 STRING {
+		set_s3(p, $3);
+		$3 = NULL; /* it stays on the stack until '}' */
+	} '{' s3_items '}'
 	| USER role STRING {
 		set_user(p, $2, $3);
 	}
@@ -130,9 +143,59 @@ statement: LISTEN ON STRING PORT count port_file {
 	}
 	;
 
-store_listen: ON STRING PORT count port_file {
-		set_listen(p, &p->conf->store, $2, $4, $5);
+store_listen: ON STRING with_tls PORT count port_file {
+		set_listen(p, &p->conf->store, $2, (int)$3, $5, $6);
 		p->seen |= SEEN_STORE_LISTEN;
+	}
+	;
+
+with_tls: {
+		$$ = 0;
+	}
+	| TLS {
+		$$ = 1;
+	}
+	;
+
+tls_items:
+	| tls_items tls_item
+	;
+
+tls_item: CERTIFICATE FILE_ STRING {
+		set_text(p, &p->conf->tls_certificate, $3, config_path_problem,
+		    "certificate file");
+	}
+	| KEY FILE_ STRING {
+		set_text(p, &p->conf->tls_key, $3, config_path_problem,
+		    "key file");
+	}
+	;
+
+s3_items:
+	| s3_items s3_item
+	;
+
+s3_item: BUCKET STRING {
+		set_text(p, &p->conf->s3_bucket, $2, config_bucket_problem,
+		    "bucket");
+	}
+	| REGION STRING {
+		set_text(p, &p->conf->s3_region, $2, config_region_problem,
+		    "region");
+	}
+	| CREDENTIALS FILE_ STRING {
+		set_text(p, &p->conf->s3_credentials, $3, config_path_problem,
+		    "credentials file");
+	}
+	| CA FILE_ STRING {
+		set_text(p, &p->conf->s3_ca_file, $3, config_path_problem,
+		    "ca file");
+	}
+	| STYLE PATH {
+		set_style(p, 0);
+	}
+	| STYLE VIRTUAL {
+		set_style(p, 1);
 	}
 	;
 
@@ -151,6 +214,24 @@ limit: CONNECTIONS count {
 		set_number(p, &p->conf->per_peer, $5, 65536,
 		    "connections per peer");
 	}
+	| REQUESTS count {
+		set_number(p, &p->conf->requests, $2, 65536, "requests");
+	}
+	| REQUESTS count PER PEER count {
+		set_number(p, &p->conf->requests, $2, 65536, "requests");
+		set_number(p, &p->conf->requests_per_peer, $5, 65536,
+		    "requests per peer");
+	}
+	| HEADER SIZE bytes {
+		if ($3 < 4096 || $3 > 1 << 20)
+			conf_lex_error(&p->lex, "header size: not 4K to 1M");
+		p->conf->header_size = (uint32_t)$3;
+	}
+	| RATE bytes {
+		if ($2 < 1 || $2 > 1 << 30)
+			conf_lex_error(&p->lex, "rate: not 1 to 1G");
+		p->conf->rate = (uint32_t)$2;
+	}
 	| BODY SIZE bytes {
 		if ($3 < 1024 || $3 > (int64_t)1 << 30)
 			conf_lex_error(&p->lex, "body size: not 1K to 1G");
@@ -158,6 +239,9 @@ limit: CONNECTIONS count {
 	}
 	| IDLE seconds {
 		set_number(p, &p->conf->idle_s, $2, 86400, "idle");
+	}
+	| HANDSHAKE seconds {
+		set_number(p, &p->conf->handshake_s, $2, 3600, "handshake");
 	}
 	;
 
@@ -207,29 +291,43 @@ bytes: NUMBER {
 /* Sorted by strcmp(3): looked up by bsearch(3). */
 static const struct conf_keyword keywords[] = {
 	{ "body", BODY },
+	{ "bucket", BUCKET },
+	{ "ca", CA },
+	{ "certificate", CERTIFICATE },
 	{ "connections", CONNECTIONS },
+	{ "credentials", CREDENTIALS },
 	{ "database", DATABASE },
 	{ "debug", DEBUG },
 	{ "file", FILE_ },
 	{ "from", FROM },
+	{ "handshake", HANDSHAKE },
+	{ "header", HEADER },
 	{ "idle", IDLE },
 	{ "info", INFO },
+	{ "key", KEY },
 	{ "life", LIFE },
 	{ "limits", LIMITS },
 	{ "listen", LISTEN },
 	{ "log", LOG },
+	{ "metrics", METRICS },
 	{ "on", ON },
+	{ "path", PATH },
 	{ "peer", PEER },
 	{ "per", PER },
 	{ "pid", PID },
 	{ "port", PORT },
+	{ "rate", RATE },
+	{ "region", REGION },
+	{ "requests", REQUESTS },
 	{ "s3", S3 },
 	{ "size", SIZE },
 	{ "store", STORE },
+	{ "style", STYLE },
 	{ "tls", TLS },
 	{ "url", URL },
 	{ "user", USER },
 	{ "users", USERS },
+	{ "virtual", VIRTUAL },
 };
 
 static int
@@ -295,10 +393,10 @@ set_port_file(struct parse *p, struct conf_listen *l, char *file)
 }
 
 static void
-set_listen(struct parse *p, struct conf_listen *l, char *address, int64_t port,
-    char *file)
+set_listen(struct parse *p, struct conf_listen *l, char *address, int tls,
+    int64_t port, char *file)
 {
-	const char *why = config_listen_set(l, address, port);
+	const char *why = config_listen_set(l, address, tls, port);
 
 	if (why != NULL)
 		conf_lex_error(&p->lex, "listen on %s: %s", address, why);
@@ -307,7 +405,7 @@ set_listen(struct parse *p, struct conf_listen *l, char *address, int64_t port,
 }
 
 static void
-add_listen(struct parse *p, char *address, int64_t port, char *file)
+add_listen(struct parse *p, char *address, int tls, int64_t port, char *file)
 {
 	struct config *c = p->conf;
 
@@ -318,7 +416,16 @@ add_listen(struct parse *p, char *address, int64_t port, char *file)
 		free(file);
 		return;
 	}
-	set_listen(p, &c->api[c->napi++], address, port, file);
+	set_listen(p, &c->api[c->napi++], address, tls, port, file);
+}
+
+/* Whoever comes there needs no key: config_listen_set() takes only loopback. */
+static void
+set_metrics(struct parse *p, char *address, int64_t port, char *file)
+{
+	if (p->conf->metrics.at.len != 0)
+		conf_lex_error(&p->lex, "metrics is there twice");
+	set_listen(p, &p->conf->metrics, address, 0, port, file);
 }
 
 static void
@@ -334,6 +441,57 @@ set_path(struct parse *p, char **to, char *path, unsigned int bit,
 		conf_lex_error(&p->lex, "%s: %s: %s", what, path, why);
 	free(*to);
 	*to = path;
+}
+
+/* Once, and as problem wants it. */
+static void
+set_text(struct parse *p, char **to, char *s,
+    const char *(*problem)(const char *), const char *what)
+{
+	const char *why;
+
+	if (*to != NULL)
+		conf_lex_error(&p->lex, "%s is there twice", what);
+	if ((why = problem(s)) != NULL)
+		conf_lex_error(&p->lex, "%s: %s: %s", what, s, why);
+	free(*to);
+	*to = s;
+}
+
+static void
+set_s3(struct parse *p, char *url)
+{
+	size_t n = strlen(url);
+
+	if (p->seen & SEEN_STORE)
+		conf_lex_error(&p->lex, "store is there twice");
+	p->seen |= SEEN_STORE;
+	set_text(p, &p->conf->s3_url, url, api_url_problem, "store s3");
+	/* What is signed is the host, and a path begins behind it. */
+	if (n > 0 && url[n - 1] == '/')
+		url[n - 1] = '\0';
+}
+
+static void
+end_tls(struct parse *p)
+{
+	struct config *c = p->conf;
+
+	if (p->seen & SEEN_TLS)
+		conf_lex_error(&p->lex, "tls is there twice");
+	p->seen |= SEEN_TLS;
+	if (c->tls_certificate == NULL || c->tls_key == NULL)
+		conf_lex_error(&p->lex, "tls: no %s file is named",
+		    c->tls_key == NULL ? "key" : "certificate");
+}
+
+static void
+set_style(struct parse *p, int is_virtual)
+{
+	if (p->seen & SEEN_S3_STYLE)
+		conf_lex_error(&p->lex, "style is there twice");
+	p->seen |= SEEN_S3_STYLE;
+	p->conf->s3_virtual = is_virtual;
 }
 
 static const char *const default_users[CONF_ROLES] = {
@@ -419,8 +577,49 @@ config_new(void)
 	c->max_connections = 1024;
 	c->per_peer = 512;
 	c->idle_s = 60;
+	c->rate = 4096;
+	c->handshake_s = 10;
+	c->requests = 256;
+	c->requests_per_peer = 128;
+	c->header_size = 64 * 1024;
 	c->max_body = (uint64_t)1 << 30;
 	return c;
+}
+
+static void
+s3_defaults(struct parse *p)
+{
+	struct config *c = p->conf;
+	const char *why;
+
+	set_default(&c->s3_region, CONFIG_REGION);
+	if (c->s3_bucket == NULL)
+		conf_lex_error(&p->lex, "store s3: no bucket is named");
+	else if (c->s3_virtual &&
+	    (why = config_virtual_problem(c->s3_url, c->s3_bucket)) != NULL)
+		conf_lex_error(&p->lex, "store s3: style virtual: %s", why);
+}
+
+/*
+ * TLS needs a certificate; and who comes to the API by it comes to the store
+ * from outside, too.
+ */
+static void
+check_tls(struct parse *p)
+{
+	struct config *c = p->conf;
+	int some = 0;
+	size_t i;
+
+	for (i = 0; i < c->napi; i++)
+		some |= c->api[i].tls;
+	if (c->s3_url == NULL && some && !c->store.tls)
+		conf_lex_error(&p->lex, "store: listens without tls, which "
+		    "clients of the API with tls refuse");
+	some |= c->s3_url == NULL && c->store.tls;
+	if (some && c->tls_certificate == NULL)
+		conf_lex_error(&p->lex, "listen with tls: no certificate and "
+		    "key are named, tls { ... }");
 }
 
 /* The store listens where the API does, at a port that the kernel picks. */
@@ -431,24 +630,26 @@ config_defaults(struct parse *p)
 	char *file = c->store.port_file;
 
 	if (c->napi == 0) {
-		config_listen_set(&c->api[0], "127.0.0.1", 8470);
+		config_listen_set(&c->api[0], "127.0.0.1", 0, 8470);
 		c->napi = 1;
 	}
+	if (c->s3_url != NULL)
+		s3_defaults(p);
 	if (!(p->seen & SEEN_STORE_LISTEN)) {
 		c->store = c->api[0];
 		c->store.port_file = file;
-		if (c->store.addr.sa.sa_family == AF_INET6)
-			c->store.addr.in6.sin6_port = 0;
-		else
-			c->store.addr.in.sin_port = 0;
+		inaddr_set_port(&c->store.at, 0);
 	}
 	set_default(&c->database, "/var/db/sailapi/db");
 	set_default(&c->objects, "/var/db/sailapi/objects");
 	if (c->per_peer > c->max_connections)
 		c->per_peer = c->max_connections;
+	if (c->requests_per_peer > c->requests)
+		c->requests_per_peer = c->requests;
 	if (strcmp(c->database, c->objects) == 0)
 		conf_lex_error(&p->lex,
 		    "database and store have the same folder");
+	check_tls(p);
 	check_users(p);
 }
 

@@ -23,6 +23,9 @@
 #include "sailapid/privileged.h"
 
 #define BACKLOG 1024
+/* Of the embedded store. */
+#define ACCESS_KEY_LEN 24
+#define SECRET_LEN 64
 
 static int
 is_empty(int fd)
@@ -126,24 +129,53 @@ privileged_folder(const char *path, uid_t uid, gid_t gid)
 	return ret;
 }
 
+/* -1 and errno. */
+static int
+listen_at(const struct conf_listen *l)
+{
+	struct conf_listen four = *l;
+	int fd = inaddr_listen(&l->at, l->any, BACKLOG);
+
+	/* All addresses are those of IPv4, where there are no others. */
+	if (fd == -1 && l->any && inaddr_is_six(&l->at) &&
+	    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+		config_listen_any4(&four);
+		return listen_at(&four);
+	}
+	return fd;
+}
+
+int
+privileged_claim(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0; /* fd stays open */
+	if (fd != -1 && errno == EWOULDBLOCK)
+		log_warnx("%s: another sailapid has it; several can share "
+			  "`store s3' alone",
+		    path);
+	else
+		log_warn("%s", path);
+	if (fd != -1)
+		close(fd);
+	return -1;
+}
+
 int
 privileged_listen(const struct conf_listen *l, uint16_t *port)
 {
-	struct conf_listen got = { .len = sizeof(got.addr) };
+	struct inaddr got;
 	char where[128], text[16];
-	int fd, on = 1;
+	int fd;
 
 	config_listen_text(l, where, sizeof(where));
-	fd = socket(l->addr.sa.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd == -1 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
-	    bind(fd, &l->addr.sa, l->len) == -1 || listen(fd, BACKLOG) == -1 ||
-	    getsockname(fd, &got.addr.sa, &got.len) == -1) {
+	if ((fd = listen_at(l)) == -1 || inaddr_of(&got, fd) == -1) {
 		log_warn("listen on %s", where);
 		goto fail;
 	}
-	*port = config_listen_port(&got);
+	*port = inaddr_port(&got);
 	snprintf(text, sizeof(text), "%u\n", *port);
 	if (l->port_file != NULL && privileged_write(l->port_file, text) == -1)
 		goto fail;
@@ -195,6 +227,8 @@ write_file(const char *path, const char *text, mode_t mode)
 	return -1;
 }
 
+#define OTHER_WROTE "%s: another sailapid that runs wrote it"
+
 /* Files of which the one that has the name is locked by this process. */
 static SLIST_HEAD(, own_file) own_files = SLIST_HEAD_INITIALIZER(own_files);
 struct own_file {
@@ -227,20 +261,76 @@ privileged_is_free(const char *path)
 	ok = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 	close(fd);
 	if (!ok)
-		log_warnx("%s: another sailapid that runs wrote it", path);
+		log_warnx(OTHER_WROTE, path);
 	return ok ? 0 : -1;
+}
+
+/*
+ * Gives the file tmp, which fd has locked, the name path: 0, 1 when another
+ * process has given it to its own, or -1 and errno.  The file that has the name
+ * is replaced by nobody but who holds its lock.
+ */
+static int
+take_name(const char *tmp, const char *path, int own)
+{
+	struct stat old, now;
+	int fd, saved, r = -1;
+
+	if (own)
+		return rename(tmp, path);
+	for (;;) {
+		if (link(tmp, path) == 0)
+			return unlink(tmp);
+		if (errno != EEXIST)
+			return -1;
+		fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd == -1 && errno == ENOENT)
+			continue;
+		if (fd == -1)
+			return errno == ELOOP ? rename(tmp, path) : -1;
+		if (flock(fd, LOCK_EX | LOCK_NB) == -1) {
+			r = errno == EWOULDBLOCK ? 1 : -1;
+			break;
+		}
+		/* Is it still the file of that name, now that it is ours? */
+		if (fstat(fd, &old) == 0 && lstat(path, &now) == 0 &&
+		    old.st_dev == now.st_dev && old.st_ino == now.st_ino) {
+			r = rename(tmp, path);
+			break;
+		}
+		close(fd);
+	}
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return r;
 }
 
 int
 privileged_write(const char *path, const char *text)
 {
-	struct own_file *f;
-	int fd;
+	struct own_file *f = own_file(path);
+	char tmp[PATH_MAX];
+	int fd = -1, r = -1;
 
-	if (privileged_is_free(path) == -1 ||
-	    (fd = write_file(path, text, 0644)) == -1)
+	/* Two that start at once do not share it. */
+	if (snprintf(tmp, sizeof(tmp), "%s.%d", path, (int)getpid()) >=
+	    (int)sizeof(tmp))
+		errno = ENAMETOOLONG;
+	else if ((fd = write_new(tmp, text, 0644)) != -1)
+		r = take_name(tmp, path, f != NULL);
+	if (r != 0) {
+		if (r == 1)
+			log_warnx(OTHER_WROTE, path);
+		else
+			log_warn("%s", path);
+		if (fd != -1) {
+			(void)unlink(tmp);
+			close(fd);
+		}
 		return -1;
-	if ((f = own_file(path)) == NULL) {
+	}
+	if (f == NULL) {
 		if ((f = calloc(1, sizeof(*f))) == NULL ||
 		    (f->path = strdup(path)) == NULL)
 			fatal("memory");
@@ -271,7 +361,7 @@ random_hex(char *out, size_t digits)
 }
 
 static int
-parse_secret(char *text, struct store_secret *s)
+parse_secret(char *text, struct store_keys *s)
 {
 	char *nl = strchr(text, '\n'), *end;
 
@@ -279,8 +369,7 @@ parse_secret(char *text, struct store_secret *s)
 	    end[1] != '\0')
 		return -1;
 	*nl = *end = '\0';
-	if (strlen(text) != sizeof(s->access_key) - 1 ||
-	    strlen(nl + 1) != SECRET_LEN ||
+	if (strlen(text) != ACCESS_KEY_LEN || strlen(nl + 1) != SECRET_LEN ||
 	    strspn(nl + 1, "0123456789abcdef") != SECRET_LEN)
 		return -1;
 	strlcpy(s->access_key, text, sizeof(s->access_key));
@@ -288,48 +377,118 @@ parse_secret(char *text, struct store_secret *s)
 	return 0;
 }
 
+/* -1 after a message. */
 static int
-read_secret(int fd, const char *path, struct store_secret *s)
+read_closed(int fd, const char *path, char *text, size_t size)
 {
-	char text[256];
 	struct stat st;
+	size_t len = 0;
 	ssize_t n;
-	int ret = -1;
 
 	if (fstat(fd, &st) == -1)
 		log_warn("%s", path);
 	else if (!S_ISREG(st.st_mode) || st.st_uid != 0 ||
 	    (st.st_mode & 077) != 0)
 		log_warnx("%s: must be a file of root's, mode 0600", path);
-	else if ((n = read(fd, text, sizeof(text) - 1)) == -1)
-		log_warn("%s", path);
+	else if ((uintmax_t)st.st_size >= size)
+		log_warnx("%s: is larger than such a file can be", path);
 	else {
-		text[n] = '\0';
-		if ((ret = parse_secret(text, s)) == -1)
-			log_warnx("%s: is not a key file of the store", path);
-		explicit_bzero(text, sizeof(text));
+		while ((n = read(fd, text + len, size - 1 - len)) > 0)
+			len += (size_t)n;
+		text[len] = '\0';
+		if (n == -1)
+			log_warn("%s", path);
+		else if (strlen(text) != len)
+			log_warnx("%s: is not a text", path);
+		else
+			return 0;
+		explicit_bzero(text, size);
 	}
+	return -1;
+}
+
+int
+privileged_read_closed(const char *path, char *text, size_t size)
+{
+	int fd, ret;
+
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -1) {
+		log_warn("%s", path);
+		return -1;
+	}
+	ret = read_closed(fd, path, text, size);
+	close(fd);
+	return ret;
+}
+
+/* -1: errno, or 0 when it was said. */
+static int
+append(int memfd, int fd, const char *path, int closed, size_t max, size_t *len)
+{
+	uint8_t buf[16 * 1024];
+	struct stat st;
+	ssize_t n = -1;
+
+	*len = 0;
+	errno = 0;
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if (!S_ISREG(st.st_mode))
+		log_warnx("%s: is not a file", path);
+	else if (closed && (st.st_uid != 0 || (st.st_mode & 037) != 0))
+		log_warnx("%s: must be root's, and closed to others: mode 0600 "
+			  "or 0640",
+		    path);
+	else if ((uintmax_t)st.st_size > max)
+		log_warnx("%s: is larger than such a file can be", path);
+	else {
+		while (*len <= max && (n = read(fd, buf, sizeof(buf))) > 0) {
+			if (write(memfd, buf, (size_t)n) != n) {
+				n = -1;
+				break;
+			}
+			*len += (size_t)n;
+		}
+		explicit_bzero(buf, sizeof(buf));
+	}
+	return n == 0 ? 0 : -1;
+}
+
+int
+privileged_append(int memfd, const char *path, int closed, size_t max,
+    size_t *len)
+{
+	int fd, ret = -1;
+
+	if ((fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) != -1) {
+		ret = append(memfd, fd, path, closed, max, len);
+		if (ret == -1 && errno != 0)
+			log_warn("%s", path);
+		close(fd);
+	} else
+		log_warn("%s", path);
 	return ret;
 }
 
 int
-privileged_secret(const char *path, struct store_secret *s)
+privileged_secret(const char *path, struct store_keys *s)
 {
-	char text[256];
+	char text[S3_ACCESS_KEY_MAX + S3_SECRET_MAX + 3];
+	struct stat st;
 	int fd, ret;
 
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd != -1) {
-		ret = read_secret(fd, path, s);
-		close(fd);
+	memset(s, 0, sizeof(*s));
+	if (lstat(path, &st) == 0 || errno != ENOENT) {
+		if (privileged_read_closed(path, text, sizeof(text)) == -1)
+			return -1;
+		if ((ret = parse_secret(text, s)) == -1)
+			log_warnx("%s: is not a key file of the store", path);
+		explicit_bzero(text, sizeof(text));
 		return ret;
 	}
-	if (errno != ENOENT) {
-		log_warn("%s", path);
-		return -1;
-	}
 	strlcpy(s->access_key, "SAIL", sizeof(s->access_key));
-	random_hex(s->access_key + 4, sizeof(s->access_key) - 1 - 4);
+	random_hex(s->access_key + 4, ACCESS_KEY_LEN - 4);
 	random_hex(s->secret, SECRET_LEN);
 	snprintf(text, sizeof(text), "%s\n%s\n", s->access_key, s->secret);
 	fd = write_file(path, text, 0600);

@@ -7,6 +7,7 @@
 #define SAILAPID_PRIVILEGED_H
 
 #include "sailapid/config.h"
+#include "sailapid/credentials.h"
 
 /*
  * The folder path, with mode 0700 and that owner; what is missing above it is
@@ -14,6 +15,9 @@
  * another's is refused, unless it is root's and empty.
  */
 int privileged_folder(const char *path, uid_t, gid_t);
+
+/* This process has the folder alone, as long as it lives. */
+int privileged_claim(const char *path);
 
 /* A listening socket; the port that it got goes to *port and its port file. */
 int privileged_listen(const struct conf_listen *, uint16_t *port);
@@ -27,15 +31,25 @@ int privileged_write(const char *path, const char *text);
 /* -1: another process has written and keeps it. */
 int privileged_is_free(const char *path);
 
-#define SECRET_LEN 64
-struct store_secret {
-	char access_key[24 + 1], secret[SECRET_LEN + 1];
-};
 /*
- * Reads the store's keys from path, which must be root's and closed to others;
- * makes them when the file is missing.
+ * The text of a file that must be root's and closed to others, terminated;
+ * size - 1 bytes at most.
  */
-int privileged_secret(const char *path, struct store_secret *);
+int privileged_read_closed(const char *path, char *text, size_t size);
+
+/*
+ * The bytes of a file, of max at most, as a memfd behind those that are in it
+ * already; closed: it must be root's, and others must not read it.  Links are
+ * followed: this is what the renewal of certificates makes.
+ */
+int privileged_append(int memfd, const char *path, int closed, size_t max,
+    size_t *len);
+
+/*
+ * The keys of the embedded store from such a file at path; makes them when it
+ * is missing.
+ */
+int privileged_secret(const char *path, struct store_keys *);
 
 /*
  * In a child: into the folder as root directory, and the user, for good.

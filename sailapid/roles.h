@@ -12,5 +12,6 @@ extern const struct role_def api_role;
 extern const struct role_def meta_role;
 extern const struct role_def sign_role;
 extern const struct role_def store_role;
+extern const struct role_def tls_role;
 
 #endif

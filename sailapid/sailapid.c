@@ -5,16 +5,19 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "lib/life.h"
 #include "lib/log.h"
 #include "sailapid/command.h"
 #include "sailapid/config.h"
+#include "sailapid/credentials.h"
 #include "sailapid/parent.h"
 #include "sailapid/roles.h"
 
 static const struct role_def *const roles[] = { &api_role, &meta_role,
-	&sign_role, &store_role };
+	&sign_role, &store_role, &tls_role };
 
 static void usage(void) __attribute__((noreturn));
 
@@ -30,11 +33,28 @@ usage(void)
 	exit(2);
 }
 
+/* The keys of a store in a file, which root alone may read: -1 after a message.
+   Those of the environment are that of the start. */
+static int
+keys_check(const struct config *conf)
+{
+	struct store_keys keys;
+	int rc;
+
+	if (conf->s3_url == NULL || conf->s3_credentials == NULL ||
+	    geteuid() != 0)
+		return 0;
+	rc = credentials_read(conf->s3_credentials, &keys);
+	explicit_bzero(&keys, sizeof(keys));
+	return rc;
+}
+
 int
 main(int argc, char **argv)
 {
 	const char *path = CONFIG_DEFAULT;
 	int ch, check = 0, foreground = 0, verbose = 0;
+	int64_t life_s = 0;
 	struct config *conf;
 	uint8_t role;
 	size_t i;
@@ -44,10 +64,18 @@ main(int argc, char **argv)
 			if (roles[i]->role == role)
 				role_main(roles[i], argc, argv);
 	log_init("sailapid", 1, 0);
-	while ((ch = getopt(argc, argv, "df:nv")) != -1)
+	while ((ch = getopt(argc, argv, "de:f:nv")) != -1)
 		switch (ch) {
 		case 'd':
 			foreground = 1;
+			break;
+		case 'e':
+			if ((life_s = life_parse(optarg)) == -1) {
+				log_warnx("-e %s: not a number with s, m, h or "
+					  "d behind it, at most 3650d",
+				    optarg);
+				return 2;
+			}
 			break;
 		case 'f':
 			path = optarg;
@@ -63,12 +91,16 @@ main(int argc, char **argv)
 		}
 	argc -= optind;
 	argv += optind;
-	if (argc > 0 && (check || foreground || !command_known(argc, argv)))
+	if (argc == 0
+		? life_s != 0
+		: check || foreground || !command_known(argc, argv, life_s))
 		usage();
 	log_set_verbose(verbose);
 	if ((conf = config_parse(path)) == NULL)
 		return 1;
 	if (check) {
+		if (keys_check(conf) == -1)
+			return 1;
 		if (verbose)
 			config_print(conf, stdout);
 		else
@@ -81,7 +113,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	if (argc > 0) {
-		ch = command_run(conf, argc, argv);
+		ch = command_run(conf, argc, argv, life_s);
 		config_free(conf);
 		return ch;
 	}

@@ -3,6 +3,7 @@
  * sign: the role of sailapid(8) that knows the secret of the object store, and
  * makes signed URLs for meta.  It has no network and no files.
  */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,7 +13,9 @@
 #include "sailapid/sailapid_imsg.h"
 #include "sailapid/sigv4.h"
 
-static char access_key[129], secret[129], region[65], bucket[65];
+static char access_key[S3_ACCESS_KEY_MAX + 1], secret[S3_SECRET_MAX + 1];
+static char token[S3_TOKEN_MAX + 1], region[S3_REGION_MAX + 1];
+static char bucket[S3_BUCKET_MAX + 1]; /* "": the host names it */
 static int have_config;
 
 /* A terminated copy; -1 when it does not fit or has a NUL. */
@@ -38,7 +41,8 @@ on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	    copy_str(access_key, sizeof(access_key), conf.access_key) == -1 ||
 	    copy_str(secret, sizeof(secret), conf.secret) == -1 ||
 	    copy_str(region, sizeof(region), conf.region) == -1 ||
-	    copy_str(bucket, sizeof(bucket), conf.bucket) == -1)
+	    copy_str(bucket, sizeof(bucket), conf.bucket) == -1 ||
+	    copy_str(token, sizeof(token), conf.token) == -1)
 		return -1;
 	have_config = 1;
 	return 0;
@@ -50,7 +54,7 @@ configured(void)
 	return have_config;
 }
 
-/* Cuts the lines Name:value in place; the number of headers, or -1. */
+/* Cuts the lines Name:value in place (without a value: not to be sent); the number of headers, or -1. */
 static int
 split_headers(char *text, struct sigv4_header *h, int max)
 {
@@ -64,7 +68,8 @@ split_headers(char *text, struct sigv4_header *h, int max)
 			return -1;
 		*end = *colon = '\0';
 		h[n].name = text;
-		h[n++].value = colon + 1;
+		h[n].value = colon[1] == '\0' ? NULL : colon + 1;
+		n++;
 	}
 	return n;
 }
@@ -74,25 +79,23 @@ sign_one(struct wbuf *out, const struct sign_url *u)
 {
 	static const char *const methods[] = { "", "GET", "PUT", "POST",
 		"DELETE", "HEAD" };
-	struct sigv4_keys keys = { access_key, secret, region };
+	struct sigv4_keys keys = { access_key, secret, region, token };
 	struct sigv4_header h[SIGV4_HEADERS_MAX];
 	char base[API_HOST_MAX + 32], key[SIGN_KEY_MAX + 1], headers[4100];
 	char path[SIGN_KEY_MAX + 80];
-	int n;
+	int n, n_path;
 
 	if (copy_str(base, sizeof(base), u->base) == -1 ||
 	    copy_str(key, sizeof(key), u->key) == -1 || *key == '\0' ||
 	    copy_str(headers, sizeof(headers), u->headers) == -1 ||
 	    (n = split_headers(headers, h, SIGV4_HEADERS_MAX - 1)) == -1)
 		return -1;
-	path[0] = '/';
-	path[1] = '\0';
-	strlcat(path, bucket, sizeof(path));
-	strlcat(path, "/", sizeof(path));
-	if (strlcat(path, key, sizeof(path)) >= sizeof(path))
+	n_path = snprintf(path, sizeof(path), "%s%s/%s",
+	    *bucket == '\0' ? "" : "/", bucket, key);
+	if (n_path < 0 || (size_t)n_path >= sizeof(path))
 		return -1;
 	return sigv4_presign(out, &keys, methods[u->method], base, path, h,
-	    (size_t)n, (int64_t)time(NULL), u->life_s);
+	    (size_t)n, (int64_t)time(NULL) + u->offset_s, u->life_s);
 }
 
 static int
@@ -118,8 +121,9 @@ on_urls(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	}
 	start[n] = w.len;
 	for (i = 0; i < n; i++) {
-		out[i].p = (const char *)w.data + start[i];
 		out[i].len = start[i + 1] - start[i];
+		out[i].p =
+		    out[i].len > 0 ? (const char *)w.data + start[i] : "";
 	}
 	if (signed_urls_send(c, id, out, n) == -1)
 		fatal("answer to meta");
@@ -130,13 +134,14 @@ on_urls(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 static int
 prepare(void)
 {
-	hash_init();
 	return 0;
 }
 
 static const struct msg_rule rules[] = {
-	{ IMSG_PARENT_SIGN_CONFIG, ROLE_PARENT, CHAN_NOFD, 8, 512, on_config,
-	    "config" },
+	{ IMSG_PARENT_SIGN_CONFIG, ROLE_PARENT, CHAN_NOFD, 10,
+	    10 + S3_ACCESS_KEY_MAX + S3_SECRET_MAX + S3_TOKEN_MAX +
+		S3_REGION_MAX + S3_BUCKET_MAX,
+	    on_config, "config" },
 	{ IMSG_META_SIGN_URLS, ROLE_META, CHAN_NOFD, 2, PROC_MAX_BODY, on_urls,
 	    "urls" },
 };

@@ -312,6 +312,20 @@ header_one(const struct sigv4_request *r, const char *name, size_t len)
 	return value;
 }
 
+/* One that is signed not to be there. */
+static int
+header_absent(const struct sigv4_request *r, const char *name, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < r->nheaders; i++)
+		if (r->headers[i].value == NULL &&
+		    strlen(r->headers[i].name) == len &&
+		    strncasecmp(r->headers[i].name, name, len) == 0)
+			return 1;
+	return 0;
+}
+
 static int
 canonical_headers(struct wbuf *w, const struct sigv4_request *r,
     const char *names)
@@ -321,12 +335,14 @@ canonical_headers(struct wbuf *w, const struct sigv4_request *r,
 
 	for (; *names != '\0'; names += len) {
 		len = strcspn(names, ";");
-		if ((value = header_one(r, names, len)) == NULL)
-			return -1;
-		wbuf_bytes(w, names, len);
-		add(w, ":");
-		add_value(w, value);
-		add(w, "\n");
+		if (!header_absent(r, names, len)) {
+			if ((value = header_one(r, names, len)) == NULL)
+				return -1;
+			wbuf_bytes(w, names, len);
+			add(w, ":");
+			add_value(w, value);
+			add(w, "\n");
+		}
 		if (names[len] == ';')
 			len++;
 	}
@@ -430,6 +446,8 @@ header_ok(const struct sigv4_header *h)
 	for (p = (const unsigned char *)h->name; *p != '\0'; p++)
 		if (!is_plain(*p))
 			return 0;
+	if (h->value == NULL)
+		return 1;
 	for (p = (const unsigned char *)h->value; *p != '\0'; p++)
 		if (*p < ' ' || *p > '~')
 			return 0;
@@ -481,6 +499,10 @@ presign_target(struct wbuf *target, const struct sigv4_keys *k,
 	add(target, expires);
 	add(target, "&X-Amz-SignedHeaders=");
 	sigv4_encode(target, names, strlen(names), 0);
+	if (k->token == NULL || *k->token == '\0')
+		return;
+	add(target, "&X-Amz-Security-Token=");
+	sigv4_encode(target, k->token, strlen(k->token), 0);
 }
 
 int

@@ -21,10 +21,13 @@
 
 struct sigv4_keys {
 	const char *access_key, *secret, *region;
+	const char *token; /* of a session; NULL or "": there is none */
 };
 
 struct sigv4_header {
 	const char *name; /* any case */
+	/* NULL, in what is signed: it must not be sent.  Its name is signed, and
+	   has no line: as the Ceph Object Gateway reads it. */
 	const char *value;
 };
 

@@ -16,10 +16,12 @@
 #include "sailapid/store.h"
 
 #define WORKERS 4
+#define WORKER_STACK ((size_t)256 * 1024)
 #define MEMORY (256 * 1024) /* of a connection: pieces of uploads */
 
 static int listen_fd = -1, have_keys, have_limits;
 static struct api_config limits;
+static struct httpd *from_tls;
 
 static int
 copy_str(char *to, size_t size, struct api_str s)
@@ -75,6 +77,23 @@ on_listen(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 }
 
 static int
+on_connection(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct sockaddr_storage ss;
+	struct tls_client client;
+	socklen_t len;
+
+	(void)c;
+	(void)id;
+	if (tls_client_recv(body, &client) == -1)
+		return -1;
+	len = tls_client_address(&client, &ss);
+	httpd_add(from_tls, imsg_get_fd(imsg), (const struct sockaddr *)&ss,
+	    len);
+	return 0;
+}
+
+static int
 configured(void)
 {
 	return listen_fd != -1 && have_keys && have_limits;
@@ -86,7 +105,6 @@ prepare(void)
 {
 	EVP_MD_CTX *md5;
 
-	hash_init();
 	httpd_prepare();
 	if ((md5 = EVP_MD_CTX_new()) == NULL ||
 	    EVP_DigestInit_ex(md5, EVP_md5(), NULL) != 1)
@@ -98,26 +116,31 @@ prepare(void)
 static int
 start(void)
 {
-	struct httpd_conf conf = { limits.max_connections, limits.per_peer,
-		limits.idle_s, MEMORY, s3_begin, s3_handle, s3_end };
+	struct httpd_conf conf = { 0, limits.max_connections, limits.per_peer,
+		limits.idle_s, limits.rate, MEMORY, s3_begin, s3_handle,
+		s3_end };
 
 	store.root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store.root == -1 || store_setup(store.root) == -1) {
 		log_warn("folder of the objects");
 		return -1;
 	}
-	if (work_init(WORKERS) == -1 || httpd_new(listen_fd, &conf) == NULL)
+	if (work_init(WORKERS, WORKER_STACK) == -1 ||
+	    httpd_new(listen_fd, &conf) == NULL)
 		return -1;
-	return 0;
+	conf.tls = 1;
+	return (from_tls = httpd_new(-1, &conf)) == NULL ? -1 : 0;
 }
 
 static const struct msg_rule rules[] = {
-	{ IMSG_PARENT_STORE_CONFIG, ROLE_PARENT, CHAN_NOFD, 8, 512, on_config,
+	{ IMSG_PARENT_STORE_CONFIG, ROLE_PARENT, CHAN_NOFD, 10, 512, on_config,
 	    "config" },
 	{ IMSG_PARENT_STORE_LISTEN, ROLE_PARENT, CHAN_FD, 0, 0, on_listen,
 	    "listen" },
-	{ IMSG_PARENT_STORE_LIMITS, ROLE_PARENT, CHAN_NOFD, 20, 20, on_limits,
-	    "limits" },
+	{ IMSG_TLS_STORE_CONNECTION, ROLE_TLS, CHAN_FD, TLS_CLIENT_LEN,
+	    TLS_CLIENT_LEN, on_connection, "connection" },
+	{ IMSG_PARENT_STORE_LIMITS, ROLE_PARENT, CHAN_NOFD, API_CONFIG_LEN,
+	    API_CONFIG_LEN, on_limits, "limits" },
 };
 
 const struct role_def store_role = {

@@ -9,7 +9,7 @@
 #include <openssl/evp.h>
 
 #include "lib/hash.h"
-#include "sailapid/httpd.h"
+#include "lib/httpd.h"
 #include "sailapid/sigv4.h"
 #include "sailapid/store_file.h"
 #include "sailapid/work.h"

@@ -221,6 +221,7 @@ send_object(struct s3_request *r, int fd, const struct stat *st, uint64_t from,
     uint64_t len, unsigned int status)
 {
 	struct MHD_Response *res;
+	enum MHD_Result ret;
 	char text[96];
 
 	if (len == 0) {
@@ -240,7 +241,9 @@ send_object(struct s3_request *r, int fd, const struct stat *st, uint64_t from,
 		    from + len - 1, (uint64_t)st->st_size);
 		MHD_add_response_header(res, "Content-Range", text);
 	}
-	return s3_reply(r, status, res);
+	ret = s3_reply(r, status, res);
+	httpd_allow(r->conn, len);
+	return ret;
 }
 
 static enum MHD_Result
@@ -314,7 +317,7 @@ delete_object(struct s3_request *r)
 	r->stage = S3_WORKING;
 	r->work.run = delete_run;
 	r->work.done = delete_done;
-	MHD_suspend_connection(r->conn);
+	httpd_suspend(r->conn);
 	work_queue(&r->work);
 	return MHD_YES;
 }
@@ -441,8 +444,8 @@ known_method(const char *m)
 static enum MHD_Result
 first_call(struct s3_request *r)
 {
-	struct sigv4_keys keys = { store.access_key, store.secret,
-		store.region };
+	struct sigv4_keys keys = { store.access_key, store.secret, store.region,
+		NULL };
 	struct sigv4_request sig = { r->method, r->target, r->headers, 0 };
 	struct sigv4_result res;
 	enum sigv4_verdict v;

@@ -243,7 +243,7 @@ s3_put_end(struct s3_request *r)
 	}
 	r->work.run = commit_run;
 	r->work.done = commit_done;
-	MHD_suspend_connection(r->conn);
+	httpd_suspend(r->conn);
 	work_queue(&r->work);
 	return MHD_YES;
 }

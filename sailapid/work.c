@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * work: two queues between the loop and its threads.  In store.
+ * work: two queues between the loop and its threads.  In store and meta.
  */
 #include <sys/eventfd.h>
 #include <errno.h>
@@ -19,6 +19,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static struct work_list todo = STAILQ_HEAD_INITIALIZER(todo);
 static struct work_list finished = STAILQ_HEAD_INITIALIZER(finished);
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER;
+static unsigned int running;
 static int wake_fd = -1;
 static struct event wake;
 
@@ -34,9 +36,12 @@ worker(void *arg)
 		while ((w = STAILQ_FIRST(&todo)) == NULL)
 			pthread_cond_wait(&cond, &lock);
 		STAILQ_REMOVE_HEAD(&todo, entry);
+		running++;
 		pthread_mutex_unlock(&lock);
 		w->run(w);
 		pthread_mutex_lock(&lock);
+		if (--running == 0)
+			pthread_cond_signal(&idle);
 		STAILQ_INSERT_TAIL(&finished, w, entry);
 		/* Its count cannot be full: it is read to 0 each time. */
 		(void)!write(wake_fd, &one, sizeof(one));
@@ -64,7 +69,7 @@ on_wake(int fd, short what, void *arg)
 }
 
 int
-work_init(unsigned int n)
+work_init(unsigned int n, size_t stack)
 {
 	pthread_attr_t attr;
 	sigset_t none, old;
@@ -76,7 +81,7 @@ work_init(unsigned int n)
 	}
 	event_set(&wake, wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
 	if (event_add(&wake, NULL) == -1 || pthread_attr_init(&attr) != 0 ||
-	    pthread_attr_setstacksize(&attr, 256 * 1024) != 0)
+	    pthread_attr_setstacksize(&attr, stack) != 0)
 		return -1;
 	/* Signals are the loop's. */
 	sigfillset(&none);
@@ -97,5 +102,16 @@ work_queue(struct work *w)
 	pthread_mutex_lock(&lock);
 	STAILQ_INSERT_TAIL(&todo, w, entry);
 	pthread_cond_signal(&cond);
+	pthread_mutex_unlock(&lock);
+}
+
+void
+work_end(void)
+{
+	pthread_mutex_lock(&lock);
+	STAILQ_INIT(&todo);
+	while (running > 0)
+		pthread_cond_wait(&idle, &lock);
+	STAILQ_INIT(&finished);
 	pthread_mutex_unlock(&lock);
 }

@@ -6,6 +6,7 @@
 #define SAILAPID_WORK_H
 
 #include <sys/queue.h>
+#include <stddef.h>
 
 /* Embedded in what is worked on. */
 struct work {
@@ -14,8 +15,11 @@ struct work {
 	STAILQ_ENTRY(work) entry;
 };
 
-/* Starts n threads; -1 after a message. */
-int work_init(unsigned int n);
+/* Starts n threads with stacks of that many bytes; -1 after a message. */
+int work_init(unsigned int n, size_t stack);
 void work_queue(struct work *);
+/* Forgets what waits, and returns when nothing runs any more: nothing is done
+   afterwards. */
+void work_end(void);
 
 #endif

@@ -77,6 +77,9 @@ api_done(const struct http_result *result, void *arg)
 	struct fetch_api_res r = {
 		.status = (uint16_t)result->status,
 		.type = answer_type(result->content_type),
+		.dated = result->has_skew != 0,
+		.untrusted =
+		    result->status == 0 && result->error == FETCH_UNTRUSTED,
 		.skew_ms = result->has_skew ? result->skew_ms : 0,
 		.what = result->what,
 		.what_len = strlen(result->what),

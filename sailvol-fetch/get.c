@@ -14,8 +14,10 @@
 #include "sailvol-fetch/ops.h"
 #include "sailvol-fetch/url.h"
 
-#define BAD_MAX 2     /* wrong places, and the chunk is given up */
-#define REFUSED_MAX 4 /* URLs of one chunk in a row */
+/* Wrong places, and the chunk is given up: the same one again, or several. */
+#define BAD_SAME 2
+#define BAD_MAX 4
+#define REFUSED_MAX 4 /* URLs of one chunk that had just come */
 #define ANSWER_MAX ((uint64_t)8 * 1024 * 1024)
 
 struct report {
@@ -25,6 +27,16 @@ struct report {
 	char body[256];
 };
 
+/* A file whose question has not come yet. */
+struct file {
+	TAILQ_ENTRY(file) entry;
+	struct chan *peer;
+	uint32_t id;
+	uint64_t slot;
+	int fd;
+};
+static TAILQ_HEAD(, file) files = TAILQ_HEAD_INITIALIZER(files);
+
 /* ---- the end ------------------------------------------------------------------ */
 
 static void
@@ -33,6 +45,17 @@ report_free(struct report *r)
 	TAILQ_REMOVE(&r->get->reports, r, entry);
 	http_cancel(r->http);
 	free(r);
+}
+
+static void
+wants_free(struct get *g)
+{
+	uint16_t i;
+
+	for (i = 0; i < g->n; i++)
+		if (g->wants[i].fd != -1)
+			close(g->wants[i].fd);
+	free(g->wants);
 }
 
 static void
@@ -47,8 +70,8 @@ get_answer(struct get *g)
 		op_lost("get");
 	request_del(&g->req);
 	pump_del(&g->pump);
-	close(g->fd);
-	free(g->wants);
+	pause_end(&g->pause);
+	wants_free(g);
 	free(g->ask_body);
 	free(g);
 }
@@ -78,11 +101,29 @@ get_cancel(struct request *req)
 
 /* ---- chunks ---------------------------------------------------------------------- */
 
+struct want *
+want_find(struct get *g, uint64_t slot)
+{
+	size_t lo = 0, hi = g->n, mid;
+
+	while (lo < hi) {
+		mid = (lo + hi) / 2;
+		if (g->wants[mid].chunk.slot == slot)
+			return &g->wants[mid];
+		if (g->wants[mid].chunk.slot < slot)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
 void
 get_chunk_done(struct get *g, struct want *w)
 {
 	w->state = PART_DONE;
-	if (g->req.peer != NULL &&
+	/* One without a file has gone in a bundle. */
+	if (w->fd != -1 && g->req.peer != NULL &&
 	    fetch_get_done_send(g->req.peer, g->req.id, w->chunk.slot) == -1)
 		op_lost("get");
 }
@@ -146,7 +187,10 @@ get_chunk_bad(struct get *g, struct want *w, const struct hash *object,
 	log_warnx("volume %s: \"%.*s\": chunk %s is %s in object %s", g->volume,
 	    (int)g->path_len, (const char *)g->path, c, p, o);
 	report(g, w, object, p);
-	if (++w->bad < BAD_MAX) {
+	if (w->bad > 0 && hash_cmp(&w->bad_object, object) != 0)
+		w->same = 0;
+	w->bad_object = *object;
+	if (++w->bad < BAD_MAX && ++w->same < BAD_SAME) {
 		w->state = PART_PENDING;
 		return;
 	}
@@ -156,11 +200,16 @@ get_chunk_bad(struct get *g, struct want *w, const struct hash *object,
 }
 
 void
-get_chunk_refused(struct get *g, struct want *w)
+get_chunk_refused(struct get *g, struct want *w, int fresh)
 {
 	w->state = PART_PENDING;
+	w->first = !fresh;
+	if (!fresh)
+		return;
 	if (++w->refused >= REFUSED_MAX)
 		get_abort(g, EACCES, "store refuses the server's URLs");
+	else
+		pause_begin(&g->pause, w->refused);
 }
 
 /* ---- the question ------------------------------------------------------------------ */
@@ -226,7 +275,8 @@ ask_body(struct get *g, size_t *len)
 {
 	struct wire_locate_req req = { .commit = g->commit,
 		.path = g->path,
-		.path_len = g->path_len };
+		.path_len = g->path_len,
+		.budget = g->budget };
 	struct wbuf w;
 	uint16_t i;
 
@@ -252,16 +302,6 @@ ask_body(struct get *g, size_t *len)
 static int
 ask(struct get *g)
 {
-	struct http_spec spec = {
-		.method = FETCH_METHOD_POST,
-		.api = 1,
-		.content_type = WIRE_CONTENT_TYPE,
-		.repeat = 1,
-		.total_ms = http_deadline_ms(),
-		.max_answer = ANSWER_MAX,
-		.done = ask_done,
-		.arg = g,
-	};
 	char target[256];
 	size_t len = 0;
 	int rc;
@@ -269,10 +309,10 @@ ask(struct get *g)
 	if ((rc = ask_body(g, &len)) == 0)
 		return 0;
 	snprintf(target, sizeof(target), "/v1/volumes/%s/locate", g->volume);
-	spec.url = target;
-	spec.body = g->ask_body;
-	spec.body_len = len;
-	if (rc == -1 || (g->ask = http_start(&spec)) == NULL)
+	if (rc == 1)
+		g->ask =
+		    http_ask(target, g->ask_body, len, ANSWER_MAX, ask_done, g);
+	if (g->ask == NULL)
 		get_abort(g, ENOMEM, "out of memory");
 	return 1;
 }
@@ -298,17 +338,103 @@ get_step(void *arg)
 	    g->nrunning > 0 || !TAILQ_EMPTY(&g->reports))
 		return;
 	/* Reports are there before another place is asked for. */
+	if (pause_lasts(&g->pause))
+		return;
 	if (!ask(g))
 		get_answer(g);
+}
+
+/* ---- questions ------------------------------------------------------------------------- */
+
+static void
+file_drop(struct file *f)
+{
+	TAILQ_REMOVE(&files, f, entry);
+	if (f->fd != -1)
+		close(f->fd);
+	free(f);
+}
+
+void
+get_peer_down(struct chan *c)
+{
+	struct file *f, *next;
+
+	for (f = TAILQ_FIRST(&files); f != NULL; f = next) {
+		next = TAILQ_NEXT(f, entry);
+		if (f->peer == c)
+			file_drop(f);
+	}
+}
+
+void
+get_given_up(struct chan *c, uint32_t id)
+{
+	struct file *f, *next;
+
+	for (f = TAILQ_FIRST(&files); f != NULL; f = next) {
+		next = TAILQ_NEXT(f, entry);
+		if (f->peer == c && f->id == id)
+			file_drop(f);
+	}
+}
+
+int
+op_get_file(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	unsigned int n = 0;
+	struct file *f;
+	uint64_t slot;
+
+	if (fetch_get_file_recv(body, &slot) == -1)
+		return -1;
+	TAILQ_FOREACH (f, &files, entry)
+		n += f->peer == c;
+	if (n >= REQUEST_FILES_PEER)
+		return -1;
+	if ((f = calloc(1, sizeof(*f))) == NULL)
+		fatal("get");
+	f->peer = c;
+	f->id = id;
+	f->slot = slot;
+	f->fd = imsg_get_fd(imsg);
+	TAILQ_INSERT_TAIL(&files, f, entry);
+	return 0;
+}
+
+/* Each file to its chunk; -1: one is of none, or a chunk of that size has none. */
+static int
+take_files(struct get *g, struct chan *c, uint32_t id)
+{
+	struct file *f, *next;
+	struct want *w;
+	uint16_t i;
+
+	for (f = TAILQ_FIRST(&files); f != NULL; f = next) {
+		next = TAILQ_NEXT(f, entry);
+		if (f->peer != c || f->id != id)
+			continue;
+		if ((w = want_find(g, f->slot)) == NULL || w->fd != -1)
+			return -1;
+		w->fd = f->fd;
+		f->fd = -1;
+		file_drop(f);
+	}
+	for (i = 0; i < g->n; i++)
+		if (g->wants[i].fd == -1 &&
+		    g->wants[i].chunk.bytes >= FETCH_BUNDLE_CHUNK)
+			return -1;
+	return 0;
 }
 
 int
 op_get(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	struct fetch_get msg;
+	static struct fetch_get msg;
 	struct get *g;
 	uint16_t i;
 
+	(void)imsg;
 	if (fetch_get_recv(body, &msg) == -1 ||
 	    !url_plain(msg.volume, msg.volume_len))
 		return -1;
@@ -319,19 +445,21 @@ op_get(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	memcpy(g->path, msg.path, msg.path_len);
 	g->path_len = msg.path_len;
 	g->commit = msg.commit;
-	g->shift = msg.shift;
+	g->budget = msg.budget;
 	g->n = msg.n;
-	for (i = 0; i < msg.n; i++)
+	for (i = 0; i < msg.n; i++) {
 		g->wants[i].chunk = msg.chunks[i];
+		g->wants[i].fd = -1;
+	}
 	TAILQ_INIT(&g->waiting);
 	TAILQ_INIT(&g->running);
 	TAILQ_INIT(&g->reports);
-	if (request_add(&g->req, c, id, get_cancel) == -1) {
-		free(g->wants);
+	if (take_files(g, c, id) == -1 ||
+	    request_add(&g->req, c, id, get_cancel) == -1) {
+		wants_free(g);
 		free(g);
 		return -1;
 	}
-	g->fd = imsg_get_fd(imsg);
 	pump_add(&g->pump, get_step, g);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "lib/path.h"
 #include "lib/wire.h"
 #include "sailvol-fetch/http.h"
+#include "sailvol-fetch/pause.h"
 #include "sailvol-fetch/request.h"
 #include "sailvol-fetch/worker.h"
 
@@ -24,9 +25,13 @@ enum part_state {
 
 struct want {
 	struct fetch_get_chunk chunk;
-	uint8_t state;   /* enum part_state */
-	uint8_t bad;     /* wrong or missing places */
-	uint8_t refused; /* URLs in a row */
+	int fd;        /* where its bytes go; -1: into a bundle */
+	uint8_t state; /* enum part_state */
+	uint8_t bad;   /* wrong or missing places */
+	uint8_t same;  /* of them, those of bad_object in a row */
+	struct hash bad_object;
+	uint8_t refused; /* URLs that had just come */
+	uint8_t first;   /* its turn has come before */
 };
 
 struct span;
@@ -39,11 +44,11 @@ struct get {
 	struct hash commit;
 	uint8_t path[SAIL_PATH_MAX];
 	size_t path_len;
-	uint8_t shift;
-	int fd;
+	uint32_t budget;
 	struct want *wants;
 	uint16_t n;
 	struct http *ask;
+	struct pause pause; /* before it is asked again */
 	uint8_t *ask_body;
 	TAILQ_HEAD(, span) waiting;
 	TAILQ_HEAD(, span) running;
@@ -56,12 +61,14 @@ struct get {
 
 enum problem { PROBLEM_CORRUPT, PROBLEM_MISSING };
 
-/* get.c: what became of a span's chunk. */
+/* get.c */
+struct want *want_find(struct get *, uint64_t slot);
+/* What became of a span's chunk. */
 void get_chunk_done(struct get *, struct want *);
 void get_chunk_bad(struct get *, struct want *, const struct hash *object,
     enum problem);
-/* Its URL was refused: it is asked for again. */
-void get_chunk_refused(struct get *, struct want *);
+/* Its URL was refused, fresh: as http_was_fresh() says; it is asked for again. */
+void get_chunk_refused(struct get *, struct want *, int fresh);
 /* Ends the whole. */
 void get_abort(struct get *, int error, const char *what);
 

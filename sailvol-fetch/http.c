@@ -11,8 +11,10 @@
 
 #include "lib/fetch_imsg.h"
 #include "lib/log.h"
+#include "lib/wire.h"
 #include "sailvol-fetch/http.h"
 #include "sailvol-fetch/http_curl.h"
+#include "sailvol-fetch/numbers.h"
 
 #define CONCURRENCY 16
 #define CONCURRENCY_MAX 256
@@ -80,7 +82,8 @@ http_configure(const struct http_config *conf)
 	s.ca = malloc(conf->ca_len + 1);
 	if (s.api_url == NULL || s.key == NULL || s.ca == NULL)
 		fatal("http: settings");
-	memcpy(s.ca, conf->ca, conf->ca_len);
+	if (conf->ca_len > 0)
+		memcpy(s.ca, conf->ca, conf->ca_len);
 	s.ca_len = conf->ca_len;
 	free(http_settings.api_url);
 	if (http_settings.key != NULL)
@@ -114,6 +117,18 @@ http_errno(unsigned int status)
 	default:
 		return EIO;
 	}
+}
+
+int
+http_is_refusal(unsigned int status)
+{
+	return status >= 400 && status <= 499 && status != 408 && status != 429;
+}
+
+int
+http_was_fresh(const struct http_result *r, monotime_t url_came)
+{
+	return monotime_diff_ms(r->tried, url_came) < HTTP_FRESH_MS;
 }
 
 /* ---- the end of a request ------------------------------------------------ */
@@ -169,12 +184,15 @@ http_finish(struct http *h)
 		.length = h->length,
 		.has_skew = h->has_skew,
 		.skew_ms = h->skew_ms,
+		.tried = h->tried,
 		.body = h->buf,
 		.body_len = h->buf_len,
 	};
 
 	if (h->state != HTTP_ENDING)
 		http_detach(h);
+	if (h->status == 0 && h->error != ECANCELED)
+		NUMBERS_OF(h->spec.api)->failed++;
 	h->spec.done(&r, h->spec.arg);
 	http_free(h);
 	queue_run();
@@ -259,6 +277,8 @@ http_tried(struct http *h, int again)
 	http_curl_end(h);
 	running[h->spec.api]--;
 	h->state = HTTP_BACKOFF;
+	if (h->spec.api && !h->refused)
+		numbers_api(h->status != 0 && h->status < 500);
 	if (!again) {
 		http_finish(h);
 		return;
@@ -270,6 +290,7 @@ http_tried(struct http *h, int again)
 		http_finish(h);
 		return;
 	}
+	NUMBERS_OF(h->spec.api)->again++;
 	log_debug("%s: %s: again in %lld ms", h->host.host,
 	    h->status == 0 ? h->what : "server error", (long long)ms);
 	timer_set(h, ms);
@@ -300,6 +321,9 @@ static void
 http_try(struct http *h)
 {
 	h->tries++;
+	NUMBERS_OF(h->spec.api)->tries++;
+	h->tried = monotime_now();
+	h->tried_at = timens_now();
 	h->status = 0;
 	h->error = 0;
 	h->what[0] = '\0';
@@ -362,6 +386,17 @@ on_timer(int fd, short ev, void *arg)
 	h->state = HTTP_WAITING;
 	TAILQ_INSERT_HEAD(&waiting[h->spec.api], h, entry);
 	queue_run();
+}
+
+void
+http_count(int api, uint64_t *has_place, uint64_t *has_none)
+{
+	const struct http *h;
+
+	*has_place = running[api];
+	*has_none = 0;
+	TAILQ_FOREACH (h, &waiting[api], entry)
+		(*has_none)++;
 }
 
 /* ---- start --------------------------------------------------------------- */
@@ -438,7 +473,31 @@ http_start(const struct http_spec *spec)
 		return h;
 	}
 	h->state = HTTP_WAITING;
-	TAILQ_INSERT_TAIL(&waiting[h->spec.api], h, entry);
+	if (spec->first)
+		TAILQ_INSERT_HEAD(&waiting[h->spec.api], h, entry);
+	else
+		TAILQ_INSERT_TAIL(&waiting[h->spec.api], h, entry);
 	queue_run();
 	return h;
+}
+
+struct http *
+http_ask(const char *target, const void *body, size_t len, uint64_t max_answer,
+    void (*done)(const struct http_result *, void *), void *arg)
+{
+	const struct http_spec spec = {
+		.method = FETCH_METHOD_POST,
+		.api = 1,
+		.url = target,
+		.content_type = WIRE_CONTENT_TYPE,
+		.body = body,
+		.body_len = len,
+		.repeat = 1,
+		.total_ms = http_deadline_ms(),
+		.max_answer = max_answer,
+		.done = done,
+		.arg = arg,
+	};
+
+	return http_start(&spec);
 }

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/monotime.h"
+
 /* Before the drop of privileges: what libcurl and OpenSSL load. */
 void http_init(void);
 /* In the chroot, once; and the settings, now and when they change. */
@@ -34,14 +36,17 @@ struct http_result {
 	const char *what;
 	const char *content_type; /* "" none */
 	int64_t length;           /* of the answer's Content-Length; -1 */
+	/* Server's Date less our clock; 0 where they may well be equal. */
 	int has_skew;
-	int64_t skew_ms;     /* server's Date less ours */
+	int64_t skew_ms;
+	monotime_t tried;    /* the last try began */
 	const uint8_t *body; /* when there is no sink, and of failures */
 	size_t body_len;
 };
 
 #define HTTP_PAUSE ((size_t)-1) /* of read: call http_resume() later */
 #define HTTP_ABORT ((size_t)-2) /* of read: give up, ECANCELED */
+#define HTTP_SINK_PAUSE 1       /* of sink: none taken, as HTTP_PAUSE */
 
 struct http_spec {
 	uint8_t method; /* FETCH_METHOD_* */
@@ -55,6 +60,8 @@ struct http_spec {
 	    *content_type; /* API: of the body, copied; NULL or "" none */
 	/* A lost answer may be repeated. */
 	int repeat;
+	/* Its turn has come before, and its URL was too old by then. */
+	int first;
 	/* All tries together; 0: as long as bytes flow, and the configured
 	   deadline without any. */
 	uint32_t total_ms;
@@ -66,7 +73,7 @@ struct http_spec {
 	size_t (*read)(void *arg, void *buf, size_t n);
 	/* A try begins. */
 	void (*rewind)(void *arg);
-	/* Bytes of a 2xx answer; -1: give up, ECANCELED. */
+	/* Bytes of a 2xx answer; -1: give up, ECANCELED; HTTP_SINK_PAUSE. */
 	int (*sink)(void *arg, const void *, size_t);
 	/* Called once, never before http_start() has returned. */
 	void (*done)(const struct http_result *, void *arg);
@@ -74,12 +81,29 @@ struct http_spec {
 };
 /* NULL and ENOMEM. */
 struct http *http_start(const struct http_spec *);
+/*
+ * A question of sailvol-format(5) to the API, repeated within the configured
+ * deadline when its answer is lost.  target: copied; body: until done.
+ */
+struct http *http_ask(const char *target, const void *body, size_t len,
+    uint64_t max_answer, void (*done)(const struct http_result *, void *),
+    void *arg);
 /* Ends it without done().  Not from read, rewind and sink. */
 void http_cancel(struct http *);
-/* read() has bytes again. */
+/* read() has bytes again, or sink() takes some, perhaps at once; it may end
+   by that. */
 void http_resume(struct http *);
+
+/*
+ * 1: a URL that came then and was refused by this answer was used at once: to
+ * ask for another one is of no use for ever.  One that has waited is only old.
+ */
+#define HTTP_FRESH_MS 1000
+int http_was_fresh(const struct http_result *, monotime_t url_came);
 
 /* errno for a final answer that is no success. */
 int http_errno(unsigned int status);
+/* 1: who answers that will say no again, whenever it is asked. */
+int http_is_refusal(unsigned int status);
 
 #endif

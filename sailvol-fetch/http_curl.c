@@ -11,6 +11,7 @@
 #include "lib/fetch_imsg.h"
 #include "lib/log.h"
 #include "sailvol-fetch/http_curl.h"
+#include "sailvol-fetch/numbers.h"
 
 #define CONNECT_MS 10000
 #define STALL_S 20
@@ -163,7 +164,7 @@ static size_t
 curl_write(char *data, size_t one, size_t n, void *arg)
 {
 	struct http *h = arg;
-	int good = is_success(h);
+	int good = is_success(h), rc;
 	uint64_t max =
 	    good || h->spec.api ? h->spec.max_answer : OTHER_ANSWER_MAX;
 
@@ -173,14 +174,20 @@ curl_write(char *data, size_t one, size_t n, void *arg)
 		h->too_long = 1;
 		return 0;
 	}
-	h->got += n;
 	if (good && h->spec.sink != NULL) {
-		if (h->spec.sink(h->spec.arg, data, n) == -1) {
+		rc = h->spec.sink(h->spec.arg, data, n);
+		if (rc == HTTP_SINK_PAUSE)
+			return CURL_WRITEFUNC_PAUSE;
+		if (rc == -1) {
 			h->refused = 1;
 			return 0;
 		}
+		h->got += n;
+		NUMBERS_OF(h->spec.api)->received += n;
 		return n;
 	}
+	h->got += n;
+	NUMBERS_OF(h->spec.api)->received += n;
 	return keep(h, data, n) == 0 ? n : 0;
 }
 
@@ -199,6 +206,7 @@ curl_read(char *buf, size_t one, size_t count, void *arg)
 			h->refused = 1;
 			return CURL_READFUNC_ABORT;
 		}
+		NUMBERS_OF(h->spec.api)->sent += n;
 		return n;
 	}
 	if (n > h->spec.body_len - h->offset)
@@ -206,6 +214,7 @@ curl_read(char *buf, size_t one, size_t count, void *arg)
 	if (n > 0)
 		memcpy(buf, (const uint8_t *)h->spec.body + h->offset, n);
 	h->offset += n;
+	NUMBERS_OF(h->spec.api)->sent += n;
 	return n;
 }
 
@@ -223,6 +232,21 @@ curl_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
+/*
+ * Date has whole seconds, and was written between the request and its answer:
+ * 0 if the clocks may be equal by that, else the middle of what may be.
+ */
+static int64_t
+skew_of(int64_t date_s, struct timens asked, struct timens now)
+{
+	int64_t least = (date_s - now.sec) * 1000 - now.nsec / 1000000;
+	int64_t most = (date_s - asked.sec) * 1000 + 999 - asked.nsec / 1000000;
+
+	if (least <= 0 && most >= 0)
+		return 0;
+	return (least + most) / 2;
+}
+
 static size_t
 curl_header(char *data, size_t one, size_t n, void *arg)
 {
@@ -237,11 +261,7 @@ curl_header(char *data, size_t one, size_t n, void *arg)
 	memcpy(value, data + 5, n - 5);
 	value[n - 5] = '\0';
 	if ((t = curl_getdate(value, NULL)) != -1) {
-		struct timens now = timens_now();
-
-		/* Date has whole seconds: half of one is the best guess. */
-		h->skew_ms =
-		    ((int64_t)t - now.sec) * 1000 + 500 - now.nsec / 1000000;
+		h->skew_ms = skew_of(t, h->tried_at, timens_now());
 		h->has_skew = 1;
 	}
 	return n;
@@ -451,13 +471,6 @@ http_curl_end(struct http *h)
 	h->lines = h->addrs = NULL;
 }
 
-void
-http_curl_resume(struct http *h)
-{
-	if (h->easy != NULL)
-		curl_easy_pause(h->easy, CURLPAUSE_CONT);
-}
-
 /* ---- its end ------------------------------------------------------------- */
 
 /* 1: a status that another try may change. */
@@ -494,7 +507,7 @@ answered(struct http *h)
 static int
 failed(struct http *h, CURLcode code)
 {
-	const char *what = curl_easy_strerror(code);
+	const char *what = curl_easy_strerror(code), *hint = "";
 	int again = h->spec.repeat;
 
 	/* An object's failure with a long text is a failure like others. */
@@ -522,7 +535,9 @@ failed(struct http *h, CURLcode code)
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_CACERT_BADFILE:
 		case CURLE_SSL_ISSUER_ERROR:
-			h->error = EACCES;
+			h->error = FETCH_UNTRUSTED;
+			hint = ": if it is the right one, its authority "
+			       "belongs into the ca file";
 			again = 0;
 			break;
 		case CURLE_OUT_OF_MEMORY:
@@ -534,8 +549,23 @@ failed(struct http *h, CURLcode code)
 			break;
 		}
 	h->status = 0;
-	snprintf(h->what, sizeof(h->what), "%s: %s", h->host.host, what);
+	snprintf(h->what, sizeof(h->what), "%s: %s%s", h->host.host, what,
+	    hint);
 	return again;
+}
+
+void
+http_curl_resume(struct http *h)
+{
+	CURLcode code;
+
+	if (h->easy == NULL)
+		return;
+	/* What was kept back goes to the sink from here, and a refusal of it
+	   comes to nobody else. */
+	code = curl_easy_pause(h->easy, CURLPAUSE_CONT);
+	if (code != CURLE_OK)
+		http_tried(h, failed(h, code));
 }
 
 static void

@@ -42,6 +42,8 @@ struct http {
 	monotime_t began;  /* http_start */
 	monotime_t flowed; /* the last bytes, or the first try */
 	/* of this try */
+	monotime_t tried;
+	struct timens tried_at;
 	CURL *easy;
 	struct curl_slist *lines, *addrs;
 	uint64_t offset; /* of the body that is sent */

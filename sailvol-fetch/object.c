@@ -21,14 +21,12 @@ struct object {
 };
 
 static void
-object_answer(struct object *o, uint16_t status, uint8_t equal,
-    const char *what)
+object_answer(struct object *o, const struct fetch_url_res *res)
 {
 	struct hash h;
 
 	if (o->req.peer != NULL &&
-	    fetch_url_res_send(o->req.peer, o->req.id, status, equal, what) ==
-		-1)
+	    fetch_url_res_send(o->req.peer, o->req.id, res, -1) == -1)
 		op_lost("url");
 	request_del(&o->req);
 	if (o->ctx != NULL)
@@ -39,10 +37,11 @@ object_answer(struct object *o, uint16_t status, uint8_t equal,
 static void
 object_cancel(struct request *req)
 {
+	static const struct fetch_url_res res = { .what = "cancelled" };
 	struct object *o = (struct object *)req;
 
 	http_cancel(o->http);
-	object_answer(o, 0, 0, "cancelled");
+	object_answer(o, &res);
 }
 
 /* A try begins. */
@@ -96,31 +95,70 @@ object_equal(struct object *o, const struct http_result *r)
 	return hash_cmp(&h, &o->msg.hash) == 0;
 }
 
+void
+object_code(const struct http_result *r, char code[FETCH_CODE_MAX + 1])
+{
+	static const char begin[] = "<Code>", end[] = "</Code>";
+	const char *p, *q;
+	size_t left;
+
+	code[0] = '\0';
+	if (r->status < 300 || r->body_len == 0)
+		return;
+	p = memmem(r->body, r->body_len, begin, sizeof(begin) - 1);
+	if (p == NULL)
+		return;
+	p += sizeof(begin) - 1;
+	left = r->body_len - (size_t)(p - (const char *)r->body);
+	q = memmem(p, left, end, sizeof(end) - 1);
+	if (q == NULL || !fetch_code_ok(p, (size_t)(q - p)))
+		return;
+	memcpy(code, p, (size_t)(q - p));
+	code[q - p] = '\0';
+}
+
 static void
 object_done(const struct http_result *r, void *arg)
 {
 	struct object *o = arg;
+	struct fetch_url_res res = { .dated = r->has_skew != 0,
+		.skew_ms = r->skew_ms,
+		.length = r->length > 0 ? (uint64_t)r->length : 0 };
 
 	/* Refused by object_sink(): there, and not what it should be. */
-	if (r->status == 0 && (r->error == ECANCELED || r->error == EFBIG))
-		object_answer(o, 200, 0, "longer than it should be");
-	else
-		object_answer(o, (uint16_t)r->status,
-		    (uint8_t)object_equal(o, r), r->what);
+	if (r->status == 0 && (r->error == ECANCELED || r->error == EFBIG)) {
+		res.status = 200;
+		res.what = "longer than it should be";
+	} else {
+		res.status = (uint16_t)r->status;
+		res.equal = (uint8_t)object_equal(o, r);
+		res.what = r->what;
+		object_code(r, res.code);
+	}
+	object_answer(o, &res);
 }
 
 int
 op_url(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
+	static const struct fetch_url_res none = { .what = "out of memory" };
 	struct http_spec spec = { 0 };
 	struct object *o;
 	char *url;
+	int fd, rc;
 
-	(void)imsg;
 	if ((o = calloc(1, sizeof(*o))) == NULL)
 		fatal("url");
-	if (fetch_url_recv(body, &o->msg) == -1 ||
-	    request_add(&o->req, c, id, object_cancel) == -1) {
+	if (fetch_url_recv(body, &o->msg) == -1) {
+		free(o);
+		return -1;
+	}
+	if ((fd = imsg_get_fd(imsg)) != -1) {
+		rc = pack_check(c, id, &o->msg, fd);
+		free(o);
+		return rc;
+	}
+	if (request_add(&o->req, c, id, object_cancel) == -1) {
 		free(o);
 		return -1;
 	}
@@ -138,6 +176,6 @@ op_url(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	o->http = http_start(&spec);
 	free(url);
 	if (o->http == NULL)
-		object_answer(o, 0, 0, "out of memory");
+		object_answer(o, &none);
 	return 0;
 }

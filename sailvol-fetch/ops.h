@@ -7,25 +7,42 @@
 #define SAILVOL_FETCH_OPS_H
 
 #include "lib/chan.h"
+#include "lib/fetch_imsg.h"
 #include "lib/hash.h"
 #include "sailvol-fetch/http.h"
+
+/*
+ * NAME_given_up: lets go of the files of a question of that number that has not
+ * come, and will not.
+ */
 
 /* api.c */
 int op_api(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* hash_file.c */
 int op_hash(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int op_hash_rest(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+void hash_peer_down(struct chan *);
+void hash_given_up(struct chan *, uint32_t);
 /* verify_file.c */
-int op_verify_list(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int op_verify(struct chan *, uint32_t, struct imsg *, struct ibuf *);
-void verify_peer_down(struct chan *);
+int op_verify_bundle(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* upload.c */
 int op_upload_file(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int op_upload(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 void upload_peer_down(struct chan *);
+void upload_given_up(struct chan *, uint32_t);
 /* get.c */
+int op_get_file(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+void get_peer_down(struct chan *);
+void get_given_up(struct chan *, uint32_t);
 int op_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* object.c */
 int op_url(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+/* What the store calls the error; "" it does not. */
+void object_code(const struct http_result *, char code[FETCH_CODE_MAX + 1]);
+/* pack_check.c: URL with a list of parts in fd, which it takes. */
+struct fetch_url;
+int pack_check(struct chan *, uint32_t id, const struct fetch_url *, int fd);
 
 /* Numbers of answers that cannot be sent any more. */
 void op_lost(const char *what);

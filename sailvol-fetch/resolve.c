@@ -120,7 +120,8 @@ resolve_config(const char *resolv, size_t resolv_len, const char *h,
 
 	if ((copy = malloc(h_len + 1)) == NULL)
 		fatal("resolver");
-	memcpy(copy, h, h_len);
+	if (h_len > 0)
+		memcpy(copy, h, h_len);
 	copy[h_len] = '\0';
 	free(hosts);
 	hosts = copy;

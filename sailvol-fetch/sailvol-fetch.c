@@ -15,6 +15,8 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "sailvol-fetch/http.h"
+#include "sailvol-fetch/kept.h"
+#include "sailvol-fetch/numbers.h"
 #include "sailvol-fetch/ops.h"
 #include "sailvol-fetch/request.h"
 #include "sailvol-fetch/resolve.h"
@@ -27,6 +29,7 @@
 static struct {
 	char *url, *key;
 	uint32_t concurrency, deadline_ms;
+	uint64_t memory;
 	struct memfd_view ca, resolv, hosts;
 	int have_settings;
 } pending;
@@ -65,6 +68,7 @@ on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		fatal("configuration");
 	pending.concurrency = s.concurrency;
 	pending.deadline_ms = s.deadline_ms;
+	pending.memory = s.memory;
 	pending.have_settings = 1;
 	return 0;
 }
@@ -128,6 +132,7 @@ apply(void)
 		} else
 			log_warnx("the settings before stay");
 	}
+	budget_set(pending.memory);
 	resolve_config((const char *)pending.resolv.data, pending.resolv.len,
 	    (const char *)pending.hosts.data, pending.hosts.len);
 	pending_clear();
@@ -164,6 +169,10 @@ on_cancel(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	(void)imsg;
 	if (fetch_cancel_recv(body, &which) == -1)
 		return -1;
+	/* One that was put in part only has files, and no request. */
+	get_given_up(c, which);
+	hash_given_up(c, which);
+	upload_given_up(c, which);
 	request_cancel(c, which);
 	return 0;
 }
@@ -171,7 +180,6 @@ on_cancel(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 static int
 prepare(void)
 {
-	hash_init();
 	http_init();
 	if (evutil_secure_rng_init() == -1)
 		fatalx("libevent has no random numbers");
@@ -192,8 +200,10 @@ static void
 peer_down(struct chan *c)
 {
 	request_peer_down(c);
-	verify_peer_down(c);
+	get_peer_down(c);
+	hash_peer_down(c);
 	upload_peer_down(c);
+	kept_peer_down(c);
 }
 
 /*
@@ -210,8 +220,10 @@ FROM_PARENT(op_api)
 FROM_PARENT(op_hash)
 FROM_PARENT(op_upload_file)
 FROM_PARENT(op_upload)
+FROM_PARENT(op_get_file)
 FROM_PARENT(op_get)
 FROM_PARENT(on_cancel)
+FROM_PARENT(op_numbers)
 
 /* Rows of the same messages for each who may send them. */
 #define RULE(type, from, fd, min, max, f, name)                \
@@ -219,15 +231,17 @@ FROM_PARENT(on_cancel)
 		IMSG_FETCH_##type, from, fd, min, max, f, name \
 	}
 #define API_RULE(from, f) RULE(API, from, CHAN_MAYFD, 18, BODY_LEN, f, "api")
-#define HASH_RULE(from, f) RULE(HASH, from, CHAN_FD, 1, 1, f, "hash")
+#define HASH_RULE(from, f) RULE(HASH, from, CHAN_FD, 2, 2, f, "hash")
 #define FILE_RULE(from, f) \
 	RULE(UPLOAD_FILE, from, CHAN_FD, 4, 4, f, "upload file")
 #define UPLOAD_RULE(from, f) RULE(UPLOAD, from, CHAN_FD, 4, 512, f, "upload")
-#define GET_RULE(from, f) RULE(GET, from, CHAN_FD, 39, BODY_LEN, f, "get")
+#define GET_FILE_RULE(from, f) \
+	RULE(GET_FILE, from, CHAN_FD, 8, 8, f, "get file")
+#define GET_RULE(from, f) RULE(GET, from, CHAN_NOFD, 42, BODY_LEN, f, "get")
 #define CANCEL_RULE(from, f) RULE(CANCEL, from, CHAN_NOFD, 4, 4, f, "cancel")
 
 static const struct msg_rule rules[] = {
-	{ IMSG_PARENT_FETCH_CONFIG, ROLE_PARENT, CHAN_NOFD, 12, 8192, on_config,
+	{ IMSG_PARENT_FETCH_CONFIG, ROLE_PARENT, CHAN_NOFD, 20, 8192, on_config,
 	    "config" },
 	{ IMSG_PARENT_FETCH_CA, ROLE_PARENT, CHAN_FD, 0, 0, on_ca, "ca" },
 	{ IMSG_PARENT_FETCH_RESOLV, ROLE_PARENT, CHAN_FD, 0, 0, on_resolv,
@@ -236,23 +250,30 @@ static const struct msg_rule rules[] = {
 	    "hosts" },
 	{ IMSG_PARENT_FETCH_END, ROLE_PARENT, CHAN_NOFD, 0, 0, on_end, "end" },
 	API_RULE(ROLE_MANIFEST, op_api),
+	RULE(HASH_REST, ROLE_MANIFEST, CHAN_FD, 0, 0, op_hash_rest,
+	    "hash rest"),
 	HASH_RULE(ROLE_MANIFEST, op_hash),
 	FILE_RULE(ROLE_MANIFEST, op_upload_file),
 	UPLOAD_RULE(ROLE_MANIFEST, op_upload),
 	CANCEL_RULE(ROLE_MANIFEST, on_cancel),
+	GET_FILE_RULE(ROLE_CACHE, op_get_file),
 	GET_RULE(ROLE_CACHE, op_get),
-	RULE(VERIFY_LIST, ROLE_CACHE, CHAN_FD, 0, 0, op_verify_list,
-	    "verify list"),
-	RULE(VERIFY, ROLE_CACHE, CHAN_FD, 8, 8, op_verify, "verify"),
+	RULE(VERIFY_BUNDLE, ROLE_CACHE, CHAN_FD, 2, PROC_MAX_BODY,
+	    op_verify_bundle, "verify bundle"),
+	RULE(VERIFY, ROLE_CACHE, CHAN_FD, 4 + HASH_LEN, 4 + HASH_LEN, op_verify,
+	    "verify"),
 	CANCEL_RULE(ROLE_CACHE, on_cancel),
-	RULE(URL, ROLE_META, CHAN_NOFD, 44, 8192, op_url, "url"),
+	RULE(URL, ROLE_META, CHAN_MAYFD, 44, 8192, op_url, "url"),
 	CANCEL_RULE(ROLE_META, on_cancel),
 	API_RULE(ROLE_PARENT, parent_op_api),
 	HASH_RULE(ROLE_PARENT, parent_op_hash),
 	FILE_RULE(ROLE_PARENT, parent_op_upload_file),
 	UPLOAD_RULE(ROLE_PARENT, parent_op_upload),
+	GET_FILE_RULE(ROLE_PARENT, parent_op_get_file),
 	GET_RULE(ROLE_PARENT, parent_op_get),
 	CANCEL_RULE(ROLE_PARENT, parent_on_cancel),
+	RULE(NUMBERS, ROLE_PARENT, CHAN_NOFD, 0, 0, parent_op_numbers,
+	    "numbers"),
 };
 
 static const struct role_def fetch_role = {

@@ -11,6 +11,8 @@
 #include "lib/log.h"
 #include "sailvol-fetch/ops.h"
 
+#define NO_ROOM 507 /* RFC 4918, 11.5: Insufficient Storage */
+
 /* A thread's own, for hashing. */
 static __thread uint8_t scratch[READ_STEP];
 
@@ -123,7 +125,8 @@ result_what(const struct http_result *r, const char *who, char *buf,
 	if (r->status == 0)
 		snprintf(buf, size, "%s: %s", who, r->what);
 	else
-		snprintf(buf, size, "%s answered %u", who, r->status);
+		snprintf(buf, size, "%s answered %u%s", who, r->status,
+		    r->status == NO_ROOM ? ": it has no room" : "");
 }
 
 void

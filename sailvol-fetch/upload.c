@@ -11,15 +11,14 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "lib/wire.h"
 #include "sailvol-fetch/ops.h"
 #include "sailvol-fetch/upload.h"
 #include "sailvol-fetch/url.h"
 
-#define BATCH 512    /* chunks of one question */
-#define READY_LOW 64 /* fewer URLs than these: ask for more */
-#define PUTS_MAX 16  /* of one upload */
-#define ASKED_MAX 4  /* times for one chunk */
+#define BATCH 512     /* large chunks of one question */
+#define READY_LOW 64  /* fewer URLs than these: ask for more */
+#define PUTS_MAX 16   /* of one upload */
+#define REFUSED_MAX 4 /* URLs of one chunk that had just come */
 #define PROGRESS_MS 100
 #define ANSWER_MAX ((uint64_t)8 * 1024 * 1024)
 #define LIST_MAX (4 + (size_t)FETCH_UPLOAD_MAX * FETCH_UPLOAD_CHUNK_LEN)
@@ -53,12 +52,18 @@ upload_free(struct upload *u)
 		free(u->groups[i].headers);
 	}
 	pump_del(&u->pump);
+	pause_end(&u->pause);
 	if (event_initialized(&u->progress))
 		evtimer_del(&u->progress);
+	for (i = 0; u->kept != NULL && i < u->n; i++)
+		kept_release(u->kept[i], u->error == 0);
+	free(u->kept);
+	free(u->by_chunk);
 	free(u->chunks);
 	free(u->order);
 	free(u->groups);
 	free(u->ask_body);
+	free(u->refusal);
 	free(u);
 }
 
@@ -76,6 +81,8 @@ statuses(struct upload *u)
 	for (i = 0; i < u->ngroups; i++) {
 		g = &u->groups[i];
 		/* Those of the group before cur had changed. */
+		if (g->gone && g->cur > 0)
+			status[u->order[g->cur - 1]] = UPLOAD_GONE;
 		for (k = g->cur; k < g->end; k++)
 			status[u->order[k]] = g->state == GROUP_DONE
 			    ? g->result
@@ -91,7 +98,10 @@ upload_answer(struct upload *u)
 {
 	struct fetch_upload_res r = { .error = u->error,
 		.what = u->what,
-		.what_len = strlen(u->what) };
+		.what_len = strlen(u->what),
+		.status = (uint16_t)u->status,
+		.refusal = u->refusal,
+		.refusal_len = u->refusal_len };
 	int fd = -1;
 
 	if (u->req.peer != NULL) {
@@ -120,6 +130,25 @@ upload_fail(struct upload *u, int error, const char *fmt, ...)
 		u->what[0] = '\0';
 	va_end(ap);
 	pump_kick();
+}
+
+void
+upload_refused(struct upload *u, const struct http_result *r, const char *who)
+{
+	char what[256];
+
+	if (u->error == 0 && http_is_refusal(r->status)) {
+		u->status = r->status;
+		/* Without words of it, which are no binary, its number is. */
+		if (r->body_len > 0 && r->body_len <= FETCH_REFUSAL_MAX &&
+		    memchr(r->body, '\0', r->body_len) == NULL &&
+		    (u->refusal = malloc(r->body_len)) != NULL) {
+			memcpy(u->refusal, r->body, r->body_len);
+			u->refusal_len = r->body_len;
+		}
+	}
+	result_what(r, who, what, sizeof(what));
+	upload_fail(u, result_errno(r), "%s", what);
 }
 
 static void
@@ -156,6 +185,23 @@ upload_group_done(struct upload *u, struct group *g, uint8_t result)
 	pump_kick();
 }
 
+/* Small ones go into packs unless they have an URL. */
+static void
+group_ready(struct upload *u, struct group *g)
+{
+	if (g->url != NULL) {
+		g->state = GROUP_READY;
+		u->nready++;
+		u->next_ready = 0;
+	} else {
+		g->state = GROUP_PACK;
+		u->npack++;
+		u->pack_bytes += upload_chunk(u, g)->bytes;
+		u->next_pack = 0;
+	}
+	pump_kick();
+}
+
 void
 upload_group_changed(struct upload *u, struct group *g)
 {
@@ -165,24 +211,56 @@ upload_group_changed(struct upload *u, struct group *g)
 		return;
 	}
 	/* Another file has the same bytes, perhaps still. */
-	g->state = GROUP_READY;
-	u->nready++;
-	u->next_ready = 0;
-	pump_kick();
+	group_ready(u, g);
 }
 
 void
-upload_group_again(struct upload *u, struct group *g)
+upload_group_gone(struct upload *u, struct group *g)
 {
-	if (g->asked >= ASKED_MAX) {
-		upload_fail(u, EACCES, "store refuses the server's URLs");
-		return;
-	}
+	/* One of that hash says so to all of them: they are read again. */
+	u->chunks_done++;
+	g->cur++;
+	g->gone = 1;
+	upload_group_done(u, g, UPLOAD_GONE);
+}
+
+/* It has no URL any more, and is asked for again. */
+static void
+group_ask(struct upload *u, struct group *g)
+{
 	free(g->url);
 	free(g->headers);
 	g->url = g->headers = NULL;
 	g->state = GROUP_ASK;
 	u->next_ask = 0;
+}
+
+void
+upload_group_again(struct upload *u, struct group *g, int fresh)
+{
+	struct group *o;
+	uint32_t i;
+
+	if (fresh) {
+		if (++g->refused == REFUSED_MAX) {
+			upload_fail(u, EACCES,
+			    "store refuses the server's URLs");
+			return;
+		}
+		pause_begin(&u->pause, g->refused);
+	} else {
+		g->first = 1;
+		/* Those that came with it or before are as old. */
+		for (i = 0; i < u->ngroups; i++) {
+			o = &u->groups[i];
+			if (o->state != GROUP_READY ||
+			    monotime_diff_ms(o->url_came, g->url_came) > 0)
+				continue;
+			u->nready--;
+			group_ask(u, o);
+		}
+	}
+	group_ask(u, g);
 	pump_kick();
 }
 
@@ -195,6 +273,10 @@ take_upload(struct upload *u, struct group *g, const struct wire_upload *w)
 		upload_group_done(u, g, UPLOAD_PRESENT);
 		return;
 	}
+	if (w->presence == WIRE_PACK) {
+		group_ready(u, g);
+		return;
+	}
 	if (hash_cmp(&w->object, &upload_chunk(u, g)->hash) != 0) {
 		upload_fail(u, EPROTO,
 		    "server wants a form of a chunk that "
@@ -203,13 +285,12 @@ take_upload(struct upload *u, struct group *g, const struct wire_upload *w)
 	}
 	g->url = strndup((const char *)w->url, w->url_len);
 	g->headers = strndup((const char *)w->headers, w->headers_len);
+	g->url_came = monotime_now();
 	if (g->url == NULL || g->headers == NULL) {
 		upload_fail(u, ENOMEM, "out of memory");
 		return;
 	}
-	g->state = GROUP_READY;
-	u->nready++;
-	u->next_ready = 0;
+	group_ready(u, g);
 }
 
 static void
@@ -218,7 +299,6 @@ ask_done(const struct http_result *r, void *arg)
 	struct upload *u = arg;
 	struct wire_upload *ups = NULL;
 	const char *why;
-	char what[256];
 	uint32_t i;
 
 	u->ask = NULL;
@@ -226,8 +306,7 @@ ask_done(const struct http_result *r, void *arg)
 	u->ask_body = NULL;
 	pump_kick();
 	if (r->status != 200) {
-		result_what(r, "chunks: server", what, sizeof(what));
-		upload_fail(u, result_errno(r), "%s", what);
+		upload_refused(u, r, "chunks: server");
 		return;
 	}
 	why = wire_uploads_decode(r->body, r->body_len, u->nbatch, &ups);
@@ -264,39 +343,32 @@ ask_body(struct upload *u, size_t *len)
 static void
 ask_more(struct upload *u)
 {
-	struct http_spec spec = {
-		.method = FETCH_METHOD_POST,
-		.api = 1,
-		.content_type = WIRE_CONTENT_TYPE,
-		.repeat = 1,
-		.total_ms = http_deadline_ms(),
-		.max_answer = ANSWER_MAX,
-		.done = ask_done,
-		.arg = u,
-	};
+	struct group *g;
 	char target[384];
+	uint32_t nlarge = 0;
 	size_t len = 0;
 
-	if (u->ask != NULL || u->nready >= READY_LOW)
+	if (u->ask != NULL || u->nready >= READY_LOW || pause_lasts(&u->pause))
 		return;
 	u->nbatch = 0;
-	for (; u->next_ask < u->ngroups && u->nbatch < BATCH; u->next_ask++)
-		if (u->groups[u->next_ask].state == GROUP_ASK)
-			u->batch[u->nbatch++] = u->next_ask;
+	for (; u->next_ask < u->ngroups && nlarge < BATCH &&
+	     u->nbatch < WIRE_BATCH_MAX;
+	     u->next_ask++) {
+		g = &u->groups[u->next_ask];
+		if (g->state != GROUP_ASK)
+			continue;
+		nlarge += upload_chunk(u, g)->bytes >= WIRE_PACK_CHUNK;
+		u->batch[u->nbatch++] = u->next_ask;
+	}
 	if (u->nbatch == 0)
 		return;
-	for (len = 0; len < u->nbatch; len++) {
+	for (len = 0; len < u->nbatch; len++)
 		u->groups[u->batch[len]].state = GROUP_ASKING;
-		u->groups[u->batch[len]].asked++;
-	}
 	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%s/chunks",
 	    u->volume, u->session);
-	if (ask_body(u, &len) == 0) {
-		spec.url = target;
-		spec.body = u->ask_body;
-		spec.body_len = len;
-		u->ask = http_start(&spec);
-	}
+	if (ask_body(u, &len) == 0)
+		u->ask =
+		    http_ask(target, u->ask_body, len, ANSWER_MAX, ask_done, u);
 	if (u->ask == NULL)
 		upload_fail(u, ENOMEM, "out of memory");
 }
@@ -315,6 +387,12 @@ start_puts(struct upload *u)
 		g = &u->groups[u->next_ready];
 		if (g->state != GROUP_READY)
 			continue;
+		if (upload_chunk(u, g)->file == FETCH_UPLOAD_KEPT &&
+		    u->kept[u->order[g->cur]] == NULL) {
+			u->nready--;
+			upload_group_gone(u, g);
+			continue;
+		}
 		memory = put_memory(upload_chunk(u, g)->bytes);
 		if (!budget_take(memory))
 			return;
@@ -338,6 +416,7 @@ upload_step(void *arg)
 		http_cancel(u->ask);
 		u->ask = NULL;
 		put_cancel_all(u);
+		pack_cancel_all(u);
 		if (u->nputs == 0)
 			upload_answer(u);
 		return;
@@ -348,6 +427,7 @@ upload_step(void *arg)
 	}
 	ask_more(u);
 	start_puts(u);
+	pack_start(u, u->ask == NULL && u->next_ask >= u->ngroups);
 }
 
 static void
@@ -355,7 +435,7 @@ on_progress(int fd, short ev, void *arg)
 {
 	struct timeval tv = { 0, PROGRESS_MS * 1000 };
 	struct upload *u = arg;
-	uint64_t sent = u->bytes_sent + put_sent(u);
+	uint64_t sent = u->bytes_sent + put_sent(u) + pack_sent(u);
 
 	(void)fd;
 	(void)ev;
@@ -392,7 +472,8 @@ make_groups(struct upload *u)
 
 	u->order = calloc((size_t)u->n + 1, sizeof(*u->order));
 	u->groups = calloc((size_t)u->n + 1, sizeof(*u->groups));
-	if (u->order == NULL || u->groups == NULL)
+	u->by_chunk = calloc((size_t)u->n + 1, sizeof(*u->by_chunk));
+	if (u->order == NULL || u->groups == NULL || u->by_chunk == NULL)
 		fatal("upload");
 	for (i = 0; i < u->n; i++)
 		u->order[i] = i;
@@ -404,6 +485,7 @@ make_groups(struct upload *u)
 		if (prev == NULL || hash_cmp(&c->hash, &prev->hash) != 0) {
 			u->groups[u->ngroups].cur = i;
 			u->groups[u->ngroups++].end = i + 1;
+			u->by_chunk[u->order[i]] = u->ngroups;
 		} else if (prev->bytes != c->bytes)
 			return -1;
 		else
@@ -483,9 +565,32 @@ upload_peer_down(struct chan *c)
 	}
 }
 
+void
+upload_given_up(struct chan *c, uint32_t id)
+{
+	struct assembly *a;
+	unsigned int files;
+
+	if ((a = assembly_find(c, id, &files)) != NULL)
+		assembly_end(a, NULL);
+}
+
+/* Where the bytes of a chunk come from; -1: there is no such file. */
+static int
+chunk_source(struct upload *u, struct chan *c, uint32_t i)
+{
+	const struct fetch_upload_chunk *k = &u->chunks[i];
+
+	if (k->file != FETCH_UPLOAD_KEPT)
+		return u->files[k->file] == -1 ? -1 : 0;
+	u->kept[i] = kept_hold(c, &k->hash, k->bytes);
+	return k->bytes < WIRE_PACK_CHUNK ? 0 : -1;
+}
+
 /* 0; -1 malformed. */
 static int
-upload_read(struct upload *u, struct imsg *imsg, struct ibuf *body)
+upload_read(struct upload *u, struct chan *c, struct imsg *imsg,
+    struct ibuf *body)
 {
 	struct fetch_upload msg;
 	struct memfd_view m;
@@ -505,9 +610,11 @@ upload_read(struct upload *u, struct imsg *imsg, struct ibuf *body)
 		return -1;
 	bad = fetch_upload_list_decode(m.data, m.len, &u->chunks, &u->n);
 	memfd_unmap(&m);
+	if (bad == 0 &&
+	    (u->kept = calloc((size_t)u->n + 1, sizeof(*u->kept))) == NULL)
+		fatal("upload");
 	for (i = 0; bad == 0 && i < u->n; i++)
-		if (u->files[u->chunks[i].file] == -1)
-			bad = -1;
+		bad = chunk_source(u, c, i);
 	return bad == 0 ? make_groups(u) : -1;
 }
 
@@ -523,11 +630,12 @@ op_upload(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if ((u = calloc(1, sizeof(*u))) == NULL)
 		fatal("upload");
 	TAILQ_INIT(&u->puts);
+	TAILQ_INIT(&u->packs);
 	for (i = 0; i < FETCH_UPLOAD_FILES; i++)
 		u->files[i] = -1;
 	if ((a = assembly_find(c, id, &files)) != NULL)
 		assembly_end(a, u);
-	if (upload_read(u, imsg, body) == -1 ||
+	if (upload_read(u, c, imsg, body) == -1 ||
 	    request_add(&u->req, c, id, upload_cancel) == -1) {
 		upload_free(u);
 		return -1;

@@ -1,10 +1,11 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * upload_put: sends one object.  A small one is read whole and checked before
- * it goes out; of a large one a thread reads a part while another is sent, and
- * the store, which knows its hash, refuses what has changed.  In
- * sailvol-fetch.
+ * it goes out.  Of a large one, which was hashed just now, what is in memory is
+ * read where it is sent from; else a thread reads a part while another is sent.
+ * The store, which knows its hash, refuses what has changed.  In sailvol-fetch.
  */
+#include <sys/uio.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,8 @@ struct put {
 	struct group *group;
 	struct http *http;
 	struct fetch_upload_chunk chunk;
-	int fd;
+	int fd; /* -1: its bytes are kept */
+	const uint8_t *kept;
 	struct part parts[2];
 	unsigned int cur;  /* part that is sent */
 	uint64_t read_off; /* bytes that were read */
@@ -39,6 +41,7 @@ struct put {
 	int paused;
 	int dead; /* nobody wants it */
 	unsigned int status;
+	int fresh; /* the URL that was refused */
 	/* of the work */
 	enum job job;
 	struct part *target;
@@ -81,6 +84,10 @@ put_run(struct work *w)
 	int rc;
 
 	p->job_error = 0;
+	if (p->kept != NULL) {
+		memcpy(p->target->data, p->kept, p->job_len);
+		return 0;
+	}
 	if (p->job == JOB_CHECK) {
 		rc = hash_range(p->fd, p->chunk.offset, p->chunk.bytes, &h);
 		if (rc == -1)
@@ -114,10 +121,14 @@ fill(struct put *p)
 
 	if (p->busy || left == 0)
 		return;
-	if (part->len != 0)
+	if (part->len != 0 && !is_whole(p))
 		part = &p->parts[!p->cur];
-	if (part->len != 0 || part->data == NULL)
+	if (part->len != 0)
 		return;
+	if (part->data == NULL && (part->data = malloc(PUT_PART)) == NULL) {
+		p->job_error = ENOMEM;
+		return;
+	}
 	p->job = JOB_READ;
 	p->target = part;
 	p->job_off = p->read_off;
@@ -126,17 +137,43 @@ fill(struct put *p)
 	worker_add(&p->work);
 }
 
+/* The next bytes if they are in memory; else 0, and a thread is to read. */
+static size_t
+read_here(struct put *p, void *buf, size_t n)
+{
+	struct iovec iov = { buf, n };
+	ssize_t r;
+
+	if (is_whole(p) || p->busy || p->read_off != p->sent_off)
+		return 0;
+	if (n > p->chunk.bytes - p->read_off)
+		iov.iov_len = (size_t)(p->chunk.bytes - p->read_off);
+	r = preadv2(p->fd, &iov, 1, (off_t)(p->chunk.offset + p->read_off),
+	    RWF_NOWAIT);
+	if (r <= 0)
+		return 0;
+	p->read_off += (uint64_t)r;
+	p->sent_off += (uint64_t)r;
+	return (size_t)r;
+}
+
 static size_t
 put_read(void *arg, void *buf, size_t n)
 {
 	struct put *p = arg;
 	struct part *part = &p->parts[p->cur];
+	size_t here;
 
 	if (!p->busy && p->job_error != 0)
 		return HTTP_ABORT;
 	if (part->len == 0) {
 		if (p->sent_off == p->chunk.bytes)
 			return 0;
+		if ((here = read_here(p, buf, n)) > 0)
+			return here;
+		fill(p);
+		if (!p->busy)
+			return HTTP_ABORT;
 		p->paused = 1;
 		return HTTP_PAUSE;
 	}
@@ -172,7 +209,6 @@ put_rewind(void *arg)
 	p->cur = 0;
 	p->read_off = 0;
 	p->stale = p->busy;
-	fill(p);
 }
 
 /* A store said no: the bytes may have changed, or the URL is too old. */
@@ -186,7 +222,7 @@ refused(struct put *p)
 		return;
 	}
 	if (p->status == 403)
-		upload_group_again(p->upload, p->group);
+		upload_group_again(p->upload, p->group, p->fresh);
 	else
 		upload_fail(p->upload, EIO, "store answered %u", p->status);
 	put_free(p);
@@ -233,6 +269,7 @@ put_http_done(const struct http_result *r, void *arg)
 
 	p->http = NULL;
 	p->status = r->status;
+	p->fresh = http_was_fresh(r, p->group->url_came);
 	if (p->busy) {
 		/* A part is being read: put_work_done() goes on. */
 		p->stale = 1;
@@ -264,6 +301,7 @@ put_send(struct put *p)
 		.headers = p->group->headers,
 		.headers_len = strlen(p->group->headers),
 		.repeat = 1,
+		.first = p->group->first,
 		.max_answer = 64 * 1024,
 		.body_len = p->chunk.bytes,
 		.read = put_read,
@@ -336,22 +374,25 @@ put_start(struct upload *u, struct group *g)
 	p->upload = u;
 	p->group = g;
 	p->chunk = *upload_chunk(u, g);
-	p->fd = u->files[p->chunk.file];
+	if (p->chunk.file == FETCH_UPLOAD_KEPT) {
+		p->fd = -1;
+		p->kept = kept_data(u->kept[u->order[g->cur]]);
+	} else
+		p->fd = u->files[p->chunk.file];
 	p->work.run = put_run;
 	p->work.done = put_work_done;
-	p->parts[0].data = malloc(is_whole(p) ? p->chunk.bytes : PUT_PART);
-	if (!is_whole(p))
-		p->parts[1].data = malloc(PUT_PART);
-	if (p->parts[0].data == NULL ||
-	    (!is_whole(p) && p->parts[1].data == NULL)) {
+	if (is_whole(p))
+		p->parts[0].data = malloc(p->chunk.bytes);
+	if ((is_whole(p) && p->parts[0].data == NULL) ||
+	    (!is_whole(p) && put_send(p) == -1)) {
 		free(p->parts[0].data);
-		free(p->parts[1].data);
 		free(p);
 		return -1;
 	}
 	TAILQ_INSERT_TAIL(&u->puts, p, entry);
 	u->nputs++;
-	fill(p);
+	if (is_whole(p))
+		fill(p);
 	return 0;
 }
 

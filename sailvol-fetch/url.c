@@ -18,13 +18,25 @@
 static const char *const headers_allowed[] = { "content-md5", "content-type",
 	"if-none-match", "range" };
 
+/* RFC 6761 6.3, as libcurl has it: no name server is asked. */
+static int
+is_localhost(const char *host)
+{
+	static const char below[] = ".localhost";
+	size_t len = strlen(host);
+
+	return strcmp(host, below + 1) == 0 ||
+	    (len >= sizeof(below) &&
+		strcmp(host + len - (sizeof(below) - 1), below) == 0);
+}
+
 static int
 is_loopback(const char *host)
 {
 	struct in6_addr a6;
 	struct in_addr a4;
 
-	if (strcmp(host, "localhost") == 0)
+	if (is_localhost(host))
 		return 1;
 	if (inet_pton(AF_INET, host, &a4) == 1)
 		return (ntohl(a4.s_addr) >> 24) == 127;
@@ -39,8 +51,7 @@ is_literal(const char *host)
 	struct in6_addr a6;
 	struct in_addr a4;
 
-	return strcmp(host, "localhost") == 0 ||
-	    inet_pton(AF_INET, host, &a4) == 1 ||
+	return is_localhost(host) || inet_pton(AF_INET, host, &a4) == 1 ||
 	    inet_pton(AF_INET6, host, &a6) == 1;
 }
 

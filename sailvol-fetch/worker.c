@@ -17,6 +17,7 @@
 #include "sailvol-fetch/worker.h"
 
 #define NTHREADS 2
+#define MEMORY_BYTES ((size_t)128 * 1024 * 1024)
 #define HUGE_PAGE ((size_t)2 * 1024 * 1024)
 #define IDLE_S 2 /* then memory goes back to the system */
 
@@ -35,6 +36,7 @@ static TAILQ_HEAD(, pump) pumps = TAILQ_HEAD_INITIALIZER(pumps);
 static struct event pump_ev;
 static int pump_set;
 static size_t budget_used;
+static size_t budget_bytes = MEMORY_BYTES / 4 * 3;
 static struct event idle_ev;
 
 /* ---- threads ------------------------------------------------------------- */
@@ -81,11 +83,22 @@ wake(void)
 		;
 }
 
+/* With the lock held. */
+static void
+finish(struct work *w)
+{
+	int first = TAILQ_EMPTY(&finished);
+
+	TAILQ_INSERT_TAIL(&finished, w, entry);
+	if (first)
+		wake();
+}
+
 static void *
 thread_main(void *arg)
 {
 	struct work *w;
-	int again, was_slow, first;
+	int again, was_slow;
 
 	(void)arg;
 	pthread_mutex_lock(&lock);
@@ -104,10 +117,7 @@ thread_main(void *arg)
 			enqueue(w);
 			continue;
 		}
-		first = TAILQ_EMPTY(&finished);
-		TAILQ_INSERT_TAIL(&finished, w, entry);
-		if (first)
-			wake();
+		finish(w);
 	}
 	return NULL;
 }
@@ -164,6 +174,14 @@ worker_add(struct work *w)
 {
 	pthread_mutex_lock(&lock);
 	enqueue(w);
+	pthread_mutex_unlock(&lock);
+}
+
+void
+worker_end(struct work *w)
+{
+	pthread_mutex_lock(&lock);
+	finish(w);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -229,11 +247,26 @@ big_alloc(size_t n)
 	return p;
 }
 
+void
+budget_set(uint64_t bytes)
+{
+	if (bytes == 0 || bytes > SIZE_MAX / 2)
+		bytes = MEMORY_BYTES;
+	budget_bytes = (size_t)bytes / 4 * 3;
+	pump_kick();
+}
+
+size_t
+kept_max(void)
+{
+	return budget_bytes / 3;
+}
+
 int
 budget_take(size_t n)
 {
 	if (budget_used > 0 &&
-	    (n > BUDGET_BYTES || budget_used > BUDGET_BYTES - n))
+	    (n > budget_bytes || budget_used > budget_bytes - n))
 		return 0;
 	budget_used += n;
 	return 1;

@@ -30,12 +30,13 @@ struct work {
 void worker_start(void);
 /* From any thread. */
 void worker_add(struct work *);
+/* From a thread: done() is called as if it had run. */
+void worker_end(struct work *);
 
 /*
- * Memory for transfers under way.  pump_add: fn is called, from the loop, when
+ * Memory for transfers under way, and of kept.h: a quarter.  pump_add: fn is called, from the loop, when
  * memory has become free, and at once after the call.
  */
-#define BUDGET_BYTES ((size_t)96 * 1024 * 1024)
 struct pump {
 	TAILQ_ENTRY(pump) entry;
 	void (*fn)(void *);
@@ -47,6 +48,9 @@ void pump_kick(void);
 /* 1: taken; 0: wait.  Never refused when nothing is taken. */
 int budget_take(size_t);
 void budget_give(size_t);
+/* Bytes for both; 0: the built-in. */
+void budget_set(uint64_t);
+size_t kept_max(void);
 /* malloc(3) for what was taken; free(3) ends it. */
 void *big_alloc(size_t);
 

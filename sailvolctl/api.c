@@ -1,43 +1,28 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * api: asks the API server through whom there is.  In sailvolctl, which is then
- * the parent of a sailvol-fetch.
+ * api: asks the API server through whom there is.  In sailvolctl.
  */
 #include <errno.h>
-#include <event.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/api_url.h"
-#include "lib/fetch_imsg.h"
-#include "lib/log.h"
-#include "lib/program.h"
+#include "lib/wire.h"
 #include "sailvolctl/api.h"
 #include "sailvolctl/client.h"
+#include "sailvolctl/fetch.h"
 
 #define ANSWER_MAX (16 * 1024 * 1024)
-#define STOP_MS 1000
-#define DEADLINE_MS 10000 /* somebody waits before a terminal */
-#define NOBODY 65534
 
 static const char *const method_names[] = { [FETCH_METHOD_GET] = "GET",
 	[FETCH_METHOD_PUT] = "PUT",
 	[FETCH_METHOD_POST] = "POST",
 	[FETCH_METHOD_DELETE] = "DELETE" };
 
-/* The fetch, and the one request that it has. */
-static struct {
-	struct proc *proc;
-	char url[2048], key[256];
-	int ready, dead, done;
-	uint16_t status;
-	char what[512];
-	json_t *body;
-} direct;
+static struct fetch_server server;
 
 /* ---- where the server and the key are ------------------------------------------- */
 
@@ -47,7 +32,7 @@ read_key(const char *path, struct failure *f)
 	FILE *file = fopen(path, "re");
 
 	if (file == NULL ||
-	    fgets(direct.key, sizeof(direct.key), file) == NULL) {
+	    fgets(server.key, sizeof(server.key), file) == NULL) {
 		failure_set(f, "", "key_file", "key file %s: %s", path,
 		    file == NULL ? strerror(errno) : "is empty");
 		if (file != NULL)
@@ -55,7 +40,7 @@ read_key(const char *path, struct failure *f)
 		return -1;
 	}
 	fclose(file);
-	direct.key[strcspn(direct.key, "\r\n")] = '\0';
+	server.key[strcspn(server.key, "\r\n")] = '\0';
 	return 0;
 }
 
@@ -64,7 +49,7 @@ static int
 find_server(const struct invocation *inv, struct failure *f)
 {
 	const char *url = inv->opt[OPT_URL], *file = inv->opt[OPT_KEYFILE];
-	const char *key = NULL, *why;
+	const char *key = NULL, *ca = getenv("SAIL_CA_FILE"), *why;
 
 	if (url == NULL && file == NULL && inv->opt[OPT_SOCKET] != NULL)
 		return 0;
@@ -81,136 +66,30 @@ find_server(const struct invocation *inv, struct failure *f)
 		return -1;
 	}
 	if ((why = api_url_problem(url)) != NULL ||
-	    strlen(url) >= sizeof(direct.url)) {
+	    strlen(url) >= sizeof(server.url)) {
 		failure_set(f, "", "settings", "%s %s: %s",
 		    inv->opt[OPT_URL] != NULL ? "-u" : "SAIL_API_URL", url,
 		    why != NULL ? why : "too long");
 		return -1;
 	}
-	if (key != NULL && strlen(key) >= sizeof(direct.key)) {
+	if (key != NULL && strlen(key) >= sizeof(server.key)) {
 		failure_set(f, "", "settings", "the key is too long");
 		return -1;
 	}
-	snprintf(direct.url, sizeof(direct.url), "%s", url);
+	snprintf(server.url, sizeof(server.url), "%s", url);
 	if (key != NULL)
-		snprintf(direct.key, sizeof(direct.key), "%s", key);
+		snprintf(server.key, sizeof(server.key), "%s", key);
+	if (ca != NULL &&
+	    strlcpy(server.ca, ca, sizeof(server.ca)) >= sizeof(server.ca)) {
+		failure_set(f, "", "settings", "SAIL_CA_FILE: too long");
+		return -1;
+	}
 	return file != NULL && read_key(file, f) == -1 ? -1 : 1;
 }
 
 /* ---- a fetch of our own ------------------------------------------------------------ */
 
-static int
-on_api_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
-{
-	struct fetch_api_res res;
-	struct memfd_view v;
-	int fd, rc;
-
-	(void)c;
-	(void)id;
-	if (fetch_api_res_recv(body, &res) == -1)
-		return -1;
-	direct.status = res.status;
-	snprintf(direct.what, sizeof(direct.what), "%.*s", (int)res.what_len,
-	    res.what_len > 0 ? res.what : "");
-	if ((fd = imsg_get_fd(imsg)) != -1) {
-		rc = memfd_map(fd, ANSWER_MAX, &v);
-		close(fd);
-		if (rc == -1)
-			return -1;
-		direct.body = json_loadb((const char *)v.data, v.len,
-		    JSON_ALLOW_NUL, NULL);
-		memfd_unmap(&v);
-	}
-	direct.done = 1;
-	event_loopexit(NULL);
-	return 0;
-}
-
-static const struct msg_rule rules[] = {
-	{ IMSG_FETCH_API_RES, ROLE_FETCH, CHAN_MAYFD, 13, PROC_MAX_BODY,
-	    on_api_res, "api answer" },
-};
-
-static int
-configure(struct proc *p, void *arg)
-{
-	struct fetch_config c = { direct.url, direct.key, NULL, 2,
-		DEADLINE_MS };
-
-	(void)arg;
-	return fetch_configure(proc_chan(p), &c);
-}
-
-static void
-on_ready(struct proc *p, void *arg)
-{
-	(void)p;
-	(void)arg;
-	direct.ready = 1;
-	event_loopexit(NULL);
-}
-
-static int
-on_death(struct proc *p, int status, void *arg)
-{
-	(void)p;
-	(void)status;
-	(void)arg;
-	direct.dead = 1;
-	direct.proc = NULL;
-	event_loopexit(NULL);
-	return 0;
-}
-
-/* Not root's: of a user that owns nothing. */
-static void
-fetch_user(struct proc_spec *spec)
-{
-	const struct passwd *pw;
-
-	spec->uid = getuid();
-	spec->gid = getgid();
-	if (geteuid() != 0)
-		return;
-	if ((pw = getpwnam("_sailvolnet")) == NULL)
-		pw = getpwnam("nobody");
-	spec->uid = pw != NULL ? pw->pw_uid : NOBODY;
-	spec->gid = pw != NULL ? pw->pw_gid : NOBODY;
-}
-
-static int
-start_fetch(struct failure *f)
-{
-	char path[PATH_MAX];
-	struct proc_spec spec = { .role = ROLE_FETCH,
-		.title = "fetch",
-		.exec = path,
-		.rules = rules,
-		.nrules = sizeof(rules) / sizeof(rules[0]),
-		.configure = configure,
-		.on_ready = on_ready,
-		.on_death = on_death };
-
-	if (program_find("sailvol-fetch", path, sizeof(path)) == -1) {
-		failure_set(f, "", "fetch", "sailvol-fetch is not installed");
-		return -1;
-	}
-	fetch_user(&spec);
-	if (proc_parent_init(0) == -1 ||
-	    (direct.proc = proc_start(&spec)) == NULL) {
-		failure_set(f, "", "fetch", "%s: %s", path, strerror(errno));
-		return -1;
-	}
-	while (!direct.ready && !direct.dead)
-		event_dispatch();
-	if (direct.dead) {
-		failure_set(f, "", "fetch", "sailvol-fetch does not start");
-		return -1;
-	}
-	return 0;
-}
-
+/* Takes body_fd.  {"status","body"}. */
 static json_t *
 ask_direct(uint8_t method, int retry, const char *target, int body_fd,
     struct failure *f)
@@ -222,35 +101,34 @@ ask_direct(uint8_t method, int retry, const char *target, int body_fd,
 		.target_len = strlen(target),
 		.content_type = body_fd != -1 ? "application/json" : "",
 		.content_type_len = body_fd != -1 ? 16 : 0 };
+	struct fetch_answer answer;
+	json_t *body = NULL;
 
-	if (direct.proc == NULL && start_fetch(f) == -1)
-		goto fail;
-	direct.done = 0;
-	if (fetch_api_send(proc_chan(direct.proc), 1, &api, body_fd) == -1) {
-		failure_set(f, "", "fetch", "sailvol-fetch: %s",
-		    strerror(errno));
-		goto fail;
+	if (fetch_begin(&server, f) == -1) {
+		if (body_fd != -1)
+			close(body_fd);
+		return NULL;
 	}
-	while (!direct.done && !direct.dead)
-		event_dispatch();
-	if (direct.dead)
-		failure_set(f, "unavailable", "fetch",
-		    "sailvol-fetch ended before it answered");
-	else if (direct.status == 0)
-		failure_set(f, "unavailable", "no_answer", "%s: %s", direct.url,
-		    direct.what);
-	else
-		return json_pack("{s:i, s:o?}", "status", (int)direct.status,
-		    "body", direct.body);
-	return NULL;
-
-fail:
-	if (body_fd != -1)
-		close(body_fd);
-	return NULL;
+	if (fetch_ask(&api, body_fd, &answer, f) == -1)
+		return NULL;
+	if (answer.have) {
+		body = json_loadb((const char *)answer.body.data,
+		    answer.body.len, JSON_ALLOW_NUL, NULL);
+		memfd_unmap(&answer.body);
+	}
+	return json_pack("{s:i, s:o?}", "status", (int)answer.status, "body",
+	    body);
 }
 
 /* ---- through sailvold ---------------------------------------------------------------- */
+
+static void
+not_root(struct failure *f)
+{
+	failure_set(f, "permission", "not_root",
+	    "only root may use the key of sailvold: give a server and a key by "
+	    "-u and -k, or by SAIL_API_URL and SAIL_API_KEY");
+}
 
 static json_t *
 ask_daemon(const struct invocation *inv, uint8_t method, const char *target,
@@ -260,10 +138,7 @@ ask_daemon(const struct invocation *inv, uint8_t method, const char *target,
 	int fd;
 
 	if (geteuid() != 0) {
-		failure_set(f, "permission", "not_root",
-		    "only root may use "
-		    "the key of sailvold: give a server and a key by -u and "
-		    "-k, or by SAIL_API_URL and SAIL_API_KEY");
+		not_root(f);
 		return NULL;
 	}
 	if ((fd = client_open_socket(inv->opt[OPT_SOCKET], f)) == -1)
@@ -281,6 +156,15 @@ ask_daemon(const struct invocation *inv, uint8_t method, const char *target,
 
 /* ---- an answer -------------------------------------------------------------------------- */
 
+void
+api_refused(int status, json_t *body, struct failure *f)
+{
+	if (failure_from_json(f, body) == -1)
+		failure_set(f, "", "answer",
+		    "the server answered with status %d, without a word",
+		    status);
+}
+
 /* Takes {"status","body"}. */
 static json_t *
 check_answer(json_t *answer, struct failure *f)
@@ -293,11 +177,8 @@ check_answer(json_t *answer, struct failure *f)
 		return NULL;
 	if (status >= 200 && status < 300)
 		good = json_is_object(body) ? json_incref(body) : json_object();
-	else if (failure_from_json(f, body) == -1)
-		failure_set(f, "", "answer",
-		    "the server answered with status "
-		    "%lld, without a word",
-		    (long long)status);
+	else
+		api_refused((int)status, body, f);
 	json_decref(answer);
 	return good;
 }
@@ -317,21 +198,122 @@ api_request(const struct invocation *inv, uint8_t method, int retry,
 	if (body != NULL &&
 	    ((text = json_dumps(body, JSON_COMPACT)) == NULL ||
 		(fd = memfd_new("body", text, strlen(text))) == -1)) {
-		failure_set(f, "", "memory", "out of memory");
+		failure_memory(f);
 		free(text);
 		return NULL;
 	}
 	free(text);
-	direct.body = NULL;
 	return check_answer(ask_direct(method, retry, target, fd, f), f);
+}
+
+/* ---- what only a fetch of our own brings ---------------------------------------- */
+
+/* A member of the settings of sailvold; "" when it has none. */
+static int
+setting(const json_t *settings, const char *name, char *out, size_t size,
+    struct failure *f)
+{
+	const json_t *j = json_object_get(settings, name);
+	const char *s = json_string_value(j);
+
+	*out = '\0';
+	if (s == NULL || strlcpy(out, s, size) < size)
+		return 0;
+	failure_set(f, "", "settings", "%s of sailvold is too long", name);
+	return -1;
+}
+
+/* Root may read what sailvold was configured with. */
+static int
+server_of_daemon(const struct invocation *inv, struct failure *f)
+{
+	json_t *request, *answer = NULL, *settings;
+	char key_file[PATH_MAX];
+	int fd, rc = -1;
+
+	if (geteuid() != 0) {
+		not_root(f);
+		return -1;
+	}
+	if ((fd = client_open_socket(inv->opt[OPT_SOCKET], f)) == -1)
+		return -1;
+	request = json_pack("{s:s}", "request", "status");
+	if (request != NULL)
+		answer = client_ask(fd, request, inv->out, f);
+	json_decref(request);
+	close(fd);
+	if (answer == NULL)
+		return -1;
+	settings = json_object_get(json_object_get(answer, "daemon"), "server");
+	if (setting(settings, "url", server.url, sizeof(server.url), f) == 0 &&
+	    setting(settings, "ca_file", server.ca, sizeof(server.ca), f) ==
+		0 &&
+	    setting(settings, "key_file", key_file, sizeof(key_file), f) == 0) {
+		if (*server.url == '\0' || *key_file == '\0')
+			failure_set(f, "", "settings",
+			    "sailvold does not say what server it has");
+		else
+			rc = read_key(key_file, f);
+	}
+	json_decref(answer);
+	return rc;
+}
+
+int
+api_direct(const struct invocation *inv, struct failure *f)
+{
+	int where = find_server(inv, f);
+
+	if (where == -1 || (where == 0 && server_of_daemon(inv, f) == -1))
+		return -1;
+	return fetch_begin(&server, f);
+}
+
+int
+api_post(const char *target, const void *body, size_t len,
+    struct memfd_view *out, struct failure *f)
+{
+	int fd;
+
+	if ((fd = memfd_new("body", body, len)) != -1)
+		return api_post_file(target, fd, 0, out, f);
+	return failure_memory(f);
+}
+
+int
+api_post_file(const char *target, int fd, uint32_t deadline_ms,
+    struct memfd_view *out, struct failure *f)
+{
+	struct fetch_api api = { .method = FETCH_METHOD_POST,
+		.retry = 1,
+		.deadline_ms = deadline_ms,
+		.max_answer = ANSWER_MAX,
+		.target = target,
+		.target_len = strlen(target),
+		.content_type = WIRE_CONTENT_TYPE,
+		.content_type_len = sizeof(WIRE_CONTENT_TYPE) - 1 };
+	struct fetch_answer answer;
+	json_t *j;
+
+	if (fetch_ask(&api, fd, &answer, f) == -1)
+		return -1;
+	if (answer.status == 200 && answer.have) {
+		*out = answer.body;
+		return 0;
+	}
+	j = !answer.have ? NULL
+			 : json_loadb((const char *)answer.body.data,
+			       answer.body.len, JSON_ALLOW_NUL, NULL);
+	api_refused(answer.status, j, f);
+	json_decref(j);
+	if (answer.have)
+		memfd_unmap(&answer.body);
+	return -1;
 }
 
 void
 api_end(void)
 {
-	if (direct.proc != NULL) {
-		proc_stop_all(STOP_MS);
-		event_dispatch();
-	}
-	explicit_bzero(direct.key, sizeof(direct.key));
+	fetch_end();
+	explicit_bzero(&server, sizeof(server));
 }

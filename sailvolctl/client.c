@@ -188,12 +188,11 @@ path_of(int fd, struct failure *f)
 	return copy;
 }
 
-/* ctl, or -1 and, when the mount is read-only, where that is. */
-static int
-open_mount(const char *path, char **point, struct failure *f)
+int
+client_open_root(const char *path, struct failure *f)
 {
 	struct statfs sfs;
-	int dir, fd = -1;
+	int dir;
 
 	if ((dir = open_directory(path)) == -1 || (dir = climb(dir)) == -1) {
 		failure_set(f, "", "path",
@@ -209,7 +208,20 @@ open_mount(const char *path, char **point, struct failure *f)
 	    is_foreign(dir))
 		failure_set(f, "", "not_a_mount", not_mount, path);
 	else
-		fd = open_ctl(dir, path, f);
+		return dir;
+	close(dir);
+	return -1;
+}
+
+/* ctl, or -1 and, when the mount is read-only, where that is. */
+static int
+open_mount(const char *path, char **point, struct failure *f)
+{
+	int dir, fd;
+
+	if ((dir = client_open_root(path, f)) == -1)
+		return -1;
+	fd = open_ctl(dir, path, f);
 	if (fd == -1 && strcmp(f->code, "read_only") == 0)
 		*point = path_of(dir, f);
 	close(dir);
@@ -262,16 +274,14 @@ client_open_mount(const char *path, const char *socket_path, json_t *request,
 	int fd;
 
 	if (request == NULL) {
-		failure_set(f, "", "memory", "out of memory");
-		return -1;
+		return failure_memory(f);
 	}
 	if ((fd = open_mount(path, &point, f)) != -1 || point == NULL)
 		return fd;
 	j = json_name(point, strlen(point));
 	free(point);
 	if (j == NULL || json_object_set_new(request, "path", j) == -1) {
-		failure_set(f, "", "memory", "out of memory");
-		return -1;
+		return failure_memory(f);
 	}
 	if ((fd = client_open_socket(socket_path, f)) == -1) {
 		strlcpy(why, f->message, sizeof(why));
@@ -314,8 +324,7 @@ send_line(int fd, const json_t *request, struct failure *f)
 
 	if (text == NULL || (line = realloc(text, strlen(text) + 2)) == NULL) {
 		free(text);
-		failure_set(f, "", "memory", "out of memory");
-		return -1;
+		return failure_memory(f);
 	}
 	len = strlen(line);
 	line[len++] = '\n';

@@ -22,6 +22,8 @@
  */
 int client_open_mount(const char *path, const char *socket_path,
     json_t *request, struct failure *);
+/* The root of the mount that path lies in, O_PATH, believed likewise. */
+int client_open_root(const char *path, struct failure *);
 /* The control socket; NULL: SAILVOLD_SOCKET or the default.  -1 likewise. */
 int client_open_socket(const char *socket_path, struct failure *);
 /*

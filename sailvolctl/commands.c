@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sailvolctl/commands.h"
+#include "sailvolctl/complete.h"
 #include "sailvolctl/output.h"
 #include "sailvolctl/requests.h"
 
@@ -21,6 +22,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_AT] = { 'c', NULL, "commit" },
 	[OPT_READONLY] = { 'r', NULL, NULL },
 	[OPT_CREATE] = { 0, "create", NULL },
+	[OPT_UIDS] = { 0, "uids", "base:count" },
 	[OPT_COMMIT] = { 0, "commit", NULL },
 	[OPT_FORCE] = { 0, "force", NULL },
 	[OPT_MESSAGE] = { 'm', NULL, "message" },
@@ -29,15 +31,22 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_IF_CLEAN] = { 0, "if-clean", NULL },
 	[OPT_LIMIT] = { 'n', NULL, "number" },
 	[OPT_MINT] = { 0, "mint-if-missing", NULL },
+	[OPT_PATCH] = { 'p', NULL, NULL },
+	[OPT_DELETED] = { 0, "deleted", NULL },
+	[OPT_LONG] = { 'l', NULL, NULL },
+	[OPT_RECURSIVE] = { 'R', NULL, NULL },
+	[OPT_ONE] = { '1', NULL, NULL },
+	[OPT_EXPIRES] = { 0, "expires", "life" },
 };
 
 #define API_BITS (OPT_BIT(OPT_URL) | OPT_BIT(OPT_KEYFILE))
 #define API_TEXT "[-u url -k keyfile]"
 
 const struct command commands[] = {
-	{ { "mount", NULL }, "[-r] [-c commit | --create]",
+	{ { "mount", NULL }, "[-r] [-c commit | --create] [--uids base:count]",
 	    "volume[:/subpath] path",
-	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_AT) | OPT_BIT(OPT_CREATE),
+	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_AT) | OPT_BIT(OPT_CREATE) |
+		OPT_BIT(OPT_UIDS),
 	    OPT_BIT(OPT_AT) | OPT_BIT(OPT_CREATE), 2, 2, run_mount, text_mount,
 	    0 },
 	{ { "umount", NULL }, "[--commit | --force]", "path",
@@ -51,10 +60,35 @@ const struct command commands[] = {
 	    OPT_BIT(OPT_KEEP) | OPT_BIT(OPT_IF_CLEAN),
 	    OPT_BIT(OPT_KEEP) | OPT_BIT(OPT_IF_CLEAN), 1, 1, run_reload,
 	    text_reload, 0 },
+	{ { "restart", NULL }, "", "", 0, 0, 0, 0, run_restart, text_nothing,
+	    0 },
 	{ { "status", NULL }, "", "[path]", 0, 0, 0, 1, run_status, text_status,
 	    0 },
 	{ { "log", NULL }, "[-n number] " API_TEXT, "volume | path",
 	    OPT_BIT(OPT_LIMIT) | API_BITS, 0, 1, 1, run_log, text_log, 0 },
+	{ { "diff", NULL }, "[-p] " API_TEXT, "[path | volume commit commit]",
+	    OPT_BIT(OPT_PATCH) | API_BITS, 0, 0, 3, run_diff, text_nothing, 0 },
+	{ { "show", NULL }, "[-p] " API_TEXT, "volume [commit]",
+	    OPT_BIT(OPT_PATCH) | API_BITS, 0, 1, 2, run_show, text_nothing, 0 },
+	{ { "restore", NULL }, "[--force] " API_TEXT, "path file@commit",
+	    OPT_BIT(OPT_FORCE) | API_BITS, 0, 2, 2, run_restore, text_nothing,
+	    0 },
+	{ { "ls", NULL }, "[-1] [-l] [-R] " API_TEXT, "volume[@commit]:path",
+	    OPT_BIT(OPT_ONE) | OPT_BIT(OPT_LONG) | OPT_BIT(OPT_RECURSIVE) |
+		API_BITS,
+	    0, 1, 1, run_ls, text_nothing, 0 },
+	{ { "get", NULL }, "[--force] " API_TEXT,
+	    "volume[@commit]:path [target]", OPT_BIT(OPT_FORCE) | API_BITS, 0,
+	    1, 2, run_get, text_nothing, 0 },
+	{ { "put", NULL }, "[-m message] [--if-unchanged] " API_TEXT,
+	    "source volume:path",
+	    OPT_BIT(OPT_MESSAGE) | OPT_BIT(OPT_IF_UNCHANGED) | API_BITS, 0, 2,
+	    2, run_put, text_commit, 0 },
+	{ { "rm", NULL }, "[-r] [-m message] [--if-unchanged] " API_TEXT,
+	    "volume:path",
+	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_MESSAGE) |
+		OPT_BIT(OPT_IF_UNCHANGED) | API_BITS,
+	    0, 1, 1, run_rm, text_commit, 0 },
 	{ { "stash", "list" }, "", "[path]", 0, 0, 0, 1, run_stash_list,
 	    text_stash_list, 0 },
 	{ { "stash", "show" }, "", "path id", 0, 0, 2, 2, run_stash_show,
@@ -66,18 +100,30 @@ const struct command commands[] = {
 	{ { "volume", "create" }, "[--mint-if-missing] " API_TEXT, "volume",
 	    OPT_BIT(OPT_MINT) | API_BITS, 0, 1, 1, run_volume_create, text_id,
 	    0 },
-	{ { "volume", "list" }, API_TEXT, "", API_BITS, 0, 0, 0,
-	    run_volume_list, text_volume_list, 0 },
+	{ { "volume", "list" }, "[--deleted] " API_TEXT, "",
+	    OPT_BIT(OPT_DELETED) | API_BITS, 0, 0, 0, run_volume_list,
+	    text_volume_list, 0 },
 	{ { "volume", "get" }, API_TEXT, "volume", API_BITS, 0, 1, 1,
 	    run_volume_get, text_tree, 0 },
+	{ { "volume", "rename" }, API_TEXT, "volume name", API_BITS, 0, 2, 2,
+	    run_volume_rename, text_nothing, 0 },
+	{ { "volume", "fork" }, "[-c commit] " API_TEXT, "volume name",
+	    OPT_BIT(OPT_AT) | API_BITS, 0, 2, 2, run_volume_fork, text_id, 0 },
 	{ { "volume", "delete" }, API_TEXT, "volume", API_BITS, 0, 1, 1,
 	    run_volume_delete, text_nothing, 0 },
-	{ { "key", "create" }, API_TEXT, "role [name]", API_BITS, 0, 1, 2,
-	    run_key_create, text_key, 0 },
+	{ { "volume", "restore" }, API_TEXT, "id [name]", API_BITS, 0, 1, 2,
+	    run_volume_restore, text_nothing, 0 },
+	{ { "key", "create" }, "[--expires life] " API_TEXT,
+	    "role [name [volume[:/path] ...]]", OPT_BIT(OPT_EXPIRES) | API_BITS,
+	    0, 1, OPERANDS_MAX, run_key_create, text_key, 0 },
 	{ { "key", "list" }, API_TEXT, "", API_BITS, 0, 0, 0, run_key_list,
 	    text_key_list, 0 },
 	{ { "key", "revoke" }, API_TEXT, "id", API_BITS, 0, 1, 1,
 	    run_key_revoke, text_nothing, 0 },
+	{ { "completion", NULL }, "", "shell", 0, 0, 1, 1, run_completion,
+	    text_nothing, 0 },
+	{ { "help", NULL }, "", "[command]", 0, 0, 0, 2, run_help, text_nothing,
+	    0 },
 };
 const size_t ncommands = sizeof(commands) / sizeof(commands[0]);
 
@@ -174,10 +220,15 @@ static void
 option_bad(int ch, const char *word, char *why, size_t size)
 {
 	char letter[3] = { '-', (char)optopt, '\0' };
+	const char *near = NULL;
 
+	if (ch != ':' && strncmp(word, "--", 2) == 0)
+		near = option_nearest(word);
 	snprintf(why, size,
-	    ch == ':' ? "%s needs an argument" : "unknown option: %s",
-	    optopt > 0 && optopt < NAMED ? letter : word);
+	    ch == ':'          ? "%s needs an argument"
+		: near != NULL ? "unknown option: %s: was %s meant?"
+			       : "unknown option: %s",
+	    optopt > 0 && optopt < NAMED ? letter : word, near);
 }
 
 static int
@@ -213,6 +264,29 @@ command_words(const struct command *c)
 	return c->words[1] != NULL ? 2 : 1;
 }
 
+/* Says what could have been meant. */
+static void
+command_unknown(const struct words *w, int known, char *why, size_t size)
+{
+	const char *second = w->n > 1 ? w->word[1] : NULL;
+	const char *near = command_nearest(w->word[0], second);
+	const char *blank = known && second != NULL ? " " : "";
+
+	if (!known || second == NULL)
+		second = "";
+	if (known && *second == '\0')
+		snprintf(why, size, "%s: what of it? See sailvolctl help %s",
+		    w->word[0], w->word[0]);
+	else if (near != NULL)
+		snprintf(why, size,
+		    "unknown command: %s%s%s: was sailvolctl %s meant?",
+		    w->word[0], blank, second, near);
+	else
+		snprintf(why, size,
+		    "unknown command: %s%s%s: see sailvolctl help", w->word[0],
+		    blank, second);
+}
+
 static const struct command *
 command_find(const struct words *w, char *why, size_t size)
 {
@@ -233,13 +307,7 @@ command_find(const struct words *w, char *why, size_t size)
 			return c;
 		known = 1;
 	}
-	if (!known)
-		snprintf(why, size, "unknown command: %s", w->word[0]);
-	else if (w->n > 1)
-		snprintf(why, size, "unknown command: %s %s", w->word[0],
-		    w->word[1]);
-	else
-		snprintf(why, size, "%s: what of it?", w->word[0]);
+	command_unknown(w, known, why, size);
 	return NULL;
 }
 
@@ -289,9 +357,12 @@ invocation_parse(struct invocation *inv, int argc, char **argv, char *why,
 	inv->noperands = w.n - skip;
 	if (inv->noperands < inv->command->min ||
 	    inv->noperands > inv->command->max) {
-		snprintf(why, size, "%s: %s operands", inv->command->words[0],
-		    inv->noperands < inv->command->min ? "too few"
-						       : "too many");
+		snprintf(why, size, "%s%s%s: %s operands: %s",
+		    inv->command->words[0], skip > 1 ? " " : "",
+		    skip > 1 ? inv->command->words[1] : "",
+		    inv->noperands < inv->command->min ? "too few" : "too many",
+		    *inv->command->operands != '\0' ? inv->command->operands
+						    : "there are none");
 		goto fail;
 	}
 	for (i = 0; i < inv->noperands; i++)
@@ -304,19 +375,32 @@ fail:
 	return -1;
 }
 
-void
-usage_print(FILE *f)
+int
+usage_of(FILE *f, const char *first, const char *second)
 {
 	const struct command *c;
 	size_t i;
+	int n = 0;
 
 	for (i = 0; i < ncommands; i++) {
 		c = &commands[i];
+		if ((first != NULL && strcmp(c->words[0], first) != 0) ||
+		    (second != NULL &&
+			(c->words[1] == NULL ||
+			    strcmp(c->words[1], second) != 0)))
+			continue;
 		fprintf(f, "%ssailvolctl [-j] [-s socket] %s%s%s%s%s%s%s\n",
-		    i == 0 ? "usage: " : "       ", c->words[0],
+		    n++ == 0 ? "usage: " : "       ", c->words[0],
 		    c->words[1] != NULL ? " " : "",
 		    c->words[1] != NULL ? c->words[1] : "",
 		    *c->options != '\0' ? " " : "", c->options,
 		    *c->operands != '\0' ? " " : "", c->operands);
 	}
+	return n;
+}
+
+void
+usage_print(FILE *f)
+{
+	usage_of(f, NULL, NULL);
 }

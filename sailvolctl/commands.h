@@ -17,16 +17,17 @@
 #define EXIT_USAGE 2
 #define EXIT_REFUSED 3
 
-#define OPERANDS_MAX 4
+#define OPERANDS_MAX 66 /* key create: role, name, volumes */
 
 enum option_id {
 	OPT_JSON = 0,
 	OPT_SOCKET,
 	OPT_URL,
 	OPT_KEYFILE,
-	OPT_AT, /* mount -c */
-	OPT_READONLY,
+	OPT_AT,       /* mount -c */
+	OPT_READONLY, /* mount -r; rm -r */
 	OPT_CREATE,
+	OPT_UIDS,
 	OPT_COMMIT, /* umount --commit */
 	OPT_FORCE,
 	OPT_MESSAGE,
@@ -35,6 +36,12 @@ enum option_id {
 	OPT_IF_CLEAN,
 	OPT_LIMIT,
 	OPT_MINT,
+	OPT_PATCH,
+	OPT_DELETED,
+	OPT_LONG,
+	OPT_RECURSIVE, /* ls -R */
+	OPT_ONE,       /* a line: ls -1 */
+	OPT_EXPIRES,
 	OPT_COUNT
 };
 #define OPT_BIT(o) (1u << (o))
@@ -81,5 +88,7 @@ int invocation_parse(struct invocation *, int argc, char **argv, char *why,
     size_t size);
 /* One line a command, each beginning with "sailvolctl", as in SYNOPSIS. */
 void usage_print(FILE *);
+/* Of the commands that begin with these words (second may be NULL); how many. */
+int usage_of(FILE *, const char *first, const char *second);
 
 #endif

@@ -18,8 +18,12 @@ struct failure {
 	char code[64];
 	json_t *whole; /* the answer that it came in, or NULL */
 };
+/* The code of what main() says in the end. */
+#define FAILURE_OUTPUT "output"
 void failure_set(struct failure *, const char *type, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* There is no memory: -1. */
+int failure_memory(struct failure *);
 /*
  * Takes {"error":{"message","type","code"}, ..}; whole is kept by reference
  * count.  -1 when it is no such object.
@@ -44,6 +48,8 @@ void text_commit(const json_t *);
 void text_reload(const json_t *);
 void text_status(const json_t *);
 void text_log(const json_t *);
+/* Before its changes. */
+void text_commit_shown(const json_t *);
 void text_stash_list(const json_t *);
 void text_stash_show(const json_t *);
 void text_stash_done(const json_t *);

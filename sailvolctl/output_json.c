@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * output_json: one JSON object on standard output, and nothing besides.  In
- * sailvolctl.
+ * output_json: one JSON object on standard output, and nothing besides;
+ * progress as lines of JSON on standard error.  In sailvolctl.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +54,12 @@ json_note(const char *message)
 static void
 json_progress(const json_t *progress)
 {
-	(void)progress;
+	json_t *j =
+	    json_pack("{s:O}", "progress", (json_t *)(uintptr_t)progress);
+
+	if (j != NULL && json_dumpf(j, stderr, JSON_COMPACT) == 0)
+		fputc('\n', stderr);
+	json_decref(j);
 }
 
 const struct output output_json = { json_result, json_failure, json_note,

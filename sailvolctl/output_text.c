@@ -10,27 +10,66 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/json_name.h"
 #include "sailvolctl/commands.h"
 #include "sailvolctl/names.h"
 #include "sailvolctl/output.h"
 #include "sailvolctl/progress.h"
 
 #define PATHS_SHOWN 20
+#define LONGEST (16 * 1024) /* two paths, and words */
 
 /* ---- failures ---------------------------------------------------------------- */
+
+static int
+is_inside(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* A path may be longer than the message: what is wrong stands behind it. */
+static void
+shorten(char *out, size_t size, const char *text)
+{
+	static const char dots[] = " ... ";
+	size_t len = strlen(text), head = size / 4,
+	       tail = size - head - sizeof(dots);
+
+	if (len < size) {
+		memcpy(out, text, len + 1);
+		return;
+	}
+	while (head > 0 && is_inside(text[head]))
+		head--;
+	memcpy(out, text, head);
+	text += len - tail;
+	while (is_inside(*text))
+		text++;
+	memcpy(out + head, dots, sizeof(dots) - 1);
+	memcpy(out + head + sizeof(dots) - 1, text, strlen(text) + 1);
+}
 
 void
 failure_set(struct failure *f, const char *type, const char *code,
     const char *fmt, ...)
 {
+	char text[LONGEST];
 	va_list ap;
 
 	failure_clear(f);
 	va_start(ap, fmt);
-	vsnprintf(f->message, sizeof(f->message), fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	shorten(f->message, sizeof(f->message), text);
 	snprintf(f->type, sizeof(f->type), "%s", type);
 	snprintf(f->code, sizeof(f->code), "%s", code);
+}
+
+int
+failure_memory(struct failure *f)
+{
+	failure_set(f, "", "memory", "out of memory");
+	return -1;
 }
 
 static const char *
@@ -142,10 +181,13 @@ static void
 text_result(const struct invocation *inv, const json_t *result)
 {
 	const char *warning = string_of(result, "warning");
+	const char *note = string_of(result, "note");
 
 	progress_end();
 	if (*warning != '\0')
 		sayf("warning: %s", warning);
+	if (*note != '\0')
+		say(note);
 	if (inv->command->text_with == 0 || option_given(inv))
 		inv->command->text(result);
 }
@@ -483,6 +525,33 @@ text_log(const json_t *j)
 	}
 }
 
+static void
+print_row(const char *name, const json_t *value)
+{
+	printf("%-12s", name);
+	if (json_is_real(value))
+		print_time(value);
+	else
+		print_scalar(value);
+	putchar('\n');
+}
+
+void
+text_commit_shown(const json_t *c)
+{
+	static const char *const rows[] = { "number", "parent", "author",
+		"time", "message", "files", "bytes", "puts", "deletes",
+		"overwritten" };
+	size_t i;
+
+	print_row("commit", json_object_get(c, "id"));
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(rows[i], "message") != 0 ||
+		    json_string_length(json_object_get(c, rows[i])) > 0)
+			print_row(rows[i], json_object_get(c, rows[i]));
+	putchar('\n');
+}
+
 void
 text_volume_list(const json_t *j)
 {
@@ -491,11 +560,22 @@ text_volume_list(const json_t *j)
 
 	for (i = 0; i < json_array_size(list); i++) {
 		v = json_array_get(list, i);
-		printf("%s\t%s\t%lld\t%lld files\t%lld bytes\n",
-		    string_of(v, "name"), string_of(v, "id"),
+		name_print(stdout, string_of(v, "name"),
+		    strlen(string_of(v, "name")));
+		putchar('\t');
+		name_print(stdout, string_of(v, "id"),
+		    strlen(string_of(v, "id")));
+		printf("\t%lld\t%lld files\t%lld bytes",
 		    (long long)json_integer_value(json_object_get(v, "number")),
 		    (long long)json_integer_value(json_object_get(v, "files")),
 		    (long long)json_integer_value(json_object_get(v, "bytes")));
+		if (json_object_get(v, "deleted") != NULL) {
+			fputs("\tdeleted ", stdout);
+			print_time(json_object_get(v, "deleted"));
+			fputs(", kept until ", stdout);
+			print_time(json_object_get(v, "until"));
+		}
+		putchar('\n');
 	}
 }
 
@@ -506,10 +586,30 @@ text_key(const json_t *j)
 	sayf("%s: keep it: it is not shown again", string_of(j, "id"));
 }
 
+/* What a limited key is for, VOLUME[:/PATH] each. */
+static void
+print_grants(const json_t *volumes)
+{
+	const json_t *v;
+	size_t i, len;
+	char *path;
+
+	for (i = 0; i < json_array_size(volumes); i++) {
+		v = json_array_get(volumes, i);
+		printf("\t%s", string_of(v, "name"));
+		path = json_name_get(json_object_get(v, "path"), &len);
+		if (path != NULL && len > 0) {
+			fputs(":/", stdout);
+			name_print_json(stdout, json_object_get(v, "path"));
+		}
+		free(path);
+	}
+}
+
 void
 text_key_list(const json_t *j)
 {
-	const json_t *list = json_object_get(j, "keys"), *k, *revoked;
+	const json_t *list = json_object_get(j, "keys"), *k, *revoked, *expires;
 	size_t i;
 
 	for (i = 0; i < json_array_size(list); i++) {
@@ -521,7 +621,14 @@ text_key_list(const json_t *j)
 			? "\trevoked\t"
 			: "\t-\t",
 		    stdout);
+		expires = json_object_get(k, "expires");
+		if (json_is_number(expires))
+			print_time(expires);
+		else
+			putchar('-');
+		putchar('\t');
 		name_print_json(stdout, json_object_get(k, "name"));
+		print_grants(json_object_get(k, "volumes"));
 		putchar('\n');
 	}
 }

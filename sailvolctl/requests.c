@@ -34,7 +34,7 @@ ask(const struct invocation *inv, int fd, json_t *request, struct failure *f)
 	json_t *result = NULL;
 
 	if (request == NULL)
-		failure_set(f, "", "memory", "out of memory");
+		failure_memory(f);
 	else
 		result = client_ask(fd, request, inv->out, f);
 	json_decref(request);
@@ -189,8 +189,8 @@ usage_error(const struct invocation *inv, struct failure *f)
 }
 
 /* VOLUME[:/SUBPATH] into *request; -1 with failure set. */
-static int
-add_volume(json_t *request, const char *arg, struct failure *f)
+int
+request_add_volume(json_t *request, const char *arg, struct failure *f)
 {
 	const char *colon = strchr(arg, ':'), *sub, *why;
 	size_t len = colon != NULL ? (size_t)(colon - arg) : strlen(arg), n;
@@ -219,12 +219,11 @@ add_volume(json_t *request, const char *arg, struct failure *f)
 		return 0;
 
 memory:
-	failure_set(f, "", "memory", "out of memory");
-	return -1;
+	return failure_memory(f);
 }
 
-static int
-add_path(json_t *request, char *path, struct failure *f)
+int
+request_add_path(json_t *request, char *path, struct failure *f)
 {
 	json_t *j;
 
@@ -234,17 +233,37 @@ add_path(json_t *request, char *path, struct failure *f)
 	free(path);
 	if (j != NULL && json_object_set_new(request, "path", j) == 0)
 		return 0;
-	failure_set(f, "", "memory", "out of memory");
-	return -1;
+	return failure_memory(f);
+}
+
+/* BASE:COUNT as [base, count]; the daemon says what can be one. */
+json_t *
+request_uids(const char *arg)
+{
+	unsigned long long base, count;
+	char *end;
+
+	/* strtoull(3) takes a sign, and white space before it. */
+	if (*arg < '0' || *arg > '9')
+		return NULL;
+	errno = 0;
+	base = strtoull(arg, &end, 10);
+	if (*end != ':' || end[1] < '0' || end[1] > '9')
+		return NULL;
+	count = strtoull(end + 1, &end, 10);
+	if (errno != 0 || *end != '\0' || base > UINT32_MAX ||
+	    count > UINT32_MAX)
+		return NULL;
+	return json_pack("[I, I]", (json_int_t)base, (json_int_t)count);
 }
 
 int
 run_mount(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
-	const char *at = inv->opt[OPT_AT];
+	const char *at = inv->opt[OPT_AT], *uids = inv->opt[OPT_UIDS];
 	struct hash h;
-	json_t *request;
+	json_t *request, *ids = NULL;
 	int fd;
 
 	if (at != NULL && hash_parse(&h, at, strlen(at)) == -1) {
@@ -252,13 +271,20 @@ run_mount(const struct invocation *inv)
 		    "-c %s: a commit is 64 hexadecimal digits", at);
 		return usage_error(inv, &f);
 	}
-	request =
-	    json_pack("{s:s, s:s*, s:b, s:b}", "request", "mount", "commit", at,
-		"readonly", at != NULL || inv->opt[OPT_READONLY] != NULL,
-		"create", inv->opt[OPT_CREATE] != NULL);
-	if (request == NULL || add_volume(request, inv->operand[0], &f) == -1 ||
-	    add_path(request, client_real_path(inv->operand[1], &f), &f) ==
-		-1 ||
+	if (uids != NULL && (ids = request_uids(uids)) == NULL) {
+		failure_set(&f, "invalid_request", "bad_uids",
+		    "--uids %s: two numbers are needed, as in 100000:65536",
+		    uids);
+		return usage_error(inv, &f);
+	}
+	request = json_pack("{s:s, s:s*, s:b, s:b, s:o*}", "request", "mount",
+	    "commit", at, "readonly",
+	    at != NULL || inv->opt[OPT_READONLY] != NULL, "create",
+	    inv->opt[OPT_CREATE] != NULL, "uids", ids);
+	if (request == NULL ||
+	    request_add_volume(request, inv->operand[0], &f) == -1 ||
+	    request_add_path(request, client_real_path(inv->operand[1], &f),
+		&f) == -1 ||
 	    (fd = client_open_socket(inv->opt[OPT_SOCKET], &f)) == -1) {
 		json_decref(request);
 		return failed(inv, &f);
@@ -273,11 +299,13 @@ run_umount(const struct invocation *inv)
 	json_t *request;
 	int fd;
 
-	request = json_pack("{s:s, s:b, s:b}", "request", "umount", "commit",
-	    inv->opt[OPT_COMMIT] != NULL, "force", inv->opt[OPT_FORCE] != NULL);
+	/* No word of a commit leaves it to the configuration. */
+	request = json_pack("{s:s, s:o*, s:b}", "request", "umount", "commit",
+	    inv->opt[OPT_COMMIT] != NULL ? json_true() : NULL, "force",
+	    inv->opt[OPT_FORCE] != NULL);
 	if (request == NULL ||
-	    add_path(request, client_mount_point(inv->operand[0], &f), &f) ==
-		-1 ||
+	    request_add_path(request, client_mount_point(inv->operand[0], &f),
+		&f) == -1 ||
 	    (fd = client_open_socket(inv->opt[OPT_SOCKET], &f)) == -1) {
 		json_decref(request);
 		return failed(inv, &f);

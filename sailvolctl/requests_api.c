@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "lib/fetch_imsg.h"
+#include "lib/life.h"
 #include "lib/path.h"
 #include "sailvolctl/api.h"
 #include "sailvolctl/client.h"
 #include "sailvolctl/commands.h"
+#include "sailvolctl/history.h"
 #include "sailvolctl/output.h"
 #include "sailvolctl/requests.h"
 
@@ -21,24 +23,41 @@
 #define MOUNT_PAGE 64
 #define TARGET_MAX 1024
 
-/* Takes result; NULL: failure is set. */
-static int
-finish(const struct invocation *inv, json_t *result, struct failure *f)
+int
+api_finish(const struct invocation *inv, json_t *result, struct failure *f)
+{
+	api_end();
+	if (result == NULL)
+		return api_finish_shown(inv, -1, f);
+	inv->out->result(inv, result);
+	json_decref(result);
+	failure_clear(f);
+	return EXIT_DONE;
+}
+
+int
+api_finish_shown(const struct invocation *inv, int rc, struct failure *f)
 {
 	int status = EXIT_DONE;
 
 	api_end();
-	if (result != NULL)
-		inv->out->result(inv, result);
-	else
+	if (rc == -1 && strcmp(f->code, FAILURE_OUTPUT) == 0)
+		status = EXIT_FAILED;
+	else if (rc == -1)
 		status = inv->out->error(f);
-	json_decref(result);
 	failure_clear(f);
 	return status;
 }
 
-/* "" or why the operand cannot be in a target. */
-static int
+int
+misused(const struct invocation *inv, struct failure *f)
+{
+	inv->out->error(f);
+	failure_clear(f);
+	return EXIT_USAGE;
+}
+
+int
 check_volume(const char *name, struct failure *f)
 {
 	const char *why = volume_name_problem(name, strlen(name));
@@ -75,7 +94,7 @@ run_volume_create(const struct invocation *inv)
 		    "/v1/volumes", body, &f);
 		json_decref(body);
 	}
-	return finish(inv, result, &f);
+	return api_finish(inv, result, &f);
 }
 
 int
@@ -83,7 +102,7 @@ run_volume_get(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 
-	return finish(inv, volume_request(inv, FETCH_METHOD_GET, &f), &f);
+	return api_finish(inv, volume_request(inv, FETCH_METHOD_GET, &f), &f);
 }
 
 int
@@ -91,7 +110,82 @@ run_volume_delete(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 
-	return finish(inv, volume_request(inv, FETCH_METHOD_DELETE, &f), &f);
+	return api_finish(inv, volume_request(inv, FETCH_METHOD_DELETE, &f),
+	    &f);
+}
+
+/* Something is done to the volume of the first operand.  Takes body. */
+static json_t *
+volume_action(const struct invocation *inv, const char *action, int retry,
+    json_t *body, struct failure *f)
+{
+	char target[TARGET_MAX];
+	json_t *result = NULL;
+
+	if (body == NULL)
+		failure_memory(f);
+	else if (check_volume(inv->operand[0], f) == 0) {
+		snprintf(target, sizeof(target), "/v1/volumes/%s/%s",
+		    inv->operand[0], action);
+		result =
+		    api_request(inv, FETCH_METHOD_POST, retry, target, body, f);
+	}
+	json_decref(body);
+	return result;
+}
+
+/* A new name is said to be none here, where it would not be UTF-8. */
+static int
+check_name(const char *name, struct failure *f)
+{
+	return name == NULL ? 0 : check_volume(name, f);
+}
+
+int
+run_volume_rename(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+	json_t *result = NULL;
+
+	if (check_name(inv->operand[1], &f) == 0)
+		result = volume_action(inv, "rename", 1,
+		    json_pack("{s:s}", "name", inv->operand[1]), &f);
+	return api_finish(inv, result, &f);
+}
+
+int
+run_volume_restore(const struct invocation *inv)
+{
+	struct failure f = { .whole = NULL };
+	json_t *result = NULL;
+
+	if (check_name(inv->operand[1], &f) == 0)
+		result = volume_action(inv, "restore", 0,
+		    json_pack("{s:s*}", "name", inv->operand[1]), &f);
+	return api_finish(inv, result, &f);
+}
+
+int
+run_volume_fork(const struct invocation *inv)
+{
+	const char *at = inv->opt[OPT_AT];
+	struct failure f = { .whole = NULL };
+	char hex[HASH_HEX_LEN + 1] = "";
+	struct hash h;
+	json_t *result = NULL;
+
+	if (check_volume(inv->operand[0], &f) == -1 ||
+	    check_name(inv->operand[1], &f) == -1 ||
+	    (at != NULL &&
+		history_resolve(inv, inv->operand[0], at, &h, &f) == -1))
+		return api_finish(inv, NULL, &f);
+	if (at != NULL)
+		hash_hex(&h, hex);
+	result = volume_action(inv, "fork", 0,
+	    json_pack("{s:s, s:s*}", "name", inv->operand[1], "commit",
+		at != NULL ? hex : NULL),
+	    &f);
+	return api_finish(inv, result, &f);
 }
 
 /* ---- lists that come by pages ------------------------------------------------------ */
@@ -107,7 +201,8 @@ take_page(json_t *all, json_t *page, const char *what, size_t max)
 	     i++)
 		if (json_array_append(all, json_array_get(list, i)) == -1)
 			return 0;
-	return json_array_size(list) > 0 && json_array_size(all) < max &&
+	/* A page may be empty where the key sees a part of the volume. */
+	return json_array_size(all) < max &&
 	    json_is_string(json_object_get(page, "next"));
 }
 
@@ -134,8 +229,9 @@ all_pages(const struct invocation *inv, const char *target, const char *key,
 		limit = max - json_array_size(all);
 		if (limit > PAGE)
 			limit = PAGE;
-		snprintf(query, sizeof(query), "%s?limit=%zu%s%s%s%s", target,
-		    limit, *next != '\0' ? "&" : "", *next != '\0' ? key : "",
+		snprintf(query, sizeof(query), "%s%slimit=%zu%s%s%s%s", target,
+		    strchr(target, '?') != NULL ? "&" : "?", limit,
+		    *next != '\0' ? "&" : "", *next != '\0' ? key : "",
 		    *next != '\0' ? "=" : "", next);
 		page = api_request(inv, FETCH_METHOD_GET, 1, query, NULL, f);
 		if (page == NULL)
@@ -163,8 +259,11 @@ run_volume_list(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 
-	return finish(inv,
-	    all_pages(inv, "/v1/volumes", "after", "volumes", SIZE_MAX, &f),
+	return api_finish(inv,
+	    all_pages(inv,
+		inv->opt[OPT_DELETED] != NULL ? "/v1/volumes?deleted=1"
+					      : "/v1/volumes",
+		"after", "volumes", SIZE_MAX, &f),
 	    &f);
 }
 
@@ -257,29 +356,65 @@ run_log(const struct invocation *inv)
 		    inv->operand[0]);
 		result = all_pages(inv, target, "before", "commits", max, &f);
 	}
-	return finish(inv, result, &f);
+	return api_finish(inv, result, &f);
 }
 
 /* ---- keys ------------------------------------------------------------------------------ */
+
+/* The volumes of the operands, each VOLUME[:/PATH]; NULL: there are none, or
+   failure is set. */
+static json_t *
+key_volumes(const struct invocation *inv, struct failure *f)
+{
+	json_t *all, *one, *path;
+	int i;
+
+	if (inv->noperands < 3 || (all = json_array()) == NULL)
+		return NULL;
+	for (i = 2; i < inv->noperands; i++) {
+		if ((one = json_object()) == NULL ||
+		    request_add_volume(one, inv->operand[i], f) == -1) {
+			json_decref(one);
+			json_decref(all);
+			return NULL;
+		}
+		if ((path = json_object_get(one, "subpath")) != NULL)
+			json_object_set(one, "path", path);
+		json_object_del(one, "subpath");
+		json_array_append_new(all, one);
+	}
+	return all;
+}
 
 int
 run_key_create(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 	const char *name = inv->noperands > 1 ? inv->operand[1] : NULL;
-	json_t *body, *result = NULL;
+	const char *expires = inv->opt[OPT_EXPIRES];
+	json_t *body, *volumes = NULL, *result = NULL;
+	int64_t life = 0;
 
 	if (name != NULL && !utf8_valid(name, strlen(name)))
 		failure_set(&f, "invalid_request", "bad_name",
 		    "the name is not UTF-8");
-	else {
-		body = json_pack("{s:s, s:s*}", "role", inv->operand[0], "name",
-		    name);
+	else if (expires != NULL && (life = life_parse(expires)) == -1) {
+		failure_set(&f, "invalid_request", "bad_life",
+		    "--expires %s: not a number with s, m, h or d behind it, "
+		    "at most 3650d",
+		    expires);
+		return misused(inv, &f);
+	} else if ((volumes = key_volumes(inv, &f)) != NULL ||
+	    inv->noperands < 3) {
+		body = json_pack("{s:s, s:s*, s:o*}", "role", inv->operand[0],
+		    "name", name, "volumes", volumes);
+		if (expires != NULL)
+			json_object_set_new(body, "life", json_integer(life));
 		result = api_request(inv, FETCH_METHOD_POST, 0, "/v1/keys",
 		    body, &f);
 		json_decref(body);
 	}
-	return finish(inv, result, &f);
+	return api_finish(inv, result, &f);
 }
 
 int
@@ -287,7 +422,7 @@ run_key_list(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 
-	return finish(inv,
+	return api_finish(inv,
 	    api_request(inv, FETCH_METHOD_GET, 1, "/v1/keys", NULL, &f), &f);
 }
 
@@ -307,5 +442,5 @@ run_key_revoke(const struct invocation *inv)
 		result =
 		    api_request(inv, FETCH_METHOD_DELETE, 1, target, NULL, &f);
 	}
-	return finish(inv, result, &f);
+	return api_finish(inv, result, &f);
 }

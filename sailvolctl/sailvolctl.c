@@ -11,6 +11,7 @@
 
 #include "lib/log.h"
 #include "sailvolctl/commands.h"
+#include "sailvolctl/mount_helper.h"
 #include "sailvolctl/output.h"
 
 /* Standard output is a pipe that nobody reads: as of `| head'. */
@@ -33,10 +34,15 @@ main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");
 	signal(SIGPIPE, SIG_IGN);
 	log_init("sailvolctl", 1, 0);
+	if (mount_helper_named(argv[0]))
+		return mount_helper(argc, argv);
 	if (invocation_parse(&inv, argc, argv, why, sizeof(why)) == -1) {
 		failure_set(&f, "invalid_request", "usage", "%s", why);
 		inv.out->error(&f);
-		if (inv.opt[OPT_JSON] == NULL)
+		if (inv.opt[OPT_JSON] == NULL && inv.command != NULL)
+			usage_of(stderr, inv.command->words[0],
+			    inv.command->words[1]);
+		else if (inv.opt[OPT_JSON] == NULL)
 			usage_print(stderr);
 		return EXIT_USAGE;
 	}

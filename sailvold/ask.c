@@ -342,7 +342,7 @@ ask_open_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	uint32_t error;
 	uint8_t writers;
 	struct ask *a;
-	int fd;
+	int fd, rest;
 
 	if (ibuf_get_n32(body, &error) == -1 ||
 	    ibuf_get_n8(body, &writers) == -1 || ibuf_size(body) != 0)
@@ -356,8 +356,35 @@ ask_open_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 		close(fd);
 		fd = -1;
 	}
-	a->open_f(m, a->arg, (int)error, fd, writers != 0);
+	rest = error == 0 ? a->fd : -1;
+	if (rest != -1)
+		a->fd = -1;
+	a->open_f(m, a->arg, (int)error, fd, writers != 0, rest);
 	ask_end(a);
+	return 0;
+}
+
+/* What the file lacks, of which OPEN_RES comes next. */
+int
+ask_open_rest(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	struct ask *a;
+	int fd = imsg_get_fd(im);
+
+	(void)body;
+	if (m == NULL) { /* it went */
+		close(fd);
+		return 0;
+	}
+	TAILQ_FOREACH (a, &m->asks, link)
+		if (a->number == id && a->type == IMSG_MANIFEST_FUSE_OPEN)
+			break;
+	if (a == NULL || a->fd != -1) {
+		close(fd);
+		return a == NULL ? 0 : -1;
+	}
+	a->fd = fd;
 	return 0;
 }
 
@@ -422,10 +449,16 @@ ask_again(struct mount *m, int notify)
 {
 	struct ask *a;
 
-	TAILQ_FOREACH (a, &m->asks, link)
+	TAILQ_FOREACH (a, &m->asks, link) {
+		/* What a fuse that died has sent with it. */
+		if (a->type == IMSG_MANIFEST_FUSE_OPEN && a->fd != -1) {
+			close(a->fd);
+			a->fd = -1;
+		}
 		if ((a->type == IMSG_MANIFEST_NOTIFY_TELL) == notify &&
 		    ask_send(m, a) == -1)
 			log_warn("mount %s: asking again", m->row.path);
+	}
 }
 
 void
@@ -463,7 +496,7 @@ ask_mount_gone(struct mount *m)
 		if (a->offset_f != NULL)
 			a->offset_f(m, a->arg, ENODEV, 0);
 		else if (a->open_f != NULL)
-			a->open_f(m, a->arg, ENODEV, -1, 0);
+			a->open_f(m, a->arg, ENODEV, -1, 0, -1);
 		else if (a->switch_f != NULL)
 			a->switch_f(m, a->arg, ENODEV, 0, -1);
 		else

@@ -10,6 +10,7 @@
 
 int ask_sync_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int ask_reload_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int ask_open_rest(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int ask_open_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int ask_switched(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int ask_cache_put_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);

@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache: the role that has the cache directory: gives fuse read-only files of
- * clean content, and keeps their number of bytes below a limit.  In cache.
+ * cache: the role that has the cache directory: gives fuse read-only files, each
+ * a chunk of clean content, and keeps their bytes below a limit.  In cache.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,37 +13,31 @@
 #include "sailvold/roles.h"
 #include "sailvold/sailvold_imsg.h"
 
-#define LIST_MAX ((size_t)1 << 29)     /* bytes of a flat list */
-#define HASHES_MAX ((uint64_t)1 << 24) /* of one file */
-#define LISTS_PEER 64                  /* lists whose question has not come */
 #define FOLDERS 256
 #define TOUCH_S 60
+#define BLOCK 4096
 
 struct cache_index cache_index;
 uint64_t cache_fetched;
 static uint64_t hits, keep_free;
-static uint64_t written; /* of what is reserved */
 static int have_config, started;
 
-/* A LIST that came before its question. */
-struct list {
-	TAILQ_ENTRY(list) entry;
-	struct chan *peer;
-	uint32_t id;
-	int fd;
-};
-static TAILQ_HEAD(, list) lists = TAILQ_HEAD_INITIALIZER(lists);
+enum cache_kind
+cache_kind(const struct cache_entry *e)
+{
+	return e->nparts > 0 ? CACHE_BUNDLE : CACHE_CHUNK;
+}
 
 /* ---- space ---------------------------------------------------------------------- */
 
-static void
-evict(struct cache_entry *e)
+void
+cache_give_up(struct cache_entry *e)
 {
 	char hex[HASH_HEX_LEN + 1];
 
 	hash_hex(&e->key, hex);
 	log_debug("cache: %s is given up", hex);
-	cache_store_remove(&e->key);
+	cache_store_remove(&e->key, cache_kind(e));
 	cache_index_remove(&cache_index, e);
 }
 
@@ -67,7 +61,7 @@ make_room(uint64_t need)
 			errno = ENOSPC;
 			return -1;
 		}
-		evict(e);
+		cache_give_up(e);
 	}
 }
 
@@ -81,29 +75,30 @@ cache_reserve(uint64_t bytes)
 }
 
 void
-cache_unreserve(uint64_t bytes, uint64_t done)
+cache_unreserve(uint64_t bytes)
 {
 	cache_index.reserved -= bytes;
-	written -= done;
 }
 
-void
-cache_wrote(uint64_t bytes)
+uint64_t
+cache_disk_bytes(uint32_t bytes)
 {
-	written += bytes;
+	return ((uint64_t)bytes + BLOCK - 1) / BLOCK * BLOCK;
 }
 
-void
+struct cache_entry *
 cache_kept(const struct hash *key, uint64_t bytes)
 {
 	struct cache_entry *e;
 
-	if (cache_index_add(&cache_index, key, bytes, 1, 0) != NULL)
-		return;
+	e = cache_index_add(&cache_index, key, bytes, 1, 0);
+	if (e != NULL)
+		return e;
 	if ((e = cache_index_find(&cache_index, key)) != NULL)
 		e->verified = 1;
 	else
 		log_warn("cache: index");
+	return e;
 }
 
 /* ---- files from before ------------------------------------------------------------ */
@@ -112,6 +107,8 @@ struct old {
 	struct hash key;
 	uint64_t bytes;
 	int64_t age;
+	struct cache_part *parts; /* of a bundle */
+	uint16_t nparts;
 };
 static struct old *olds;
 static size_t nolds, olds_size;
@@ -119,11 +116,15 @@ static unsigned int folder;
 static struct event scan_ev;
 
 static void
-scan_found(const struct hash *h, uint64_t bytes, int64_t age)
+scan_found(const struct hash *h, enum cache_kind kind, uint64_t bytes,
+    int64_t age)
 {
 	struct old *p;
 	size_t size;
 
+	/* One that came since this process runs. */
+	if (kind == CACHE_BUNDLE && cache_index_find(&cache_index, h) != NULL)
+		return;
 	if (nolds == olds_size) {
 		size = olds_size == 0 ? 1024 : olds_size * 2;
 		p = reallocarray(olds, size, sizeof(*p));
@@ -134,9 +135,16 @@ scan_found(const struct hash *h, uint64_t bytes, int64_t age)
 		olds = p;
 		olds_size = size;
 	}
-	olds[nolds].key = *h;
-	olds[nolds].bytes = bytes;
-	olds[nolds++].age = age;
+	p = &olds[nolds];
+	memset(p, 0, sizeof(*p));
+	p->key = *h;
+	p->bytes = bytes;
+	p->age = age;
+	if (kind == CACHE_BUNDLE &&
+	    (p->parts = cache_bundle_scan(h, &p->nparts)) == NULL)
+		cache_store_remove(h, kind);
+	else
+		nolds++;
 }
 
 static int
@@ -145,6 +153,22 @@ younger_first(const void *a, const void *b)
 	const struct old *x = a, *y = b;
 
 	return x->age < y->age ? 1 : x->age > y->age ? -1 : 0;
+}
+
+/* Behind all that was used since; what was, is there already. */
+static void
+take_old(struct old *o)
+{
+	struct cache_entry *e = NULL;
+
+	if (cache_index_find(&cache_index, &o->key) == NULL &&
+	    (e = cache_index_add(&cache_index, &o->key, o->bytes, 0, 1)) ==
+		NULL)
+		log_warn("cache: index");
+	if (e != NULL && o->parts != NULL)
+		cache_index_add_parts(&cache_index, e, o->parts, o->nparts);
+	else
+		free(o->parts);
 }
 
 /* A folder each time, so that questions are answered in between. */
@@ -164,12 +188,8 @@ on_scan(int fd, short ev, void *arg)
 	}
 	if (nolds > 0)
 		qsort(olds, nolds, sizeof(*olds), younger_first);
-	/* Behind all that was used since; what was, is there already. */
 	for (i = 0; i < nolds; i++)
-		if (cache_index_find(&cache_index, &olds[i].key) == NULL &&
-		    cache_index_add(&cache_index, &olds[i].key, olds[i].bytes,
-			0, 1) == NULL)
-			log_warn("cache: index");
+		take_old(&olds[i]);
 	free(olds);
 	olds = NULL;
 	nolds = olds_size = 0;
@@ -187,10 +207,10 @@ find(const struct hash *key)
 	uint64_t size = 0;
 	int fd;
 
-	e = cache_index_find(&cache_index, key);
+	e = cache_index_having(&cache_index, key);
 	if (e != NULL || folder >= FOLDERS)
 		return e;
-	if ((fd = cache_store_open(key, &size)) == -1)
+	if ((fd = cache_store_open(key, CACHE_CHUNK, &size)) == -1)
 		return NULL;
 	close(fd);
 	return cache_index_add(&cache_index, key, size, 0, 0);
@@ -199,48 +219,83 @@ find(const struct hash *key)
 /* ---- answers -------------------------------------------------------------------------- */
 
 static int
-answer(struct waiter *w, int error, const char *what, int fd)
+answer(const struct waiter *w, int error, const char *what, int fd)
 {
 	struct ibuf *b;
 	size_t len = strlen(what);
 
 	if ((b = ibuf_dynamic(64, PROC_MAX_BODY)) == NULL)
 		return -1;
-	if (ibuf_add_n32(b, (uint64_t)error) == -1 ||
-	    (!w->put && ibuf_add_n16(b, len) == -1) ||
-	    (!w->put && len > 0 && ibuf_add(b, what, len) == -1)) {
+	if (ibuf_add_n64(b, w->chunk.slot) == -1 ||
+	    ibuf_add_n32(b, (uint64_t)error) == -1 ||
+	    ibuf_add_n16(b, len) == -1 ||
+	    (len > 0 && ibuf_add(b, what, len) == -1)) {
 		ibuf_free(b);
 		return -1;
 	}
-	return chan_send_ibuf(w->peer,
-	    w->put ? IMSG_CACHE_FUSE_PUT_RES : IMSG_CACHE_FUSE_GET_RES, w->id,
-	    fd, b);
+	return chan_send_ibuf(w->peer, IMSG_CACHE_FUSE_GET_RES, w->id, fd, b);
 }
 
 void
-cache_answer_error(struct waiter *w, int error, const char *what)
+cache_answer_error(const struct waiter *w, int error, const char *what)
 {
 	if (answer(w, error, what, -1) == -1)
 		log_warn("cache: answer");
 }
 
-int
-cache_answer_file(struct waiter *w, const struct hash *key)
+void
+cache_put_part(struct put *p, int error)
 {
-	struct cache_entry *e;
+	struct ibuf *b;
+
+	if (p->error == 0)
+		p->error = error;
+	if (--p->left > 0 || p->peer == NULL)
+		return;
+	p->mount->puts--;
+	if ((b = ibuf_dynamic(4, 64)) == NULL ||
+	    ibuf_add_n32(b, (uint64_t)p->error) == -1)
+		fatal("cache: answer");
+	if (chan_send_ibuf(p->peer, IMSG_CACHE_FUSE_PUT_RES, p->id, -1, b) ==
+	    -1)
+		log_warn("cache: answer");
+}
+
+int
+cache_answer_bundled(const struct waiter *w)
+{
+	return answer(w, 0, "", -1);
+}
+
+/* It was used. */
+static void
+touch(struct cache_entry *e)
+{
 	monotime_t now = monotime_now();
+
+	cache_index_touch(&cache_index, e);
+	if (e->unwritten == NULL &&
+	    (e->touched == 0 || now.ns / 1000000000 - e->touched > TOUCH_S)) {
+		e->touched = now.ns / 1000000000;
+		cache_store_touch(&e->key, cache_kind(e));
+	}
+}
+
+int
+cache_answer_entry(const struct waiter *w, struct cache_entry *e)
+{
 	int fd, saved;
 
-	if ((fd = cache_store_open(key, NULL)) == -1)
-		return errno;
-	if ((e = cache_index_find(&cache_index, key)) != NULL) {
-		cache_index_touch(&cache_index, e);
-		if (e->touched == 0 ||
-		    now.ns / 1000000000 - e->touched > TOUCH_S) {
-			e->touched = now.ns / 1000000000;
-			cache_store_touch(key);
-		}
+	if (cache_kind(e) == CACHE_BUNDLE) {
+		if (cache_bundle_give(w->peer, e) == -1 ||
+		    cache_answer_bundled(w) == -1)
+			return errno;
+		touch(e);
+		return 0;
 	}
+	if ((fd = cache_store_open(&e->key, CACHE_CHUNK, NULL)) == -1)
+		return errno;
+	touch(e);
 	if (answer(w, 0, "", fd) == -1) {
 		saved = errno;
 		close(fd);
@@ -251,210 +306,106 @@ cache_answer_file(struct waiter *w, const struct hash *key)
 
 /* ---- questions of fuse ---------------------------------------------------------------- */
 
-static struct list *
-list_find(struct chan *c, uint32_t id, unsigned int *n)
-{
-	struct list *l, *found = NULL;
-
-	*n = 0;
-	TAILQ_FOREACH (l, &lists, entry) {
-		*n += l->peer == c;
-		if (l->peer == c && l->id == id)
-			found = l;
-	}
-	return found;
-}
-
-static void
-list_drop(struct list *l)
-{
-	TAILQ_REMOVE(&lists, l, entry);
-	close(l->fd);
-	free(l);
-}
-
+/* Of this process or its peer, whatever the file is. */
 static int
-on_list(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+is_of_file(int error)
 {
-	struct list *l;
-	unsigned int n;
-
-	if (ibuf_size(body) != 0 || list_find(c, id, &n) != NULL ||
-	    n >= LISTS_PEER)
-		return -1;
-	if ((l = calloc(1, sizeof(*l))) == NULL)
-		fatal("cache: list");
-	l->peer = c;
-	l->id = id;
-	l->fd = imsg_get_fd(imsg);
-	TAILQ_INSERT_TAIL(&lists, l, entry);
-	return 0;
+	return error != EMFILE && error != ENFILE && error != ENOMEM &&
+	    error != EPIPE;
 }
 
-/* The bytes of the list, wherever they are; NULL and errno. */
-static uint8_t *
-list_bytes(struct chan *c, uint32_t id, const struct cache_get *g,
-    const struct cache_mount *mount, int put, size_t *len)
-{
-	struct memfd_view m;
-	struct list *l;
-	uint8_t *p = NULL;
-	unsigned int n;
-	int saved;
-
-	l = list_find(c, id, &n);
-	if ((l != NULL) == (g->list_len > 0) || (l != NULL && put)) {
-		errno = EBADMSG;
-		return NULL;
-	}
-	if (l != NULL) {
-		n = (unsigned int)memfd_map(l->fd, LIST_MAX, &m);
-		list_drop(l);
-		if (n != 0)
-			return NULL;
-	} else {
-		memset(&m, 0, sizeof(m));
-		m.data = g->list;
-		m.len = g->list_len;
-	}
-	*len = m.len;
-	if (cache_mount_room(mount, put, m.len) == -1)
-		errno = EBADMSG;
-	else if ((p = malloc(m.len + 1)) != NULL)
-		memcpy(p, m.data, m.len);
-	saved = errno;
-	if (l != NULL)
-		memfd_unmap(&m);
-	errno = saved;
-	return p;
-}
-
+/* 1: it is there and verified; a GET is answered. */
 static int
-put_nowhere(void *ctx, const struct hash *h, const uint8_t *data, size_t len)
+served(const struct waiter *w, const struct hash *key)
 {
-	(void)ctx;
-	(void)h;
-	(void)data;
-	(void)len;
-	return 0;
-}
-
-/* A list of another content would give one mount's bytes to others. */
-static int
-list_is_of(const struct chunklist *list, const struct hash *content)
-{
-	const struct node_store store = { .put = put_nowhere };
-	struct entry e;
-	struct wbuf w;
-	struct hash h;
-	int same = 0;
-
-	memset(&e, 0, sizeof(e));
-	e.type = ENTRY_FILE;
-	wbuf_init(&w, 64 * 1024);
-	if (chunklist_to_entry(list, &store, &e, &w) == 0) {
-		entry_content_hash(&e, &h);
-		same = hash_cmp(&h, content) == 0;
-	}
-	wbuf_free(&w);
-	return same;
-}
-
-static struct chunklist *
-list_decode(const uint8_t *flat, size_t len, const struct cache_get *g)
-{
-	struct chunklist *list;
-	struct rbuf r;
-
-	rbuf_init(&r, flat, len);
-	if ((list = chunklist_decode(&r, HASHES_MAX)) == NULL)
-		return NULL;
-	if (rbuf_end(&r) == 0 && chunklist_size(list) == g->size &&
-	    list_is_of(list, &g->content))
-		return list;
-	chunklist_free(list);
-	errno = EBADMSG;
-	return NULL;
-}
-
-/* 1: answered from what is there. */
-static int
-served(struct chan *c, uint32_t id, const struct hash *key, int put)
-{
-	struct waiter w = { .peer = c, .id = id, .put = put };
 	struct cache_entry *e = find(key);
+	int error;
 
 	if (e == NULL || !e->verified)
 		return 0;
-	if (put)
-		cache_answer_error(&w, 0, "");
-	else if (cache_answer_file(&w, key) != 0) {
-		/* Somebody has taken the file away. */
-		cache_index_remove(&cache_index, e);
+	if (w->put != NULL) {
+		cache_index_touch(&cache_index, e);
+		return 1;
+	}
+	if ((error = cache_answer_entry(w, e)) != 0) {
+		/* Somebody has taken the file away, or broken it. */
+		if (!e->busy && is_of_file(error))
+			cache_give_up(e);
 		return 0;
 	}
-	hits += !put;
+	hits++;
 	return 1;
 }
 
-/* GET, and PUT with its file.  -1: malformed. */
-static int
-want(struct chan *c, uint32_t id, struct ibuf *body, int source)
+/* Marks those that are not there; how many. */
+static unsigned int
+serve(struct chan *c, uint32_t id, const struct cache_mount *m,
+    const struct cache_want *g, struct put *put, uint8_t *lacks)
 {
-	struct waiter w = { .peer = c, .id = id, .put = source != -1 };
-	struct cache_mount *m = cache_mount_find(chan_instance(c));
-	struct chunklist *list = NULL;
-	struct cache_get g;
+	struct waiter w = { .peer = c, .id = id, .put = put };
+	unsigned int n = 0;
 	struct hash key;
-	uint8_t *flat = NULL;
-	size_t len = 0;
-	int error;
+	uint16_t i;
 
-	if (m == NULL || cache_get_recv(body, &g) == -1)
-		goto bad;
-	cache_mount_key(m, &g.content, &key);
-	if ((flat = list_bytes(c, id, &g, m, source != -1, &len)) == NULL)
-		goto fail;
-	if (served(c, id, &key, source != -1)) {
-		free(flat);
-		if (source != -1)
-			close(source);
-		return 0;
+	for (i = 0; i < g->n; i++) {
+		w.chunk = g->chunks[i];
+		cache_key(m->volume_id, &g->chunks[i].hash, &key);
+		lacks[i] = !served(&w, &key);
+		n += lacks[i];
 	}
-	if ((list = list_decode(flat, len, &g)) == NULL)
-		goto fail;
-	if (job_want(c, id, m, &g, list, flat, len, source) == -1)
-		goto fail;
-	return 0;
-
-fail:
-	error = errno;
-	if (error != EBADMSG) {
-		cache_answer_error(&w, error, strerror(error));
-		chunklist_free(list);
-		free(flat);
-		if (source != -1)
-			close(source);
-		return 0;
-	}
-bad:
-	free(flat);
-	if (source != -1)
-		close(source);
-	return -1;
+	return n;
 }
 
 static int
 on_get(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
+	struct cache_mount *m = cache_mount_find(chan_instance(c));
+	struct waiter w = { .peer = c, .id = id };
+	static struct cache_want g;
+	uint8_t lacks[CACHE_WANT_MAX];
+	uint16_t i;
+	int error;
+
 	(void)imsg;
-	return want(c, id, body, -1);
+	if (m == NULL || cache_want_recv(body, &g) == -1 ||
+	    cache_mount_room(m, 0, g.n) == -1)
+		return -1;
+	if (serve(c, id, m, &g, NULL, lacks) == 0)
+		return 0;
+	if (job_want(c, id, m, &g, lacks, NULL) == -1) {
+		error = errno;
+		for (i = 0; i < g.n; i++) {
+			w.chunk = g.chunks[i];
+			if (lacks[i])
+				cache_answer_error(&w, error, strerror(error));
+		}
+	}
+	job_run_queue();
+	return 0;
 }
 
 static int
 on_put(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	return want(c, id, body, imsg_get_fd(imsg));
+	struct cache_mount *m = cache_mount_find(chan_instance(c));
+	static struct cache_want g;
+	uint8_t lacks[CACHE_WANT_MAX];
+	struct put *put;
+
+	if (m == NULL || cache_want_recv(body, &g) == -1 ||
+	    cache_mount_room(m, 1, 1) == -1)
+		return -1;
+	m->puts++;
+	put = put_new(c, id, m, imsg_get_fd(imsg));
+	/* Itself, so that it is answered also when nothing lacks. */
+	put->left = 1;
+	if (serve(c, id, m, &g, put, lacks) > 0 &&
+	    job_want(c, id, m, &g, lacks, put) == -1)
+		put->error = errno;
+	cache_put_part(put, 0);
+	put_unref(put);
+	job_run_queue();
+	return 0;
 }
 
 static int
@@ -533,7 +484,6 @@ configured(void)
 static int
 prepare(void)
 {
-	hash_init();
 	return cache_store_prepare(role_dirfd());
 }
 
@@ -560,22 +510,16 @@ peer_up(struct chan *c)
 static void
 peer_down(struct chan *c)
 {
-	struct list *l, *next;
-
 	if (chan_role(c) == ROLE_FETCH) {
 		ask_fetch_down(c);
 		return;
-	}
-	for (l = TAILQ_FIRST(&lists); l != NULL; l = next) {
-		next = TAILQ_NEXT(l, entry);
-		if (l->peer == c)
-			list_drop(l);
 	}
 	job_peer_down(c);
 	cache_mount_down(chan_instance(c));
 }
 
 #define BODY_MAX PROC_MAX_BODY
+#define WANT_MIN (HASH_LEN + 5 + 12 + HASH_LEN)
 #define RULE(m, from, fd, min, max, f)                            \
 	{                                                         \
 		IMSG_##m, ROLE_##from, CHAN_##fd, min, max, f, #m \
@@ -584,11 +528,11 @@ static const struct msg_rule rules[] = {
 	RULE(PARENT_CACHE_CONFIG, PARENT, NOFD, 16, 16, on_config),
 	RULE(PARENT_CACHE_STATUS, PARENT, NOFD, 0, 0, on_status),
 	RULE(PARENT_CACHE_VOLUME, PARENT, NOFD, 6, 69, on_volume),
-	RULE(FUSE_CACHE_LIST, FUSE, FD, 0, 0, on_list),
-	RULE(FUSE_CACHE_GET, FUSE, NOFD, 40, BODY_MAX, on_get),
-	RULE(FUSE_CACHE_PUT, FUSE, FD, 40, BODY_MAX, on_put),
+	RULE(FUSE_CACHE_GET, FUSE, NOFD, WANT_MIN, BODY_MAX, on_get),
+	RULE(FUSE_CACHE_PUT, FUSE, FD, WANT_MIN, BODY_MAX, on_put),
 	RULE(FUSE_CACHE_CANCEL, FUSE, NOFD, 4, 4, on_cancel),
 	RULE(FETCH_GET_DONE, FETCH, NOFD, 8, 8, ask_get_done),
+	RULE(FETCH_GET_BUNDLE, FETCH, FD, 2, BODY_MAX, ask_get_bundle),
 	RULE(FETCH_GET_RES, FETCH, NOFD, 6, 2048, ask_get_res),
 	RULE(FETCH_VERIFY_RES, FETCH, NOFD, 4, 4, ask_verify_res),
 };

@@ -1,32 +1,39 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache_ask: what cache asks of sailvol-fetch: chunks, and whether a file is
- * what it should be.  Each question is kept until its answer, and asked again
- * when the sailvol-fetch that had it died.  In cache.
+ * cache_ask: what cache asks of sailvol-fetch: chunks of a file, and whether a
+ * file is what it should be.  Each question is kept until its answer, and asked
+ * again when the sailvol-fetch that had it died.  In cache.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/memfd.h"
 #include "sailvold/sailvold_imsg.h"
 #include "sailvold/cache.h"
 
-#define ASK_BYTES ((uint64_t)64 * 1024 * 1024)
+#define NEAR_MIN (256 * 1024)
+#define NEAR_MS 2000 /* between two questions that belong together */
 
 struct ask {
-	TAILQ_ENTRY(ask) entry;  /* of all */
-	TAILQ_ENTRY(ask) in_job; /* of its job */
+	TAILQ_ENTRY(ask) entry;
 	uint32_t number;
-	struct job *job; /* NULL: cancelled, the answer is not wanted */
 	struct chan *at; /* NULL: waits for a sailvol-fetch */
-	int fd;          /* VERIFY: the file; GET: the job's */
-	uint64_t bytes;
-	struct fetch_get *get; /* NULL: VERIFY */
+	/* GET: of which file, and which jobs still wait, by slot */
+	struct place *place;
+	TAILQ_HEAD(ask_jobs, job) jobs;
+	unsigned int njobs;
+	/* VERIFY */
+	int fd;
 };
-static TAILQ_HEAD(, ask) asks = TAILQ_HEAD_INITIALIZER(asks);
+TAILQ_HEAD(ask_list, ask);
+static struct ask_list asks = TAILQ_HEAD_INITIALIZER(asks);
+static struct ask *gathering; /* not sent yet */
+static struct ask *handing;   /* one of its bundles is being handed out */
 static uint32_t last_number;
 
 static struct ask *
@@ -41,7 +48,7 @@ ask_find(struct chan *at, uint32_t number)
 }
 
 static struct ask *
-ask_new(struct job *j)
+ask_new(struct place *place)
 {
 	struct ask *a, *b;
 
@@ -54,127 +61,185 @@ ask_new(struct job *j)
 				break;
 	} while (a->number == 0 || b != NULL);
 	a->fd = -1;
-	a->job = j;
+	if ((a->place = place) != NULL)
+		place->refs++;
+	TAILQ_INIT(&a->jobs);
 	TAILQ_INSERT_TAIL(&asks, a, entry);
-	TAILQ_INSERT_TAIL(&j->asks, a, in_job);
-	j->nasks++;
 	return a;
 }
 
 static void
-ask_leave(struct ask *a)
+job_leaves(struct job *j)
 {
-	if (a->job == NULL)
-		return;
-	TAILQ_REMOVE(&a->job->asks, a, in_job);
-	a->job->nasks--;
-	a->job = NULL;
+	TAILQ_REMOVE(&j->ask->jobs, j, in_ask);
+	j->ask->njobs--;
+	j->ask = NULL;
 }
 
 static void
 ask_free(struct ask *a)
 {
-	ask_leave(a);
+	while (!TAILQ_EMPTY(&a->jobs))
+		job_leaves(TAILQ_FIRST(&a->jobs));
 	TAILQ_REMOVE(&asks, a, entry);
+	if (a == gathering)
+		gathering = NULL;
 	if (a->fd != -1)
 		close(a->fd);
-	free(a->get);
+	place_unref(a->place);
 	free(a);
 }
 
 /* ---- sending ---------------------------------------------------------------- */
 
 static int
-send_verify(struct ask *a, int fd)
+send_fd(int (*send)(struct chan *, uint32_t, struct ask *, struct job *, int),
+    struct ask *a, struct job *j, int fd)
 {
-	int list;
+	int copy, saved;
 
-	list = memfd_new("chunks", a->job->flat, a->job->flat_len);
-	if (list == -1)
+	if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
 		return -1;
-	return fetch_verify_send(a->at, a->number, a->job->size, list, fd);
+	if (send(a->at, a->number, a, j, copy) == 0)
+		return 0;
+	saved = errno;
+	close(copy);
+	errno = saved;
+	return -1;
+}
+
+static int
+file_send(struct chan *c, uint32_t id, struct ask *a, struct job *j, int fd)
+{
+	(void)a;
+	return fetch_get_file_send(c, id, j->slot, fd);
+}
+
+static int
+verify_send(struct chan *c, uint32_t id, struct ask *a, struct job *j, int fd)
+{
+	(void)a;
+	return j->bytes == 0 ? cache_bundle_verify(c, id, fd)
+			     : fetch_verify_send(c, id, j->bytes, &j->hash, fd);
+}
+
+/*
+ * Bytes of neighbours in its pack that come with a small chunk: few for one
+ * file, more and more when one question follows the other.
+ */
+static uint32_t
+near_budget(const struct ask *a)
+{
+	static uint32_t budget;
+	static monotime_t last;
+	const struct job *j = TAILQ_FIRST(&a->jobs);
+	monotime_t now = monotime_now();
+
+	if (j->bytes >= FETCH_BUNDLE_CHUNK)
+		return 0;
+	if (budget == 0 || monotime_diff_ms(now, last) > NEAR_MS)
+		budget = NEAR_MIN;
+	else if (budget < FETCH_BUNDLE_BYTES)
+		budget *= 2;
+	last = now;
+	return budget;
+}
+
+static int
+send_get(struct ask *a)
+{
+	static struct fetch_get g;
+	struct job *j;
+	int saved;
+
+	g.volume = a->place->volume_id;
+	g.volume_len = strlen(g.volume);
+	g.commit = a->place->commit;
+	g.path = a->place->path;
+	g.path_len = a->place->path_len;
+	g.budget = near_budget(a);
+	g.n = 0;
+	TAILQ_FOREACH (j, &a->jobs, in_ask) {
+		if (j->fd != -1 && send_fd(file_send, a, j, j->fd) == -1)
+			goto fail;
+		g.chunks[g.n].slot = j->slot;
+		g.chunks[g.n].bytes = j->bytes;
+		g.chunks[g.n++].hash = j->hash;
+	}
+	if (fetch_get_send(a->at, a->number, &g) == 0)
+		return 0;
+fail:
+	saved = errno;
+	(void)fetch_cancel_send(a->at,
+	    a->number); /* it has some of the files */
+	errno = saved;
+	return -1;
 }
 
 /* 0 also when there is no sailvol-fetch at the moment: it waits. */
 static int
 ask_send(struct ask *a)
 {
-	int fd, rc;
+	int rc;
 
+	if (TAILQ_EMPTY(&a->jobs)) {
+		ask_free(a);
+		return 0;
+	}
 	if ((a->at = role_peer_any(ROLE_FETCH)) == NULL)
 		return 0;
-	if ((fd = fcntl(a->fd, F_DUPFD_CLOEXEC, 0)) == -1)
-		return -1;
-	rc = a->get != NULL ? fetch_get_send(a->at, a->number, a->get, fd)
-			    : send_verify(a, fd);
-	if (rc == -1) {
-		close(fd);
-		/* It is dying: its end comes as an event. */
-		if (errno == EPIPE)
-			return 0;
-	}
-	return rc;
+	rc = a->place != NULL
+	    ? send_get(a)
+	    : send_fd(verify_send, a, TAILQ_FIRST(&a->jobs), a->fd);
+	/* One that is dying: its end comes as an event. */
+	return rc == -1 && errno == EPIPE ? 0 : rc;
 }
 
 static void
-fill_get(struct job *j, struct ask *a)
+ask_failed(struct ask *a, int error, const char *what)
 {
-	struct fetch_get *g = a->get;
-	struct fetch_get_chunk *k;
-	uint64_t slot;
+	struct job *j;
 
-	g->volume = j->volume_id;
-	g->volume_len = strlen(j->volume_id);
-	g->commit = j->commit;
-	g->path = j->path;
-	g->path_len = j->path_len;
-	g->shift = chunklist_shift(j->list);
-	while (g->n < FETCH_GET_MAX && a->bytes < ASK_BYTES) {
-		k = &g->chunks[g->n];
-		if (!chunklist_next(j->list, j->next, &slot, &k->hash)) {
-			j->no_more = 1;
-			break;
-		}
-		k->slot = slot;
-		k->bytes = chunklist_slot_bytes(j->list, slot);
-		a->bytes += k->bytes;
-		g->n++;
-		j->next = slot + 1;
-		if (j->next >= chunklist_slots(j->list)) {
-			j->no_more = 1;
-			break;
-		}
+	while ((j = TAILQ_FIRST(&a->jobs)) != NULL) {
+		job_leaves(j);
+		job_got_not(j, error, what);
+	}
+	ask_free(a);
+}
+
+void
+ask_flush(void)
+{
+	struct ask *a = gathering;
+
+	gathering = NULL;
+	if (a != NULL && ask_send(a) == -1) {
+		a->at = NULL;
+		ask_failed(a, errno, strerror(errno));
 	}
 }
 
 int
 ask_get(struct job *j)
 {
-	struct ask *a;
-	int saved;
+	struct job *k;
 
-	if (j->no_more)
-		return 1;
-	if ((a = ask_new(j)) == NULL)
+	if (gathering != NULL &&
+	    (gathering->place != j->place ||
+		gathering->njobs >= FETCH_GET_FILES))
+		ask_flush();
+	if (gathering == NULL && (gathering = ask_new(j->place)) == NULL)
 		return -1;
-	a->get = calloc(1, sizeof(*a->get));
-	a->fd = fcntl(j->fd, F_DUPFD_CLOEXEC, 0);
-	if (a->get == NULL || a->fd == -1)
-		goto fail;
-	fill_get(j, a);
-	if (a->get->n == 0) {
-		ask_free(a);
-		return 1;
-	}
-	if (ask_send(a) == -1)
-		goto fail;
+	TAILQ_FOREACH_REVERSE(k, &gathering->jobs, ask_jobs, in_ask)
+	if (k->slot < j->slot)
+		break;
+	if (k == NULL)
+		TAILQ_INSERT_HEAD(&gathering->jobs, j, in_ask);
+	else
+		TAILQ_INSERT_AFTER(&gathering->jobs, k, j, in_ask);
+	gathering->njobs++;
+	j->ask = gathering;
 	return 0;
-
-fail:
-	saved = errno;
-	ask_free(a);
-	errno = saved;
-	return -1;
 }
 
 int
@@ -183,11 +248,14 @@ ask_verify(struct job *j, int fd)
 	struct ask *a;
 	int saved;
 
-	if ((a = ask_new(j)) == NULL) {
+	if ((a = ask_new(NULL)) == NULL) {
 		close(fd);
 		return -1;
 	}
 	a->fd = fd;
+	TAILQ_INSERT_TAIL(&a->jobs, j, in_ask);
+	a->njobs++;
+	j->ask = a;
 	if (ask_send(a) == -1) {
 		saved = errno;
 		ask_free(a);
@@ -198,32 +266,33 @@ ask_verify(struct job *j, int fd)
 }
 
 void
-ask_cancel_all(struct job *j)
+ask_leave(struct job *j)
 {
-	struct ask *a;
+	struct ask *a = j->ask;
 
-	while ((a = TAILQ_FIRST(&j->asks)) != NULL) {
-		ask_leave(a);
-		if (a->at == NULL) {
-			ask_free(a);
-			continue;
-		}
-		/* What its views point to goes with the job. */
-		free(a->get);
-		a->get = NULL;
-		if (fetch_cancel_send(a->at, a->number) == -1)
-			log_debug("cache: cancel: %s", strerror(errno));
-	}
+	if (a == NULL)
+		return;
+	job_leaves(j);
+	if (!TAILQ_EMPTY(&a->jobs) || a == gathering || a == handing)
+		return;
+	/* What of it has come is kept; the rest is not wanted. */
+	if (a->at == NULL)
+		ask_free(a);
+	else if (fetch_cancel_send(a->at, a->number) == -1)
+		log_debug("cache: cancel: %s", strerror(errno));
 }
 
 void
 ask_fetch_up(void)
 {
-	struct ask *a;
+	struct ask *a, *next;
 
-	TAILQ_FOREACH (a, &asks, entry)
-		if (a->at == NULL && ask_send(a) == -1)
-			log_warn("cache: question to fetch");
+	for (a = TAILQ_FIRST(&asks); a != NULL; a = next) {
+		next = TAILQ_NEXT(a, entry);
+		if (a->at == NULL && a != gathering && ask_send(a) == -1)
+			ask_failed(a, errno, strerror(errno));
+	}
+	job_run_queue();
 }
 
 void
@@ -236,11 +305,10 @@ ask_fetch_down(struct chan *c)
 		if (a->at != c)
 			continue;
 		a->at = NULL;
-		if (a->job == NULL)
-			ask_free(a);
-		else if (ask_send(a) == -1)
-			log_warn("cache: question to fetch");
+		if (ask_send(a) == -1)
+			ask_failed(a, errno, strerror(errno));
 	}
+	job_run_queue();
 }
 
 /* ---- answers ------------------------------------------------------------------- */
@@ -248,41 +316,89 @@ ask_fetch_down(struct chan *c)
 int
 ask_get_done(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
+	struct ask *a;
+	struct job *j;
 	uint64_t slot;
 
-	(void)c;
-	(void)id;
 	(void)imsg;
-	/* A file is served when it is whole. */
-	return fetch_get_done_recv(body, &slot);
+	if (fetch_get_done_recv(body, &slot) == -1 ||
+	    (a = ask_find(c, id)) == NULL || a->place == NULL)
+		return -1;
+	TAILQ_FOREACH (j, &a->jobs, in_ask)
+		if (j->slot == slot)
+			break;
+	if (j == NULL)
+		return 0; /* not wanted any more */
+	if (j->fd == -1)
+		return -1;
+	job_leaves(j);
+	job_got(j);
+	job_run_queue();
+	return 0;
+}
+
+/* One that is alone, as most that are not small: a file of its own. */
+static int
+one_came(struct ask *a, const struct fetch_bundle_chunk *k, int fd)
+{
+	struct memfd_view bytes;
+	int rc;
+
+	rc = memfd_map(fd, FETCH_BUNDLE_BYTES, &bytes);
+	close(fd);
+	if (rc == -1)
+		return -1;
+	if (k->offset > bytes.len || k->bytes > bytes.len - k->offset)
+		rc = -1;
+	else
+		job_bytes(a->place->volume_id, &k->hash, bytes.data + k->offset,
+		    k->bytes);
+	memfd_unmap(&bytes);
+	return rc;
+}
+
+int
+ask_get_bundle(struct chan *c, uint32_t id, struct imsg *imsg,
+    struct ibuf *body)
+{
+	static struct fetch_bundle list;
+	struct ask *a = ask_find(c, id);
+	int fd = imsg_get_fd(imsg), rc;
+
+	if (a == NULL || a->place == NULL ||
+	    fetch_bundle_recv(body, &list) == -1) {
+		close(fd);
+		return -1;
+	}
+	handing = a;
+	rc = list.n == 1 ? one_came(a, &list.chunks[0], fd)
+			 : cache_bundle_came(a->place->volume_id, &list, fd);
+	handing = NULL;
+	job_run_queue();
+	return rc;
 }
 
 int
 ask_get_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	struct ask *a;
-	struct job *j;
-	const char *what;
-	char text[256];
+	const char *text;
+	char what[256];
 	uint32_t error;
-	uint64_t bytes;
 	size_t len;
 
 	(void)imsg;
-	if (fetch_get_res_recv(body, &error, &what, &len) == -1 ||
-	    (a = ask_find(c, id)) == NULL)
+	if ((a = ask_find(c, id)) == NULL || a->place == NULL ||
+	    fetch_get_res_recv(body, &error, &text, &len) == -1)
 		return -1;
-	if (len >= sizeof(text))
-		len = sizeof(text) - 1;
-	memcpy(text, what, len);
-	text[len] = '\0';
-	j = a->job;
-	bytes = a->bytes;
-	if (j != NULL && a->get == NULL)
-		return -1; /* an answer to another question */
-	ask_free(a);
-	if (j != NULL)
-		job_got(j, bytes, error, text);
+	snprintf(what, sizeof(what), "%.*s", (int)len, text);
+	if (error == 0 && !TAILQ_EMPTY(&a->jobs)) {
+		error = EIO;
+		strlcpy(what, "an answer without a chunk", sizeof(what));
+	}
+	/* What is left of its jobs has failed. */
+	ask_failed(a, (int)error, what);
+	job_run_queue();
 	return 0;
 }
 
@@ -296,13 +412,12 @@ ask_verify_res(struct chan *c, uint32_t id, struct imsg *imsg,
 
 	(void)imsg;
 	if (fetch_verify_res_recv(body, &error) == -1 ||
-	    (a = ask_find(c, id)) == NULL)
+	    (a = ask_find(c, id)) == NULL || a->place != NULL)
 		return -1;
-	j = a->job;
-	if (j != NULL && a->get != NULL)
-		return -1;
+	j = TAILQ_FIRST(&a->jobs);
 	ask_free(a);
 	if (j != NULL)
 		job_verified(j, error);
+	job_run_queue();
 	return 0;
 }

@@ -16,10 +16,20 @@ entry_cmp(struct cache_entry *a, struct cache_entry *b)
 RB_PROTOTYPE(cache_tree, cache_entry, node, entry_cmp)
 RB_GENERATE(cache_tree, cache_entry, node, entry_cmp)
 
+static int
+part_cmp(struct cache_part *a, struct cache_part *b)
+{
+	return hash_cmp(&a->key, &b->key);
+}
+
+RB_PROTOTYPE(cache_part_tree, cache_part, node, part_cmp)
+RB_GENERATE(cache_part_tree, cache_part, node, part_cmp)
+
 void
 cache_index_init(struct cache_index *x, uint64_t limit)
 {
 	RB_INIT(&x->tree);
+	RB_INIT(&x->parts);
 	TAILQ_INIT(&x->ages);
 	x->used = x->reserved = x->files = 0;
 	x->limit = limit;
@@ -40,6 +50,39 @@ cache_index_find(struct cache_index *x, const struct hash *key)
 	struct cache_entry e = { .key = *key };
 
 	return RB_FIND(cache_tree, &x->tree, &e);
+}
+
+void
+cache_index_add_parts(struct cache_index *x, struct cache_entry *e,
+    struct cache_part *parts, uint16_t n)
+{
+	struct cache_part *old;
+	uint16_t i;
+
+	e->parts = parts;
+	e->nparts = n;
+	for (i = 0; i < n; i++) {
+		/* The younger bundle stays longer. */
+		if ((old = RB_FIND(cache_part_tree, &x->parts, &parts[i])) !=
+		    NULL) {
+			RB_REMOVE(cache_part_tree, &x->parts, old);
+			old->of = NULL;
+		}
+		parts[i].of = e;
+		RB_INSERT(cache_part_tree, &x->parts, &parts[i]);
+	}
+}
+
+struct cache_entry *
+cache_index_having(struct cache_index *x, const struct hash *key)
+{
+	struct cache_entry *e = cache_index_find(x, key);
+	struct cache_part part = { .key = *key }, *p;
+
+	if (e != NULL && e->nparts == 0)
+		return e;
+	p = RB_FIND(cache_part_tree, &x->parts, &part);
+	return p != NULL ? p->of : NULL;
 }
 
 struct cache_entry *
@@ -77,6 +120,12 @@ cache_index_touch(struct cache_index *x, struct cache_entry *e)
 void
 cache_index_remove(struct cache_index *x, struct cache_entry *e)
 {
+	uint16_t i;
+
+	for (i = 0; i < e->nparts; i++)
+		if (e->parts[i].of == e)
+			RB_REMOVE(cache_part_tree, &x->parts, &e->parts[i]);
+	free(e->parts);
 	RB_REMOVE(cache_tree, &x->tree, e);
 	TAILQ_REMOVE(&x->ages, e, age);
 	x->used -= e->bytes;
@@ -106,4 +155,15 @@ cache_index_victim(struct cache_index *x, uint64_t need, uint64_t lack)
 		if (!e->busy)
 			return e;
 	return NULL;
+}
+
+int
+cache_index_busy(const struct cache_index *x)
+{
+	const struct cache_entry *e;
+
+	TAILQ_FOREACH (e, &x->ages, age)
+		if (e->busy)
+			return 1;
+	return 0;
 }

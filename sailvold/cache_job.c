@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache_job: one content on its way into the cache: verified where it stands,
+ * cache_job: one chunk on its way into the cache: verified where it stands,
  * fetched, or copied from an overlay file and verified.  All who want the same
- * content of the same volume wait for one job.  In cache.
+ * chunk of the same volume wait for one job.  In cache.
  */
 #include <sys/stat.h>
 #include <errno.h>
@@ -11,20 +11,21 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/rest.h"
 #include "sailvold/sailvold_imsg.h"
 #include "sailvold/cache.h"
 
 #define RUNNING_MAX 64 /* jobs; each has a file open */
-#define BLOCK 4096
 
 RB_HEAD(job_tree, job);
 static struct job_tree jobs = RB_INITIALIZER(&jobs);
 static TAILQ_HEAD(, job) queued = TAILQ_HEAD_INITIALIZER(queued);
 static unsigned int nrunning;
+static int full; /* one found no room */
 
 static void job_run(struct job *);
-static void job_fetch(struct job *);
 static void job_copy(int, short, void *);
+static int waiter_join(struct waiter *);
 
 static int
 job_cmp(struct job *a, struct job *b)
@@ -35,49 +36,82 @@ job_cmp(struct job *a, struct job *b)
 RB_PROTOTYPE(job_tree, job, node, job_cmp)
 RB_GENERATE(job_tree, job, node, job_cmp)
 
-/* ---- the end of a job ----------------------------------------------------------- */
+/* ---- what jobs share ------------------------------------------------------------- */
 
-static void
-queue_run(void)
+static struct place *
+place_new(const struct cache_mount *m, const struct cache_want *g)
 {
-	static int inside;
-	struct job *j;
+	struct place *p;
 
-	/* A job that ends at once comes back to here. */
-	if (inside)
-		return;
-	inside = 1;
-	while (nrunning < RUNNING_MAX && (j = TAILQ_FIRST(&queued)) != NULL) {
-		TAILQ_REMOVE(&queued, j, entry);
-		nrunning++;
-		job_run(j);
-	}
-	inside = 0;
+	if ((p = calloc(1, sizeof(*p) + g->path_len + 1)) == NULL)
+		return NULL;
+	p->refs = 1;
+	strlcpy(p->volume_id, m->volume_id, sizeof(p->volume_id));
+	p->commit = g->commit;
+	p->path_len = g->path_len;
+	if (g->path_len > 0)
+		memcpy(p->path, g->path, g->path_len);
+	return p;
 }
+
+void
+place_unref(struct place *p)
+{
+	if (p != NULL && --p->refs == 0)
+		free(p);
+}
+
+struct put *
+put_new(struct chan *c, uint32_t id, struct cache_mount *m, int fd)
+{
+	struct put *p;
+
+	if ((p = calloc(1, sizeof(*p))) == NULL)
+		fatal("cache: put");
+	p->refs = 1;
+	p->peer = c;
+	p->id = id;
+	p->mount = m;
+	p->fd = fd;
+	return p;
+}
+
+void
+put_unref(struct put *p)
+{
+	if (p == NULL || --p->refs > 0)
+		return;
+	close(p->fd);
+	free(p);
+}
+
+/* ---- the end of a job ----------------------------------------------------------- */
 
 static void
 waiter_free(struct job *j, struct waiter *w)
 {
 	TAILQ_REMOVE(&j->waiters, w, entry);
-	cache_mount_answered(w->mount, w->put, w->list_len);
+	if (w->put == NULL)
+		w->mount->gets--;
+	place_unref(w->place);
+	put_unref(w->put);
 	free(w);
 }
 
-/* The file that grew is given up. */
+/* The file that grew is given up, and what was asked for. */
 static void
 job_drop_file(struct job *j)
 {
-	ask_cancel_all(j);
+	ask_leave(j);
 	evtimer_del(&j->slice);
 	if (j->fd != -1) {
 		close(j->fd);
 		j->fd = -1;
 		cache_store_tmp_drop(j->tmp);
 	}
-	cache_unreserve(j->reserved, j->written);
-	j->reserved = j->written = 0;
-	j->next = 0;
-	j->no_more = 0;
+	cache_unreserve(j->reserved);
+	j->reserved = 0;
+	j->copied = 0;
 }
 
 /* Out of everything; nobody is answered any more. */
@@ -98,44 +132,76 @@ job_free(struct job *j)
 		TAILQ_REMOVE(&queued, j, entry);
 	else
 		nrunning--;
-	if (j->source != -1)
-		close(j->source);
-	chunklist_free(j->list);
-	free(j->flat);
-	free(j->path);
+	place_unref(j->place);
+	put_unref(j->source);
 	free(j);
 }
 
 static void
-job_succeeded(struct job *j)
+job_succeeded(struct job *j, struct cache_entry *e)
 {
 	struct waiter *w;
 	int error;
 
 	TAILQ_FOREACH (w, &j->waiters, entry) {
-		if (w->put) {
-			cache_answer_error(w, 0, "");
-			continue;
-		}
-		if ((error = cache_answer_file(w, &j->key)) != 0)
+		if (w->put != NULL)
+			cache_put_part(w->put, 0);
+		else if ((error = cache_answer_entry(w, e)) != 0)
 			cache_answer_error(w, error, strerror(error));
 	}
 	job_free(j);
-	queue_run();
 }
 
+/* It may begin again, as one of the first. */
+static void
+job_again(struct job *j)
+{
+	struct cache_entry *e;
+
+	if (j->state == JOB_VERIFY_KEPT &&
+	    (e = cache_index_find(&cache_index, &j->key)) != NULL)
+		e->busy = 0;
+	job_drop_file(j);
+	j->state = JOB_QUEUED;
+	nrunning--;
+	TAILQ_INSERT_HEAD(&queued, j, entry);
+}
+
+static int
+same_place(const struct place *a, const struct place *b)
+{
+	return a == b ||
+	    (a != NULL && b != NULL && hash_cmp(&a->commit, &b->commit) == 0 &&
+		a->path_len == b->path_len &&
+		memcmp(a->path, b->path, a->path_len) == 0);
+}
+
+/* For those who asked of the same file; the others' may be better. */
 static void
 job_failed(struct job *j, int error, const char *what)
 {
-	struct waiter *w;
+	struct waiter *w, *next;
 
-	log_warnx("cache: volume %s: \"%.*s\": %s: %s", j->volume_id,
-	    (int)j->path_len, (const char *)j->path, what, strerror(error));
-	/* To who reads, whatever it was is one thing. */
-	TAILQ_FOREACH (w, &j->waiters, entry)
-		cache_answer_error(w, EIO, what);
-	job_free(j);
-	queue_run();
+	log_warnx("cache: volume %s: \"%.*s\": %s: %s",
+	    j->place != NULL ? j->place->volume_id : "",
+	    j->place != NULL ? (int)j->place->path_len : 0,
+	    j->place != NULL ? (const char *)j->place->path : "", what,
+	    strerror(error));
+	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (w->put != NULL)
+			cache_put_part(w->put, error);
+		else if (j->place == NULL || same_place(w->place, j->place))
+			/* To who reads, whatever it was is one thing. */
+			cache_answer_error(w, EIO, what);
+		else
+			continue;
+		waiter_free(j, w);
+	}
+	if (TAILQ_EMPTY(&j->waiters))
+		job_free(j);
+	else
+		job_again(j);
 }
 
 /*
@@ -147,22 +213,19 @@ put_failed(struct job *j, int error)
 {
 	struct waiter *w, *next;
 
-	close(j->source);
-	j->source = -1;
 	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, entry);
-		if (!w->put)
+		if (w->put == NULL)
 			continue;
-		cache_answer_error(w, error, "");
+		cache_put_part(w->put, error);
 		waiter_free(j, w);
 	}
-	job_drop_file(j);
-	if (!TAILQ_EMPTY(&j->waiters)) {
-		job_fetch(j);
-		return;
-	}
-	job_free(j);
-	queue_run();
+	put_unref(j->source);
+	j->source = NULL;
+	if (TAILQ_EMPTY(&j->waiters))
+		job_free(j);
+	else
+		job_again(j);
 }
 
 /* The file is whole and good. */
@@ -170,90 +233,209 @@ static void
 job_keep(struct job *j)
 {
 	uint64_t bytes = j->reserved;
+	struct cache_entry *e;
 
-	if (cache_store_keep(j->tmp, &j->key) == -1) {
+	if (cache_store_keep(j->tmp, &j->key, CACHE_CHUNK) == -1) {
 		job_failed(j, EIO, strerror(errno));
 		return;
 	}
 	close(j->fd);
 	j->fd = -1;
-	cache_unreserve(j->reserved, j->written);
-	j->reserved = j->written = 0;
-	cache_kept(&j->key, bytes);
-	job_succeeded(j);
+	cache_unreserve(j->reserved);
+	j->reserved = 0;
+	if ((e = cache_kept(&j->key, bytes)) == NULL)
+		job_failed(j, ENOMEM, strerror(ENOMEM));
+	else
+		job_succeeded(j, e);
+}
+
+/* Room for its bytes; 1: when another job has ended, or a file of a bundle is
+   written; -1 and errno. */
+static int
+job_room(struct job *j)
+{
+	uint64_t bytes = cache_disk_bytes(j->bytes);
+
+	if (j->reserved > 0)
+		return 0;
+	if (cache_reserve(bytes) == -1) {
+		full = errno == ENOSPC &&
+		    (cache_index.reserved > 0 ||
+			cache_index_busy(&cache_index));
+		return full ? 1 : -1;
+	}
+	j->reserved = bytes;
+	return 0;
 }
 
 /* ---- fetching --------------------------------------------------------------------- */
 
-/* What its chunks take on the disk. */
-static uint64_t
-job_bytes(const struct job *j)
-{
-	struct hash h;
-	uint64_t slot = 0, sum = BLOCK, slots = chunklist_slots(j->list);
-
-	while (slot < slots && chunklist_next(j->list, slot, &slot, &h)) {
-		sum += ((uint64_t)chunklist_slot_bytes(j->list, slot) + BLOCK -
-			   1) /
-		    BLOCK * BLOCK;
-		slot++;
-	}
-	return sum;
-}
-
-/* Room, and a file; -1 and errno. */
-static int
-job_make_file(struct job *j)
-{
-	uint64_t bytes = job_bytes(j);
-
-	if (cache_reserve(bytes) == -1)
-		return -1;
-	j->reserved = bytes;
-	j->fd = cache_store_tmp(j->tmp, j->size);
-	return j->fd != -1 ? 0 : -1;
-}
-
+/* The first who says of which file it is a chunk. */
 static void
-fetch_more(struct job *j)
+take_place(struct job *j)
 {
-	int rc = 0;
+	struct waiter *w;
 
-	while (j->nasks < ASKS_MAX && (rc = ask_get(j)) == 0)
-		;
-	if (rc == -1)
-		job_failed(j, errno, strerror(errno));
-	else if (j->nasks == 0)
-		job_keep(j);
+	TAILQ_FOREACH (w, &j->waiters, entry)
+		if (w->place != NULL)
+			break;
+	place_unref(j->place);
+	j->place = NULL;
+	if (w == NULL)
+		return;
+	j->place = w->place;
+	j->place->refs++;
+	j->slot = w->chunk.slot;
 }
 
 static void
 job_fetch(struct job *j)
 {
+	int rc;
+
 	j->state = JOB_FETCH;
-	if (job_make_file(j) == -1)
+	take_place(j);
+	if ((rc = job_room(j)) == 1) {
+		job_again(j);
+		return;
+	}
+	if (rc == 0 && j->bytes >= FETCH_BUNDLE_CHUNK)
+		rc = (j->fd = cache_store_tmp(j->tmp)) == -1 ? -1 : 0;
+	if (rc == 0)
+		rc = ask_get(j);
+	if (rc == -1)
 		job_failed(j, errno == ENOSPC ? EIO : errno,
 		    errno == ENOSPC ? "no room in the cache" : strerror(errno));
-	else
-		fetch_more(j);
+}
+
+/* A file from before that is broken. */
+static void
+throw_away(struct cache_entry *e)
+{
+	char hex[HASH_HEX_LEN + 1];
+
+	hash_hex(&e->key, hex);
+	log_warnx("cache: file %s is not what it was: thrown away", hex);
+	cache_give_up(e);
 }
 
 void
-job_got(struct job *j, uint64_t bytes, uint32_t error, const char *what)
+job_got_not(struct job *j, int error, const char *what)
 {
-	if (error == ENOSPC && !j->retried) {
+	struct cache_entry *e;
+
+	if (j->state == JOB_VERIFY_KEPT && error == EBADMSG) {
+		if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
+			throw_away(e);
+		job_again(j); /* from the store */
+	} else if (error == ENOSPC && !j->retried) {
 		/* Others fill the file system: the old ones give way. */
 		j->retried = 1;
-		job_drop_file(j);
-		job_fetch(j);
-	} else if (error != 0)
-		job_failed(j, error == ENOSPC ? EIO : (int)error, what);
+		job_again(j);
+	} else
+		job_failed(j, error == ENOSPC ? EIO : error, what);
+}
+
+void
+job_got(struct job *j)
+{
+	struct stat st;
+
+	if (fstat(j->fd, &st) == -1 || st.st_size != (off_t)j->bytes) {
+		job_failed(j, EIO, "a chunk of another size");
+		return;
+	}
+	cache_fetched += j->bytes;
+	job_keep(j);
+}
+
+/* One that nobody waits for. */
+static void
+keep_neighbour(const struct hash *key, const uint8_t *data, uint32_t bytes)
+{
+	uint64_t disk = cache_disk_bytes(bytes);
+	char tmp[CACHE_TMP_LEN];
+	int fd;
+
+	if (cache_index_having(&cache_index, key) != NULL ||
+	    cache_reserve(disk) == -1)
+		return;
+	cache_unreserve(disk);
+	if ((fd = cache_store_tmp(tmp)) == -1)
+		return;
+	if (cache_store_write(fd, data, bytes) == -1 ||
+	    cache_store_keep(tmp, key, CACHE_CHUNK) == -1)
+		cache_store_tmp_drop(tmp);
 	else {
 		cache_fetched += bytes;
-		j->written += bytes;
-		cache_wrote(bytes);
-		fetch_more(j);
+		(void)cache_kept(key, disk);
 	}
+	close(fd);
+}
+
+void
+job_bytes(const char *volume_id, const struct hash *h, const uint8_t *data,
+    uint32_t bytes)
+{
+	struct job key, *j;
+
+	cache_key(volume_id, h, &key.key);
+	j = RB_FIND(job_tree, &jobs, &key);
+	if (j == NULL) {
+		keep_neighbour(&key.key, data, bytes);
+		return;
+	}
+	/* One that is copied or verified goes its own way. */
+	if (j->state != JOB_FETCH || j->bytes != bytes || j->fd != -1)
+		return;
+	if ((j->fd = cache_store_tmp(j->tmp)) == -1 ||
+	    cache_store_write(j->fd, data, bytes) == -1) {
+		job_got_not(j, errno, strerror(errno));
+		return;
+	}
+	ask_leave(j);
+	cache_fetched += bytes;
+	job_keep(j);
+}
+
+/* One that waits for sailvol-fetch; one that is copied goes its own way. */
+static struct job *
+fetching(const struct hash *key)
+{
+	struct job k = { .key = *key }, *j;
+
+	j = RB_FIND(job_tree, &jobs, &k);
+	return j != NULL && j->state == JOB_FETCH && j->fd == -1 ? j : NULL;
+}
+
+void
+job_give_room(const struct hash *key)
+{
+	struct job *j = fetching(key);
+
+	if (j != NULL) {
+		cache_unreserve(j->reserved);
+		j->reserved = 0;
+	}
+}
+
+void
+job_bundled(const struct hash *key, uint32_t bytes, struct cache_bundle *b)
+{
+	struct job *j = fetching(key);
+	struct waiter *w, *next;
+
+	if (j == NULL || j->bytes != bytes)
+		return;
+	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (w->put != NULL)
+			cache_put_part(w->put, 0);
+		else if (cache_bundle_answer(b, w) == -1)
+			cache_answer_error(w, errno, strerror(errno));
+		waiter_free(j, w);
+	}
+	job_free(j);
 }
 
 /* ---- copying ------------------------------------------------------------------------ */
@@ -267,20 +449,18 @@ slice_later(struct job *j)
 }
 
 static void
-job_copy(int fd, short ev, void *arg)
+copy_slice(struct job *j)
 {
-	struct job *j = arg;
-	int rc;
+	int fd, rc;
 
-	(void)fd;
-	(void)ev;
-	rc = cache_store_copy(j->source, j->fd, &j->next, j->size);
+	rc = cache_store_copy(j->source->fd, j->offset, j->fd, &j->copied,
+	    j->bytes);
 	if (rc == 1) {
 		slice_later(j);
 		return;
 	}
 	if (rc == -1) {
-		put_failed(j, errno);
+		put_failed(j, errno == ENODATA ? EBADMSG : errno);
 		return;
 	}
 	j->state = JOB_VERIFY_COPY;
@@ -290,16 +470,28 @@ job_copy(int fd, short ev, void *arg)
 }
 
 static void
+job_copy(int fd, short ev, void *arg)
+{
+	(void)fd;
+	(void)ev;
+	copy_slice(arg);
+	job_run_queue();
+}
+
+static void
 job_put(struct job *j)
 {
 	struct stat st;
+	int rc;
 
 	j->state = JOB_COPY;
-	if (fstat(j->source, &st) == -1)
+	if (fstat(j->source->fd, &st) == -1)
 		put_failed(j, errno);
-	else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != j->size)
+	else if (!S_ISREG(st.st_mode) || (st.st_mode & REST_MODE))
 		put_failed(j, EBADMSG);
-	else if (job_make_file(j) == -1)
+	else if ((rc = job_room(j)) == 1)
+		job_again(j);
+	else if (rc == -1 || (j->fd = cache_store_tmp(j->tmp)) == -1)
 		put_failed(j, errno);
 	else
 		slice_later(j);
@@ -315,22 +507,47 @@ job_verify_kept(struct job *j, struct cache_entry *e)
 
 	j->state = JOB_VERIFY_KEPT;
 	e->busy = 1;
-	fd = cache_store_open(&j->key, &size);
-	if (fd == -1 || size != j->size) {
+	fd = cache_store_open(&j->key, cache_kind(e), &size);
+	if (fd == -1 || (j->bytes != 0 && size != j->bytes)) {
 		if (fd != -1)
 			close(fd);
 		job_verified(j, fd == -1 ? (uint32_t)errno : EBADMSG);
 		return;
 	}
-	if (ask_verify(j, fd) == -1)
+	if (ask_verify(j, fd) == 0)
+		return;
+	if (errno == EBADMSG)
+		job_verified(j, EBADMSG); /* no bundle at all */
+	else
 		job_failed(j, errno, strerror(errno));
+}
+
+/* There is no such bundle any more: each who waits for a chunk of it. */
+static void
+job_split(struct job *j)
+{
+	struct waiter *w;
+	int error;
+
+	while ((w = TAILQ_FIRST(&j->waiters)) != NULL) {
+		TAILQ_REMOVE(&j->waiters, w, entry);
+		if (waiter_join(w) == 0)
+			continue;
+		error = errno;
+		TAILQ_INSERT_HEAD(&j->waiters, w, entry);
+		if (w->put != NULL)
+			cache_put_part(w->put, error);
+		else
+			cache_answer_error(w, error, strerror(error));
+		waiter_free(j, w);
+	}
+	job_free(j);
 }
 
 void
 job_verified(struct job *j, uint32_t error)
 {
 	struct cache_entry *e;
-	char hex[HASH_HEX_LEN + 1];
 
 	if (j->state == JOB_VERIFY_COPY) {
 		if (error != 0)
@@ -343,16 +560,14 @@ job_verified(struct job *j, uint32_t error)
 		e->busy = 0;
 		if (error == 0) {
 			e->verified = 1;
-			job_succeeded(j);
+			job_succeeded(j, e);
 			return;
 		}
-		hash_hex(&j->key, hex);
-		log_warnx("cache: file %s is not what it was: thrown away",
-		    hex);
-		cache_index_remove(&cache_index, e);
-		cache_store_remove(&j->key);
+		throw_away(e);
 	}
-	if (j->source != -1)
+	if (j->bytes == 0)
+		job_split(j);
+	else if (j->source != NULL)
 		job_put(j);
 	else
 		job_fetch(j);
@@ -365,82 +580,160 @@ job_run(struct job *j)
 {
 	struct cache_entry *e;
 
-	if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
+	if (j->bytes == 0)
+		e = cache_index_find(&cache_index, &j->key);
+	else
+		e = cache_index_having(&cache_index, &j->key);
+	if (e != NULL && e->verified) {
+		/* A neighbour of another, meanwhile. */
+		j->state = JOB_FETCH; /* in the queue no more */
+		job_succeeded(j, e);
+	} else if (e != NULL && (cache_kind(e) == CACHE_BUNDLE) == !j->bytes) {
 		job_verify_kept(j, e);
-	else if (j->source != -1)
+	} else if (j->bytes == 0) {
+		/* It was given up. */
+		j->state = JOB_FETCH;
+		job_split(j);
+	} else if (j->source != NULL)
 		job_put(j);
 	else
 		job_fetch(j);
 }
 
+void
+job_run_queue(void)
+{
+	static int inside;
+	struct job *j;
+
+	/* A job that ends at once may come back to here. */
+	if (inside)
+		return;
+	inside = 1;
+	full = 0;
+	do {
+		while (!full && nrunning < RUNNING_MAX &&
+		    (j = TAILQ_FIRST(&queued)) != NULL) {
+			TAILQ_REMOVE(&queued, j, entry);
+			nrunning++;
+			job_run(j);
+		}
+		ask_flush();
+	} while (!full && nrunning < RUNNING_MAX && !TAILQ_EMPTY(&queued));
+	inside = 0;
+}
+
+/* bytes 0: of a bundle. */
 static struct job *
-job_new(const struct cache_mount *m, const struct hash *key,
-    const struct cache_get *get)
+job_new(const struct hash *key, const struct hash *hash, uint32_t bytes)
 {
 	struct job *j;
 
 	if ((j = calloc(1, sizeof(*j))) == NULL)
 		return NULL;
-	if ((j->path = malloc(get->path_len + 1)) == NULL) {
-		free(j);
-		return NULL;
-	}
-	if (get->path_len > 0)
-		memcpy(j->path, get->path, get->path_len);
-	j->path_len = get->path_len;
 	j->key = *key;
-	j->size = get->size;
-	j->commit = get->commit;
-	strlcpy(j->volume_id, m->volume_id, sizeof(j->volume_id));
-	j->source = j->fd = -1;
+	j->hash = *hash;
+	j->bytes = bytes;
+	j->fd = -1;
 	TAILQ_INIT(&j->waiters);
-	TAILQ_INIT(&j->asks);
 	evtimer_set(&j->slice, job_copy, j);
+	RB_INSERT(job_tree, &jobs, j);
+	TAILQ_INSERT_TAIL(&queued, j, entry);
 	return j;
 }
 
-int
-job_want(struct chan *c, uint32_t id, struct cache_mount *m,
-    const struct cache_get *get, struct chunklist *list, uint8_t *flat,
-    size_t flat_len, int source)
+/* w waits for the job of its chunk, or of the bundle that has it. */
+static int
+waiter_join(struct waiter *w)
 {
+	struct cache_entry *e;
+	uint32_t bytes = w->chunk.bytes;
 	struct job key, *j;
+
+	cache_key(w->mount->volume_id, &w->chunk.hash, &key.key);
+	e = cache_index_having(&cache_index, &key.key);
+	if (e != NULL && cache_kind(e) == CACHE_BUNDLE && !e->verified) {
+		key.key = e->key;
+		bytes = 0;
+	}
+	j = RB_FIND(job_tree, &jobs, &key);
+	/* The same bytes of another length are a lie of one of both. */
+	if (j != NULL && j->bytes != bytes) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (j == NULL) {
+		if ((j = job_new(&key.key, &w->chunk.hash, bytes)) == NULL)
+			return -1;
+		if (w->put != NULL && bytes != 0) {
+			j->source = w->put;
+			j->source->refs++;
+			j->offset = w->chunk.slot << w->shift;
+		}
+	}
+	TAILQ_INSERT_TAIL(&j->waiters, w, entry);
+	return 0;
+}
+
+static int
+want_one(struct chan *c, uint32_t id, struct cache_mount *m,
+    const struct fetch_get_chunk *k, uint8_t shift, struct place *place,
+    struct put *put)
+{
 	struct waiter *w;
 
 	if ((w = calloc(1, sizeof(*w))) == NULL)
 		return -1;
 	w->peer = c;
 	w->id = id;
-	w->put = source != -1;
 	w->mount = m;
-	w->list_len = flat_len;
-	cache_mount_key(m, &get->content, &key.key);
-	if ((j = RB_FIND(job_tree, &jobs, &key)) != NULL) {
-		cache_mount_waits(m, w->put, flat_len);
-		TAILQ_INSERT_TAIL(&j->waiters, w, entry);
-		chunklist_free(list);
-		free(flat);
-		if (source != -1)
-			close(source);
-		return 0;
-	}
-	if ((j = job_new(m, &key.key, get)) == NULL) {
+	w->shift = shift;
+	w->chunk = *k;
+	w->put = put;
+	w->place = place;
+	if (waiter_join(w) == -1) {
 		free(w);
 		return -1;
 	}
-	j->list = list;
-	j->flat = flat;
-	j->flat_len = flat_len;
-	j->source = source;
-	cache_mount_waits(m, w->put, flat_len);
-	TAILQ_INSERT_TAIL(&j->waiters, w, entry);
-	RB_INSERT(job_tree, &jobs, j);
-	TAILQ_INSERT_TAIL(&queued, j, entry);
-	queue_run();
+	if (put != NULL) {
+		put->refs++;
+		put->left++;
+	} else {
+		place->refs++;
+		m->gets++;
+	}
 	return 0;
 }
 
-/* Waiters of that peer leave (all, or one); a job that nobody wants ends. */
+int
+job_want(struct chan *c, uint32_t id, struct cache_mount *m,
+    const struct cache_want *g, const uint8_t *lacks, struct put *put)
+{
+	struct waiter w = { .peer = c, .id = id };
+	struct place *place = NULL;
+	int error = 0;
+	uint16_t i;
+
+	if (put == NULL && (place = place_new(m, g)) == NULL)
+		return -1;
+	for (i = 0; i < g->n; i++) {
+		if (!lacks[i] ||
+		    want_one(c, id, m, &g->chunks[i], g->shift, place, put) ==
+			0)
+			continue;
+		error = errno;
+		if (put != NULL)
+			break;
+		w.chunk = g->chunks[i];
+		cache_answer_error(&w, error, strerror(error));
+	}
+	place_unref(place);
+	errno = error;
+	return put != NULL && error != 0 ? -1 : 0;
+}
+
+/* Waiters of that peer leave (all, or of one question); a job that nobody
+   wants ends. */
 static void
 waiters_leave(struct chan *c, int one, uint32_t id)
 {
@@ -453,18 +746,21 @@ waiters_leave(struct chan *c, int one, uint32_t id)
 		left = 0;
 		for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
 			next = TAILQ_NEXT(w, entry);
-			if (w->peer != c || (one && w->id != id))
+			if (w->peer != c ||
+			    (one && (w->put != NULL || w->id != id)))
 				continue;
 			left = 1;
 			/* Only its peer's end takes an answer away. */
 			if (one)
 				cache_answer_error(w, ECANCELED, "cancelled");
+			else if (w->put != NULL)
+				w->put->peer = NULL;
 			waiter_free(j, w);
 		}
 		if (left && TAILQ_EMPTY(&j->waiters))
 			job_free(j);
 	}
-	queue_run();
+	job_run_queue();
 }
 
 void

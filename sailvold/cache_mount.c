@@ -73,53 +73,44 @@ cache_mount_down(uint32_t instance)
 {
 	struct cache_mount *m = cache_mount_find(instance);
 
-	if (m != NULL && m->gone)
+	if (m == NULL)
+		return;
+	m->puts = 0; /* nobody is answered */
+	if (m->gone)
 		forget(m);
 }
 
 int
-cache_mount_room(const struct cache_mount *m, int put, uint64_t list_len)
+cache_mount_room(const struct cache_mount *m, int put, unsigned int n)
 {
-	if (put ? m->puts >= CACHE_PUTS_MAX : m->gets >= CACHE_GETS_MAX)
-		return -1;
-	return put || m->lists == 0 ||
-		(list_len <= CACHE_LISTS_MAX &&
-		    m->lists <= CACHE_LISTS_MAX - list_len)
-	    ? 0
-	    : -1;
+	if (put)
+		return m->puts < CACHE_PUTS_MAX ? 0 : -1;
+	return n <= CACHE_GETS_MAX - m->gets ? 0 : -1;
 }
 
-void
-cache_mount_waits(struct cache_mount *m, int put, uint64_t list_len)
-{
-	if (put) {
-		m->puts++;
-		return;
-	}
-	m->gets++;
-	m->lists += list_len;
-}
-
-void
-cache_mount_answered(struct cache_mount *m, int put, uint64_t list_len)
-{
-	if (put) {
-		m->puts--;
-		return;
-	}
-	m->gets--;
-	m->lists -= list_len;
-}
-
-void
-cache_mount_key(const struct cache_mount *m, const struct hash *content,
+static void
+make_key(const char *volume_id, const struct hash *h, const char *kind,
     struct hash *key)
 {
 	struct hash_ctx *ctx;
 
 	if ((ctx = hash_begin()) == NULL)
 		fatal("cache: hash");
-	hash_update(ctx, m->volume_id, strlen(m->volume_id) + 1);
-	hash_update(ctx, content->b, HASH_LEN);
+	hash_update(ctx, volume_id, strlen(volume_id) + 1);
+	hash_update(ctx, h->b, HASH_LEN);
+	hash_update(ctx, kind, strlen(kind));
 	hash_end(ctx, key);
+}
+
+void
+cache_key(const char *volume_id, const struct hash *chunk, struct hash *key)
+{
+	make_key(volume_id, chunk, "", key);
+}
+
+void
+cache_bundle_key(const char *volume_id, const struct hash *list,
+    struct hash *key)
+{
+	make_key(volume_id, list, "bundle", key);
 }

@@ -21,7 +21,8 @@
 #include "lib/log.h"
 #include "sailvold/cache_store.h"
 
-#define NAME_LEN (1 + HASH_HEX_LEN + 1) /* HH/HEX62 */
+#define SUFFIX ".b"                         /* of a bundle */
+#define NAME_LEN (1 + HASH_HEX_LEN + 2 + 1) /* HH/HEX62.b */
 #define SLICE ((uint64_t)16 * 1024 * 1024)
 #define KEEP_MIN ((uint64_t)1 << 30)
 
@@ -128,22 +129,23 @@ cache_store_start(void)
 /* ---- names ------------------------------------------------------------------ */
 
 static void
-name_of(const struct hash *h, char name[NAME_LEN])
+name_of(const struct hash *h, enum cache_kind kind, char name[NAME_LEN])
 {
 	char hex[HASH_HEX_LEN + 1];
 
 	hash_hex(h, hex);
-	snprintf(name, NAME_LEN, "%.2s/%s", hex, hex + 2);
+	snprintf(name, NAME_LEN, "%.2s/%s%s", hex, hex + 2,
+	    kind == CACHE_BUNDLE ? SUFFIX : "");
 }
 
 int
-cache_store_open(const struct hash *h, uint64_t *size)
+cache_store_open(const struct hash *h, enum cache_kind kind, uint64_t *size)
 {
 	char name[NAME_LEN];
 	struct stat st;
 	int fd;
 
-	name_of(h, name);
+	name_of(h, kind, name);
 	if ((fd = openat(ro_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) == -1)
 		return -1;
 	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
@@ -157,22 +159,22 @@ cache_store_open(const struct hash *h, uint64_t *size)
 }
 
 void
-cache_store_remove(const struct hash *h)
+cache_store_remove(const struct hash *h, enum cache_kind kind)
 {
 	char name[NAME_LEN];
 
-	name_of(h, name);
+	name_of(h, kind, name);
 	if (unlinkat(dir_fd, name, 0) == -1 && errno != ENOENT)
 		log_warn("cache: %s", name);
 }
 
 void
-cache_store_touch(const struct hash *h)
+cache_store_touch(const struct hash *h, enum cache_kind kind)
 {
 	struct timespec t[2] = { { 0, UTIME_NOW }, { 0, UTIME_OMIT } };
 	char name[NAME_LEN];
 
-	name_of(h, name);
+	name_of(h, kind, name);
 	if (utimensat(dir_fd, name, t, AT_SYMLINK_NOFOLLOW) == -1)
 		log_debug("cache: %s: utimensat: %s", name, strerror(errno));
 }
@@ -183,9 +185,11 @@ cache_store_touch(const struct hash *h)
  */
 static void
 scan_name(int fd, const char *folder, const char *name,
-    void (*f)(const struct hash *, uint64_t, int64_t))
+    void (*f)(const struct hash *, enum cache_kind, uint64_t, int64_t))
 {
-	char hex[HASH_HEX_LEN + 1];
+	enum cache_kind kind = CACHE_CHUNK;
+	char hex[HASH_HEX_LEN + 8];
+	size_t len = strlen(name);
 	struct hash h;
 	struct stat st;
 
@@ -193,23 +197,28 @@ scan_name(int fd, const char *folder, const char *name,
 		return;
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return;
-	if (S_ISREG(st.st_mode) && hash_parse(&h, name, strlen(name)) == 0) {
+	if (S_ISREG(st.st_mode) && hash_parse(&h, name, len) == 0) {
 		if (unlinkat(fd, name, 0) == -1)
 			log_warn("cache: %s/%s", folder, name);
 		return;
 	}
-	snprintf(hex, sizeof(hex), "%s%s", folder, name);
-	if (!S_ISREG(st.st_mode) || strlen(name) != HASH_HEX_LEN - 2 ||
+	snprintf(hex, sizeof(hex), "%.2s%.*s", folder, HASH_HEX_LEN - 2, name);
+	if (len == HASH_HEX_LEN &&
+	    strcmp(name + HASH_HEX_LEN - 2, SUFFIX) == 0) {
+		kind = CACHE_BUNDLE;
+		len -= strlen(SUFFIX);
+	}
+	if (!S_ISREG(st.st_mode) || len != HASH_HEX_LEN - 2 ||
 	    hash_parse(&h, hex, HASH_HEX_LEN) == -1) {
 		log_warnx("cache: %s/%s is not ours", folder, name);
 		return;
 	}
-	f(&h, (uint64_t)st.st_blocks * 512, st.st_atim.tv_sec);
+	f(&h, kind, (uint64_t)st.st_blocks * 512, st.st_atim.tv_sec);
 }
 
 void
 cache_store_scan(unsigned int i,
-    void (*f)(const struct hash *, uint64_t, int64_t))
+    void (*f)(const struct hash *, enum cache_kind, uint64_t, int64_t))
 {
 	struct dirent *d;
 	char folder[4];
@@ -235,23 +244,32 @@ cache_store_scan(unsigned int i,
 /* ---- files that grow ---------------------------------------------------------- */
 
 int
-cache_store_tmp(char name[CACHE_TMP_LEN], uint64_t size)
+cache_store_tmp(char name[CACHE_TMP_LEN])
 {
-	int fd, saved;
-
 	snprintf(name, CACHE_TMP_LEN, "tmp/%u", tmp_next++);
-	fd = openat(dir_fd, name,
+	return openat(dir_fd, name,
 	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd == -1)
-		return -1;
-	if (ftruncate(fd, (off_t)size) == -1) {
-		saved = errno;
-		close(fd);
-		cache_store_tmp_drop(name);
-		errno = saved;
-		return -1;
+}
+
+int
+cache_store_write(int fd, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+	size_t done = 0;
+	ssize_t w;
+
+	while (done < n) {
+		w = pwrite(fd, p + done, n - done, (off_t)done);
+		if (w == -1 && errno == EINTR)
+			continue;
+		if (w <= 0) {
+			if (w == 0)
+				errno = EIO;
+			return -1;
+		}
+		done += (size_t)w;
 	}
-	return fd;
+	return 0;
 }
 
 int
@@ -268,11 +286,11 @@ cache_store_tmp_drop(const char *name)
 }
 
 int
-cache_store_keep(const char *name, const struct hash *h)
+cache_store_keep(const char *name, const struct hash *h, enum cache_kind kind)
 {
 	char to[NAME_LEN], folder[4];
 
-	name_of(h, to);
+	name_of(h, kind, to);
 	if (renameat(dir_fd, name, dir_fd, to) == 0)
 		return 0;
 	if (errno != ENOENT)
@@ -285,61 +303,56 @@ cache_store_keep(const char *name, const struct hash *h)
 
 /* Between file systems that copy_file_range(2) does not join. */
 static ssize_t
-copy_by_hand(int from, int to, uint64_t offset, size_t n)
+copy_by_hand(int from, uint64_t in, int to, uint64_t out, size_t n)
 {
 	static uint8_t buf[256 * 1024];
-	ssize_t r, w;
+	ssize_t r;
 
 	if (n > sizeof(buf))
 		n = sizeof(buf);
-	if ((r = pread(from, buf, n, (off_t)offset)) <= 0)
+	if ((r = pread(from, buf, n, (off_t)in)) <= 0)
 		return r;
-	w = pwrite(to, buf, (size_t)r, (off_t)offset);
-	return w;
+	return pwrite(to, buf, (size_t)r, (off_t)out);
 }
 
 static ssize_t
-copy_some(int from, int to, uint64_t offset, size_t n)
+copy_some(int from, uint64_t in, int to, uint64_t out, size_t n)
 {
-	off_t in = (off_t)offset, out = (off_t)offset;
+	off_t i = (off_t)in, o = (off_t)out;
 	ssize_t c;
 
-	c = copy_file_range(from, &in, to, &out, n, 0);
+	c = copy_file_range(from, &i, to, &o, n, 0);
 	if (c == -1 &&
 	    (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
 		errno == ENOSYS))
-		c = copy_by_hand(from, to, offset, n);
+		c = copy_by_hand(from, in, to, out, n);
 	return c;
 }
 
 int
-cache_store_copy(int from, int to, uint64_t *offset, uint64_t size)
+cache_store_copy(int from, uint64_t at, int to, uint64_t *done, uint64_t size)
 {
+	struct file_clone_range range = {
+		.src_fd = from,
+		.src_offset = at,
+		.src_length = size,
+	};
 	uint64_t left = SLICE, n;
-	off_t at;
 	ssize_t c;
 
-	if (*offset == 0 && ioctl(to, FICLONE, from) == 0)
-		return 0;
-	while (left > 0) {
-		at = lseek(from, (off_t)*offset, SEEK_DATA);
-		if (at == -1 && errno != ENXIO)
-			at = (off_t)*offset;
-		if (at == -1 || (uint64_t)at >= size)
-			break;
-		n = size - (uint64_t)at < left ? size - (uint64_t)at : left;
-		if ((c = copy_some(from, to, (uint64_t)at, (size_t)n)) == -1)
-			return -1;
+	if (*done == 0 && ioctl(to, FICLONERANGE, &range) == 0)
+		*done = size;
+	while (left > 0 && *done < size) {
+		n = size - *done < left ? size - *done : left;
+		c = copy_some(from, at + *done, to, *done, (size_t)n);
 		if (c == 0)
-			break; /* shorter than it was: verification finds it */
-		*offset = (uint64_t)at + (uint64_t)c;
+			errno = ENODATA;
+		if (c <= 0)
+			return -1;
+		*done += (uint64_t)c;
 		left -= (uint64_t)c;
 	}
-	if (left == 0 && *offset < size)
-		return 1;
-	(void)posix_fadvise(from, 0, 0, POSIX_FADV_DONTNEED);
-	(void)posix_fadvise(to, 0, 0, POSIX_FADV_DONTNEED);
-	return 0;
+	return *done < size;
 }
 
 int64_t

@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache_store: the files of the cache directory: HH/HEX62, named by key (of
- * content and volume), always whole; tmp/N while they grow.  In cache.
+ * cache_store: the files of the cache directory: HH/HEX62, a chunk each, named
+ * by key (of chunk and volume), and HH/HEX62.b, a bundle of small ones; always
+ * whole; tmp/N while they grow.  In cache.
  */
 #ifndef SAILVOLD_CACHE_STORE_H
 #define SAILVOLD_CACHE_STORE_H
@@ -13,6 +14,8 @@
 
 #define CACHE_TMP_LEN 32 /* of a name below tmp/ */
 
+enum cache_kind { CACHE_CHUNK = 0, CACHE_BUNDLE };
+
 /*
  * As root: the directory, and a read-only copy of its tree, through which all
  * files are opened that others get: what the kernel reopens for writing fails.
@@ -23,27 +26,32 @@ int cache_store_prepare(int dirfd);
 int cache_store_start(void);
 
 /* A file for others, read-only; size may be NULL; -1 and errno. */
-int cache_store_open(const struct hash *, uint64_t *size);
-void cache_store_remove(const struct hash *);
+int cache_store_open(const struct hash *, enum cache_kind, uint64_t *size);
+void cache_store_remove(const struct hash *, enum cache_kind);
 /* Marks it as used, for the order after a restart. */
-void cache_store_touch(const struct hash *);
+void cache_store_touch(const struct hash *, enum cache_kind);
 /* Calls f for each file of the folder i of 256.  age: seconds since 1970 of
    its last use. */
 void cache_store_scan(unsigned int i,
-    void (*f)(const struct hash *, uint64_t bytes, int64_t age));
+    void (
+	*f)(const struct hash *, enum cache_kind, uint64_t bytes, int64_t age));
 
-/* A new file of that size, without bytes. */
-int cache_store_tmp(char name[CACHE_TMP_LEN], uint64_t size);
+/* A new empty file. */
+int cache_store_tmp(char name[CACHE_TMP_LEN]);
 /* The same file for others, read-only. */
 int cache_store_tmp_open(const char *name);
 void cache_store_tmp_drop(const char *name);
 /* It is whole: from now on it has the name of its key. */
-int cache_store_keep(const char *name, const struct hash *);
+int cache_store_keep(const char *name, const struct hash *, enum cache_kind);
+/* All of these bytes into it; -1 and errno. */
+int cache_store_write(int fd, const void *, size_t);
 /*
- * Copies from *offset on, a slice, without holes.  1: all of it, *offset and
- * more remain; 0: done; -1 and errno.
+ * Copies size bytes of from, which begin at `at' there, to the beginning of
+ * to, from *done on, a slice.  1: *done grew, more remain; 0: done; -1 and
+ * errno (ENODATA: from is shorter).
  */
-int cache_store_copy(int from, int to, uint64_t *offset, uint64_t size);
+int cache_store_copy(int from, uint64_t at, int to, uint64_t *done,
+    uint64_t size);
 
 /* Bytes of the file system that may be filled, less `keep' (0: the larger of
    2 % and 1 GiB); negative when it is fuller than that. */

@@ -32,14 +32,25 @@ static void begin_set(struct commit_run *);
 
 /* ---- life ---------------------------------------------------------------------------- */
 
+/* What is sent from now on is another one. */
+static void
+set_drop(struct commit_run *c)
+{
+	commit_files_free(c);
+	if (c->has_set)
+		delta_set_free(&c->set);
+	if (c->delta != -1)
+		close(c->delta);
+	c->delta = -1;
+	c->has_set = c->has_sent = 0;
+}
+
 void
 commit_release(struct commit_run *c)
 {
 	if (c->refs > 0 || !c->dead)
 		return;
-	commit_files_free(c);
-	if (c->has_set)
-		delta_set_free(&c->set);
+	set_drop(c);
 	free(c);
 }
 
@@ -70,14 +81,16 @@ commit_holds(const struct job *j, uint64_t ovl)
 {
 	const struct commit_run *c = j->run;
 	size_t lo = 0, hi, mid;
+	uint64_t at;
 
 	if (c == NULL)
 		return 0;
-	for (hi = c->nfiles; lo < hi;) {
+	for (hi = c->nby_ovl; lo < hi;) {
 		mid = lo + (hi - lo) / 2;
-		if (c->files[mid].ovl == ovl)
+		at = c->set.items[c->by_ovl[mid]].ovl;
+		if (at == ovl)
 			return 1;
-		if (c->files[mid].ovl < ovl)
+		if (at < ovl)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -118,24 +131,22 @@ bytes_through(const struct commit_run *c)
 void
 commit_progress(struct commit_run *c, const char *phase)
 {
-	uint64_t done = bytes_through(c), rate = 0;
-	json_t *left = json_null();
-	int64_t ms;
+	uint64_t done = bytes_through(c);
+	int64_t left;
 
-	if (c->bytes > 0) {
-		ms = monotime_diff_ms(monotime_now(), c->files_began);
-		rate =
-		    (uint64_t)((double)done * 1000 / (double)(ms > 0 ? ms : 1));
-	}
-	if (rate > 0)
-		left = json_integer((json_int_t)((c->bytes - done) / rate));
+	if (!job_progress_due(c->job))
+		return;
+	rate_look(&c->rate, monotime_now(), done);
+	left = rate_left_s(&c->rate, c->bytes - done);
 	job_progress(c->job,
-	    json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "phase", phase,
-		"files", (json_int_t)c->ndone, "files_total",
+	    json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "phase",
+		phase, "files", (json_int_t)c->ndone, "files_total",
 		(json_int_t)c->nfiles, "bytes", (json_int_t)done, "bytes_total",
 		(json_int_t)c->bytes, "bytes_sent", (json_int_t)c->bytes_sent,
-		"skipped", (json_int_t)c->skipped, "bytes_per_s",
-		(json_int_t)rate, "seconds_left", left));
+		"skipped", (json_int_t)c->skipped, "hashed",
+		(json_int_t)(c->hashed < c->bytes ? c->hashed : c->bytes),
+		"bytes_per_s", (json_int_t)rate_per_s(&c->rate), "seconds_left",
+		left == -1 ? json_null() : json_integer(left)));
 }
 
 static void
@@ -177,9 +188,9 @@ retry_later(struct commit_run *c, void (*f)(struct commit_run *),
 	if (c->tries++ == 0)
 		c->deadline =
 		    monotime_add_ms(monotime_now(), COMMIT_PATIENCE_MS);
-	log_warnx("mount %s: commit: %s, try %u", c->job->m->row.path, what,
-	    c->tries);
-	if (monotime_reached(c->deadline)) {
+	job_log(c->job)("mount %s: commit: %s, try %u", c->job->m->row.path,
+	    what, c->tries);
+	if (!job_may_wait(c->job) || monotime_reached(c->deadline)) {
 		give_up(c, what);
 		return;
 	}
@@ -193,7 +204,16 @@ retry_later(struct commit_run *c, void (*f)(struct commit_run *),
 		commit_fail(c, "internal", "memory", "out of memory");
 }
 
-/* What an answer that is no success means: 1 when it was dealt with. */
+void
+commit_refused_by(struct commit_run *c, const struct server_answer *a)
+{
+	char what[512], code[64];
+
+	server_error(a, what, sizeof(what), code, sizeof(code));
+	commit_fail(c, server_error_type(a->status), code, what);
+}
+
+/* What an answer that is no success means. */
 static void
 answer_bad(struct commit_run *c, const struct server_answer *a,
     void (*f)(struct commit_run *))
@@ -201,7 +221,9 @@ answer_bad(struct commit_run *c, const struct server_answer *a,
 	char what[512], code[64];
 
 	server_error(a, what, sizeof(what), code, sizeof(code));
-	if (a->status == 0 || a->status >= 500 || a->status == 429)
+	if (a->untrusted)
+		give_up(c, what);
+	else if (a->status == 0 || a->status >= 500 || a->status == 429)
 		retry_later(c, f, what);
 	else if (a->status == 409 && strcmp(code, "overwritten") == 0)
 		commit_fail(c, "refused", code, what);
@@ -303,6 +325,21 @@ fail:
 	return -1;
 }
 
+/*
+ * A commit that was sent before, and of which nothing was heard, may come
+ * through when its session has begun again with what was changed since.
+ */
+static int
+is_what_was_sent(const struct commit_run *c, json_t *r)
+{
+	const char *hex = json_string_value(json_object_get(r, "delta"));
+	struct hash h;
+
+	return c->has_sent && hex != NULL &&
+	    hash_parse(&h, hex, strlen(hex)) == 0 &&
+	    hash_cmp(&h, &c->sent) == 0;
+}
+
 /* r: what the server says of a published commit. */
 static void
 published(struct commit_run *c, json_t *r)
@@ -315,6 +352,12 @@ published(struct commit_run *c, json_t *r)
 
 	if (id == NULL || hash_parse(&commit, id, strlen(id)) == -1) {
 		retry_later(c, delta_post, "an answer without a commit");
+		return;
+	}
+	if (!is_what_was_sent(c, r)) {
+		commit_fail(c, "conflict", "published_before",
+		    "an earlier try of this commit was published; what was "
+		    "changed since is still here: commit again");
 		return;
 	}
 	number = (uint64_t)json_integer_value(json_object_get(r, "number"));
@@ -332,27 +375,24 @@ published(struct commit_run *c, json_t *r)
 	}
 	log_info("mount %s: commit %s, number %llu", c->job->m->row.path, id,
 	    (unsigned long long)number);
-	lease_renew(c->job->m);
+	lease_soon(c->job->m);
 	job_done(c->job, answer, 1);
 }
 
 /* ---- the delta -------------------------------------------------------------------------------- */
 
-static void
-missing_chunks(struct commit_run *c)
+void
+commit_again(struct commit_run *c, const char *code, const char *what)
 {
 	if (++c->missing > MISSING_TRIES) {
-		commit_fail(c, "conflict", "missing_chunks",
-		    "the server lacks chunks that were uploaded");
+		commit_fail(c, "conflict", code, what);
 		return;
 	}
 	/* The set is made anew: all is hashed and looked up again. */
 	if (db_job_state(manifest_db, c->job->id, JOB_QUEUED, NULL) == -1)
 		log_warn("mount %s: commit: its job", c->job->m->row.path);
 	c->job->state = JOB_QUEUED;
-	commit_files_free(c);
-	delta_set_free(&c->set);
-	c->has_set = 0;
+	set_drop(c);
 	c->publishing = 0;
 	begin_set(c);
 }
@@ -373,27 +413,53 @@ delta_answer(void *arg, const struct server_answer *a)
 	}
 	server_error(a, what, sizeof(what), code, sizeof(code));
 	if (a->status == 409 && strcmp(code, "missing_chunks") == 0)
-		missing_chunks(c);
+		commit_again(c, code,
+		    "the server lacks chunks that were uploaded");
+	else if (a->status == 404 && strcmp(code, "session_not_found") == 0)
+		commit_again(c, code, what);
 	else
 		answer_bad(c, a, delta_post);
 }
 
 static int
-delta_fd(struct commit_run *c, struct node_miss *miss)
+hash_memfd(int fd, struct hash *h)
+{
+	uint8_t buf[16384];
+	struct hash_ctx *ctx;
+	off_t at = 0;
+	ssize_t n;
+
+	if ((ctx = hash_begin()) == NULL)
+		return -1;
+	while ((n = pread(fd, buf, sizeof(buf), at)) > 0) {
+		hash_update(ctx, buf, (size_t)n);
+		at += n;
+	}
+	hash_end(ctx, h);
+	return n == -1 ? -1 : 0;
+}
+
+/* Made once for a set: what is sent again is the same. */
+static int
+delta_make(struct commit_run *c, struct node_miss *miss)
 {
 	int fd;
 
+	if (c->delta != -1)
+		return 0;
 	fd = memfd_create("delta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd == -1)
 		return -1;
 	if (delta_set_write(&c->set, fd, miss) == -1 ||
-	    lseek(fd, 0, SEEK_SET) == -1 ||
 	    fcntl(fd, F_ADD_SEALS,
-		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == -1) {
+		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == -1 ||
+	    hash_memfd(fd, &c->sent) == -1) {
 		close(fd);
 		return -1;
 	}
-	return fd;
+	c->delta = fd;
+	c->has_sent = 1;
+	return 0;
 }
 
 static void
@@ -417,7 +483,7 @@ publish_begin(struct commit_run *c)
 {
 	if (db_begin(manifest_db) == -1)
 		return -1;
-	if (delta_save(manifest_db, c->job->id, &c->set) == -1 ||
+	if (delta_save(manifest_db, c->job->id, &c->set, &c->sent) == -1 ||
 	    db_job_state(manifest_db, c->job->id, JOB_PUBLISHING, NULL) == -1 ||
 	    db_commit(manifest_db) == -1) {
 		db_rollback(manifest_db);
@@ -436,7 +502,7 @@ delta_post(struct commit_run *c)
 	int fd;
 
 	memset(&miss, 0, sizeof(miss));
-	if ((fd = delta_fd(c, &miss)) == -1) {
+	if (delta_make(c, &miss) == -1) {
 		if (errno == ENODATA && miss.path != NULL &&
 		    c->attempt++ < ATTEMPTS) {
 			c->refs++;
@@ -454,9 +520,13 @@ delta_post(struct commit_run *c)
 		return;
 	}
 	if (c->job->state != JOB_PUBLISHING && publish_begin(c) == -1) {
-		close(fd);
 		commit_fail(c, "internal", "database",
 		    "the database does not take it");
+		return;
+	}
+	if (lseek(c->delta, 0, SEEK_SET) == -1 ||
+	    (fd = fcntl(c->delta, F_DUPFD_CLOEXEC, 0)) == -1) {
+		retry_later(c, delta_post, strerror(errno));
 		return;
 	}
 	hex_of(c->job->key, sizeof(c->job->key), key);
@@ -509,12 +579,10 @@ session_answer(void *arg, const struct server_answer *a)
 			log_warn("mount %s: commit: its job",
 			    c->job->m->row.path);
 		c->job->state = JOB_QUEUED;
-		if (c->has_set)
-			delta_set_free(&c->set);
-		c->has_set = 0;
+		set_drop(c);
 		begin_set(c);
-	} else if (commit_files_begin(c) == -1)
-		commit_fail(c, "internal", "memory", "out of memory");
+	} else
+		commit_files_begin(c);
 	json_decref(r);
 }
 
@@ -643,6 +711,8 @@ collect(struct commit_run *c)
 	c->tries = 0;
 	if (!has_work(&c->set))
 		nothing(c);
+	else if (commit_files_gather(c) == -1)
+		commit_fail(c, "internal", "memory", "out of memory");
 	else
 		session_put(c);
 }
@@ -715,6 +785,7 @@ commit_start(struct job *j)
 		job_error(j, "internal", "memory", "out of memory");
 		return;
 	}
+	c->delta = -1;
 	c->job = j;
 	j->run = c;
 	j->stop = commit_stop;
@@ -724,8 +795,8 @@ commit_start(struct job *j)
 		return;
 	}
 	/* Its delta was sent before a restart: what became of it? */
-	if (delta_load(manifest_db, j->id, &c->set) == 0)
-		c->has_set = 1;
+	if (delta_load(manifest_db, j->id, &c->set, &c->sent) == 0)
+		c->has_set = c->has_sent = 1;
 	else
 		log_warnx("mount %s: commit: its set is lost", j->m->row.path);
 	session_put(c);

@@ -15,20 +15,31 @@
 #include "lib/chunklist.h"
 #include "lib/log.h"
 #include "lib/memfd.h"
+#include "lib/rest.h"
+#include "lib/wire.h"
 #include "sailvold/commit.h"
 #include "sailvold/delta_set.h"
 
 #define LIST_MAX_BYTES ((size_t)1 << 30)
-#define LIST_MAX_SLOTS ((uint64_t)1 << 31)
 #define RACE_NS 20000000 /* a ctime younger than this may hide a change */
 
 struct ask_file {
 	struct commit_run *c;
 	struct cfile *f;
+	uint32_t number; /* of server_hash */
+	uint64_t hashed; /* told so far */
 };
 
 static void batch_send(struct batch *);
 static void batch_next(struct commit_run *);
+
+/* Of a callback that has ended, or of who works on after what may fail. */
+static void
+unref(struct commit_run *c)
+{
+	c->refs--;
+	commit_release(c);
+}
 
 /* ---- the list of files ------------------------------------------------------------- */
 
@@ -43,11 +54,24 @@ by_ovl_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y ? 1 : *i < *k ? -1 : *i > *k;
 }
 
+static const size_t *sort_by_ovl;
+
+/* In the order of their paths, as packs will have them. */
 static int
-gather_files(struct commit_run *c)
+file_cmp(const void *a, const void *b)
+{
+	const struct cfile *x = a, *y = b;
+	size_t i = sort_by_ovl[x->lo], k = sort_by_ovl[y->lo];
+
+	return i < k ? -1 : i > k;
+}
+
+int
+commit_files_gather(struct commit_run *c)
 {
 	size_t i, k;
 
+	c->bytes = 0;
 	c->by_ovl = calloc(c->set.n + 1, sizeof(*c->by_ovl));
 	c->files = calloc(c->set.n + 1, sizeof(*c->files));
 	if (c->by_ovl == NULL || c->files == NULL)
@@ -70,18 +94,17 @@ gather_files(struct commit_run *c)
 		f->hi = k;
 		c->bytes += c->set.items[c->by_ovl[i]].entry->size;
 	}
+	sort_by_ovl = c->by_ovl;
+	qsort(c->files, c->nfiles, sizeof(*c->files), file_cmp);
 	return 0;
 }
 
-int
+void
 commit_files_begin(struct commit_run *c)
 {
 	c->waiting_tail = &c->waiting;
-	c->files_began = monotime_now();
-	if (gather_files(c) == -1)
-		return -1;
+	rate_begin(&c->rate, monotime_now());
 	commit_files_pump(c);
-	return 0;
 }
 
 static struct delta_item *
@@ -98,6 +121,9 @@ file_done(struct commit_run *c, struct cfile *f)
 	c->bytes_done += f->res.size;
 	free(f->list);
 	f->list = NULL;
+	commit_chunks_free(f);
+	rest_free(f->rest);
+	f->rest = NULL;
 	commit_progress(c, "upload");
 }
 
@@ -133,7 +159,8 @@ try_again(struct commit_run *c, struct cfile *f)
 	}
 	free(f->list);
 	f->list = NULL;
-	f->again = 0;
+	commit_chunks_free(f);
+	f->again = f->hashed = 0;
 	c->redo[c->nredo++] = f;
 }
 
@@ -153,7 +180,7 @@ settle_file(struct commit_run *c, struct cfile *f)
 	for (i = f->lo; i < f->hi; i++) {
 		it = item_of(c, i);
 		rbuf_init(&r, f->list, f->list_len);
-		cl = chunklist_decode(&r, LIST_MAX_SLOTS);
+		cl = chunklist_decode(&r, COMMIT_LIST_SLOTS);
 		if (cl == NULL || delta_item_hashed(it, cl) == -1) {
 			leave(c, f);
 			return;
@@ -179,8 +206,9 @@ batch_free(struct batch *b)
 		server_cancel(b->number);
 	if (b->timer != NULL)
 		event_free(b->timer);
-	for (i = 0; i < b->nfiles; i++)
+	for (i = 0; i < b->nfds; i++)
 		close(b->fds[i]);
+	free(b->chunks);
 	free(b);
 }
 
@@ -214,9 +242,9 @@ batch_retry(struct batch *b, const char *why)
 	if (b->tries++ == 0)
 		b->deadline =
 		    monotime_add_ms(monotime_now(), COMMIT_PATIENCE_MS);
-	log_warnx("mount %s: commit: upload: %s, try %u", c->job->m->row.path,
-	    why, b->tries);
-	if (monotime_reached(b->deadline)) {
+	job_log(c->job)("mount %s: commit: upload: %s, try %u",
+	    c->job->m->row.path, why, b->tries);
+	if (!job_may_wait(c->job) || monotime_reached(b->deadline)) {
 		commit_fail(c, "unavailable", "upload_failed", why);
 		return;
 	}
@@ -248,11 +276,12 @@ upload_progress(void *arg, uint32_t chunks, uint64_t bytes, uint64_t sent)
 }
 
 static void
-uploaded(void *arg, uint32_t error, const char *what, const uint8_t *status,
-    uint32_t n)
+uploaded(void *arg, uint32_t error, const struct server_answer *a,
+    const uint8_t *status, uint32_t n)
 {
 	struct batch *b = arg;
 	struct commit_run *c = b->c;
+	struct cfile *f;
 	uint64_t sent = 0;
 	uint32_t i;
 
@@ -260,55 +289,121 @@ uploaded(void *arg, uint32_t error, const char *what, const uint8_t *status,
 	for (i = 0; i < n; i++)
 		if (status[i] == 3 && error == 0)
 			error = EIO;
+	/* A key that was revoked, a session that is gone: no waiting brings them
+	   back; nor does it make a certificate a good one. */
+	if (error != 0 && a->status != 0) {
+		commit_refused_by(c, a);
+		return;
+	}
+	if (error == ENOENT || error == FETCH_UNTRUSTED) {
+		commit_fail(c, "unavailable", "upload_failed", a->what);
+		return;
+	}
 	if (error != 0 || n != b->n) {
 		batch_retry(b,
-		    what[0] != '\0'
-			? what
+		    a->what[0] != '\0'
+			? a->what
 			: strerror(error != 0 ? (int)error : EBADMSG));
 		return;
 	}
 	for (i = 0; i < n; i++) {
-		if (status[i] == 2)
-			b->files[b->chunks[i].file]->again = 1;
+		if (status[i] == 2 || status[i] == 4)
+			b->chunks[i].file->again = 1;
+		if (status[i] == 4)
+			b->chunks[i].file->no_keep = 1;
 		if (status[i] == 1)
-			sent += b->chunks[i].bytes;
+			sent += b->chunks[i].chunk.bytes;
 		if (status[i] == 0)
-			c->skipped += b->chunks[i].bytes;
+			c->skipped += b->chunks[i].chunk.bytes;
 	}
 	if (sent > b->reported)
 		c->bytes_sent += sent - b->reported;
-	for (i = 0; i < b->nfiles; i++)
-		if (--b->files[i]->pending == 0 && b->files[i]->fd == -1)
-			settle_file(c, b->files[i]);
+	for (i = 0; i < n; i++) {
+		f = b->chunks[i].file;
+		if ((i == 0 || b->chunks[i - 1].file != f) &&
+		    --f->pending == 0 && f->hashed)
+			settle_file(c, f);
+	}
 	batch_end(b);
+	c->refs++;
 	batch_next(c);
+	commit_batch_idle(c);
 	commit_files_pump(c);
+	unref(c);
+}
+
+/* Their order is that of the paths. */
+static int
+batch_cmp(const void *a, const void *b)
+{
+	const struct batch_chunk *x = a, *y = b;
+
+	if (x->file != y->file)
+		return x->file < y->file ? -1 : 1;
+	return x->chunk.offset < y->chunk.offset
+	    ? -1
+	    : x->chunk.offset > y->chunk.offset;
+}
+
+/* Copies of its descriptors, which upload takes; -1 and errno. */
+static int
+batch_files(const struct batch *b, struct upload_file *files)
+{
+	uint32_t i;
+	int saved;
+
+	for (i = 0; i < b->nfds; i++) {
+		files[i].fd = fcntl(b->fds[i], F_DUPFD_CLOEXEC, 0);
+		if (files[i].fd == -1) {
+			saved = errno;
+			while (i > 0)
+				close(files[--i].fd);
+			errno = saved;
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static void
 batch_send(struct batch *b)
 {
 	struct upload_file files[COMMIT_BATCH_FILES];
+	struct fetch_upload_chunk *chunks;
 	struct commit_run *c = b->c;
 	char key[33];
 	uint32_t i;
 
-	for (i = 0; i < b->nfiles; i++) {
-		files[i].ovl = b->files[i]->ovl;
-		files[i].fd = fcntl(b->fds[i], F_DUPFD_CLOEXEC, 0);
-		if (files[i].fd == -1) {
-			while (i > 0)
-				close(files[--i].fd);
-			batch_retry(b, strerror(errno));
-			return;
-		}
+	chunks = calloc((size_t)b->n + 1, sizeof(*chunks));
+	if (chunks == NULL || batch_files(b, files) == -1) {
+		free(chunks);
+		batch_retry(b, strerror(errno));
+		return;
 	}
+	for (i = 0; i < b->n; i++)
+		chunks[i] = b->chunks[i].chunk;
 	hex_of(c->job->key, sizeof(c->job->key), key);
 	b->reported = 0;
-	b->number = server_upload(c->job->m->row.volume_id, key, files,
-	    b->nfiles, b->chunks, b->n, upload_progress, uploaded, b);
+	b->number = server_upload(c->job->m->row.volume_id, key, files, b->nfds,
+	    chunks, b->n, upload_progress, uploaded, b);
 	if (b->number == 0)
 		batch_retry(b, strerror(errno));
+	free(chunks);
+}
+
+/* It goes up when its turn comes. */
+static void
+batch_flush(struct commit_run *c, enum batch_kind kind)
+{
+	struct batch *b = c->filling[kind];
+
+	c->filling[kind] = NULL;
+	if (b->n > 0)
+		qsort(b->chunks, b->n, sizeof(b->chunks[0]), batch_cmp);
+	b->next = NULL;
+	*c->waiting_tail = b;
+	c->waiting_tail = &b->next;
+	batch_next(c);
 }
 
 static void
@@ -330,17 +425,16 @@ batch_next(struct commit_run *c)
 	}
 }
 
-/* It goes up when its turn comes. */
-static void
-batch_flush(struct commit_run *c)
+void
+commit_batch_idle(struct commit_run *c)
 {
-	struct batch *b = c->batch;
+	size_t i;
 
-	c->batch = NULL;
-	b->next = NULL;
-	*c->waiting_tail = b;
-	c->waiting_tail = &b->next;
-	batch_next(c);
+	for (i = 0; i < COMMIT_UPLOADS && !c->dead; i++)
+		if (c->up[i] == NULL && c->waiting == NULL &&
+		    c->filling[BATCH_LARGE] != NULL &&
+		    c->filling[BATCH_LARGE]->n > 0)
+			batch_flush(c, BATCH_LARGE);
 }
 
 static int
@@ -354,124 +448,89 @@ uploads_busy(const struct commit_run *c)
 	return c->waiting != NULL;
 }
 
-/* The file's place in a batch with room for a chunk; a full batch goes up. */
+/* No room in it for one more chunk, of so many bytes for a pack, or for one
+   more descriptor. */
 static int
-batch_room(struct commit_run *c, struct cfile *f, uint32_t *at)
+batch_full(const struct batch *b, uint32_t small, int fd)
 {
-	struct batch *b = c->batch;
+	return b->n == FETCH_UPLOAD_MAX ||
+	    (fd && b->nfds == COMMIT_BATCH_FILES) ||
+	    b->small + small > WIRE_PACK_ROOM;
+}
 
-	if (b != NULL && b->n < FETCH_UPLOAD_MAX && b->nfiles > 0 &&
-	    b->files[b->nfiles - 1] == f) {
-		*at = b->nfiles - 1;
-		return 0;
-	}
+/* A batch of that kind with room for a chunk of the file; a full one goes up. */
+static struct batch *
+batch_room(struct commit_run *c, const struct cfile *f, enum batch_kind kind,
+    uint32_t bytes, int fd)
+{
+	struct batch *b = c->filling[kind];
+	uint32_t small = kind == BATCH_PACKS ? bytes : 0;
+
 	if (b != NULL &&
-	    (b->n == FETCH_UPLOAD_MAX || b->nfiles == COMMIT_BATCH_FILES)) {
-		batch_flush(c);
+	    batch_full(b, small, fd && f->in[kind].batch != b->serial)) {
+		batch_flush(c, kind);
 		if (c->dead)
-			return -1;
+			return NULL;
 		b = NULL;
 	}
 	if (b == NULL) {
 		if ((b = calloc(1, sizeof(*b))) == NULL)
-			return -1;
+			return NULL;
 		b->c = c;
-		c->batch = b;
+		b->serial = ++c->nbatches;
+		c->filling[kind] = b;
 	}
-	if ((b->fds[b->nfiles] = fcntl(f->fd, F_DUPFD_CLOEXEC, 0)) == -1)
+	return b;
+}
+
+/* Room for one more of its chunks. */
+static int
+batch_grow(struct batch *b)
+{
+	uint32_t size = b->size == 0 ? 16 : b->size * 2;
+	struct batch_chunk *more;
+
+	if (b->n < b->size)
+		return 0;
+	if ((more = reallocarray(b->chunks, size, sizeof(*more))) == NULL)
 		return -1;
-	b->files[b->nfiles] = f;
-	f->pending++;
-	*at = b->nfiles++;
+	b->chunks = more;
+	b->size = size;
 	return 0;
 }
 
-/* ---- what is new in a file ---------------------------------------------------------------- */
-
-struct old_chunks {
-	struct hash *h;
-	size_t n;
-};
-
-static int
-hash_qcmp(const void *a, const void *b)
+int
+commit_batch_add(struct commit_run *c, struct cfile *f, uint64_t offset,
+    uint32_t bytes, const struct hash *h)
 {
-	return hash_cmp(a, b);
-}
+	enum batch_kind kind =
+	    bytes < WIRE_PACK_CHUNK ? BATCH_PACKS : BATCH_LARGE;
+	int kept = kind == BATCH_PACKS && f->res.kept;
+	struct batch_chunk *k;
+	struct batch *b;
 
-static struct chunklist *
-old_list(struct commit_run *c, const struct obj *o)
-{
-	struct node_store store;
-	struct chunklist *cl;
-	struct blob *keep;
-	struct hash missing;
-	struct entry e;
-	struct rbuf r;
-	size_t depth;
-
-	(void)c;
-	if (o->chunks != NULL) {
-		rbuf_init(&r, o->chunks, o->chunks_len);
-		return chunklist_decode(&r, LIST_MAX_SLOTS);
-	}
-	if (!o->has_origin ||
-	    nodes_lookup(&o->origin_commit, o->origin_path, o->origin_path_len,
-		&e, &keep, &depth) == -1)
-		return NULL;
-	db_node_store(manifest_db, &store);
-	cl = e.type == ENTRY_FILE
-	    ? chunklist_from_entry(&e, &store, LIST_MAX_SLOTS, &missing)
-	    : NULL;
-	blob_unref(keep);
-	return cl;
-}
-
-/* Chunks that were published with this file before, sorted; none is fine. */
-static void
-old_chunks(struct commit_run *c, const struct obj *o, struct old_chunks *out)
-{
-	struct chunklist *cl = old_list(c, o);
-	uint64_t slot = 0, found;
-	struct hash h;
-
-	memset(out, 0, sizeof(*out));
-	if (cl == NULL)
-		return;
-	out->h = calloc(chunklist_hashes(cl) + 1, sizeof(*out->h));
-	while (out->h != NULL && chunklist_next(cl, slot, &found, &h)) {
-		out->h[out->n++] = h;
-		slot = found + 1;
-	}
-	chunklist_free(cl);
-	if (out->n > 1)
-		qsort(out->h, out->n, sizeof(*out->h), hash_qcmp);
-}
-
-static int
-queue_chunks(struct commit_run *c, struct cfile *f, struct chunklist *cl,
-    const struct old_chunks *old)
-{
-	uint64_t slot, found;
-	struct hash h;
-	uint32_t at = 0, bytes;
-
-	for (slot = 0; chunklist_next(cl, slot, &found, &h); slot = found + 1) {
-		bytes = chunklist_slot_bytes(cl, found);
-		if (old->n > 0 &&
-		    bsearch(&h, old->h, old->n, sizeof(h), hash_qcmp) != NULL) {
-			c->skipped += bytes;
-			continue;
+	if ((b = batch_room(c, f, kind, bytes, !kept)) == NULL ||
+	    batch_grow(b) == -1)
+		return -1;
+	if (f->in[kind].batch != b->serial) {
+		f->in[kind].file = FETCH_UPLOAD_KEPT;
+		if (!kept) {
+			b->fds[b->nfds] = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+			if (b->fds[b->nfds] == -1)
+				return -1;
+			f->in[kind].file = b->nfds++;
 		}
-		if (batch_room(c, f, &at) == -1)
-			return -1;
-		c->batch->chunks[c->batch->n].file = at;
-		c->batch->chunks[c->batch->n].offset = found
-		    << chunklist_shift(cl);
-		c->batch->chunks[c->batch->n].bytes = bytes;
-		c->batch->chunks[c->batch->n++].hash = h;
-		c->batch->bytes += bytes;
+		f->in[kind].batch = b->serial;
+		f->pending++;
 	}
+	if (kind == BATCH_PACKS)
+		b->small += bytes;
+	k = &b->chunks[b->n++];
+	k->file = f;
+	k->chunk.file = f->in[kind].file;
+	k->chunk.offset = offset;
+	k->chunk.bytes = bytes;
+	k->chunk.hash = *h;
 	return 0;
 }
 
@@ -480,36 +539,62 @@ queue_chunks(struct commit_run *c, struct cfile *f, struct chunklist *cl,
 static void
 file_hashed(struct commit_run *c, struct cfile *f)
 {
-	struct old_chunks old = { NULL, 0 };
 	struct chunklist *cl;
 	struct rbuf r;
-	struct obj o;
 	int rc = -1;
 
 	rbuf_init(&r, f->list, f->list_len);
-	cl = chunklist_decode(&r, LIST_MAX_SLOTS);
-	if (cl == NULL || rbuf_end(&r) == -1 ||
-	    chunklist_size(cl) != f->res.size)
-		goto done;
-	if (db_obj_get(manifest_db, c->job->m->row.row, f->ovl, &o) == 0) {
-		old_chunks(c, &o, &old);
-		obj_free(&o);
-	}
-	rc = queue_chunks(c, f, cl, &old);
-	free(old.h);
-done:
+	cl = chunklist_decode(&r, COMMIT_LIST_SLOTS);
+	if (cl != NULL && rbuf_end(&r) == 0 &&
+	    chunklist_size(cl) == f->res.size)
+		rc = commit_chunks_all(c, f, cl);
 	chunklist_free(cl);
-	close(f->fd);
-	f->fd = -1;
-	if (c->dead)
+	if (c->dead || rc == 0)
 		return;
-	if (rc == -1) {
-		log_warnx("mount %s: commit: overlay file %llu: bad chunk list",
-		    c->job->m->row.path, (unsigned long long)f->ovl);
-		f->again = 1;
+	log_warnx("mount %s: commit: overlay file %llu: bad chunk list",
+	    c->job->m->row.path, (unsigned long long)f->ovl);
+	f->again = 1;
+}
+
+/* The chunk list, from the message or the descriptor. */
+static int
+take_list(struct cfile *f, const struct fetch_hash_res *res, int list_fd)
+{
+	struct memfd_view view;
+
+	if (list_fd == -1) {
+		f->list = mem_dup(res->list, res->list_len);
+		f->list_len = f->list == NULL ? 0 : res->list_len;
+		return res->list_len > 0 ? 0 : -1;
 	}
-	if (f->pending == 0)
-		settle_file(c, f);
+	if (memfd_map(list_fd, LIST_MAX_BYTES, &view) == -1)
+		return -1;
+	f->list = mem_dup(view.data, view.len);
+	f->list_len = f->list == NULL ? 0 : view.len;
+	memfd_unmap(&view);
+	return 0;
+}
+
+static void
+hash_goes_on(void *arg, uint64_t bytes)
+{
+	struct ask_file *a = arg;
+	struct commit_run *c = a->c;
+
+	if (c->dead || bytes <= a->hashed)
+		return;
+	c->hashed += bytes - a->hashed;
+	a->hashed = bytes;
+	commit_progress(c, uploads_busy(c) ? "upload" : "hash");
+}
+
+static void
+hash_told(void *arg, const struct fetch_hash_chunks *chunks)
+{
+	struct ask_file *a = arg;
+
+	if (!a->c->dead)
+		commit_chunks_some(a->c, a->f, chunks);
 }
 
 static void
@@ -517,39 +602,43 @@ hash_came(void *arg, const struct fetch_hash_res *res, int list_fd)
 {
 	struct ask_file *a = arg;
 	struct commit_run *c = a->c;
-	struct memfd_view view;
 	struct cfile *f = a->f;
 
+	if (res->error == 0 && res->size > a->hashed)
+		c->hashed += res->size - a->hashed;
 	free(a);
 	c->in_flight--;
-	c->refs--;
 	if (c->dead) {
 		if (list_fd != -1)
 			close(list_fd);
-		commit_release(c);
+		unref(c);
 		return;
 	}
 	f->res = *res;
-	if (res->error != 0 || res->changed || list_fd == -1 ||
-	    memfd_map(list_fd, LIST_MAX_BYTES, &view) == -1) {
-		if (res->error != 0)
-			log_warnx("mount %s: commit: overlay file %llu: %s",
-			    c->job->m->row.path, (unsigned long long)f->ovl,
-			    strerror((int)res->error));
-		close(f->fd);
-		f->fd = -1;
-		try_again(c, f);
-	} else {
-		f->list = mem_dup(view.data, view.len);
-		f->list_len = view.len;
-		memfd_unmap(&view);
-		if (f->list == NULL)
-			f->list_len = 0;
+	f->res.list = NULL;
+	if (res->error != 0)
+		log_warnx("mount %s: commit: overlay file %llu: %s",
+		    c->job->m->row.path, (unsigned long long)f->ovl,
+		    strerror((int)res->error));
+	if (res->error != 0 || res->changed || take_list(f, res, list_fd) == -1)
+		f->again = 1;
+	else if (!f->again)
 		file_hashed(c, f);
-	}
 	if (list_fd != -1)
 		close(list_fd);
+	if (c->dead) {
+		unref(c);
+		return;
+	}
+	close(f->fd);
+	f->fd = -1;
+	/* Chunks of it may be on their way still, whatever they are. */
+	f->hashed = 1;
+	if (f->pending == 0)
+		settle_file(c, f);
+	commit_batch_idle(c);
 	commit_files_pump(c);
+	unref(c);
 }
 
 /* 1 when a suspect file is as it was hashed, and nobody may write to it any
@@ -600,7 +689,7 @@ shift_of(const struct obj *o)
 
 	if (o->chunks != NULL) {
 		rbuf_init(&r, o->chunks, o->chunks_len);
-		if ((cl = chunklist_decode(&r, LIST_MAX_SLOTS)) != NULL)
+		if ((cl = chunklist_decode(&r, COMMIT_LIST_SLOTS)) != NULL)
 			shift = chunklist_shift(cl);
 		chunklist_free(cl);
 	} else if (o->has_origin)
@@ -608,26 +697,44 @@ shift_of(const struct obj *o)
 	return shift;
 }
 
+/* What a file that is not whole lacks is where its chunks were before. */
 static void
-file_opened(struct mount *m, void *arg, int error, int fd, int writers)
+keep_rest(struct cfile *f, int rest_fd)
+{
+	rest_free(f->rest);
+	f->rest = NULL;
+	if (rest_fd != -1 && (f->rest = rest_read(rest_fd)) == NULL)
+		log_warn("commit: overlay file %llu: what it lacks",
+		    (unsigned long long)f->ovl);
+}
+
+static void
+file_opened(struct mount *m, void *arg, int error, int fd, int writers,
+    int rest_fd)
 {
 	struct ask_file *a = arg;
 	struct commit_run *c = a->c;
 	struct cfile *f = a->f;
 	struct obj o;
 	int dup_fd, known = 0;
+	uint8_t flags;
 
 	if (c->dead || error != 0 ||
 	    db_obj_get(manifest_db, m->row.row, f->ovl, &o) == -1) {
 		if (fd != -1)
 			close(fd);
+		if (rest_fd != -1)
+			close(rest_fd);
 		goto fail;
 	}
 	f->writers = writers;
 	f->fd = fd;
+	keep_rest(f, rest_fd);
 	if (item_of(c, f->lo)->hash == HASH_SUSPECT &&
 	    unchanged(m, &o, fd, writers)) {
 		close(fd);
+		if (rest_fd != -1)
+			close(rest_fd);
 		f->fd = -1;
 		known = take_known(c, f, &o) == 0;
 		obj_free(&o);
@@ -639,12 +746,21 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers)
 		commit_files_pump(c);
 		return;
 	}
+	commit_chunks_begin(c, f, &o);
+	/* Without a writer nothing can change that does not show: who comes
+	   after the mark makes it dirty again. */
+	flags = (uint8_t)((f->no_keep ? 0 : FETCH_HASH_KEEP) |
+	    (writers ? FETCH_HASH_SYNC : 0) | FETCH_HASH_TELL);
 	dup_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (dup_fd != -1 &&
-	    server_hash(shift_of(&o), dup_fd, hash_came, a) != 0) {
+	    (a->number = server_hash(shift_of(&o), flags, dup_fd, rest_fd,
+		 hash_came, a)) != 0) {
+		server_hash_watch(a->number, hash_goes_on, hash_told);
 		obj_free(&o);
 		return;
 	}
+	if (dup_fd == -1 && rest_fd != -1)
+		close(rest_fd);
 	obj_free(&o);
 	close(fd);
 	f->fd = -1;
@@ -671,7 +787,7 @@ open_file(struct commit_run *c, struct cfile *f)
 {
 	struct ask_file *a;
 
-	if ((a = malloc(sizeof(*a))) == NULL)
+	if ((a = calloc(1, sizeof(*a))) == NULL)
 		return -1;
 	a->c = c;
 	a->f = f;
@@ -686,9 +802,10 @@ open_file(struct commit_run *c, struct cfile *f)
 	return 0;
 }
 
-void
-commit_files_pump(struct commit_run *c)
+static void
+pump(struct commit_run *c)
 {
+	enum batch_kind kind;
 	struct cfile *f;
 
 	if (c->dead)
@@ -706,16 +823,25 @@ commit_files_pump(struct commit_run *c)
 		}
 	}
 	/* Nothing more comes in at the moment: what was gathered goes up. */
-	if (c->in_flight == 0 && c->batch != NULL && c->batch->n > 0) {
-		batch_flush(c);
-		if (c->dead)
-			return;
-	}
+	for (kind = 0; kind < BATCH_KINDS && c->in_flight == 0; kind++)
+		if (c->filling[kind] != NULL && c->filling[kind]->n > 0) {
+			batch_flush(c, kind);
+			if (c->dead)
+				return;
+		}
 	if (c->ndone == c->nfiles && c->in_flight == 0 &&
 	    uploads_busy(c) == 0 && !c->publishing) {
 		c->publishing = 1;
 		commit_hashed(c);
 	}
+}
+
+void
+commit_files_pump(struct commit_run *c)
+{
+	c->refs++;
+	pump(c);
+	unref(c);
 }
 
 void
@@ -732,8 +858,10 @@ commit_files_stop(struct commit_run *c)
 		c->waiting = b->next;
 		batch_free(b);
 	}
-	batch_free(c->batch);
-	c->batch = NULL;
+	for (i = 0; i < BATCH_KINDS; i++) {
+		batch_free(c->filling[i]);
+		c->filling[i] = NULL;
+	}
 }
 
 void
@@ -745,6 +873,8 @@ commit_files_free(struct commit_run *c)
 		if (c->files[i].fd != -1)
 			close(c->files[i].fd);
 		free(c->files[i].list);
+		commit_chunks_free(&c->files[i]);
+		rest_free(c->files[i].rest);
 	}
 	free(c->files);
 	free(c->by_ovl);

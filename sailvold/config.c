@@ -14,7 +14,7 @@
 #include "sailvold/sailvold_imsg.h"
 
 const char *const conf_role_names[CONF_ROLES] = { "fuse", "manifest", "cache",
-	"fetch" };
+	"fetch", "metrics" };
 
 void
 conf_volume_free(struct conf_volume *v)
@@ -50,6 +50,7 @@ config_free(struct config *c)
 	free(c->control_owner);
 	free(c->control_group);
 	free(c->pid_file);
+	free(c->metrics_port_file);
 	explicit_bzero(c->key, sizeof(c->key));
 	free(c);
 }
@@ -131,7 +132,10 @@ config_needs_restart(const struct config *a, const struct config *b)
 	    differ(a->control_group, b->control_group) ||
 	    a->control_mode != b->control_mode ||
 	    a->users_from != b->users_from || a->fetchers != b->fetchers ||
-	    a->stash_size != b->stash_size || a->stash_days != b->stash_days;
+	    a->transfers != b->transfers ||
+	    a->transfer_memory != b->transfer_memory ||
+	    a->stash_size != b->stash_size ||
+	    a->stash_total != b->stash_total || a->stash_days != b->stash_days;
 }
 
 /* ---- printing ------------------------------------------------------------------- */
@@ -153,10 +157,23 @@ config_print_volume(const struct conf_volume *v, FILE *f)
 		print_line(f, "\tsubpath", v->subpath, "\n");
 	if (v->owner != 0)
 		fprintf(f, "\towner %u\n", (unsigned int)v->owner);
+	if (v->ids.count != 0)
+		fprintf(f, "\tuids %" PRIu32 " %" PRIu32 "\n", v->ids.base,
+		    v->ids.count);
+	if (v->policy.commit_every != 0)
+		fprintf(f, "\tcommit every %" PRIu32 "s\n",
+		    v->policy.commit_every);
+	if (v->policy.overlay_limit != 0)
+		fprintf(f, "\toverlay size %" PRIu64 "\n",
+		    v->policy.overlay_limit);
+	if (v->policy.commit_on_umount)
+		fputs("\tcommit on umount\n", f);
 	if (v->flags & MOUNT_CREATE)
 		fputs("\tcreate\n", f);
 	if (v->flags & MOUNT_SUID)
 		fputs("\tsuid\n", f);
+	if (v->flags & MOUNT_NOEXEC)
+		fputs("\tnoexec\n", f);
 	if (v->has_commit)
 		print_line(f, "\tcommit", v->commit, "\n");
 	else if (v->flags & MOUNT_READONLY)
@@ -174,6 +191,20 @@ print_control(const struct config *c, FILE *f)
 		print_line(f, " group", c->control_group, "");
 	if (c->control_mode != -1)
 		fprintf(f, " mode %o", (unsigned int)c->control_mode);
+	fputc('\n', f);
+}
+
+static void
+print_metrics(const struct config *c, FILE *f)
+{
+	char at[128];
+
+	if (!c->metrics)
+		return;
+	inaddr_text(&c->metrics_at, at, sizeof(at));
+	fprintf(f, "metrics listen on %s", at);
+	if (c->metrics_port_file != NULL)
+		print_line(f, " port file", c->metrics_port_file, "");
 	fputc('\n', f);
 }
 
@@ -202,11 +233,18 @@ config_print(const struct config *c, FILE *f)
 		print_line(f, "", c->users[i], "\n");
 	}
 	fprintf(f, "fetchers %" PRIu32 "\n", c->fetchers);
+	fprintf(f, "transfers %" PRIu32 "\n", c->transfers);
+	fprintf(f, "transfer memory %" PRIu64 "\n", c->transfer_memory);
+	fprintf(f, "processors awake %s\n", c->awake ? "yes" : "no");
 	fprintf(f, "stash size %" PRIu64 "\n", c->stash_size);
+	if (c->stash_total != 0)
+		fprintf(f, "stash total %" PRIu64 "\n", c->stash_total);
 	fprintf(f, "stash keep %" PRIu32 "d\n", c->stash_days);
+	fprintf(f, "passthrough %s\n", c->passthrough ? "yes" : "no");
 	fprintf(f, "log %s\n", c->debug ? "debug" : "info");
 	if (c->pid_file != NULL)
 		print_line(f, "pid file", c->pid_file, "\n");
+	print_metrics(c, f);
 	TAILQ_FOREACH (v, &c->volumes, link)
 		config_print_volume(v, f);
 }

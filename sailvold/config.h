@@ -10,7 +10,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/inaddr.h"
 #include "lib/path.h"
+#include "sailvold/idmap.h"
+#include "sailvold/policy.h"
 
 #define CONFIG_DEFAULT SAIL_SYSCONFDIR "/sailvold.conf"
 #define CONFIG_CONTROL "/run/sailvold.sock"
@@ -23,6 +26,7 @@ enum conf_role {
 	CONF_MANIFEST,
 	CONF_CACHE,
 	CONF_FETCH,
+	CONF_METRICS,
 	CONF_ROLES
 };
 extern const char *const conf_role_names[CONF_ROLES];
@@ -36,6 +40,8 @@ struct conf_volume {
 	int has_commit;
 	char commit[65];
 	uid_t owner; /* who mounted it by a command; 0 in sailvold.conf */
+	struct idmap ids;
+	struct mount_policy policy;
 };
 TAILQ_HEAD(conf_volumes, conf_volume);
 
@@ -50,10 +56,18 @@ struct config {
 	char *users[CONF_ROLES];
 	int64_t users_from; /* -1: accounts by name */
 	uint32_t fetchers;
+	uint32_t transfers;       /* of each of them at a time */
+	uint64_t transfer_memory; /* bytes; the same */
 	uint64_t stash_size;
+	uint64_t stash_total; /* of all mounts; 0: no limit */
 	uint32_t stash_days;
+	int awake; /* processors are kept awake during bursts of requests */
+	int passthrough; /* files of the overlay, where the kernel can */
 	int debug;
 	char *pid_file;
+	int metrics; /* they are served, there: */
+	struct inaddr metrics_at;
+	char *metrics_port_file; /* NULL, or where the port is written */
 	struct conf_volumes volumes;
 };
 

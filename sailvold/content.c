@@ -1,10 +1,9 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * content: where the bytes of a file are: asked of cache, or copied up into
- * its overlay file before the first write.  In fuse.
+ * content: the chunks of clean files: their lists, the chunk files that the
+ * cache has given, and those that it is asked for.  In fuse.
  */
-#include <sys/ioctl.h>
-#include <linux/fs.h>
+#include <sys/stat.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,611 +11,879 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "sailvold/change.h"
+#include "lib/memfd.h"
+#include "lib/monotime.h"
+#include "sailvold/bundle.h"
+#include "sailvold/content_impl.h"
 #include "sailvold/frontend.h"
-#include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/worker.h"
 
-#define LIST_INLINE (32 * 1024)
-#define COPY_BYTES (1024 * 1024)
+#define LIST_MAX ((size_t)1 << 29)      /* bytes of a flat list */
+#define HASHES_MAX ((uint64_t)1 << 24)  /* of one file */
+#define LISTS_BYTES ((size_t)8 << 20)   /* of lists that nobody needs now */
+#define AHEAD_BEGIN ((uint64_t)1 << 20) /* bytes read on, then ahead */
+#define AHEAD_MAX ((uint64_t)64 << 20)
+#define NEAR ((uint64_t)2 << 20) /* reads come out of order a little */
+#define FRESH_MS 40000 /* then the kernel has written it to the disk */
 
-/* A file whose content is on its way. */
-struct fetch {
-	TAILQ_ENTRY(fetch) link;
+/* A chunk of a file that is here, or on its way. */
+struct piece {
+	RB_ENTRY(piece) node;
+	TAILQ_ENTRY(piece) link; /* of the open ones, or of those to come */
+	struct content *content;
+	uint64_t slot;
+	int fd;        /* -1: on its way */
+	uint32_t get;  /* 0: cache is to be asked; else the question */
+	int fresh;     /* not on the disk yet, so its pages stay */
+	int for_copy;  /* copyup_step() is to be called */
+	monotime_t at; /* when it came */
 	struct waitq q;
-	struct vn *vn; /* pinned */
-	uint32_t id;
-	int chunks_asked; /* manifest is asked for the list */
-	int copying;
-	int asked;       /* of cache, which has not answered */
-	uint8_t *list;   /* flat chunk list, or list_fd */
-	size_t list_len; /* also of the one in list_fd */
-	int list_fd;
 };
+TAILQ_HEAD(piece_list, piece);
 
-static TAILQ_HEAD(, fetch) fetches = TAILQ_HEAD_INITIALIZER(fetches);
-static uint32_t next_id = 1;
-static unsigned int gets; /* asked */
-static uint64_t lists;    /* bytes of the lists of these */
+TAILQ_HEAD(content_lru, content);
+static struct content_lru contents = TAILQ_HEAD_INITIALIZER(contents);
+static size_t lists_bytes;
+static struct piece_list opened = TAILQ_HEAD_INITIALIZER(opened);
+static struct piece_list coming = TAILQ_HEAD_INITIALIZER(coming);
+static unsigned int nopened, max_opened = 64;
+static unsigned int gets; /* pieces that cache is asked for */
+static uint32_t last_get;
 
 static void send_gets(void);
 
-static struct fetch *
-fetch_new(struct vn *vn)
-{
-	struct fetch *f;
-
-	if ((f = calloc(1, sizeof(*f))) == NULL)
-		return NULL;
-	waitq_init(&f->q);
-	f->vn = vn;
-	f->id = next_id++;
-	f->list_fd = -1;
-	vn->fetch = f;
-	vn_pin(vn);
-	TAILQ_INSERT_TAIL(&fetches, f, link);
-	return f;
-}
-
-static void
-fetch_end(struct fetch *f, int error)
-{
-	struct vn *vn = f->vn;
-
-	TAILQ_REMOVE(&fetches, f, link);
-	if (f->asked) {
-		gets--;
-		lists -= f->list_len;
-	}
-	vn->fetch = NULL;
-	waitq_wake(&f->q, error);
-	if (f->list_fd != -1)
-		close(f->list_fd);
-	free(f->list);
-	free(f);
-	vn_unpin(vn);
-	send_gets();
-}
-
-/* ---- asking cache ------------------------------------------------------------- */
-
-/* 0; or an errno: it ends with that; EPIPE: cache is dying. */
 static int
-send_get(struct chan *c, struct fetch *f)
+piece_cmp(struct piece *a, struct piece *b)
 {
-	uint8_t path[SAIL_PATH_MAX];
-	struct cache_get g;
-	struct entry e;
-	int fd = -1, error;
-
-	memset(&g, 0, sizeof(g));
-	if (vn_entry(f->vn, &e) == -1 ||
-	    vn_origin(f->vn, &g.commit, path, &g.path_len) == -1)
-		return EIO;
-	entry_content_hash(&e, &g.content);
-	g.size = f->vn->size;
-	g.path = path;
-	if (f->list != NULL) {
-		g.list = f->list;
-		g.list_len = f->list_len;
-	} else if ((fd = fcntl(f->list_fd, F_DUPFD_CLOEXEC, 0)) == -1 ||
-	    chan_send(c, IMSG_FUSE_CACHE_LIST, f->id, fd, NULL, 0) == -1) {
-		error = errno;
-		if (fd != -1)
-			close(fd);
-		return error;
-	}
-	if (cache_get_send(c, IMSG_FUSE_CACHE_GET, f->id, &g, -1) == -1)
-		return errno;
-	f->asked = 1;
-	gets++;
-	lists += f->list_len;
-	return 0;
+	return a->slot < b->slot ? -1 : a->slot > b->slot;
 }
 
-/* The first that is to be asked for and may be, in their order; NULL. */
-static struct fetch *
-next_get(void)
-{
-	struct fetch *f;
+RB_PROTOTYPE(piece_tree, piece, node, piece_cmp)
+RB_GENERATE(piece_tree, piece, node, piece_cmp)
 
-	if (gets >= CACHE_GETS_MAX)
-		return NULL;
-	TAILQ_FOREACH (f, &fetches, link)
-		if (!f->asked && !f->copying &&
-		    (f->list != NULL || f->list_fd != -1))
-			break;
-	if (f != NULL && lists > 0 &&
-	    (f->list_len > CACHE_LISTS_MAX ||
-		lists > CACHE_LISTS_MAX - f->list_len))
-		return NULL;
-	return f;
+/* ---- pieces --------------------------------------------------------------------- */
+
+static struct piece *
+piece_find(struct content *c, uint64_t slot)
+{
+	struct piece p = { .slot = slot };
+
+	return RB_FIND(piece_tree, &c->pieces, &p);
 }
 
-/* As many as cache takes at a time. */
+/* One that is to come. */
+static struct piece *
+piece_new(struct content *c, uint64_t slot)
+{
+	struct piece *p;
+
+	if ((p = calloc(1, sizeof(*p))) == NULL)
+		return NULL;
+	waitq_init(&p->q);
+	p->content = c;
+	p->slot = slot;
+	p->fd = -1;
+	RB_INSERT(piece_tree, &c->pieces, p);
+	TAILQ_INSERT_TAIL(&coming, p, link);
+	c->vn->coming++;
+	vn_pin(c->vn);
+	return p;
+}
+
+/* Closes one that is here. */
 static void
-send_gets(void)
+piece_close(struct piece *p)
 {
-	struct chan *c = frontend_cache();
-	struct fetch *f;
-	int error;
+	TAILQ_REMOVE(&opened, p, link);
+	nopened--;
+	RB_REMOVE(piece_tree, &p->content->pieces, p);
+	if (!p->fresh)
+		(void)posix_fadvise(p->fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(p->fd);
+	free(p);
+}
 
-	while (c != NULL && (f = next_get()) != NULL) {
-		error = send_get(c, f);
-		if (error == EPIPE)
-			return; /* the next one is asked */
-		if (error != 0) {
-			log_warnx("question to cache: %s", strerror(error));
-			fetch_end(f, error); /* and the others */
-			return;
-		}
+static void
+piece_used(struct piece *p)
+{
+	if (TAILQ_FIRST(&opened) == p)
+		return;
+	TAILQ_REMOVE(&opened, p, link);
+	TAILQ_INSERT_HEAD(&opened, p, link);
+}
+
+/* One that was on its way is here (fd), or is not to be had. */
+static void
+piece_came(struct piece *p, int fd, int error)
+{
+	struct vn *vn = p->content->vn;
+	int for_copy = p->for_copy;
+
+	TAILQ_REMOVE(&coming, p, link);
+	waitq_wake(&p->q, error);
+	if (fd != -1) {
+		p->fd = fd;
+		p->fresh = 1;
+		p->for_copy = 0;
+		p->at = monotime_now();
+		while (nopened >= max_opened)
+			piece_close(TAILQ_LAST(&opened, piece_list));
+		TAILQ_INSERT_HEAD(&opened, p, link);
+		nopened++;
+	} else {
+		RB_REMOVE(piece_tree, &p->content->pieces, p);
+		free(p);
+	}
+	vn->coming--;
+	if (for_copy)
+		copyup_step(vn, error);
+	vn_unpin(vn);
+}
+
+/* ---- contents -------------------------------------------------------------------- */
+
+void
+content_init(unsigned int max_fds)
+{
+	max_opened = max_fds < 16 ? 16 : max_fds;
+}
+
+/* Who waits for one looks again where its bytes are. */
+static void
+piece_drop(struct piece *p)
+{
+	struct vn *vn = p->content->vn;
+
+	TAILQ_REMOVE(&coming, p, link);
+	RB_REMOVE(piece_tree, &p->content->pieces, p);
+	waitq_wake(&p->q, 0);
+	free(p);
+	vn->coming--;
+	vn->pins--;
+}
+
+void
+content_free(struct vn *vn)
+{
+	struct content *c = vn->content;
+	struct piece *p, *next;
+
+	if (c == NULL)
+		return;
+	RB_FOREACH_SAFE (p, piece_tree, &c->pieces, next)
+		if (p->fd != -1)
+			piece_close(p);
+		else
+			piece_drop(p);
+	if (c->list == NULL) {
+		waitq_wake(&c->q, 0);
+		vn->coming--;
+		vn->pins--;
+	}
+	TAILQ_REMOVE(&contents, c, lru);
+	lists_bytes -= c->list_bytes;
+	if (c->rest == NULL)
+		chunklist_free(c->list);
+	rest_free(c->rest);
+	if (c->rest_fd != -1)
+		close(c->rest_fd);
+	free(c);
+	vn->content = NULL;
+}
+
+/* Lists that nobody needs at the moment go when they are many. */
+static void
+trim(const struct content *keep)
+{
+	struct content *c, *prev;
+
+	for (c = TAILQ_LAST(&contents, content_lru);
+	     c != NULL && lists_bytes > LISTS_BYTES; c = prev) {
+		prev = TAILQ_PREV(c, content_lru, lru);
+		if (c != keep && c->list != NULL && c->vn->coming == 0 &&
+		    c->vn->copy == NULL && c->busy == 0)
+			content_free(c->vn);
 	}
 }
 
 void
-content_resend(void)
+content_have_list(struct content *c, struct chunklist *list)
 {
-	struct fetch *f;
-
-	TAILQ_FOREACH (f, &fetches, link)
-		f->asked = 0;
-	gets = 0;
-	lists = 0;
-	send_gets();
+	c->list = list;
+	c->list_bytes = sizeof(*c) + chunklist_hashes(list) * HASH_LEN;
+	lists_bytes += c->list_bytes;
+	trim(c);
 }
 
-/* The flat list of a file whose entry has its chunks. */
-static int
-list_inline(struct fetch *f)
+struct content *
+content_new(struct vn *vn)
 {
-	struct chunklist *cl;
+	struct content *c;
+
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return NULL;
+	c->vn = vn;
+	c->rest_fd = -1;
+	RB_INIT(&c->pieces);
+	waitq_init(&c->q);
+	waitq_init(&c->idle);
+	vn->content = c;
+	vn_content_free = content_free;
+	TAILQ_INSERT_HEAD(&contents, c, lru);
+	return c;
+}
+
+/* Begins: the chunks stand in the entry, or manifest is asked. */
+static int
+content_begin(struct vn *vn)
+{
+	struct chunklist *list;
+	struct content *c;
 	struct hash missing;
 	struct entry e;
-	struct wbuf w;
-	int rc = -1;
 
-	if (vn_entry(f->vn, &e) == -1 ||
-	    (cl = chunklist_from_entry(&e, NULL, CHUNK_INLINE_MAX, &missing)) ==
-		NULL)
-		return -1;
-	wbuf_init(&w, LIST_INLINE);
-	chunklist_encode(&w, cl);
-	chunklist_free(cl);
-	if ((f->list = wbuf_take(&w, &f->list_len)) != NULL)
-		rc = 0;
-	else
-		wbuf_free(&w);
-	return rc;
+	if (vn_entry(vn, &e) == -1)
+		return EIO;
+	if (e.chunk_form != CHUNKS_TREE) {
+		list =
+		    chunklist_from_entry(&e, NULL, CHUNK_INLINE_MAX, &missing);
+		if (list == NULL)
+			return errno == ENOMEM ? ENOMEM : EIO;
+		if ((c = content_new(vn)) == NULL) {
+			chunklist_free(list);
+			return ENOMEM;
+		}
+		content_have_list(c, list);
+		return 0;
+	}
+	if ((c = content_new(vn)) == NULL)
+		return ENOMEM;
+	vn->coming++;
+	vn_pin(vn);
+	if (query_chunks(vn) == 0) {
+		content_free(vn);
+		return ENOMEM;
+	}
+	return 0;
+}
+
+int
+content_list(struct vn *vn, struct chunklist **list)
+{
+	struct content *c;
+	int error;
+
+	/* Of a request that waited this is what came of it. */
+	if ((vn->content == NULL || vn->content->list == NULL) &&
+	    now.error != 0)
+		return now.error;
+	if (vn->content == NULL && (error = content_begin(vn)) != 0)
+		return error;
+	c = vn->content;
+	if (c->list == NULL)
+		return wait_on(&c->q);
+	if (TAILQ_FIRST(&contents) != c) {
+		TAILQ_REMOVE(&contents, c, lru);
+		TAILQ_INSERT_HEAD(&contents, c, lru);
+	}
+	*list = c->list;
+	return 0;
+}
+
+static struct chunklist *
+list_read(int fd, uint64_t size)
+{
+	struct memfd_view m;
+	struct chunklist *l;
+	struct rbuf r;
+
+	if (memfd_map(fd, LIST_MAX, &m) == -1)
+		return NULL;
+	rbuf_init(&r, m.data, m.len);
+	l = chunklist_decode(&r, HASHES_MAX);
+	if (l != NULL && (rbuf_end(&r) == -1 || chunklist_size(l) != size)) {
+		chunklist_free(l);
+		l = NULL;
+		errno = EBADMSG;
+	}
+	memfd_unmap(&m);
+	return l;
 }
 
 void
 content_chunks(struct vn *vn, int error, int fd)
 {
-	struct fetch *f = vn->fetch;
-	struct stat st;
+	struct content *c = vn->content;
+	struct chunklist *list = NULL;
 
-	if (f == NULL || !f->chunks_asked || f->list_fd != -1) {
+	if (c == NULL || c->list != NULL) {
 		if (fd != -1)
 			close(fd);
 		return;
 	}
-	if (error == 0 && fstat(fd, &st) == -1)
-		error = errno;
-	if (error != 0) {
-		if (fd != -1)
-			close(fd);
-		fetch_end(f, error);
-		return;
+	if (error == 0 && (list = list_read(fd, vn->size)) == NULL)
+		error = errno == ENOMEM ? ENOMEM : EIO;
+	if (fd != -1)
+		close(fd);
+	vn_pin(vn);
+	waitq_wake(&c->q, error);
+	if (list != NULL) {
+		content_have_list(c, list);
+		vn->coming--;
+		vn->pins--;
+	} else
+		content_free(vn);
+	vn_unpin(vn);
+}
+
+/* ---- asking cache ------------------------------------------------------------- */
+
+/* Those of a file that are to be asked for, as many as go. */
+static unsigned int
+fill_want(struct content *c, struct cache_want *w)
+{
+	struct fetch_get_chunk *k;
+	struct piece *p;
+
+	w->n = 0;
+	RB_FOREACH (p, piece_tree, &c->pieces) {
+		if (p->fd != -1 || p->get != 0)
+			continue;
+		if (w->n == CACHE_WANT_MAX || gets + w->n == CACHE_GETS_MAX)
+			break;
+		k = &w->chunks[w->n++];
+		k->slot = p->slot;
+		k->bytes = chunklist_slot_bytes(c->list, p->slot);
+		(void)chunklist_get(c->list, p->slot, &k->hash);
 	}
-	f->list_fd = fd;
-	f->list_len = (size_t)st.st_size;
+	return w->n;
+}
+
+/* 0; or an errno: they end with that; EPIPE: cache is dying. */
+static int
+send_get(struct chan *chan, struct content *c)
+{
+	static struct cache_want w;
+	uint8_t path[SAIL_PATH_MAX];
+	unsigned int i;
+
+	if (c->rest != NULL) {
+		w.commit = c->rest->commit;
+		w.path = c->rest->path;
+		w.path_len = c->rest->path_len;
+	} else {
+		if (vn_origin(c->vn, &w.commit, path, &w.path_len) == -1)
+			return EIO;
+		w.path = path;
+	}
+	w.shift = chunklist_shift(c->list);
+	fill_want(c, &w);
+	if (++last_get == 0)
+		last_get = 1;
+	if (cache_want_send(chan, IMSG_FUSE_CACHE_GET, last_get, &w, -1) == -1)
+		return errno;
+	for (i = 0; i < w.n; i++)
+		piece_find(c, w.chunks[i].slot)->get = last_get;
+	gets += w.n;
+	return 0;
+}
+
+static void
+fail_unasked(struct content *c, int error)
+{
+	struct vn *vn = c->vn;
+	struct piece *p, *next;
+
+	vn_pin(vn);
+	RB_FOREACH_SAFE (p, piece_tree, &c->pieces, next)
+		if (p->fd == -1 && p->get == 0)
+			piece_came(p, -1, error);
+	vn_unpin(vn);
+}
+
+/* As many as cache takes at a time, those first that came first. */
+static void
+send_gets(void)
+{
+	static int inside;
+	struct chan *chan = frontend_cache();
+	struct piece *p;
+	int error;
+
+	if (inside || chan == NULL)
+		return;
+	inside = 1;
+	while (gets < CACHE_GETS_MAX) {
+		TAILQ_FOREACH (p, &coming, link)
+			if (p->get == 0)
+				break;
+		if (p == NULL)
+			break;
+		error = send_get(chan, p->content);
+		if (error == EPIPE)
+			break; /* the next one is asked */
+		if (error != 0) {
+			log_warnx("question to cache: %s", strerror(error));
+			fail_unasked(p->content, error);
+		}
+	}
+	inside = 0;
+}
+
+void
+content_resend(void)
+{
+	struct piece *p;
+
+	TAILQ_FOREACH (p, &coming, link)
+		p->get = 0;
+	gets = 0;
 	send_gets();
 }
 
-static int
-fetch_begin(struct vn *vn)
-{
-	struct fetch *f;
-	struct entry e;
-	int error;
-
-	if (vn_entry(vn, &e) == -1)
-		return EIO;
-	if ((f = fetch_new(vn)) == NULL)
-		return ENOMEM;
-	if (e.chunk_form == CHUNKS_TREE) {
-		f->chunks_asked = 1;
-		if (query_chunks(vn) == 0) {
-			fetch_end(f, 0);
-			return ENOMEM;
-		}
-	} else if (list_inline(f) == -1) {
-		error = errno == ENOMEM ? ENOMEM : EIO;
-		fetch_end(f, 0);
-		return error;
-	} else
-		send_gets();
-	return vn->fetch == NULL ? EIO : wait_on(&f->q);
-}
-
-int
-content_fd(struct vn *vn)
-{
-	if (vn->flags & VN_LOCAL)
-		return overlay_fd(vn) == -1 ? errno : 0;
-	if (vn->fd != -1 && !vn->fd_local) {
-		overlay_fd_used(vn);
-		return 0;
-	}
-	if (now.error != 0)
-		return now.error;
-	if (vn->fetch != NULL)
-		return wait_on(&vn->fetch->q);
-	return fetch_begin(vn);
-}
-
-/* Nobody waits for it any more. */
+/* Nobody waits for it any more: nor for the others of its question? */
 void
 content_abandoned(struct waitq *q)
 {
-	struct chan *c = frontend_cache();
+	struct chan *chan = frontend_cache();
+	struct piece *p, *of = NULL;
+	struct content *c;
 	struct ibuf *b;
-	struct fetch *f;
 
-	TAILQ_FOREACH (f, &fetches, link)
-		if (&f->q == q)
-			break;
-	if (f == NULL || f->copying || f->chunks_asked)
+	TAILQ_FOREACH (p, &coming, link)
+		if (&p->q == q)
+			of = p;
+	if (of == NULL || of->for_copy)
 		return;
-	if (f->asked && c != NULL && (b = ibuf_dynamic(4, 64)) != NULL) {
-		if (ibuf_add_n32(b, f->id) == 0)
-			(void)chan_send_ibuf(c, IMSG_FUSE_CACHE_CANCEL, f->id,
-			    -1, b);
-		else
-			ibuf_free(b);
+	if (of->get == 0) {
+		piece_came(of, -1, EINTR);
+		return;
 	}
-	fetch_end(f, EINTR);
+	c = of->content;
+	RB_FOREACH (p, piece_tree, &c->pieces)
+		if (p->fd == -1 && p->get == of->get &&
+		    (p->for_copy || !waitq_empty(&p->q)))
+			return;
+	/* ECANCELED comes for each, or the chunk. */
+	if (chan == NULL || (b = ibuf_dynamic(4, 64)) == NULL)
+		return;
+	if (ibuf_add_n32(b, of->get) == 0)
+		(void)chan_send_ibuf(chan, IMSG_FUSE_CACHE_CANCEL, of->get, -1,
+		    b);
+	else
+		ibuf_free(b);
+}
+
+/* Of what was asked; NULL: of one that died. */
+static struct piece *
+piece_asked(uint32_t get, uint64_t slot)
+{
+	struct piece *p;
+
+	TAILQ_FOREACH (p, &coming, link)
+		if (p->get == get && p->slot == slot)
+			return p;
+	return NULL;
+}
+
+/* 1: a bundle that is here has it. */
+static int
+in_bundle(struct content *c, uint64_t slot)
+{
+	struct hash h;
+
+	return chunklist_get(c->list, slot, &h) == 1 &&
+	    bundle_has(&h, chunklist_slot_bytes(c->list, slot));
 }
 
 int
-content_rules_get(struct chan *c, uint32_t id, struct imsg *imsg,
+content_rules_bundle(struct chan *chan, uint32_t id, struct imsg *imsg,
     struct ibuf *body)
 {
-	struct fetch *f;
+	static struct fetch_bundle list;
+	int fd = imsg_get_fd(imsg);
+
+	(void)chan;
+	(void)id;
+	if (fetch_bundle_recv(body, &list) == -1) {
+		close(fd);
+		return -1;
+	}
+	if (bundle_take(&list, fd) == 0)
+		return 0;
+	log_warn("cache: a bundle");
+	return errno == EBADMSG ? -1 : 0;
+}
+
+int
+content_rules_get(struct chan *chan, uint32_t id, struct imsg *imsg,
+    struct ibuf *body)
+{
+	struct piece *p;
 	struct stat st;
+	uint64_t slot;
 	uint32_t error;
 	uint16_t len;
 	int fd;
 
-	(void)c;
-	if (ibuf_get_n32(body, &error) == -1 ||
+	(void)chan;
+	if (ibuf_get_n64(body, &slot) == -1 ||
+	    ibuf_get_n32(body, &error) == -1 ||
 	    ibuf_get_n16(body, &len) == -1 || ibuf_size(body) != len)
 		return -1;
-	TAILQ_FOREACH (f, &fetches, link)
-		if (f->id == id)
-			break;
-	if (f == NULL || f->copying)
-		return 0; /* cancelled, or asked of one that died */
 	fd = imsg_get_fd(imsg);
-	if (error != 0) {
-		log_debug("content of node %u: %.*s", f->vn->slot, (int)len,
+	gets -= gets > 0;
+	if ((p = piece_asked(id, slot)) == NULL) {
+		if (fd != -1)
+			close(fd);
+		return 0;
+	}
+	if (error == ECANCELED && (p->for_copy || !waitq_empty(&p->q))) {
+		/* Somebody came since. */
+		p->get = 0;
+		send_gets();
+		return 0;
+	}
+	if (error != 0)
+		log_debug("chunk %llu of node %u: %.*s",
+		    (unsigned long long)slot, p->content->vn->slot, (int)len,
 		    (const char *)ibuf_data(body));
-		if (fd != -1)
-			close(fd);
-		fetch_end(f, (int)error);
-		return 0;
-	}
-	if (fd == -1 || fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
-	    (uint64_t)st.st_size != f->vn->size) {
-		if (fd != -1)
-			close(fd);
+	else if (fd == -1 && in_bundle(p->content, slot))
+		; /* who waits finds it there */
+	else if (fd == -1 || fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    st.st_size != (off_t)chunklist_slot_bytes(p->content->list, slot)) {
 		log_warnx("cache: a file that is not what was asked for");
-		fetch_end(f, EIO);
-		return 0;
+		error = EIO;
 	}
-	overlay_fd_set(f->vn, fd, 0);
-	fetch_end(f, 0);
+	if (error != 0 && fd != -1) {
+		close(fd);
+		fd = -1;
+	}
+	piece_came(p, fd, (int)error);
+	send_gets();
 	return 0;
 }
 
-/* ---- copying up ------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------------- */
 
-struct copy {
-	struct work work;
-	struct vn *vn; /* pinned by its fetch */
-	int from, to;
-	uint64_t size;
-	struct timespec times[2];
-};
+/* The piece of a slot that has a hash; it may be on its way. */
+static struct piece *
+piece_get(struct content *c, uint64_t slot)
+{
+	struct piece *p = piece_find(c, slot);
+
+	if (p == NULL)
+		return piece_new(c, slot);
+	if (p->fd != -1)
+		piece_used(p);
+	return p;
+}
+
+/*
+ * The kernel has its bytes as those of the file.  In a thread, and not before
+ * they are on the disk: that would begin their writing, and wait for it.
+ */
+static void
+give_up(struct piece *p)
+{
+	int fd;
+
+	if ((fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0)) != -1)
+		worker_give_up(fd);
+}
+
+void
+content_tidy(void)
+{
+	struct piece *p;
+
+	bundle_tidy();
+	TAILQ_FOREACH (p, &opened, link)
+		if (p->fresh &&
+		    monotime_diff_ms(monotime_now(), p->at) > FRESH_MS) {
+			p->fresh = 0;
+			give_up(p);
+		}
+}
+
+/*
+ * Who reads on gets the next chunks before they are asked for: four times as
+ * much as was read so far, within bounds, and a question at most for each half
+ * of it.
+ */
+static void
+read_ahead(struct content *c, uint64_t off, uint64_t end, uint64_t last)
+{
+	uint8_t shift = chunklist_shift(c->list);
+	uint64_t slot, to, window;
+	struct hash h;
+
+	if (off + NEAR < c->next || off > c->next + NEAR) {
+		c->run = 0;
+		c->next = end;
+		return;
+	}
+	if (end > c->next) {
+		c->run += end - c->next;
+		c->next = end;
+	}
+	if (c->run < AHEAD_BEGIN)
+		return;
+	window = (c->run < AHEAD_MAX / 4 ? c->run * 4 : AHEAD_MAX) >> shift;
+	if (window == 0)
+		window = 1;
+	to = last + window;
+	if (to >= chunklist_slots(c->list))
+		to = chunklist_slots(c->list) - 1;
+	if (last >= to)
+		return;
+	for (slot = last + 1; slot <= to && piece_find(c, slot) != NULL; slot++)
+		;
+	if (slot > last + 1 && slot > last + window / 2)
+		return;
+	for (; slot <= to; slot++)
+		if (chunklist_get(c->list, slot, &h) == 1 &&
+		    (c->rest == NULL || rest_absent(c->rest, slot)) &&
+		    piece_find(c, slot) == NULL)
+			(void)piece_new(c, slot);
+}
+
+/* The part in one slot; 0, 1: it is on its way, or an errno. */
+static int
+slot_extent(struct content *c, uint64_t slot, uint64_t off, size_t len,
+    struct extent *x, struct piece **wait)
+{
+	struct piece *p;
+	struct hash h;
+	off_t at;
+
+	x->fd = -1;
+	x->at = (off_t)(off - (slot << chunklist_shift(c->list)));
+	x->len = len;
+	x->give_up = x->memory = 0;
+	if (c->rest != NULL && !rest_absent(c->rest, slot)) {
+		x->at = (off_t)off;
+		x->fd = overlay_fd(c->vn);
+		return x->fd == -1 ? errno : 0;
+	}
+	if (chunklist_get(c->list, slot, &h) != 1)
+		return 0;
+	if (bundle_find(&h, chunklist_slot_bytes(c->list, slot), &x->fd, &at,
+		&x->memory)) {
+		x->at += at;
+		return 0;
+	}
+	if ((p = piece_get(c, slot)) == NULL)
+		return ENOMEM;
+	x->fd = p->fd;
+	x->give_up = !p->fresh;
+	if (p->fd == -1 && *wait == NULL)
+		*wait = p;
+	return 0;
+}
 
 static int
-copy_plain(int from, int to, off_t at, off_t end)
+clean_extents(struct vn *vn, uint64_t off, size_t size, struct extent *x,
+    int *n)
 {
-	ssize_t n, w, done;
-	uint8_t *buf;
-	size_t want;
+	struct piece *wait = NULL;
+	struct chunklist *list;
+	uint64_t slot, end, to;
+	uint8_t shift;
 	int error = 0;
 
-	if ((buf = malloc(COPY_BYTES)) == NULL)
-		return ENOMEM;
-	for (; at < end && error == 0; at += n) {
-		want = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
-		if ((n = pread(from, buf, want, at)) <= 0) {
-			error = n == -1 ? errno : EIO;
-			break;
-		}
-		for (done = 0; done < n; done += w) {
-			errno = 0;
-			w = pwrite(to, buf + done, (size_t)(n - done),
-			    at + done);
-			if (w <= 0) {
-				error = errno != 0 ? errno : ENOSPC;
-				break;
-			}
-		}
-	}
-	free(buf);
-	return error;
-}
-
-/* Bytes that are data: in the kernel, or through a buffer. */
-static int
-copy_span(int from, int to, off_t at, off_t end)
-{
-	loff_t in = at, out = at;
-	ssize_t n;
-
-	while (in < end) {
-		n = copy_file_range(from, &in, to, &out, (size_t)(end - in), 0);
-		if (n > 0)
-			continue;
-		if (n == -1 &&
-		    (errno == ENOSPC || errno == EDQUOT || errno == EIO))
-			return errno;
-		return copy_plain(from, to, in, end);
-	}
-	return 0;
-}
-
-/* Holes stay holes: copy_file_range(2) between file systems fills them. */
-static int
-copy_data(int from, int to, off_t size)
-{
-	off_t at = 0, data, end;
-	int error;
-
-	if (ftruncate(to, size) == -1)
-		return errno;
-	while (at < size) {
-		if ((data = lseek(from, at, SEEK_DATA)) == -1) {
-			if (errno == ENXIO)
-				return 0;
-			data = at;
-			end = size;
-		} else if ((end = lseek(from, data, SEEK_HOLE)) == -1 ||
-		    end > size)
-			end = size;
-		if (data >= size)
-			return 0;
-		if ((error = copy_span(from, to, data, end)) != 0)
-			return error;
-		at = end;
-	}
-	return 0;
-}
-
-static void
-copy_run(struct work *w)
-{
-	struct copy *c = (struct copy *)w;
-
-	if (ioctl(c->to, FICLONE, c->from) == -1)
-		w->error = copy_data(c->from, c->to, (off_t)c->size);
-	if (w->error == 0 && futimens(c->to, c->times) == -1)
-		w->error = errno;
-}
-
-/* The overlay file has the content: from now on it counts. */
-static int
-content_is_local(struct vn *vn, int fd, struct timens mtime, uint64_t size)
-{
-	struct change c;
-	struct record r;
-	int error;
-
-	memset(&c, 0, sizeof(c));
-	wbuf_init(&c.w, RECORD_MAX_BYTES);
-	memset(&r, 0, sizeof(r));
-	r.type = RECORD_CONTENT;
-	r.ovl = vn->ovl;
-	r.entry.size = size;
-	r.entry.mtime = mtime;
-	r.entry.ctime = vn->ctime;
-	change_add(&c, &r);
-	if ((error = change_commit(&c)) != 0)
-		return error;
-	vn->flags |= VN_LOCAL | VN_UNSETTLED;
-	vn->flags &= ~VN_CLEAN;
-	vn->size = size;
-	vn->mtime = mtime;
-	vn->dirty = journal_end();
-	vn_drop_clean(vn);
-	overlay_fd_set(vn, fd, 1);
-	return 0;
-}
-
-/* utimens(2) meanwhile: the file's own count from now on. */
-static int
-copy_times(struct copy *c)
-{
-	struct timespec *mtime = &c->times[1];
-
-	if (mtime->tv_sec == c->vn->mtime.sec &&
-	    (uint32_t)mtime->tv_nsec == c->vn->mtime.nsec)
+	if (size == 0 || (!(vn->flags & VN_LOCAL) && off >= vn->size))
 		return 0;
-	mtime->tv_sec = c->vn->mtime.sec;
-	mtime->tv_nsec = (long)c->vn->mtime.nsec;
-	return futimens(c->to, c->times);
-}
-
-static void
-copy_done(struct work *w)
-{
-	struct copy *c = (struct copy *)w;
-	int error = w->error;
-
-	memset(&now, 0, sizeof(now)); /* a record of no request */
-	close(c->from);
-	if (error == 0 && copy_times(c) == -1)
-		error = errno;
-	if (error == 0)
-		error = content_is_local(c->vn, c->to, c->vn->mtime, c->size);
-	if (error != 0) {
-		close(c->to);
-		(void)overlay_unlink(c->vn->ovl);
-	}
-	fetch_end(c->vn->fetch, error);
-	free(c);
-}
-
-static int
-copy_begin(struct vn *vn)
-{
-	struct fetch *f;
-	struct copy *c;
-
-	if ((c = calloc(1, sizeof(*c))) == NULL)
-		return ENOMEM;
-	c->work.run = copy_run;
-	c->work.done = copy_done;
-	c->vn = vn;
-	c->size = vn->size;
-	c->times[0].tv_nsec = UTIME_NOW;
-	c->times[1].tv_sec = vn->mtime.sec;
-	c->times[1].tv_nsec = (long)vn->mtime.nsec;
-	c->to = -1;
-	c->from = fcntl(vn->fd, F_DUPFD_CLOEXEC, 0);
-	if (c->from == -1 || (c->to = overlay_create(vn->ovl, 1)) == -1 ||
-	    (f = fetch_new(vn)) == NULL) {
-		int error = errno;
-
-		if (c->from != -1)
-			close(c->from);
-		if (c->to != -1)
-			close(c->to);
-		free(c);
+	if (!(vn->flags & VN_LOCAL) && size > vn->size - off)
+		size = (size_t)(vn->size - off);
+	if ((error = content_list(vn, &list)) != 0)
 		return error;
+	if (now.error != 0)
+		return now.error;
+	shift = chunklist_shift(list);
+	end = off + size;
+	for (slot = off >> shift; off < end && *n < EXTENTS_MAX && error == 0;
+	     slot++, off = to) {
+		to = (slot + 1) << shift < end ? (slot + 1) << shift : end;
+		error = slot_extent(vn->content, slot, off, (size_t)(to - off),
+		    &x[(*n)++], &wait);
 	}
-	f->copying = 1;
-	worker_submit(&c->work);
-	return wait_on(&f->q);
-}
-
-static int
-make_object(struct vn *vn)
-{
-	struct change c;
-	uint64_t unique = now.unique;
-	int error;
-
-	if (vn->ovl != 0)
-		return 0;
-	if ((error = change_begin(&c)) != 0)
-		return error;
-	(void)change_object(&c, vn);
-	now.unique = 0; /* the request is not done by that */
-	error = change_commit(&c);
-	now.unique = unique;
-	return error;
-}
-
-static int
-local_empty(struct vn *vn, int keep_time)
-{
-	uint64_t unique = now.unique;
-	struct timens t = keep_time ? vn->mtime : change_time();
-	struct timespec ts[2] = { { 0, UTIME_NOW }, { t.sec, (long)t.nsec } };
-	int fd, error;
-
-	if ((fd = overlay_create(vn->ovl, 1)) == -1)
-		return errno;
-	if (futimens(fd, ts) == -1) {
-		error = errno;
-		close(fd);
-		return error;
-	}
-	if (!keep_time)
-		vn->ctime = t;
-	now.unique = 0;
-	error = content_is_local(vn, fd, t, 0);
-	now.unique = unique;
-	if (error != 0)
-		close(fd);
+	if (error == 0 && !now.woken)
+		read_ahead(vn->content, end - size, end, slot - 1);
+	if (error == 0 && wait != NULL)
+		error = wait_on(&wait->q);
+	send_gets();
 	return error;
 }
 
 int
-content_local(struct vn *vn, int empty)
+content_at_hand(struct vn *vn, struct extent *x)
 {
-	struct change c;
-	struct stat st;
-	int error;
+	struct chunklist *list;
+	struct piece *p;
+	struct hash h;
 
-	if (vn->flags & VN_LOCAL)
+	if ((vn->flags & VN_LOCAL) || content_list(vn, &list) != 0 ||
+	    chunklist_slots(list) != 1 || chunklist_get(list, 0, &h) != 1)
 		return 0;
-	if ((error = change_begin(&c)) != 0)
+	memset(x, 0, sizeof(*x));
+	x->len = chunklist_slot_bytes(list, 0);
+	if (bundle_find(&h, (uint32_t)x->len, &x->fd, &x->at, &x->memory))
+		return 1;
+	if ((p = piece_find(vn->content, 0)) == NULL || p->fd == -1)
+		return 0;
+	piece_used(p);
+	x->fd = p->fd;
+	return 1;
+}
+
+int
+content_bring_small(struct vn *vn)
+{
+	struct chunklist *list;
+	struct hash h;
+
+	if ((vn->flags & VN_LOCAL) || vn->size == 0 ||
+	    vn->size >= FETCH_BUNDLE_CHUNK || vn->copy != NULL ||
+	    content_list(vn, &list) != 0 || chunklist_get(list, 0, &h) != 1 ||
+	    bundle_has(&h, chunklist_slot_bytes(list, 0)))
+		return 0;
+	if (piece_find(vn->content, 0) != NULL)
+		return 1;
+	if (piece_new(vn->content, 0) == NULL)
+		return 0;
+	send_gets();
+	return 1;
+}
+
+int
+content_extents(struct vn *vn, uint64_t off, size_t size, struct extent *x,
+    int *n)
+{
+	struct rest *rest = NULL;
+	int error, fd;
+
+	*n = 0;
+	if ((error = content_rest(vn, &rest, &fd)) != 0)
 		return error;
-	change_abort(&c);
-	if (vn->fetch != NULL && vn->fetch->copying) {
-		if (now.error != 0)
-			return now.error;
-		return wait_on(&vn->fetch->q);
-	}
-	if (empty || vn->size == 0) {
-		if ((error = make_object(vn)) != 0)
-			return error;
-		return local_empty(vn, !empty);
-	}
-	if ((error = content_fd(vn)) != 0 || (error = make_object(vn)) != 0)
-		return error;
-	if (now.error != 0)
-		return now.error;
-	/* Holes stay holes. */
-	if (fstat(vn->fd, &st) == -1)
+	if (!(vn->flags & VN_LOCAL) || rest != NULL)
+		return clean_extents(vn, off, size, x, n);
+	if ((x->fd = overlay_fd(vn)) == -1)
 		return errno;
-	if ((error = overlay_room((uint64_t)st.st_blocks * 512)) != 0)
+	x->at = (off_t)off;
+	x->len = size;
+	x->give_up = x->memory = 0;
+	*n = 1;
+	return 0;
+}
+
+int
+content_chunk(struct vn *vn, uint64_t slot, int *fd, off_t *at)
+{
+	struct content *c = vn->content;
+	struct piece *p;
+	struct hash h;
+	int memory;
+
+	*at = 0;
+	if (chunklist_get(c->list, slot, &h) == 1 &&
+	    bundle_find(&h, chunklist_slot_bytes(c->list, slot), fd, at,
+		&memory))
+		return 0;
+	if ((p = piece_get(vn->content, slot)) == NULL)
+		return ENOMEM;
+	if ((*fd = p->fd) != -1)
+		return 0;
+	p->for_copy = 1;
+	send_gets();
+	return E_WAIT;
+}
+
+int
+content_seek(struct vn *vn, uint64_t off, int data, uint64_t *at)
+{
+	struct chunklist *list;
+	uint64_t slot, slots;
+	struct rest *r;
+	struct hash h;
+	int error, is, fd;
+
+	if ((error = content_rest(vn, &r, &fd)) != 0)
 		return error;
-	return copy_begin(vn);
+	if (r != NULL)
+		return partial_seek(vn, r, off, data, at);
+	if ((error = content_list(vn, &list)) != 0)
+		return error;
+	slots = chunklist_slots(list);
+	for (slot = off >> chunklist_shift(list); slot < slots; slot++) {
+		is = chunklist_get(list, slot, &h) == 1;
+		if (is == data)
+			break;
+		if (data && !chunklist_next(list, slot, &slot, &h))
+			return ENXIO;
+		slot -= data;
+	}
+	*at = slot << chunklist_shift(list);
+	if (*at < off)
+		*at = off;
+	if (*at > vn->size)
+		*at = vn->size;
+	return data && slot >= slots ? ENXIO : 0;
 }
 
 /* ---- to the cache ------------------------------------------------------------------ */
 
 /* A published file goes to the cache, so that nobody fetches it again. */
 int
-content_put(struct vn *vn, uint32_t id, const struct cache_get *g)
+content_put(uint64_t ovl, uint32_t id, const struct chunklist *list,
+    unsigned int *n)
 {
-	struct chan *c = frontend_cache();
+	static struct cache_want w;
+	struct chan *chan = frontend_cache();
+	uint64_t slot = 0;
+	struct stat st;
 	int fd;
 
-	if (c == NULL)
+	*n = 0;
+	if (chan == NULL)
 		return EAGAIN;
-	if ((fd = overlay_open_file(vn->ovl, O_RDONLY)) == -1)
-		return errno;
-	if (cache_get_send(c, IMSG_FUSE_CACHE_PUT, id, g, fd) == -1) {
-		close(fd);
-		return errno;
+	w.commit = frontend_start()->base;
+	w.path = (const uint8_t *)"";
+	w.path_len = 0;
+	w.shift = chunklist_shift(list);
+	for (;;) {
+		for (w.n = 0; w.n < CACHE_WANT_MAX &&
+		     chunklist_next(list, slot, &slot, &w.chunks[w.n].hash);
+		     slot++, w.n++) {
+			w.chunks[w.n].slot = slot;
+			w.chunks[w.n].bytes = chunklist_slot_bytes(list, slot);
+		}
+		if (w.n == 0)
+			return 0;
+		if ((fd = overlay_open_file(ovl, O_RDONLY)) == -1)
+			return errno;
+		/* What it has may be had where it was; so may the rest. */
+		if (fstat(fd, &st) == -1 || (st.st_mode & REST_MODE)) {
+			close(fd);
+			return EBUSY;
+		}
+		if (cache_want_send(chan, IMSG_FUSE_CACHE_PUT, id, &w, fd) ==
+		    -1) {
+			close(fd);
+			return errno;
+		}
+		(*n)++;
 	}
-	return 0;
 }
 
 int
-content_rules_put(struct chan *c, uint32_t id, struct imsg *imsg,
+content_rules_put(struct chan *chan, uint32_t id, struct imsg *imsg,
     struct ibuf *body)
 {
 	uint32_t error;
 
-	(void)c;
+	(void)chan;
 	(void)imsg;
 	if (ibuf_get_n32(body, &error) == -1 || ibuf_size(body) != 0)
 		return -1;

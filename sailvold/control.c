@@ -3,6 +3,7 @@
  * control: askers of requests, and the sessions of .sailvol/ctl.  In manifest.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,11 @@ asker_free(struct asker *a)
 	listener_leave(&a->l);
 	TAILQ_REMOVE(&askers, a, link);
 	free(a->umount_path);
+	free(a->umount_commit);
+	json_decref(a->umount_stash);
+	free(a->umount_note);
+	if (a->umount_late != NULL)
+		event_free(a->umount_late);
 	free(a);
 }
 

@@ -34,6 +34,8 @@ struct control_peer {
 	size_t ngroups;
 };
 void control_client(int fd, const struct control_peer *);
+/* Before the end: writes what their sockets take at once. */
+void control_clients_flush(void);
 /* PARENT_MANIFEST_DONE and PARENT_MANIFEST_STATUS_RES (fd is taken) answer
    MANIFEST_PARENT_DO and MANIFEST_PARENT_STATUS of that number. */
 void control_parent_done(uint32_t id, uint32_t error, const char *what,
@@ -46,10 +48,13 @@ void jobs_mount_started(struct mount *);
 /* The mount goes: its jobs end in memory, and stay in the database. Before
    the struct mount is freed. */
 void jobs_mount_gone(struct mount *);
+/* sailvold ends: who listens to a job is let go, the jobs stay. */
+void jobs_daemon_ends(void);
 /* 1 while a job of the mount runs or waits. */
 int jobs_running(const struct mount *);
 
-/* PARENT_MANIFEST_CONFIG: how much is kept in stashes, for how long. */
-void stash_limits(uint64_t bytes, uint32_t days);
+/* PARENT_MANIFEST_CONFIG: how much is kept in the stashes of a mount, in all
+   (0: no limit), and for how long. */
+void stash_limits(uint64_t bytes, uint64_t total, uint32_t days);
 
 #endif

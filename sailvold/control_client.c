@@ -175,6 +175,20 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	client_free(c);
 }
 
+/* What was answered in this turn is not written yet. */
+void
+control_clients_flush(void)
+{
+	struct evbuffer *out;
+	struct client *c;
+
+	TAILQ_FOREACH (c, &clients, link) {
+		out = bufferevent_get_output(c->bev);
+		evbuffer_unfreeze(out, 1);
+		(void)evbuffer_write(out, bufferevent_getfd(c->bev));
+	}
+}
+
 void
 control_client(int fd, const struct control_peer *p)
 {

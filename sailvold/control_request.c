@@ -16,8 +16,7 @@
 #define LOG_ANSWER_MAX (1024 * 1024)
 #define API_ANSWER_MAX (4 * 1024 * 1024)
 #define PARENT_JSON_MAX (1024 * 1024)
-#define DIFF_MAX 500 /* changes that one answer names */
-#define DIFF_ATTEMPTS 1000
+#define SHOW_MAX 500 /* changes that one answer names */
 
 /* Who may: ASK_CTL through ctl; else through the control socket. */
 #define NEED_MOUNT 0x1 /* of the session, or named by "path" */
@@ -32,8 +31,8 @@ string_of(const json_t *req, const char *key)
 }
 
 /* A path, for free(3); NULL: there is none that can be one. */
-static char *
-path_of(const json_t *req, const char *key)
+char *
+request_path(const json_t *req, const char *key)
 {
 	size_t len;
 	char *path = json_name_get(json_object_get(req, key), &len);
@@ -45,19 +44,19 @@ path_of(const json_t *req, const char *key)
 	return path;
 }
 
-static uint32_t
-parent_number(const struct asker *a)
-{
-	return (uint32_t)a->id;
-}
-
-static void
+void
 add_job(struct asker *a, struct mount *m, uint8_t kind, json_t *req)
 {
+	uint32_t uid = a->uid, gid = a->gid;
 	struct job *j;
 
+	/* A commit names the volume's users. */
+	if (a->client != NULL) {
+		uid = idmap_name(&m->ids, uid);
+		gid = idmap_name(&m->ids, gid);
+	}
 	j = job_add(m, kind, a->client == NULL ? a->session : 0,
-	    a->client == NULL ? a->offset : 0, a->uid, a->gid, req);
+	    a->client == NULL ? a->offset : 0, uid, gid, req);
 	if (j == NULL)
 		asker_error(a, "internal", "database",
 		    "the job cannot be kept: %s", strerror(errno));
@@ -145,7 +144,7 @@ add_stash(void *arg, const struct stash_row *s)
 		"bytes", (json_int_t)s->bytes));
 }
 
-static const char *
+const char *
 item_kind(uint8_t kind)
 {
 	return kind == DELTA_PUT   ? "put"
@@ -162,7 +161,7 @@ stash_show(struct asker *a, int64_t id)
 	struct stash_item it;
 	uint64_t seq;
 
-	for (seq = 0; seq < DIFF_MAX &&
+	for (seq = 0; seq < SHOW_MAX &&
 	     db_stash_item_get(manifest_db, id, seq, &it) == 0;
 	     seq++) {
 		json_array_append_new(l,
@@ -174,7 +173,7 @@ stash_show(struct asker *a, int64_t id)
 	}
 	asker_answer(a,
 	    json_pack("{s:{s:I,s:o,s:b}}", "result", "id", (json_int_t)id,
-		"items", l, "more", seq == DIFF_MAX));
+		"items", l, "more", seq == SHOW_MAX));
 }
 
 /* Changes that wait for the next mount at their place. */
@@ -225,7 +224,7 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 	struct stash_row s;
 	int same;
 
-	if (m == NULL && a->uid != 0) {
+	if (m == NULL && !asker_is_root(a)) {
 		asker_error(a, "permission", "denied",
 		    "only root may without a mount");
 		return;
@@ -262,129 +261,6 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 	} else
 		asker_error(a, "invalid_request", "action",
 		    "list, show, restore or drop");
-}
-
-/* ---- what the mount differs in ---------------------------------------------------------------- */
-
-struct diffing {
-	uint64_t asker;
-	uint32_t instance;
-	unsigned int attempt;
-};
-
-static void diff_run(struct diffing *);
-
-static void
-diff_node(void *arg, int error)
-{
-	struct diffing *d = arg;
-	struct asker *a;
-
-	if (error == 0) {
-		diff_run(d);
-		return;
-	}
-	if ((a = asker_find(d->asker)) != NULL)
-		asker_error(a, "unavailable", "nodes", "%s", strerror(error));
-	free(d);
-}
-
-static json_t *
-diff_json(const struct delta_set *set)
-{
-	const struct delta_item *it;
-	json_t *l = json_array(), *o;
-	size_t i, n = 0;
-
-	for (i = 0; i < set->n; i++) {
-		it = &set->items[i];
-		if (it->kind == 0 && it->hash != HASH_NEEDED)
-			continue;
-		if (n++ >= DIFF_MAX)
-			continue;
-		o = json_pack("{s:o,s:s,s:b}", "path",
-		    json_name(it->path, it->len), "kind",
-		    it->kind != 0 ? item_kind(it->kind) : "put", "new",
-		    !it->seen.present);
-		if (it->has_ref)
-			json_object_set_new(o, "from",
-			    json_name(it->ref.path, it->ref.len));
-		json_array_append_new(l, o);
-	}
-	return json_pack("{s:{s:o,s:I,s:b}}", "result", "changes", l, "count",
-	    (json_int_t)n, "more", n > DIFF_MAX);
-}
-
-static void
-diff_run(struct diffing *d)
-{
-	struct mount *m = mount_by_instance(d->instance);
-	struct asker *a = asker_find(d->asker);
-	struct node_miss miss;
-	struct delta_set set;
-
-	memset(&miss, 0, sizeof(miss));
-	if (a == NULL || m == NULL) {
-		free(d);
-		return;
-	}
-	if (delta_collect(manifest_db, &m->row, &set, &miss, d->attempt, 0,
-		NULL, NULL) == 0) {
-		asker_answer(a, diff_json(&set));
-		delta_set_free(&set);
-	} else if (errno == ENODATA && d->attempt++ < DIFF_ATTEMPTS &&
-	    nodes_want(m->row.volume_id, &miss.commit, NULL, miss.path,
-		miss.path_len, miss.first, miss.first_len, diff_node, d) == 0) {
-		node_miss_free(&miss);
-		return;
-	} else
-		asker_error(a, "internal", "diff", "%s", strerror(errno));
-	node_miss_free(&miss);
-	free(d);
-}
-
-/* All that was changed before the question is in the rows. */
-static void
-diff_applied(struct mount *m, void *arg)
-{
-	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
-	struct diffing *d;
-
-	if (a == NULL)
-		return;
-	if ((d = calloc(1, sizeof(*d))) == NULL) {
-		asker_error(a, "internal", "memory", "out of memory");
-		return;
-	}
-	d->asker = a->id;
-	d->instance = m->instance;
-	diff_run(d);
-}
-
-static void
-diff_broken(struct mount *m, void *arg)
-{
-	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
-
-	if (a != NULL)
-		asker_error(a, "unavailable", "journal",
-		    "the changes of %s cannot be looked at", m->row.path);
-}
-
-static void
-diff_offset(struct mount *m, void *arg, int error, uint64_t offset)
-{
-	if (error != 0 ||
-	    applied_wait_or(m, offset, diff_applied, diff_broken, arg) == -1)
-		diff_broken(m, arg);
-}
-
-static void
-do_diff(struct asker *a, struct mount *m, json_t *req)
-{
-	(void)req;
-	if (ask_sync(m, diff_offset, (void *)(uintptr_t)parent_number(a)) == -1)
-		asker_error(a, "internal", "fuse", "%s", strerror(errno));
 }
 
 /* ---- questions to the server ---------------------------------------------------------------------- */
@@ -523,14 +399,40 @@ do_status(struct asker *a, struct mount *m, json_t *req)
 	(void)req;
 	if (m != NULL && a->client == NULL &&
 	    applied_wait_or(m, a->offset, status_applied, status_applied,
-		(void *)(uintptr_t)parent_number(a)) == 0)
+		(void *)(uintptr_t)asker_number(a)) == 0)
 		return;
 	if (m != NULL)
 		asker_answer(a,
 		    json_pack("{s:o}", "result", status_of_mount(m)));
 	else if (chan_send(role_parent(), IMSG_MANIFEST_PARENT_STATUS,
-		     parent_number(a), -1, NULL, 0) == -1)
+		     asker_number(a), -1, NULL, 0) == -1)
 		asker_error(a, "internal", "parent", "%s", strerror(errno));
+}
+
+/* What of the daemon is told: no mount that he may not read, but for his own,
+   whose root is not there yet, and where the server and its key are to root
+   alone. */
+static void
+hide_others(const struct asker *a, json_t *daemon)
+{
+	json_t *all = json_object_get(daemon, "mounts"), *seen = json_array();
+	struct mount *m;
+	json_t *one;
+	char *path;
+	size_t i;
+
+	json_array_foreach(all, i, one)
+	{
+		path = request_path(one, "path");
+		m = path != NULL ? mount_by_path(path) : NULL;
+		free(path);
+		if ((m != NULL && mount_permits(m, a, 0)) ||
+		    (json_int_t)a->uid ==
+			json_integer_value(json_object_get(one, "uid")))
+			json_array_append(seen, one);
+	}
+	json_object_set_new(daemon, "mounts", seen);
+	json_object_del(daemon, "server");
 }
 
 void
@@ -551,6 +453,8 @@ control_parent_status(uint32_t id, int fd)
 		json_decref(daemon);
 		return;
 	}
+	if (daemon != NULL && !asker_is_root(a))
+		hide_others(a, daemon);
 	l.a = a;
 	l.mounts = json_array();
 	mount_foreach(list_mount, &l);
@@ -561,14 +465,14 @@ control_parent_status(uint32_t id, int fd)
 
 /* ---- mount and umount --------------------------------------------------------------------------------- */
 
-static void
+void
 ask_parent(struct asker *a, const struct parent_req *p)
 {
-	if (parent_req_send(role_parent(), parent_number(a), p) == -1)
+	if (parent_req_send(role_parent(), asker_number(a), p) == -1)
 		asker_error(a, "internal", "parent", "%s", strerror(errno));
 }
 
-static void
+void
 parent_req_of(const struct asker *a, struct parent_req *p, uint8_t verb)
 {
 	memset(p, 0, sizeof(*p));
@@ -576,6 +480,28 @@ parent_req_of(const struct asker *a, struct parent_req *p, uint8_t verb)
 	p->uid = a->uid;
 	p->gid = a->gid;
 	p->pid = a->pid;
+}
+
+/* [base, count]: NULL, or what is wrong. */
+static const char *
+ids_of(const json_t *req, struct idmap *ids)
+{
+	json_t *l = json_object_get(req, "uids");
+	const json_t *base = json_array_get(l, 0),
+		     *count = json_array_get(l, 1);
+	json_int_t b = json_integer_value(base), n = json_integer_value(count);
+	const char *why;
+
+	if (l == NULL)
+		return NULL;
+	if (json_array_size(l) != 2 || !json_is_integer(base) ||
+	    !json_is_integer(count) || b < 0 || n < 0)
+		return "uids: not [base, count]";
+	if ((why = idmap_problem((uint64_t)b, (uint64_t)n)) != NULL)
+		return why;
+	ids->base = (uint32_t)b;
+	ids->count = (uint32_t)n;
+	return NULL;
 }
 
 static void
@@ -588,9 +514,9 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 
 	(void)m;
 	parent_req_of(a, &p, PARENT_MOUNT);
-	path = p.mount.path = path_of(req, "path");
+	path = p.mount.path = request_path(req, "path");
 	sub = p.mount.subpath = json_object_get(req, "subpath") != NULL
-	    ? path_of(req, "subpath")
+	    ? request_path(req, "subpath")
 	    : strdup("");
 	if (volume == NULL)
 		why = "a volume is needed";
@@ -609,6 +535,12 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 	if (why == NULL && commit != NULL &&
 	    json_is_true(json_object_get(req, "create")))
 		why = "commit and create: a new volume has no commits";
+	if (why == NULL &&
+	    json_is_true(json_object_get(req, "commit_on_umount")) &&
+	    (commit != NULL || json_is_true(json_object_get(req, "readonly"))))
+		why = "commit_on_umount: it is read only";
+	if (why == NULL)
+		why = ids_of(req, &p.mount.ids);
 	if (why != NULL) {
 		asker_error(a, "invalid_request", "mount", "%s", why);
 		goto done;
@@ -619,32 +551,24 @@ do_mount(struct asker *a, struct mount *m, json_t *req)
 		p.mount.flags |= MOUNT_READONLY;
 	if (json_is_true(json_object_get(req, "create")))
 		p.mount.flags |= MOUNT_CREATE;
+	if (json_is_true(json_object_get(req, "noexec")))
+		p.mount.flags |= MOUNT_NOEXEC;
+	p.mount.policy.commit_on_umount =
+	    json_is_true(json_object_get(req, "commit_on_umount"));
 	ask_parent(a, &p);
 done:
 	mount_req_free(&p.mount);
 }
 
 static void
-umount_now(struct asker *a, const char *path, int force)
+do_restart(struct asker *a, struct mount *m, json_t *req)
 {
-	uint64_t names = 0, objects = 0;
-	struct mount *m = mount_by_path(path);
 	struct parent_req p;
 
-	if (m != NULL && !force &&
-	    (db_dirty_count(manifest_db, m->row.row, &names, &objects) == -1 ||
-		names > 0 || objects > 0)) {
-		asker_error(a, "refused", "dirty",
-		    "%s has changes that are "
-		    "not published: %llu names, %llu files; commit them, or "
-		    "force it: they stay for the next mount there",
-		    path, (unsigned long long)names,
-		    (unsigned long long)objects);
-		return;
-	}
-	parent_req_of(a, &p, PARENT_UMOUNT);
-	p.force = force != 0;
-	p.mount.path = strdup(path);
+	(void)m;
+	(void)req;
+	parent_req_of(a, &p, PARENT_RESTART);
+	p.mount.path = strdup("");
 	p.mount.subpath = strdup("");
 	if (p.mount.path == NULL || p.mount.subpath == NULL)
 		asker_error(a, "internal", "memory", "out of memory");
@@ -654,124 +578,36 @@ umount_now(struct asker *a, const char *path, int force)
 }
 
 void
-umount_continue(struct asker *a, const char *answer)
-{
-	json_t *r = json_loads(answer, 0, NULL);
-	char *path = a->umount_path;
-
-	a->umount_path = NULL;
-	if (json_object_get(r, "result") != NULL)
-		umount_now(a, path, a->umount_force);
-	else {
-		asker_answer(a, json_incref(r));
-	}
-	json_decref(r);
-	free(path);
-}
-
-/* What is dirty is known once the journal is applied to where fuse is. */
-static void
-umount_applied(struct mount *m, void *arg)
-{
-	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
-
-	if (a != NULL)
-		umount_now(a, m->row.path, 0);
-}
-
-static void
-umount_broken(struct mount *m, void *arg)
-{
-	struct asker *a = asker_by_number((uint32_t)(uintptr_t)arg);
-
-	if (a != NULL)
-		asker_error(a, "unavailable", "journal",
-		    "the changes of %s cannot be looked at; umount --force "
-		    "keeps them for the next mount there",
-		    m->row.path);
-}
-
-static void
-umount_offset(struct mount *m, void *arg, int error, uint64_t offset)
-{
-	if (error != 0 ||
-	    applied_wait_or(m, offset, umount_applied, umount_broken, arg) ==
-		-1)
-		umount_broken(m, arg);
-}
-
-static void
-umount_of(struct asker *a, struct mount *m, json_t *req, const char *path)
-{
-	int force = json_is_true(json_object_get(req, "force"));
-	json_t *commit;
-
-	/* First: what is dirty there is not everybody's to know. */
-	if (a->uid != 0 && a->uid != m->uid) {
-		asker_error(a, "permission", "denied",
-		    "it was mounted by somebody else");
-		return;
-	}
-	if (force) {
-		umount_now(a, path, 1);
-		return;
-	}
-	if (!json_is_true(json_object_get(req, "commit"))) {
-		if (ask_sync(m, umount_offset,
-			(void *)(uintptr_t)parent_number(a)) == -1)
-			asker_error(a, "internal", "fuse", "%s",
-			    strerror(errno));
-		return;
-	}
-	if (!mount_permits(m, a, 1)) {
-		asker_error(a, "permission", "denied",
-		    "you may not commit there");
-		return;
-	}
-	a->umount_force = force;
-	if ((a->umount_path = strdup(path)) == NULL ||
-	    (commit = json_pack("{s:s}", "request", "commit")) == NULL) {
-		asker_error(a, "internal", "memory", "out of memory");
-		return;
-	}
-	add_job(a, m, JOB_COMMIT, commit);
-	json_decref(commit);
-}
-
-static void
-do_umount(struct asker *a, struct mount *m, json_t *req)
-{
-	char *path = path_of(req, "path");
-
-	if (path == NULL || path[0] != '/' || strlen(path) >= MOUNT_POINT_MAX)
-		asker_error(a, "invalid_request", "path",
-		    "an absolute path is needed");
-	else if ((m = mount_by_path(path)) == NULL)
-		asker_error(a, "not_found", "not_mounted",
-		    "%s is not a mount of this daemon", path);
-	else
-		umount_of(a, m, req, path);
-	free(path);
-}
-
-void
 control_parent_done(uint32_t id, uint32_t error, const char *what,
     const char *warning, uint32_t instance)
 {
 	struct asker *a = asker_by_number(id);
+	char before[128];
 	struct mount *m;
 	json_t *r;
 
 	if (a == NULL)
 		return;
+	/* It was there when it was asked for. */
+	if (error == ENOENT && a->umount_keep &&
+	    mount_by_path(a->umount_path) == NULL)
+		error = 0;
+	if (error != 0)
+		umount_done_before(a, before, sizeof(before));
+	if (error == ENOENT && a->umount_path != NULL) {
+		asker_error(a, "not_found", "not_mounted",
+		    "%s is not a mount of this daemon%s", a->umount_path,
+		    before);
+		return;
+	}
 	if (error != 0) {
 		asker_error(a,
 		    error == EPERM || error == EACCES ? "permission"
 			: error == ENOENT             ? "not_found"
 			: error == EBUSY              ? "conflict"
 						      : "unavailable",
-		    "failed", "%s",
-		    what[0] != '\0' ? what : strerror((int)error));
+		    "failed", "%s%s",
+		    what[0] != '\0' ? what : strerror((int)error), before);
 		return;
 	}
 	r = json_object();
@@ -785,12 +621,23 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 		json_object_set_new(r, "number",
 		    json_integer((json_int_t)m->row.base_number));
 	}
+	if (a->umount_commit != NULL) {
+		json_object_set_new(r, "commit", json_string(a->umount_commit));
+		if (a->umount_unasked)
+			json_object_set_new(r, "note",
+			    json_pack("s++", "its changes were committed: ",
+				a->umount_commit, ""));
+	}
+	if (a->umount_stash != NULL)
+		json_object_set(r, "stash", a->umount_stash);
+	if (a->umount_note != NULL)
+		json_object_set_new(r, "kept", json_text(a->umount_note));
 	asker_answer(a, json_pack("{s:o}", "result", r));
 }
 
 /* ---- options ----------------------------------------------------------------------------------------- */
 
-/* s: string, n: name, b: boolean, i: number, *: any. */
+/* s: string, n: name, b: boolean, i: number, a: list, *: any. */
 static const struct option {
 	const char *request, *name;
 	char type;
@@ -802,12 +649,17 @@ static const struct option {
 	{ "cancel", "job", 'i' },
 	{ "commit", "if_unchanged", 'b' },
 	{ "commit", "message", 's' },
+	{ "diff", "after", 'n' },
+	{ "diff", "limit", 'i' },
 	{ "log", "before", 's' },
 	{ "log", "limit", 'i' },
 	{ "mount", "commit", 's' },
+	{ "mount", "commit_on_umount", 'b' },
 	{ "mount", "create", 'b' },
+	{ "mount", "noexec", 'b' },
 	{ "mount", "readonly", 'b' },
 	{ "mount", "subpath", 'n' },
+	{ "mount", "uids", 'a' },
 	{ "mount", "volume", 's' },
 	{ "reload", "if_clean", 'b' },
 	{ "reload", "keep", 'b' },
@@ -815,6 +667,8 @@ static const struct option {
 	{ "stash", "id", 'i' },
 	{ "umount", "commit", 'b' },
 	{ "umount", "force", 'b' },
+	{ "umount", "keep", 'b' },
+	{ "umount", "stash", 'b' },
 };
 
 static int
@@ -843,7 +697,8 @@ is_option(const char *request, const char *name, const json_t *value)
 			    (o->type == 's' && json_is_string(value)) ||
 			    (o->type == 'n' && is_name(value)) ||
 			    (o->type == 'b' && json_is_boolean(value)) ||
-			    (o->type == 'i' && json_is_integer(value));
+			    (o->type == 'i' && json_is_integer(value)) ||
+			    (o->type == 'a' && json_is_array(value));
 	}
 	return 0;
 }
@@ -872,19 +727,20 @@ static const struct request {
 	{ "attach", NEED_MOUNT | NEED_WRITE, do_attach },
 	{ "cancel", NEED_MOUNT | NEED_WRITE, do_cancel },
 	{ "commit", NEED_MOUNT | NEED_WRITE, do_commit },
-	{ "diff", NEED_MOUNT, do_diff },
+	{ "diff", NEED_MOUNT, diff_request },
 	{ "log", NEED_MOUNT, do_log },
 	{ "mount", NEED_SOCKET, do_mount },
 	{ "reload", NEED_MOUNT | NEED_WRITE, do_reload },
+	{ "restart", NEED_SOCKET | NEED_ROOT, do_restart },
 	{ "stash", NEED_WRITE, do_stash },
 	{ "status", 0, do_status },
-	{ "umount", NEED_SOCKET, do_umount },
+	{ "umount", NEED_SOCKET, umount_request },
 };
 
 static struct mount *
 mount_of(const json_t *req)
 {
-	char *path = path_of(req, "path");
+	char *path = request_path(req, "path");
 	struct mount *m = path != NULL ? mount_by_path(path) : NULL;
 
 	free(path);
@@ -914,7 +770,7 @@ request_dispatch(struct asker *a, json_t *req)
 		    r->name);
 		return;
 	}
-	if ((r->need & NEED_ROOT) && a->uid != 0) {
+	if ((r->need & NEED_ROOT) && !asker_is_root(a)) {
 		asker_error(a, "permission", "denied", "only root may");
 		return;
 	}

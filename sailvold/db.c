@@ -23,9 +23,11 @@ static const char *const statement_text[] = {
 #undef X
 };
 
-/* Once a process; "delete" of a page is never left to the file system. */
+/* Once a process; "delete" of a page is never left to the file system.  Nobody
+   else opens it while manifest lives: a lock for each statement would cost more
+   than most statements do. */
 static const char *const settings =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
     "PRAGMA journal_size_limit = 67108864; PRAGMA mmap_size = 0;";
@@ -62,6 +64,24 @@ schema_make(struct db *db)
 	return rc == SQLITE_OK ? 0 : -1;
 }
 
+/* With what can be done, once. */
+static void
+say(struct sqlite3 *sql, const char *what)
+{
+	static int told;
+	int code = sql != NULL ? sqlite3_errcode(sql) : SQLITE_NOMEM;
+
+	log_warnx("database: %s: %s", what, sqlite3_errstr(code));
+	if (told || (code != SQLITE_CORRUPT && code != SQLITE_NOTADB))
+		return;
+	told = 1;
+	log_warnx("the database is damaged (db/sailvold.db of the state "
+		  "folder), and says what is not published: stop sailvold, "
+		  "save the folder, and put back a copy of the database or "
+		  "recover it by sqlite3(1), .recover; what is published is "
+		  "not touched");
+}
+
 struct db *
 db_open(const char *path)
 {
@@ -91,8 +111,7 @@ db_open(const char *path)
 	}
 	return db;
 fail:
-	log_warnx("database %s: %s", path,
-	    db->sql != NULL ? sqlite3_errmsg(db->sql) : "out of memory");
+	say(db->sql, path);
 	db_close(db);
 	errno = EIO;
 	return NULL;
@@ -119,8 +138,7 @@ db_stmt(struct db *db, enum db_statement which)
 	if (*st == NULL) {
 		if (sqlite3_prepare_v3(db->sql, statement_text[which], -1,
 			SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) {
-			log_warnx("database: %s: %s", statement_text[which],
-			    sqlite3_errmsg(db->sql));
+			say(db->sql, statement_text[which]);
 			errno = EIO;
 			return NULL;
 		}
@@ -140,8 +158,7 @@ db_step(struct db *db, struct sqlite3_stmt *st)
 	if (rc == SQLITE_ROW)
 		return 1;
 	if (rc != SQLITE_DONE)
-		log_warnx("database: %s: %s", sqlite3_sql(st),
-		    sqlite3_errmsg(db->sql));
+		say(db->sql, sqlite3_sql(st));
 	sqlite3_reset(st);
 	if (rc == SQLITE_DONE)
 		return 0;
@@ -177,7 +194,7 @@ db_durable(struct db *db, int on)
 		   : "PRAGMA synchronous = NORMAL",
 		NULL, NULL, NULL) == SQLITE_OK)
 		return 0;
-	log_warnx("database: synchronous: %s", sqlite3_errmsg(db->sql));
+	say(db->sql, "synchronous");
 	errno = EIO;
 	return -1;
 }

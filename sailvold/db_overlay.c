@@ -196,9 +196,21 @@ db_obj_list_sockets(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 }
 
 int
-db_obj_list_nameless(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
+db_obj_list_nameless(struct db *db, int64_t mount, uint64_t after,
+    uint64_t *ovls, size_t most, size_t *n)
 {
-	return list_ovls(db, DB_OBJ_LIST_NAMELESS, mount, NULL, ovls, n);
+	sqlite3_stmt *st;
+	int rc;
+
+	*n = 0;
+	if ((st = db_stmt(db, DB_OBJ_LIST_NAMELESS)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, mount);
+	bind_u64(st, 2, after);
+	bind_u64(st, 3, most);
+	while ((rc = db_step(db, st)) == 1)
+		ovls[(*n)++] = column_u64(st, 0);
+	return rc;
 }
 
 int

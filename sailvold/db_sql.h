@@ -93,7 +93,7 @@
 	    " LIMIT 1000")                                                     \
 	X(NODE_DELETE, "DELETE FROM node WHERE hash = ?1")                     \
 	X(COMMIT_GET, "SELECT data FROM commits WHERE id = ?1")                \
-	X(COMMIT_PUT, "INSERT OR IGNORE INTO commits VALUES (?1, ?2)")         \
+	X(COMMIT_PUT, "INSERT OR REPLACE INTO commits VALUES (?1, ?2)")        \
 	X(MOUNT_FIND, "SELECT " MOUNT_COLUMNS " FROM mount WHERE id = ?1")     \
 	X(MOUNT_ALL, "SELECT " MOUNT_COLUMNS " FROM mount ORDER BY row")       \
 	X(MOUNT_INSERT,                                                        \
@@ -126,10 +126,15 @@
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)")  \
 	X(OBJ_LIST_NAMELESS,                                                   \
 	    "SELECT ovl FROM obj INDEXED BY obj_nameless"                      \
-	    " WHERE mount = ?1 AND links = 0 AND ovl != 1")                    \
+	    " WHERE mount = ?1 AND links = 0 AND ovl != 1 AND ovl > ?2"        \
+	    " ORDER BY ovl LIMIT ?3")                                          \
 	X(OBJ_LIST_UNSETTLED,                                                  \
 	    "SELECT ovl FROM obj INDEXED BY obj_unsettled"                     \
-	    " WHERE mount = ?1 AND (flags & 4) != 0")                          \
+	    " WHERE mount = ?1 AND (flags & 4) != 0 AND (flags & 16) = 0"      \
+	    " UNION SELECT ovl FROM obj INDEXED BY obj_dirty"                  \
+	    " WHERE mount = ?1 AND"                                            \
+	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
+	    " AND (flags & 25) = 9")                                           \
 	X(OBJ_LIST_SOCKETS,                                                    \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
 	    " (flags & 2) != 0")                                               \
@@ -205,7 +210,9 @@
 	X(JOB_PENDING,                                                         \
 	    "SELECT " JOB_COLUMNS " FROM job WHERE mount = ?1 AND"             \
 	    " state < 2 ORDER BY id")                                          \
-	X(JOB_TRIM, "DELETE FROM job WHERE state = 2 AND created < ?1")        \
+	X(JOB_TRIM,                                                            \
+	    "DELETE FROM job WHERE id IN (SELECT id FROM job ORDER BY id "     \
+	    "LIMIT 64) AND state = 2 AND created < ?1")                        \
 	X(JOB_ITEM_PUT,                                                        \
 	    "INSERT OR REPLACE INTO job_item VALUES (?1, ?2, x'',"             \
 	    " ?3, 0, 0, ?4)")                                                  \
@@ -256,6 +263,21 @@
 	X(STASH_ALL,                                                            \
 	    "SELECT " STASH_COLUMNS " FROM stash WHERE ?1 IS NULL"              \
 	    " OR mount = ?1 ORDER BY id")                                       \
+	X(STASH_EXCESS,                                                         \
+	    "SELECT id, created FROM (SELECT id, created,"                      \
+	    " total(bytes) OVER newer AS bytes, row_number() OVER newer AS n"   \
+	    " FROM stash WINDOW newer AS (PARTITION BY mount ORDER BY id DESC)" \
+	    ") WHERE created < ?1 OR (bytes > ?2 AND n > 1)"                    \
+	    " ORDER BY id LIMIT 1")                                             \
+	X(STASH_EXCESS_OF_ALL,                                                  \
+	    "SELECT id FROM (SELECT id, row_number() OVER"                      \
+	    " (PARTITION BY mount ORDER BY id DESC) AS n FROM stash)"           \
+	    " WHERE n > 1 AND (SELECT total(bytes) FROM stash) > ?1"            \
+	    " ORDER BY id LIMIT 1")                                             \
+	X(STASH_NEWEST,                                                         \
+	    "SELECT CAST(total(bytes) AS INTEGER) FROM (SELECT bytes, created," \
+	    " row_number() OVER (PARTITION BY mount ORDER BY id DESC) AS n"     \
+	    " FROM stash WHERE mount <> ?1) WHERE n = 1 AND created >= ?2")     \
 	X(STASH_DELETE, "DELETE FROM stash WHERE id = ?1")                      \
 	X(STASH_DELETE_ITEMS, "DELETE FROM stash_item WHERE stash = ?1")        \
 	X(STASH_ITEM_PUT,                                                       \

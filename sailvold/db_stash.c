@@ -117,6 +117,60 @@ db_stash_foreach(struct db *db, const uint8_t *mount,
 }
 
 int
+db_stash_excess(struct db *db, int64_t before, uint64_t bytes, int64_t *id,
+    int64_t *created)
+{
+	sqlite3_stmt *st;
+	int rc;
+
+	*id = *created = 0;
+	if ((st = db_stmt(db, DB_STASH_EXCESS)) == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, before);
+	bind_u64(st, 2, bytes > INT64_MAX ? INT64_MAX : bytes);
+	if ((rc = db_step(db, st)) != 1)
+		return rc;
+	*id = sqlite3_column_int64(st, 0);
+	*created = sqlite3_column_int64(st, 1);
+	sqlite3_reset(st);
+	return 0;
+}
+
+int
+db_stash_excess_of_all(struct db *db, uint64_t bytes, int64_t *id)
+{
+	sqlite3_stmt *st;
+	int rc;
+
+	*id = 0;
+	if ((st = db_stmt(db, DB_STASH_EXCESS_OF_ALL)) == NULL)
+		return -1;
+	bind_u64(st, 1, bytes > INT64_MAX ? INT64_MAX : bytes);
+	if ((rc = db_step(db, st)) != 1)
+		return rc;
+	*id = sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return 0;
+}
+
+int
+db_stash_newest(struct db *db, const uint8_t mount[16], int64_t since,
+    uint64_t *bytes)
+{
+	sqlite3_stmt *st;
+
+	if ((st = db_stmt(db, DB_STASH_NEWEST)) == NULL)
+		return -1;
+	bind_blob(st, 1, mount, 16);
+	sqlite3_bind_int64(st, 2, since);
+	if (db_step(db, st) != 1)
+		return -1;
+	*bytes = column_u64(st, 0);
+	sqlite3_reset(st);
+	return 0;
+}
+
+int
 db_stash_delete(struct db *db, int64_t id)
 {
 	static const enum db_statement both[] = { DB_STASH_DELETE_ITEMS,

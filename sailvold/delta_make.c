@@ -65,6 +65,8 @@ struct make {
 	struct node_miss *miss;
 	struct ovl_tree dirs;
 	struct tnode root;
+	uint64_t *whole; /* objects whose only name is in the tree */
+	size_t nwhole;
 	struct pathbuf path;
 	unsigned int depth;
 	int all;
@@ -124,8 +126,9 @@ tnode_of_dir(struct make *k, uint64_t ovl, unsigned int depth)
 	return t;
 }
 
+/* whole: room for one more, or NULL. */
 static int
-add_name(struct make *k, const struct name_row *r)
+add_name(struct make *k, const struct name_row *r, uint64_t *whole)
 {
 	struct tnode *dir;
 	struct obj o;
@@ -139,6 +142,8 @@ add_name(struct make *k, const struct name_row *r)
 		if (db_obj_get(k->db, k->row->row, r->ovl, &o) == -1)
 			return errno == ENOENT ? 0 : -1;
 		is_dir = o.entry->type == ENTRY_DIR;
+		if (whole != NULL && o.links == 1 && !is_dir)
+			whole[k->nwhole++] = r->ovl;
 		obj_free(&o);
 	}
 	if (is_dir)
@@ -155,10 +160,14 @@ add_object(struct make *k, uint64_t ovl)
 
 	if (ovl == OVL_ROOT)
 		return 0; /* the walk begins there */
+	if (k->nwhole > 0 &&
+	    bsearch(&ovl, k->whole, k->nwhole, sizeof(ovl), delta_ovl_cmp) !=
+		NULL)
+		return 0;
 	if (db_names_of_obj(k->db, k->row->row, ovl, &rows, &n) == -1)
 		return -1;
 	for (i = 0; i < n && rc == 0; i++)
-		rc = add_name(k, &rows[i]);
+		rc = add_name(k, &rows[i], NULL);
 	free(rows);
 	return rc;
 }
@@ -188,9 +197,13 @@ gather(struct make *k)
 
 	if (db_names_changed(k->db, k->row->row, &rows, &n) == -1)
 		return -1;
+	if ((k->whole = reallocarray(NULL, n + 1, sizeof(*k->whole))) == NULL)
+		rc = -1;
 	for (i = 0; i < n && rc == 0; i++)
-		rc = add_name(k, &rows[i]);
+		rc = add_name(k, &rows[i], k->whole);
 	free(rows);
+	if (k->nwhole > 1)
+		qsort(k->whole, k->nwhole, sizeof(*k->whole), delta_ovl_cmp);
 	if (rc == -1 || gather_objects(k, db_obj_list_dirty) == -1)
 		return -1;
 	/* Each commit and reload names them. */
@@ -231,6 +244,7 @@ gather_free(struct make *k)
 		free(t);
 	}
 	tnode_free(&k->root);
+	free(k->whole);
 }
 
 /* ---- the names of a directory that are looked at ---------------------------------- */

@@ -51,7 +51,8 @@ save_item(struct wbuf *w, const struct delta_item *it)
 }
 
 int
-delta_save(struct db *db, int64_t job, const struct delta_set *s)
+delta_save(struct db *db, int64_t job, const struct delta_set *s,
+    const struct hash *sent)
 {
 	struct wbuf w;
 	size_t i;
@@ -61,6 +62,7 @@ delta_save(struct db *db, int64_t job, const struct delta_set *s)
 		return -1;
 	wbuf_init(&w, (size_t)1 << 30);
 	wbuf_u64(&w, s->mark);
+	wbuf_hash(&w, sent);
 	if (w.error != 0 || db_job_item_put(db, job, 0, 0, w.data, w.len) == -1)
 		goto done;
 	for (i = 0; i < s->n; i++) {
@@ -146,7 +148,7 @@ load_item(struct delta_set *s, struct rbuf *r)
 }
 
 int
-delta_load(struct db *db, int64_t job, struct delta_set *s)
+delta_load(struct db *db, int64_t job, struct delta_set *s, struct hash *sent)
 {
 	struct rbuf r;
 	uint8_t *data;
@@ -164,6 +166,7 @@ delta_load(struct db *db, int64_t job, struct delta_set *s)
 		rbuf_init(&r, data, len);
 		if (seq == 0) {
 			s->mark = rbuf_u64(&r);
+			rbuf_hash(&r, sent);
 			rc = rbuf_end(&r);
 		} else
 			rc = load_item(s, &r);

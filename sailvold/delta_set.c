@@ -606,7 +606,11 @@ item_published(struct db *db, const struct mount_row *row,
 	return 0;
 }
 
-/* What its overlay file looked like when it was hashed. */
+/*
+ * What its overlay file looked like when it was hashed; and it is clean, as
+ * object_clean() would make it: one write of the row for both, since nearly
+ * every file of a commit is such a one.
+ */
 static int
 object_hashed(struct db *db, const struct mount_row *row,
     const struct delta_item *it, uint64_t mark)
@@ -633,14 +637,16 @@ object_hashed(struct db *db, const struct mount_row *row,
 		o.flags |= OBJ_SUSPECT;
 	if (o.changed_content <= mark)
 		o.changed_content = 0;
+	if (o.links > 0 && o.changed_attr <= mark)
+		o.changed_attr = 0;
 	rc = db_obj_put(db, row->row, &o);
 done:
 	obj_free(&o);
 	return rc;
 }
 
-static int
-u64_cmp(const void *a, const void *b)
+int
+delta_ovl_cmp(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
 
@@ -682,14 +688,14 @@ delta_set_published(struct db *db, const struct mount_row *row,
 	for (i = 0; i < s->n; i++)
 		if (s->items[i].left)
 			left[nleft++] = s->items[i].ovl;
-	qsort(left, nleft, sizeof(*left), u64_cmp);
+	qsort(left, nleft, sizeof(*left), delta_ovl_cmp);
 	for (i = 0; i < s->n; i++) {
 		if (item_published(db, row, &s->items[i]) == -1)
 			goto done;
 		if (s->items[i].local && !s->items[i].left &&
 		    s->items[i].hashed_ctime.sec != 0 &&
 		    bsearch(&s->items[i].ovl, left, nleft, sizeof(*left),
-			u64_cmp) == NULL &&
+			delta_ovl_cmp) == NULL &&
 		    object_hashed(db, row, &s->items[i], s->mark) == -1)
 			goto done;
 	}
@@ -697,8 +703,8 @@ delta_set_published(struct db *db, const struct mount_row *row,
 	    db_obj_list_dirty(db, row->row, &ovls, &n) == -1)
 		goto done;
 	for (i = 0; i < n; i++)
-		if (bsearch(&ovls[i], left, nleft, sizeof(*left), u64_cmp) ==
-			NULL &&
+		if (bsearch(&ovls[i], left, nleft, sizeof(*left),
+			delta_ovl_cmp) == NULL &&
 		    object_clean(db, row, ovls[i], s->mark) == -1)
 			goto done;
 	rc = 0;

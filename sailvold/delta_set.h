@@ -15,6 +15,8 @@ int delta_set_context(struct delta_set *, const uint8_t *path, size_t len,
 /* Forgets those from n on: nothing came below. */
 void delta_set_context_cut(struct delta_set *, size_t n);
 int delta_set_not_kept(struct delta_set *, const uint8_t *path, size_t len);
+/* Of two numbers of overlay files, for qsort and bsearch. */
+int delta_ovl_cmp(const void *, const void *);
 /* Content is known: put, attr, or nothing. */
 int delta_item_decide(struct delta_item *);
 /* Of an overlay file that has not changed: its flat chunk list. */

@@ -374,16 +374,6 @@ attr_same(const struct look *a, const struct look *b)
 	    timens_cmp(a->ctime, b->ctime) == 0;
 }
 
-/* 1 when the names of a directory may differ. */
-static int
-other_names(const struct side *a, const struct side *b)
-{
-	if ((a->snap != NULL && a->snap->n > 0) ||
-	    (b->snap != NULL && b->snap->n > 0) || a->has_place != b->has_place)
-		return 1;
-	return a->has_place && !place_same(&a->place, &b->place);
-}
-
 static int compare_dirs(struct compare *, const struct side *,
     const struct side *);
 
@@ -405,10 +395,9 @@ compare_one(struct compare *c, const struct side *a, const struct side *b)
 		if (ovl_a != ovl_b && same_content(c, a) == -1)
 			return -1;
 	}
-	/* Another object behind the same path, or other names in it: the kernel
-	   keeps a listing for as long as nobody tells it of the directory. */
-	if ((ovl_a != ovl_b || !attr_same(&a->look, &b->look) ||
-		(a->look.type == ENTRY_DIR && other_names(a, b))) &&
+	/* Another object behind the same path: fuse has to look at it.  Of other
+	   names in it these tell. */
+	if ((ovl_a != ovl_b || !attr_same(&a->look, &b->look)) &&
 	    emit(c, DIFF_ATTR) == -1)
 		return -1;
 	return a->look.type == ENTRY_DIR ? compare_dirs(c, a, b) : 0;

@@ -9,12 +9,17 @@
 #include <sys/stat.h>
 
 #include "sailvold/handle.h"
+#include "sailvold/idmap.h"
 #include "sailvold/inode.h"
 #include "sailvold/request.h"
 #include "sailvold/view.h"
 
 /* ---- the mount (fuse.c) */
 int frontend_readonly(void);
+/* Every id of a file that comes from the kernel or goes there is through it:
+   what is in memory, in the journal and in messages are the volume's. */
+const struct idmap *frontend_ids(void);
+int frontend_without_opendir(void); /* the kernel knows what ENOSYS means */
 /* What START said; strings. */
 const struct start *frontend_start(void);
 uint64_t frontend_applied(void);
@@ -63,19 +68,6 @@ void node_drop_if_unused(struct vn *);
 /* size and times of a file whose overlay file is being written. */
 void node_refresh(struct vn *);
 
-/* ---- content (content.c) */
-/* A descriptor to read from: 0 and vn->fd; E_WAIT... */
-int content_fd(struct vn *);
-/* Makes the content the overlay file; empty: nothing of it is kept. */
-int content_local(struct vn *, int empty);
-void content_resend(void); /* cache is there again */
-void content_chunks(struct vn *, int error, int fd);
-int content_rules_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
-int content_rules_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
-/* For a reload: hands an overlay file to the cache. */
-int content_put(struct vn *, uint32_t id, const struct cache_get *);
-void content_abandoned(struct waitq *);
-
 /* ---- writers (writer.c) */
 /* Somebody may write from now on: RECORD_DIRTY; 0 or an errno. */
 int writer_begin(struct vn *);
@@ -83,8 +75,19 @@ int writer_begin(struct vn *);
 void writer_end(struct vn *);
 int writer_settle(struct vn *);
 void writer_settle_all(void);
-/* One that may not be in memory, if it has no writer any more. */
-int writer_settle_closed(uint64_t ovl, struct timens ctime);
+/* One that may not be in memory, if it has no writer any more.  What was known of
+   it, size and times, is in the entry, and becomes what is. */
+int writer_settle_closed(uint64_t ovl, struct entry *);
+/* Nobody has it open, and a mapping of it lives: size and times are those that
+   the overlay file has now, and what was written since is a change. */
+void writer_mapped(uint64_t ovl);
+/*
+ * st is that of an overlay file: 1 when it was written to since size and times of
+ * the entry were true, which they become.  A write moves mtime; ctime of the
+ * overlay file alone moves also by what is our own work (making it local, setting
+ * its times), and does not count.
+ */
+int writer_look(struct entry *, const struct stat *st);
 int writer_kill_priv(struct vn *);
 
 /* ---- .sailvol (fuse_ctl.c) */
@@ -144,11 +147,21 @@ void op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *, size_t,
 void op_getxattr(fuse_req_t, fuse_ino_t, const char *, size_t);
 void op_listxattr(fuse_req_t, fuse_ino_t, size_t);
 void op_removexattr(fuse_req_t, fuse_ino_t, const char *);
-/* Opens a file and fills fi; 0 and the handle in fi->fh. */
-int file_open_handle(struct vn *, uint32_t flags, struct fuse_file_info *);
+struct fuse_open_out;
+/* Opens a file, which has a slot; 0 and the answer. */
+int file_open_handle(struct vn *, uint32_t flags, struct fuse_open_out *);
+/* The first handle of a file is about to be answered: its content goes before
+   (fuse_push.c). */
+void file_push(struct vn *, uint32_t flags, const struct fuse_open_out *);
+/* It was read: do others come soon (fuse_ahead.c)? */
+void file_ahead(struct vn *);
+/* Answers a CREATE; -1: the kernel did not take it, and the handle is freed. */
+int file_reply_create(fuse_req_t, struct vn *, struct fuse_entry_param *,
+    const struct fuse_open_out *);
 
 /* ---- reload and commit (switch.c) */
 int switch_sync(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+void switch_synced(uint32_t id); /* it may be answered now */
 int switch_open(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_unlink(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_reload(struct chan *, uint32_t, struct imsg *, struct ibuf *);

@@ -13,18 +13,25 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "sailvold/change.h"
+#include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
+#include "sailvold/passthrough.h"
 #include "sailvold/roles.h"
+#include "sailvold/wakeful.h"
 #include "sailvold/worker.h"
 
 #define INIT_MAX 1024
 #define EVICT_MS 250
+#define EVICT_MORE_MS 1 /* while there is more to do */
 
 static struct fuse_config config;
-static int have_config, started;
-static int table_fd = -1, session_fd = -1;
+static int have_config, started, without_opendir;
+static int table_fd = -1, session_fd = -1, latency_fd = -1;
+static uint8_t wakeful; /* until it is started */
+static int opened;
 static uint64_t slots;
 static uint8_t takeover, connection[16], init[INIT_MAX];
 static size_t init_len;
@@ -38,6 +45,18 @@ int
 frontend_readonly(void)
 {
 	return (config.flags & MOUNT_READONLY) != 0;
+}
+
+const struct idmap *
+frontend_ids(void)
+{
+	return &config.ids;
+}
+
+int
+frontend_without_opendir(void)
+{
+	return without_opendir;
 }
 
 const struct start *
@@ -77,6 +96,7 @@ session_init(void *arg, struct fuse_conn_info *conn)
 	(void)arg;
 	/* Locks are the kernel's own; no splice; no write-back cache. */
 	conn->want = conn->capable & want;
+	without_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 	conn->max_write = 1024 * 1024;
 	conn->max_read = 0;
 	conn->max_readahead = 1024 * 1024;
@@ -152,6 +172,8 @@ begin(const struct start *st)
 		takeover) == -1)
 		fatal("session");
 	started = 1;
+	pool_begin();
+	use_set_limit(config.overlay_limit);
 	log_info("mount of %s: %s", config.volume,
 	    takeover ? "taken over" : "served");
 	return 0;
@@ -184,6 +206,10 @@ on_start(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	}
 	query_resend();
 	door_resend();
+	passthrough_new_manifest();
+	passthrough_tell();
+	use_tell();
+	pool_tell();
 	return 0;
 }
 
@@ -211,7 +237,11 @@ on_evict(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	view_evict(query_safe());
+	/* A find of a large tree brings directories faster than EVICT_MS. */
+	if (view_evict(query_safe()))
+		tv.tv_usec = EVICT_MORE_MS * 1000;
+	content_tidy();
+	use_tick();
 	evtimer_add(&ev_evict, &tv);
 }
 
@@ -321,6 +351,46 @@ on_session(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	return 0;
 }
 
+/* At the start, and when the configuration says something else. */
+static int
+on_awake(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	uint8_t mode;
+	int fd;
+
+	(void)c;
+	(void)id;
+	fd = imsg_get_fd(imsg);
+	if (ibuf_get_n8(body, &mode) == -1 || mode >= WAKEFUL_MODES ||
+	    (mode == WAKEFUL_LATENCY) != (fd != -1)) {
+		if (fd != -1)
+			close(fd);
+		return -1;
+	}
+	if (opened) {
+		wakeful_set(mode, fd);
+		return 0;
+	}
+	if (latency_fd != -1)
+		close(latency_fd);
+	latency_fd = fd;
+	wakeful = mode;
+	return 0;
+}
+
+static int
+on_limit(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	(void)c;
+	(void)id;
+	(void)imsg;
+	if (ibuf_get_n64(body, &config.overlay_limit) == -1)
+		return -1;
+	if (started)
+		use_set_limit(config.overlay_limit);
+	return 0;
+}
+
 static int
 fuse_configured(void)
 {
@@ -332,7 +402,6 @@ fuse_prepare(void)
 {
 	struct rlimit rl;
 
-	hash_init();
 	tzset();
 	/* Where there is no chroot, the role's folder is the current one. */
 	if (role_dirfd() != -1 && fchdir(role_dirfd()) == -1)
@@ -343,6 +412,7 @@ fuse_prepare(void)
 	if (setrlimit(RLIMIT_NOFILE, &rl) == -1)
 		return -1;
 	overlay_fd_limit((unsigned int)rl.rlim_cur / 2);
+	content_init((unsigned int)rl.rlim_cur / 4);
 	return 0;
 }
 
@@ -356,7 +426,15 @@ fuse_start(void)
 	    inode_open(table_fd, (uint32_t)slots, takeover) == -1)
 		return -1;
 	stores_show = overlay_probe();
+	if (!(config.flags & MOUNT_READONLY)) {
+		passthrough_init(config.flags & MOUNT_PASSTHROUGH, init,
+		    init_len, overlay_on_overlayfs());
+		pool_open();
+	}
 	close(table_fd);
+	tally_use(inode_tally_memory());
+	wakeful_set(wakeful, latency_fd);
+	opened = 1;
 	handle_open_table(takeover);
 	view_init(config.view_bytes);
 	journal_on_segment(send_segment, NULL);
@@ -368,12 +446,20 @@ fuse_start(void)
 
 #define BODY PROC_MAX_BODY
 static const struct msg_rule rules[] = {
-	{ IMSG_PARENT_FUSE_CONFIG, ROLE_PARENT, CHAN_NOFD, 38, 512, on_config,
+	{ IMSG_PARENT_FUSE_CONFIG, ROLE_PARENT, CHAN_NOFD, 46, 512, on_config,
 	    "fuse config" },
 	{ IMSG_PARENT_FUSE_TABLE, ROLE_PARENT, CHAN_FD, 8, 8, on_table,
 	    "fuse table" },
 	{ IMSG_PARENT_FUSE_SESSION, ROLE_PARENT, CHAN_FD, 17, 17 + INIT_MAX,
 	    on_session, "fuse session" },
+	{ IMSG_PARENT_FUSE_AWAKE, ROLE_PARENT, CHAN_MAYFD, 1, 1, on_awake,
+	    "fuse awake" },
+	{ IMSG_PARENT_FUSE_LIMIT, ROLE_PARENT, CHAN_NOFD, 8, 8, on_limit,
+	    "limit" },
+	{ IMSG_PARENT_FUSE_BACKING_RES, ROLE_PARENT, CHAN_NOFD, 2,
+	    2 + BACKING_BATCH * 16, passthrough_rules_res, "backing files" },
+	{ IMSG_MANIFEST_FUSE_POOL_RES, ROLE_MANIFEST, CHAN_NOFD, 0, 0,
+	    pool_rules_res, "pool" },
 	{ IMSG_MANIFEST_FUSE_START, ROLE_MANIFEST, CHAN_NOFD, 75, BODY,
 	    on_start, "start" },
 	{ IMSG_MANIFEST_FUSE_APPLIED, ROLE_MANIFEST, CHAN_NOFD, 8, 8,
@@ -402,8 +488,10 @@ static const struct msg_rule rules[] = {
 	    switch_cache_put, "cache put" },
 	{ IMSG_MANIFEST_FUSE_CTL_LINE, ROLE_MANIFEST, CHAN_FD, 9, 9, door_line,
 	    "line" },
-	{ IMSG_CACHE_FUSE_GET_RES, ROLE_CACHE, CHAN_MAYFD, 6, BODY,
+	{ IMSG_CACHE_FUSE_GET_RES, ROLE_CACHE, CHAN_MAYFD, 14, BODY,
 	    content_rules_get, "get result" },
+	{ IMSG_CACHE_FUSE_BUNDLE, ROLE_CACHE, CHAN_FD, 2, BODY,
+	    content_rules_bundle, "bundle" },
 	{ IMSG_CACHE_FUSE_PUT_RES, ROLE_CACHE, CHAN_NOFD, 4, 4,
 	    content_rules_put, "put result" },
 };
@@ -417,5 +505,6 @@ const struct role_def fuse_role = {
 	.start = fuse_start,
 	.peer_up = fuse_peer_up,
 	.peer_down = fuse_peer_down,
+	.stop = pool_close,
 	.sandbox_flags = SANDBOX_THREADS,
 };

@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "sailvold/change.h"
+#include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
+#include "sailvold/passthrough.h"
 
 static void
 reply_attr(fuse_req_t req, struct vn *vn)
@@ -19,7 +22,7 @@ reply_attr(fuse_req_t req, struct vn *vn)
 	struct stat st;
 
 	node_stat(vn, &st);
-	fuse_reply_attr(req, &st, FOREVER);
+	fuse_reply_attr(req, &st, passthrough_attr_timeout(vn));
 }
 
 void
@@ -61,13 +64,20 @@ op_readlink(fuse_req_t req, fuse_ino_t ino)
  * copy_file_range by one who may not keep the bits, and for chown(-1, -1).
  */
 static int
+sets_nothing(void)
+{
+	const struct fuse_setattr_in *in = request_body(sizeof(*in));
+
+	return in != NULL && (in->valid & ~(uint32_t)FATTR_FH) == 0;
+}
+
+static int
 kill_priv_wanted(void)
 {
 	const struct fuse_setattr_in *in = request_body(sizeof(*in));
 
 	return in != NULL &&
-	    ((in->valid & FATTR_KILL_SUIDGID) ||
-		(in->valid & ~(uint32_t)FATTR_FH) == 0);
+	    ((in->valid & FATTR_KILL_SUIDGID) || sets_nothing());
 }
 
 static uint16_t
@@ -77,6 +87,22 @@ without_priv(uint16_t mode)
 	if (mode & S_IXGRP)
 		mode &= ~S_ISGID;
 	return mode;
+}
+
+/*
+ * A chown(-1, -1) that takes the bits away is for the owner; one who writes may
+ * always do it.  The kernel checks neither, and does not say which it is: where
+ * nobody has the file open for writing it is a chown.
+ */
+static int
+is_chown_of_stranger(fuse_req_t req, const struct vn *vn)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	return sets_nothing() && vn->type != ENTRY_DIR &&
+	    without_priv(vn->mode) != vn->mode && uid != 0 &&
+	    uid != idmap_out(frontend_ids(), vn->uid) &&
+	    (vn->slot == 0 || inode_writers(vn->slot) == 0);
 }
 
 static int
@@ -89,16 +115,22 @@ set_size(struct vn *vn, off_t size)
 	if (size < 0 || (uint64_t)size > SAIL_SIZE_MAX)
 		return EFBIG;
 	if ((error = content_local(vn, size == 0)) != 0 ||
+	    (error = content_prepare_size(vn, (uint64_t)size)) != 0 ||
 	    (error = writer_begin(vn)) != 0)
 		return error;
+	use_touch(vn->ovl);
 	if ((fd = overlay_fd(vn)) == -1 || ftruncate(fd, size) == -1)
 		error = errno;
+	else
+		error = content_was_cut(vn, (uint64_t)size);
+	use_look(vn->ovl);
 	writer_end(vn);
 	return error;
 }
 
-/* What is asked for, as a record; its flags are 0 when nothing is. */
-static void
+/* What is asked for, as a record; its flags are 0 when nothing is.  EINVAL: an
+   owner that the volume cannot have. */
+static int
 wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
     int size_too)
 {
@@ -113,11 +145,13 @@ wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
 	}
 	if (set & FUSE_SET_ATTR_UID) {
 		r->flags |= RECORD_ATTR_UID;
-		r->entry.uid = st->st_uid;
+		if (idmap_in(frontend_ids(), st->st_uid, &r->entry.uid) == -1)
+			return EINVAL;
 	}
 	if (set & FUSE_SET_ATTR_GID) {
 		r->flags |= RECORD_ATTR_GID;
-		r->entry.gid = st->st_gid;
+		if (idmap_in(frontend_ids(), st->st_gid, &r->entry.gid) == -1)
+			return EINVAL;
 	}
 	if (set & FUSE_SET_ATTR_MTIME) {
 		r->flags |= RECORD_ATTR_MTIME;
@@ -133,6 +167,7 @@ wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
 		r->flags |= RECORD_ATTR_MODE;
 		r->entry.mode = without_priv(r->entry.mode);
 	}
+	return 0;
 }
 
 static void
@@ -188,7 +223,8 @@ set_attr(struct vn *vn, const struct stat *st, int set)
 	if (size_too && (error = set_size(vn, st->st_size)) != 0)
 		return error;
 	memset(&r, 0, sizeof(r));
-	wanted(&r, vn, st, set, size_too);
+	if ((error = wanted(&r, vn, st, set, size_too)) != 0)
+		return error;
 	/* A chown(2) that names nobody moves ctime still. */
 	if (r.flags == 0 &&
 	    (size_too ||
@@ -207,7 +243,9 @@ set_attr(struct vn *vn, const struct stat *st, int set)
 	r.ovl = change_object(&c, vn);
 	change_add(&c, &r);
 	if ((r.flags & RECORD_ATTR_MTIME) &&
-	    (error = set_file_times(vn, r.entry.mtime)) != 0) {
+	    ((error = set_file_times(vn, r.entry.mtime)) != 0 ||
+		/* It hides a write that is passed through. */
+		(passthrough_writers(vn) && (error = writer_begin(vn)) != 0))) {
 		change_abort(&c);
 		return error;
 	}
@@ -233,6 +271,10 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
 	if ((error = node_get(ino, &vn)) != 0)
 		goto fail;
 	before = *vn;
+	if (is_chown_of_stranger(req, vn)) {
+		error = EPERM;
+		goto fail;
+	}
 	if ((error = set_attr(vn, st, set)) != 0)
 		goto fail;
 	set_atime(vn, &before, st, set);

@@ -26,8 +26,9 @@
 struct session {
 	TAILQ_ENTRY(session) link;
 	uint64_t id;
-	uint32_t uid, gid;
-	char *line; /* what was written, with its new line */
+	uint32_t user;     /* of the machine: whose room it takes */
+	uint32_t uid, gid; /* who asks, as the volume knows him */
+	char *line;        /* what was written, with its new line */
 	size_t line_len;
 	uint64_t offset; /* of the journal, behind the line's record */
 	int sent, ended;
@@ -86,8 +87,8 @@ door_stat(fuse_ino_t ino, struct stat *st)
 	memset(st, 0, sizeof(*st));
 	st->st_ino = ino;
 	st->st_nlink = 1;
-	st->st_uid = root->uid;
-	st->st_gid = root->gid;
+	st->st_uid = idmap_out(frontend_ids(), root->uid);
+	st->st_gid = idmap_out(frontend_ids(), root->gid);
 	st->st_blksize = 4096;
 	st->st_mtim.tv_sec = st->st_ctim.tv_sec = st->st_atim.tv_sec =
 	    root->ctime.sec;
@@ -159,8 +160,9 @@ session_new(uint64_t id, uint32_t uid, uint32_t gid)
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		return NULL;
 	s->id = id;
-	s->uid = uid;
-	s->gid = gid;
+	s->user = uid;
+	s->uid = idmap_name(frontend_ids(), uid);
+	s->gid = idmap_name(frontend_ids(), gid);
 	waitq_init(&s->q);
 	TAILQ_INSERT_TAIL(&sessions, s, link);
 	return s;
@@ -185,10 +187,10 @@ session_room(uint32_t uid)
 
 	TAILQ_FOREACH (s, &sessions, link) {
 		n++;
-		if (s->uid == uid)
+		if (s->user == uid)
 			of_user++;
 		if (idle == NULL && !s->sent && !s->ended &&
-		    (s->uid == uid || uid == 0))
+		    (s->user == uid || uid == 0))
 			idle = s;
 	}
 	if (of_user < SESSIONS_A_USER && n < SESSIONS_MAX)
@@ -196,7 +198,7 @@ session_room(uint32_t uid)
 	if (idle == NULL)
 		return 0;
 	idle->ended = 1;
-	idle->uid = UINT32_MAX;
+	idle->user = UINT32_MAX;
 	return n < SESSIONS_MAX;
 }
 

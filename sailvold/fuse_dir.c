@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -16,6 +17,8 @@
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
+#include "sailvold/passthrough.h"
 
 static int
 name_error(const char *name)
@@ -114,21 +117,25 @@ place_for(fuse_ino_t parent, const char *name, struct vn **dir)
 	return vn == NULL ? overlay_room(0) : EEXIST;
 }
 
-static void
+/* Of one whose ids the volume cannot have nothing is made: EOVERFLOW, as in a
+   user namespace. */
+static int
 inherit(struct vn *vn, struct vn *dir, fuse_req_t req, mode_t mode)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
 	vn->mode = mode & 07777;
-	vn->uid = ctx->uid;
-	vn->gid = ctx->gid;
+	if (idmap_in(frontend_ids(), ctx->uid, &vn->uid) == -1)
+		return EOVERFLOW;
 	if (dir->mode & S_ISGID) {
 		vn->gid = dir->gid;
 		if (vn->type == ENTRY_DIR)
 			vn->mode |= S_ISGID;
-	}
+	} else if (idmap_in(frontend_ids(), ctx->gid, &vn->gid) == -1)
+		return EOVERFLOW;
 	vn->fileid = new_fileid();
 	vn->mtime = vn->ctime = change_time();
+	return 0;
 }
 
 /* The new thing into journal and memory; file: its overlay file, given to it. */
@@ -169,7 +176,7 @@ make(struct vn *dir, const char *name, struct vn *vn, int file, int dirty)
 	vn->plan = 0;
 	vn->dirty = journal_end();
 	if (vn->type == ENTRY_FILE) {
-		vn->flags |= VN_LOCAL;
+		vn->flags |= VN_LOCAL | VN_WHOLE;
 		if (dirty)
 			vn->flags |= VN_UNSETTLED;
 		overlay_fd_set(vn, file, 1);
@@ -196,29 +203,30 @@ make_at(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     uint8_t type, const char *target, int dirty, struct vn **out)
 {
 	struct vn *dir, *vn;
-	int error, fd = -1;
+	int error, fd = -1, pooled;
 
 	if ((error = place_for(parent, name, &dir)) != 0)
 		return error;
 	if (frontend_readonly())
 		return EROFS;
+	if (type == ENTRY_FILE && (error = use_room(1)) != 0)
+		return error;
 	if ((vn = vn_new(type)) == NULL)
 		return ENOMEM;
-	inherit(vn, dir, req, mode);
-	if (target != NULL) {
-		if ((vn->target = strdup(target)) == NULL) {
-			error = ENOMEM;
-			goto fail;
-		}
-		vn->size = strlen(target);
+	if ((error = inherit(vn, dir, req, mode)) != 0)
+		goto fail;
+	if (target != NULL && vn_set_target(vn, target, strlen(target)) == -1) {
+		error = ENOMEM;
+		goto fail;
 	}
-	if ((vn->plan = overlay_number()) == 0) {
+	pooled = type == ENTRY_FILE && dirty && pool_take(&vn->plan, &fd) == 0;
+	if (!pooled && (vn->plan = overlay_number()) == 0) {
 		error = errno;
 		goto fail;
 	}
 	if (type == ENTRY_FILE &&
-	    ((fd = overlay_create(vn->plan, 0)) == -1 ||
-		(!dirty && set_mtime(fd, vn->mtime) == -1))) {
+	    ((!pooled && (fd = overlay_create(vn->plan, 0)) == -1) ||
+		((!dirty || pooled) && set_mtime(fd, vn->mtime) == -1))) {
 		error = errno;
 		goto fail;
 	}
@@ -230,6 +238,7 @@ fail:
 	if (fd != -1) {
 		close(fd);
 		(void)overlay_unlink(vn->plan);
+		passthrough_forget(vn->plan);
 	}
 	vn_free(vn);
 	return error;
@@ -297,9 +306,10 @@ void
 op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     struct fuse_file_info *fi)
 {
+	int error, writes = (fi->flags & O_ACCMODE) != O_RDONLY;
 	struct fuse_entry_param e;
+	struct fuse_open_out out;
 	struct vn *dir, *vn;
-	int error;
 
 	if (resent_answer(req))
 		return;
@@ -307,8 +317,7 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		request_fail(req, ENFILE);
 		return;
 	}
-	error = make_at(req, parent, name, mode, ENTRY_FILE, NULL,
-	    (fi->flags & O_ACCMODE) != O_RDONLY, &vn);
+	error = make_at(req, parent, name, mode, ENTRY_FILE, NULL, writes, &vn);
 	if (error == EEXIST && !(fi->flags & O_EXCL) &&
 	    (error = node_dir(parent, &dir)) == 0 &&
 	    (error = query_name(dir, name, strlen(name), &vn)) == 0 &&
@@ -322,17 +331,13 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fuse_reply_err(req, error);
 		return;
 	}
-	if ((error = file_open_handle(vn, (uint32_t)fi->flags, fi)) != 0) {
+	if ((error = file_open_handle(vn, (uint32_t)fi->flags, &out)) != 0) {
 		node_forget(e.ino, 1);
 		request_fail(req, error);
 		return;
 	}
-	node_stat(vn, &e.attr);
-	if (fuse_reply_create(req, &e, fi) != 0) {
-		handle_free(fi->fh);
-		writer_end(vn);
+	if (file_reply_create(req, vn, &e, &out) == -1)
 		node_forget(e.ino, 1);
-	}
 }
 
 /* ---- links --------------------------------------------------------------------------- */

@@ -12,11 +12,15 @@
 
 #include "lib/log.h"
 #include "sailvold/change.h"
+#include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
+#include "sailvold/passthrough.h"
 #include "sailvold/worker.h"
 
 #define READ_MAX (1024 * 1024)
+#define OPEN_PASSTHROUGH (1U << 7) /* FOPEN_*, of a newer linux/fuse.h */
 
 /* Cut to nothing at open; O_TRUNC is the kernel's wish here. */
 static int
@@ -30,43 +34,133 @@ cut(struct vn *vn)
 		(void)writer_kill_priv(vn);
 	if ((fd = overlay_fd(vn)) == -1 || ftruncate(fd, 0) == -1)
 		return errno;
-	return 0;
+	use_look(vn->ovl);
+	return content_was_cut(vn, 0);
 }
 
 /* A handle of the inode: all its opens are plain, or all are not. */
 int
-file_open_handle(struct vn *vn, uint32_t flags, struct fuse_file_info *fi)
+file_open_handle(struct vn *vn, uint32_t flags, struct fuse_open_out *out)
 {
 	int writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+	struct inode_slot *s = inode_slot(vn->slot);
+	int32_t id;
 	int error;
 
 	if (vn->type != ENTRY_FILE)
 		return vn->type == ENTRY_DIR ? EISDIR : ENXIO;
+	if (writes && (error = content_local(vn, (flags & O_TRUNC) != 0)) != 0)
+		return error;
+	if ((error = passthrough_choose(vn, flags, &id)) != 0)
+		return error;
 	if (writes) {
-		if ((error = content_local(vn, (flags & O_TRUNC) != 0)) != 0 ||
-		    (error = writer_begin(vn)) != 0)
+		use_touch(vn->ovl);
+		if ((error = writer_begin(vn)) != 0)
 			return error;
-		if ((flags & O_TRUNC) && (error = cut(vn)) != 0)
+		if ((flags & O_TRUNC) &&
+		    ((error = content_prepare(vn, 0, 0, 0)) != 0 ||
+			(error = cut(vn)) != 0))
 			return error;
 	}
-	fi->fh = now.resent ? handle_by_unique(now.unique, HANDLE_FILE) : 0;
-	if (fi->fh == 0)
-		fi->fh =
+	memset(out, 0, sizeof(*out));
+	out->fh = now.resent ? handle_by_unique(now.unique, HANDLE_FILE) : 0;
+	if (out->fh == 0) {
+		if (s->mode == MODE_NONE)
+			inode_set_mode(vn->slot,
+			    id != 0 ? MODE_PASSTHROUGH : MODE_PLAIN);
+		out->fh =
 		    handle_new(HANDLE_FILE, vn->slot, flags, now.unique, 0);
-	if (fi->fh == 0) {
+	}
+	if (out->fh == 0) {
 		error = errno;
+		if (inode_opens(vn->slot) == 0)
+			inode_set_mode(vn->slot, MODE_NONE);
 		writer_end(vn);
 		return error;
 	}
-	/* Its content changes by this kernel's own writes alone. */
-	fi->keep_cache = 1;
-	fi->noflush = 1;
+	out->open_flags = FOPEN_NOFLUSH;
+	if (id != 0) {
+		out->open_flags |= OPEN_PASSTHROUGH;
+		out->padding = (uint32_t)id; /* backing_id */
+		/*
+		 * The kernel appends there for ever, also when fcntl(2) has
+		 * taken the flag away: so the writes of such a handle come here.
+		 */
+		if (flags & O_APPEND)
+			out->open_flags |= FOPEN_DIRECT_IO;
+	} else if (!(s->flags & INODE_PAGES))
+		/* Its content changes by this kernel's own writes alone. */
+		out->open_flags |= FOPEN_KEEP_CACHE;
 	return 0;
+}
+
+/* The kernel did not take it: what it has of pages is as it was. */
+static void
+undo(struct vn *vn, uint64_t fh)
+{
+	uint8_t pages = inode_slot(vn->slot)->flags & INODE_PAGES;
+
+	handle_free(fh);
+	inode_slot(vn->slot)->flags |= pages;
+	writer_end(vn);
+}
+
+static void
+set_time(uint64_t *sec, uint32_t *nsec, double t)
+{
+	*sec = (uint64_t)t;
+	*nsec = (uint32_t)((t - (double)*sec) * 1e9);
+}
+
+static void
+set_attr(struct fuse_attr *a, const struct stat *st)
+{
+	a->ino = st->st_ino;
+	a->size = (uint64_t)st->st_size;
+	a->blocks = (uint64_t)st->st_blocks;
+	a->atime = (uint64_t)st->st_atim.tv_sec;
+	a->mtime = (uint64_t)st->st_mtim.tv_sec;
+	a->ctime = (uint64_t)st->st_ctim.tv_sec;
+	a->atimensec = (uint32_t)st->st_atim.tv_nsec;
+	a->mtimensec = (uint32_t)st->st_mtim.tv_nsec;
+	a->ctimensec = (uint32_t)st->st_ctim.tv_nsec;
+	a->mode = st->st_mode;
+	a->nlink = (uint32_t)st->st_nlink;
+	a->uid = st->st_uid;
+	a->gid = st->st_gid;
+	a->blksize = (uint32_t)st->st_blksize;
+}
+
+/* As fuse_reply_create(3), which knows of no passthrough. */
+int
+file_reply_create(fuse_req_t req, struct vn *vn, struct fuse_entry_param *e,
+    const struct fuse_open_out *o)
+{
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out;
+
+	node_stat(vn, &e->attr);
+	memset(&out, 0, sizeof(out));
+	out.entry.nodeid = e->ino;
+	out.entry.generation = e->generation;
+	set_time(&out.entry.entry_valid, &out.entry.entry_valid_nsec,
+	    e->entry_timeout);
+	set_time(&out.entry.attr_valid, &out.entry.attr_valid_nsec,
+	    passthrough_attr_timeout(vn));
+	set_attr(&out.entry.attr, &e->attr);
+	out.open = *o;
+	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)) == 0)
+		return 0;
+	undo(vn, o->fh);
+	return -1;
 }
 
 void
 op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct fuse_open_out out;
 	struct vn *vn;
 	int error;
 
@@ -75,14 +169,17 @@ op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if ((error = node_get(ino, &vn)) != 0 ||
-	    (error = file_open_handle(vn, (uint32_t)fi->flags, fi)) != 0) {
+	    (error = file_open_handle(vn, (uint32_t)fi->flags, &out)) != 0) {
 		request_fail(req, error);
 		return;
 	}
-	if (fuse_reply_open(req, fi) != 0) {
-		handle_free(fi->fh);
-		writer_end(vn);
-	}
+	if (handle_writes(handle_get(out.fh)) && passthrough_writers(vn) &&
+	    inode_writers(vn->slot) == 1)
+		passthrough_attr_kept(vn);
+	file_push(vn, (uint32_t)fi->flags, &out);
+	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)) != 0)
+		undo(vn, out.fh);
+	file_ahead(vn);
 }
 
 void
@@ -110,9 +207,17 @@ op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		request_fail(req, error);
 		return;
 	}
+	if (handle_writes(h) && vn != NULL && passthrough_writers(vn)) {
+		node_refresh(vn);
+		/* What was stored through a mapping the kernel does not know;
+		   this request holds the inode. */
+		if (inode_slot(idx)->untold)
+			request_forget_attr(inode_id(idx));
+	}
 	handle_free(fi->fh);
-	vn = inode_priv(idx)->vn;
+	vn = inode_vn(idx);
 	if (vn != NULL) {
+		use_look(vn->ovl);
 		writer_end(vn);
 		if (inode_slot(idx)->nlookup == 0)
 			node_drop_if_unused(vn);
@@ -126,34 +231,59 @@ op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 struct read_work {
 	struct work work;
 	fuse_req_t req;
-	int fd, give_up; /* give_up: pages of the cache's file */
-	size_t size, got;
-	off_t off;
+	int n;
+	struct extent x[EXTENTS_MAX];
+	size_t got;
 	char data[];
 };
+
+static int
+read_extent(struct read_work *r, const struct extent *x)
+{
+	size_t got = 0;
+	ssize_t n;
+
+	if (x->fd == -1) {
+		memset(r->data + r->got, 0, x->len);
+		got = x->len;
+	}
+	while (got < x->len) {
+		n = pread(x->fd, r->data + r->got + got, x->len - got,
+		    x->at + (off_t)got);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == -1)
+			return errno;
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	r->got += got;
+	if (x->give_up)
+		(void)posix_fadvise(x->fd, x->at, (off_t)got,
+		    POSIX_FADV_DONTNEED);
+	return 0;
+}
 
 static void
 read_run(struct work *w)
 {
 	struct read_work *r = (struct read_work *)w;
-	ssize_t n;
+	int i;
 
-	while (r->got < r->size) {
-		n = pread(r->fd, r->data + r->got, r->size - r->got,
-		    r->off + (off_t)r->got);
-		if (n == -1) {
-			if (errno == EINTR)
-				continue;
-			w->error = errno;
-			return;
-		}
-		if (n == 0)
-			break;
-		r->got += (size_t)n;
-	}
-	if (r->give_up)
-		(void)posix_fadvise(r->fd, r->off, (off_t)r->got,
-		    POSIX_FADV_DONTNEED);
+	for (i = 0; i < r->n && w->error == 0; i++)
+		w->error = read_extent(r, &r->x[i]);
+}
+
+static void
+read_free(struct read_work *r)
+{
+	int i;
+
+	for (i = 0; i < r->n; i++)
+		if (r->x[i].fd != -1)
+			close(r->x[i].fd);
+	free(r);
 }
 
 static void
@@ -165,44 +295,58 @@ read_done(struct work *w)
 		fuse_reply_err(r->req, w->error);
 	else
 		fuse_reply_buf(r->req, r->data, r->got);
-	close(r->fd);
-	free(r);
+	read_free(r);
 }
 
-/* What is in memory is answered at once, the rest by a thread. */
-static void
-read_from(fuse_req_t req, struct vn *vn, size_t size, off_t off)
+/* What is in memory is answered at once. */
+static int
+read_now(fuse_req_t req, struct vn *vn, const struct extent *x)
 {
 	static char buf[READ_MAX];
-	struct iovec iov = { buf, size < READ_MAX ? size : READ_MAX };
-	struct read_work *r;
+	struct iovec iov = { buf, x->len };
 	ssize_t n;
 
-	n = preadv2(vn->fd, &iov, 1, off, RWF_NOWAIT);
-	if (n == (ssize_t)iov.iov_len ||
-	    (n >= 0 && !(vn->flags & VN_UNSETTLED) &&
-		(uint64_t)off + (uint64_t)n >= vn->size)) {
-		fuse_reply_buf(req, buf, (size_t)n);
-		if (!vn->fd_local)
-			(void)posix_fadvise(vn->fd, off, n,
-			    POSIX_FADV_DONTNEED);
+	n = preadv2(x->fd, &iov, 1, x->at, x->memory ? 0 : RWF_NOWAIT);
+	if (n != (ssize_t)x->len &&
+	    (n < 0 || !(vn->flags & VN_LOCAL) || (vn->flags & VN_UNSETTLED) ||
+		(uint64_t)x->at + (uint64_t)n < vn->size))
+		return 0;
+	fuse_reply_buf(req, buf, (size_t)n);
+	if (x->give_up)
+		(void)posix_fadvise(x->fd, x->at, n, POSIX_FADV_DONTNEED);
+	return 1;
+}
+
+/* The rest by a thread. */
+static void
+read_from(fuse_req_t req, struct vn *vn, const struct extent *x, int n)
+{
+	struct read_work *r;
+	size_t size = 0;
+	int i;
+
+	if (n == 1 && x->fd != -1 && read_now(req, vn, x))
 		return;
-	}
-	if ((r = calloc(1, sizeof(*r) + iov.iov_len)) == NULL) {
+	for (i = 0; i < n; i++)
+		size += x[i].len;
+	if ((r = calloc(1, sizeof(*r) + size)) == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	r->work.run = read_run;
 	r->work.done = read_done;
 	r->req = req;
-	r->size = iov.iov_len;
-	r->off = off;
-	r->give_up = !vn->fd_local;
-	if ((r->fd = fcntl(vn->fd, F_DUPFD_CLOEXEC, 0)) == -1) {
-		fuse_reply_err(req, errno);
-		free(r);
-		return;
+	for (i = 0; i < n; i++) {
+		r->x[i] = x[i];
+		if (x[i].fd != -1 &&
+		    (r->x[i].fd = fcntl(x[i].fd, F_DUPFD_CLOEXEC, 0)) == -1) {
+			fuse_reply_err(req, errno);
+			r->n = i;
+			read_free(r);
+			return;
+		}
 	}
+	r->n = n;
 	worker_submit(&r->work);
 }
 
@@ -211,8 +355,9 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
 	struct handle *h = handle_get(fi->fh);
+	struct extent x[EXTENTS_MAX];
 	struct vn *vn;
-	int error;
+	int error, n;
 
 	if (h != NULL && (h->kind == HANDLE_CTL || h->kind == HANDLE_INFO)) {
 		door_read(req, h, size, off);
@@ -224,13 +369,16 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		error = EINVAL;
 		goto fail;
 	}
-	if (!(vn->flags & VN_LOCAL) && (uint64_t)off >= vn->size) {
-		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-	if ((error = content_fd(vn)) != 0)
+	if (size > READ_MAX)
+		size = READ_MAX;
+	if ((error = content_extents(vn, (uint64_t)off, size, x, &n)) != 0)
 		goto fail;
-	read_from(req, vn, size, off);
+	inode_slot(vn->slot)->pages = 1;
+	if (n == 0)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		read_from(req, vn, x, n);
+	file_ahead(vn);
 	return;
 fail:
 	request_fail(req, error);
@@ -256,10 +404,14 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	if ((error = node_get(ino, &vn)) != 0 ||
 	    (error = overlay_room(size)) != 0 ||
 	    (error = content_local(vn, 0)) != 0 ||
+	    (error = content_prepare(vn, (uint64_t)off, (uint64_t)off + size,
+		 0)) != 0 ||
 	    (error = writer_begin(vn)) != 0)
 		goto fail;
 	if (in != NULL && (in->write_flags & FUSE_WRITE_KILL_SUIDGID) &&
 	    (error = writer_kill_priv(vn)) != 0)
+		goto fail;
+	if ((error = use_write(vn->ovl, (uint64_t)off, size)) != 0)
 		goto fail;
 	if ((fd = overlay_fd(vn)) == -1) {
 		error = errno;
@@ -277,6 +429,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		error = errno;
 		goto fail;
 	}
+	use_look(vn->ovl);
 	fuse_reply_write(req, done);
 	return;
 fail:

@@ -2,8 +2,8 @@
 /*
  * fuse_list: reading of directories, in the order of names.  The offset of an
  * entry is a hash of its name (1 and 2: "." and ".."), so that it stays what it
- * is while names come and go; the handle remembers the last one given out, in
- * case that very name goes.  In fuse.
+ * is while names come and go; the last ones given out are remembered, in case
+ * that very name goes.  In fuse.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,85 +13,99 @@
 
 #define BUFFER_MAX (1024 * 1024)
 
-/* The last name that a handle gave out. */
-struct place {
-	uint64_t fh, cookie;
+#define PLACES 64
+
+/*
+ * Names that were the last of an answer, in case that very name goes.  Whatever
+ * directory it is in: a cookie is that of a name alone.
+ */
+static struct place {
+	uint64_t cookie;
 	size_t len;
 	uint8_t name[SAIL_NAME_MAX];
-};
-
-static struct place **places; /* by index of the handle */
-static uint32_t nplaces;
+} places[PLACES];
+static unsigned int nplaces;
 
 static struct place *
-place_of(uint64_t fh, int make)
+place_of(uint64_t cookie)
 {
-	uint32_t i = (uint32_t)fh;
-	struct place **p;
+	unsigned int i;
 
-	if (i >= nplaces) {
-		uint32_t n = i + 64;
-
-		if (!make || (p = reallocarray(places, n, sizeof(*p))) == NULL)
-			return NULL;
-		memset(p + nplaces, 0, (n - nplaces) * sizeof(*p));
-		places = p;
-		nplaces = n;
-	}
-	if (places[i] == NULL && make)
-		places[i] = calloc(1, sizeof(**places));
-	if (places[i] != NULL && places[i]->fh != fh) {
-		memset(places[i], 0, sizeof(**places));
-		places[i]->fh = fh;
-	}
-	return places[i];
+	for (i = 0; i < PLACES; i++)
+		if (places[i].cookie == cookie)
+			return &places[i];
+	return NULL;
 }
 
+static void
+place_keep(uint64_t cookie, const uint8_t *name, size_t len)
+{
+	struct place *p = place_of(cookie);
+
+	if (p == NULL)
+		p = &places[nplaces++ % PLACES];
+	p->cookie = cookie;
+	p->len = len;
+	memcpy(p->name, name, len);
+}
+
+/*
+ * Searches for a name that is not remembered, by another process's cookie:
+ * where each of them goes on.  The names of a large directory do not stay in
+ * memory until it is found.
+ */
+#define SEARCHES 16
+
+static struct search {
+	uint64_t dir;    /* node id */
+	uint64_t cookie; /* 0: none */
+	size_t len;
+	uint8_t from[SAIL_NAME_MAX];
+} searches[SEARCHES];
+static unsigned int nsearches;
+
+/* A request that did not wait begins at the front. */
+static struct search *
+search_of(uint64_t dir, uint64_t cookie)
+{
+	struct search *s = NULL;
+	unsigned int i;
+
+	for (i = 0; i < SEARCHES && s == NULL; i++)
+		if (searches[i].dir == dir && searches[i].cookie == cookie)
+			s = &searches[i];
+	if (s != NULL && now.woken)
+		return s;
+	if (s == NULL)
+		s = &searches[nsearches++ % SEARCHES];
+	s->dir = dir;
+	s->cookie = cookie;
+	s->len = 0;
+	return s;
+}
+
+/*
+ * Directories have no handles.  A kernel that can do without is told once: it
+ * does not ask again, and keeps lists of names until something changes there.
+ */
 void
 op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	uint32_t idx = inode_index(ino);
-	struct vn *vn;
-	int error = 0;
-
-	if (ino != INODE_DOOR && (error = node_dir(ino, &vn)) != 0) {
-		request_fail(req, error);
+	(void)ino;
+	if (frontend_without_opendir()) {
+		fuse_reply_err(req, ENOSYS);
 		return;
 	}
-	fi->fh = now.resent ? handle_by_unique(now.unique, HANDLE_DIR) : 0;
-	if (fi->fh == 0)
-		fi->fh = handle_new(HANDLE_DIR, idx, (uint32_t)fi->flags,
-		    now.unique, 0);
-	if (fi->fh == 0) {
-		fuse_reply_err(req, errno);
-		return;
-	}
-	if (fuse_reply_open(req, fi) != 0)
-		handle_free(fi->fh);
+	fi->cache_readdir = 1;
+	fi->keep_cache = 1;
+	fuse_reply_open(req, fi);
 }
 
 void
 op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_get(fi->fh);
-	uint32_t i = (uint32_t)fi->fh, idx;
-	struct vn *vn;
-
 	(void)ino;
-	if (h != NULL) {
-		idx = h->inode;
-		handle_free(fi->fh);
-		if (i < nplaces) {
-			free(places[i]);
-			places[i] = NULL;
-		}
-		if (inode_slot(idx)->nlookup == 0) {
-			if ((vn = inode_priv(idx)->vn) != NULL)
-				node_drop_if_unused(vn);
-			else
-				inode_try_free(idx);
-		}
-	}
+	(void)fi;
 	fuse_reply_err(req, 0);
 }
 
@@ -135,7 +149,7 @@ add_dot(struct list *l, const char *name, uint64_t cookie)
 	struct vn *vn = l->dir;
 
 	if (cookie == 2 && idx != INODE_ROOT && inode_slot(idx)->parent != 0)
-		vn = inode_priv(inode_slot(idx)->parent)->vn;
+		vn = inode_vn(inode_slot(idx)->parent);
 	memset(&e, 0, sizeof(e));
 	e.attr.st_mode = S_IFDIR;
 	e.attr.st_ino = vn != NULL ? vn->fileid : l->dir->fileid;
@@ -184,40 +198,48 @@ add_name(struct list *l, struct vname *n)
 	return 1;
 }
 
+/* The names are gone through from the front.  0 and that which has the cookie,
+   or NULL; E_WAIT, or an errno. */
+static int
+search(struct vn *dir, uint64_t cookie, struct vname **n)
+{
+	struct search *s = search_of(inode_id(dir->slot), cookie);
+	int rc;
+
+	rc = view_next(dir, s->from, s->len, 1, n, s->from, &s->len);
+	while (rc == 1 && (*n)->cookie != cookie)
+		rc = view_next(dir, (*n)->name, (*n)->len, 0, n, s->from,
+		    &s->len);
+	if (rc == -1)
+		return query_load(dir, s->from, s->len);
+	s->cookie = 0;
+	return 0;
+}
+
 /* Where the offset points to: after which name to go on.  0, E_WAIT... */
 static int
-find_place(struct list *l, uint64_t fh, uint64_t off)
+find_place(struct list *l, uint64_t off)
 {
-	uint8_t from[SAIL_NAME_MAX];
 	struct place *p;
 	struct vname *n;
-	size_t len;
-	int rc;
+	int error;
 
 	l->name_len = 0;
 	if (off <= 2)
 		return 0;
 	if ((n = view_by_cookie(l->dir, off)) == NULL &&
-	    (p = place_of(fh, 0)) != NULL && p->cookie == off) {
+	    (p = place_of(off)) != NULL) {
 		memcpy(l->name, p->name, p->len);
 		l->name_len = p->len;
 		return 0;
 	}
-	/* Not in memory: the names are gone through from the front. */
-	rc = 1;
-	if (n == NULL) {
-		rc = view_next(l->dir, "", 0, 1, &n, from, &len);
-		while (rc == 1 && n->cookie != off)
-			rc = view_next(l->dir, n->name, n->len, 0, &n, from,
-			    &len);
-	}
-	if (rc == -1)
-		return query_load(l->dir, from, len);
-	if (rc == 1) {
+	if (n == NULL && (error = search(l->dir, off, &n)) != 0)
+		return error;
+	/* Else it was removed under another process: from the front again. */
+	if (n != NULL) {
 		memcpy(l->name, n->name, n->len);
 		l->name_len = n->len;
 	}
-	/* Else it was removed under another process: from the front again. */
 	return 0;
 }
 
@@ -292,10 +314,8 @@ list_door(struct list *l, uint64_t off)
 }
 
 static void
-list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-    struct fuse_file_info *fi, int plus)
+list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, int plus)
 {
-	struct place *p;
 	struct list l;
 	int error;
 
@@ -308,7 +328,7 @@ list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	if ((error = node_dir(ino, &l.dir)) != 0 ||
-	    (error = find_place(&l, fi->fh, (uint64_t)off)) != 0) {
+	    (error = find_place(&l, (uint64_t)off)) != 0) {
 		request_fail(req, error);
 		return;
 	}
@@ -317,17 +337,12 @@ list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	error = fill(&l, (uint64_t)off);
-	if (error == E_WAIT && l.used > 0)
-		error = 0; /* the dots alone; the names are on their way */
 	if (error != 0) {
 		take_back(&l);
 		request_fail(req, error);
 	} else {
-		if (l.cookie != 0 && (p = place_of(fi->fh, 1)) != NULL) {
-			p->cookie = l.cookie;
-			p->len = l.name_len;
-			memcpy(p->name, l.name, l.name_len);
-		}
+		if (l.cookie != 0)
+			place_keep(l.cookie, l.name, l.name_len);
 		if (fuse_reply_buf(req, l.buf, l.used) != 0)
 			take_back(&l);
 	}
@@ -339,12 +354,14 @@ void
 op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
-	list_dir(req, ino, size, off, fi, 0);
+	(void)fi;
+	list_dir(req, ino, size, off, 0);
 }
 
 void
 op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
-	list_dir(req, ino, size, off, fi, 1);
+	(void)fi;
+	list_dir(req, ino, size, off, 1);
 }

@@ -11,10 +11,14 @@
 #include <unistd.h>
 
 #include "sailvold/change.h"
+#include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
 #include "sailvold/worker.h"
+
+#define COPY_BYTES (1024 * 1024)
 
 struct range_work {
 	struct work work;
@@ -23,7 +27,8 @@ struct range_work {
 	int mode;
 	off_t off, off2, len;
 	size_t copied;
-	int *journal; /* segments */
+	struct vn *busy; /* whose overlay file it changes, pinned */
+	int *journal;    /* segments */
 	size_t nsegments;
 	uint64_t journal_end;
 };
@@ -65,6 +70,34 @@ done_err(struct work *w)
 	range_free(r);
 }
 
+/* Nothing else changes the file until it is done. */
+static void
+range_busy(struct range_work *r, struct vn *vn)
+{
+	r->busy = vn;
+	vn_pin(vn);
+	content_busy(vn);
+}
+
+/*
+ * The file, still pinned; NULL.  Who settled it in the meantime saw a part of
+ * what was done: its size and times are what they are now.
+ */
+static struct vn *
+range_idle(struct range_work *r)
+{
+	struct vn *vn = r->busy;
+	int error;
+
+	if (vn == NULL)
+		return NULL;
+	content_idle(vn);
+	use_look(vn->ovl);
+	if ((error = writer_begin(vn)) != 0 && r->work.error == 0)
+		r->work.error = error;
+	return vn;
+}
+
 static int
 dup_fd(int fd)
 {
@@ -79,7 +112,8 @@ sync_run(struct work *w)
 	struct range_work *r = (struct range_work *)w;
 	size_t i;
 
-	if (r->fd != -1 && fdatasync(r->fd) == -1)
+	if ((r->fd != -1 && fdatasync(r->fd) == -1) ||
+	    (r->fd2 != -1 && fdatasync(r->fd2) == -1))
 		w->error = errno;
 	for (i = 0; i < r->nsegments && w->error == 0; i++)
 		if (fdatasync(r->journal[i]) == -1)
@@ -100,7 +134,8 @@ static void
 sync_begin(fuse_req_t req, struct vn *vn)
 {
 	struct range_work *r;
-	int fd;
+	struct rest *rest;
+	int error, fd;
 
 	if ((r = range_new(req, sync_run, sync_done)) == NULL) {
 		fuse_reply_err(req, ENOMEM);
@@ -109,6 +144,10 @@ sync_begin(fuse_req_t req, struct vn *vn)
 	if (vn != NULL && (vn->flags & VN_LOCAL)) {
 		fd = overlay_fd(vn);
 		if (fd == -1 || (r->fd = dup_fd(fd)) == -1)
+			goto fail;
+		if ((error = content_rest(vn, &rest, &fd)) != 0)
+			errno = error;
+		if (error != 0 || (rest != NULL && (r->fd2 = dup_fd(fd)) == -1))
 			goto fail;
 	}
 	if (journal_unsynced(&r->journal, &r->nsegments, &r->journal_end) == -1)
@@ -161,10 +200,27 @@ fallocate_run(struct work *w)
 		w->error = errno;
 }
 
+/* What it made zeros is here now. */
+static void
+fallocate_done(struct work *w)
+{
+	struct range_work *r = (struct range_work *)w;
+	struct vn *vn = range_idle(r);
+
+	if (vn != NULL && w->error == 0 &&
+	    (r->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
+		w->error = content_written(vn, (uint64_t)r->off,
+		    (uint64_t)(r->off + r->len));
+	if (vn != NULL)
+		vn_unpin(vn);
+	done_err(w);
+}
+
 void
 op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
     struct fuse_file_info *fi)
 {
+	const int zeros = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
 	const int known =
 	    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
 	struct range_work *r;
@@ -179,10 +235,16 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	    (!(mode & FALLOC_FL_PUNCH_HOLE) &&
 		(error = overlay_room((uint64_t)len)) != 0) ||
 	    (error = content_local(vn, 0)) != 0 ||
+	    (error = content_prepare(vn, (uint64_t)off, (uint64_t)(off + len),
+		 (mode & zeros) != 0)) != 0 ||
 	    (error = writer_begin(vn)) != 0)
 		goto fail;
+	use_touch(vn->ovl);
+	if (!(mode & FALLOC_FL_PUNCH_HOLE) &&
+	    (error = use_write(vn->ovl, (uint64_t)off, (uint64_t)len)) != 0)
+		goto fail;
 	error = ENOMEM;
-	if ((r = range_new(req, fallocate_run, done_err)) == NULL)
+	if ((r = range_new(req, fallocate_run, fallocate_done)) == NULL)
 		goto fail;
 	r->mode = mode;
 	r->off = off;
@@ -192,6 +254,7 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 		range_free(r);
 		goto fail;
 	}
+	range_busy(r, vn);
 	worker_submit(&r->work);
 	return;
 fail:
@@ -200,6 +263,44 @@ fail:
 
 /* ---- copy_file_range ---------------------------------------------------------------- */
 
+/* Zeros over what is there; the file grows when it is shorter. */
+static int
+copy_zeros(int fd, off_t at, off_t len)
+{
+	static const char zeros[64 * 1024];
+	ssize_t n;
+
+	if (fallocate(fd, FALLOC_FL_ZERO_RANGE, at, len) == 0)
+		return 0;
+	while (len > 0) {
+		n = pwrite(fd, zeros,
+		    len < (off_t)sizeof(zeros) ? (size_t)len : sizeof(zeros),
+		    at);
+		if (n <= 0)
+			return -1;
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Between file systems: from memory, for one. */
+static ssize_t
+copy_by_hand(int from, off_t in, int to, off_t out, size_t len)
+{
+	char *buf;
+	ssize_t n;
+
+	if (len > COPY_BYTES)
+		len = COPY_BYTES;
+	if ((buf = malloc(len)) == NULL)
+		return -1;
+	if ((n = pread(from, buf, len, in)) > 0)
+		n = pwrite(to, buf, (size_t)n, out);
+	free(buf);
+	return n;
+}
+
 static void
 copy_run(struct work *w)
 {
@@ -207,7 +308,16 @@ copy_run(struct work *w)
 	loff_t in = r->off, out = r->off2;
 	ssize_t n;
 
+	if (r->fd == -1) {
+		r->copied = (size_t)r->len;
+		if (copy_zeros(r->fd2, r->off2, r->len) == -1)
+			w->error = errno;
+		return;
+	}
 	n = copy_file_range(r->fd, &in, r->fd2, &out, (size_t)r->len, 0);
+	if (n == -1 &&
+	    (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
+		n = copy_by_hand(r->fd, in, r->fd2, out, (size_t)r->len);
 	if (n == -1)
 		w->error = errno;
 	else
@@ -218,7 +328,10 @@ static void
 copy_done(struct work *w)
 {
 	struct range_work *r = (struct range_work *)w;
+	struct vn *vn = range_idle(r);
 
+	if (vn != NULL)
+		vn_unpin(vn);
 	if (w->error != 0)
 		fuse_reply_err(r->req, w->error);
 	else
@@ -231,9 +344,10 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
     struct fuse_file_info *fi, fuse_ino_t ino2, off_t off2,
     struct fuse_file_info *fi2, size_t len, int flags)
 {
+	struct extent x[EXTENTS_MAX];
 	struct vn *from, *to;
 	struct range_work *r;
-	int error, fd;
+	int error, fd, n;
 
 	(void)fi;
 	(void)fi2;
@@ -246,24 +360,33 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	    (error = content_local(to, 0)) != 0 ||
 	    (error = writer_begin(to)) != 0)
 		goto fail;
-	if (!(from->flags & VN_LOCAL) && from->size == 0) {
+	/* No more than one chunk of each: the caller goes on. */
+	if ((!content_is_whole(from) || !content_is_whole(to)) &&
+	    len > EXTENTS_BYTES)
+		len = EXTENTS_BYTES;
+	if ((error = content_prepare(to, (uint64_t)off2, (uint64_t)off2 + len,
+		 0)) != 0 ||
+	    (error = content_extents(from, (uint64_t)off, len, x, &n)) != 0)
+		goto fail;
+	if (n == 0) {
 		fuse_reply_write(req, 0);
 		return;
 	}
-	if ((error = content_fd(from)) != 0)
+	if ((error = use_write(to->ovl, (uint64_t)off2, x->len)) != 0)
 		goto fail;
 	error = ENOMEM;
 	if ((r = range_new(req, copy_run, copy_done)) == NULL)
 		goto fail;
-	r->off = off;
+	r->off = x->at;
 	r->off2 = off2;
-	r->len = (off_t)len;
-	if ((r->fd = dup_fd(from->fd)) == -1 || (fd = overlay_fd(to)) == -1 ||
-	    (r->fd2 = dup_fd(fd)) == -1) {
+	r->len = (off_t)x->len;
+	if ((x->fd != -1 && (r->fd = dup_fd(x->fd)) == -1) ||
+	    (fd = overlay_fd(to)) == -1 || (r->fd2 = dup_fd(fd)) == -1) {
 		error = errno;
 		range_free(r);
 		goto fail;
 	}
+	range_busy(r, to);
 	worker_submit(&r->work);
 	return;
 fail:
@@ -277,8 +400,9 @@ op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
     struct fuse_file_info *fi)
 {
 	struct vn *vn;
+	uint64_t found;
 	off_t at;
-	int error;
+	int error, fd;
 
 	(void)fi;
 	error = EINVAL;
@@ -290,9 +414,15 @@ op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		error = ENXIO;
 		goto fail;
 	}
-	if ((error = content_fd(vn)) != 0)
-		goto fail;
-	if ((at = lseek(vn->fd, off, whence)) == -1)
+	if (!content_is_whole(vn)) {
+		error = content_seek(vn, (uint64_t)off, whence == SEEK_DATA,
+		    &found);
+		if (error != 0)
+			goto fail;
+		fuse_reply_lseek(req, (off_t)found);
+		return;
+	}
+	if ((fd = overlay_fd(vn)) == -1 || (at = lseek(fd, off, whence)) == -1)
 		fuse_reply_err(req, errno);
 	else
 		fuse_reply_lseek(req, at);
@@ -311,6 +441,7 @@ op_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_err(req, errno);
 		return;
 	}
+	use_statvfs(&st);
 	st.f_namemax = SAIL_NAME_MAX;
 	fuse_reply_statfs(req, &st);
 }

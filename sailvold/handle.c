@@ -14,7 +14,8 @@
 _Static_assert(sizeof(struct handle) == 48, "handle slot");
 
 static struct handle *table;
-static uint32_t count, top; /* top: no slot from there on was ever used */
+static uint32_t count;
+static uint32_t *top; /* in the table: no slot from there on was ever used */
 static uint32_t *freed;
 static uint32_t nfreed;
 
@@ -27,11 +28,9 @@ handle_writes(const struct handle *h)
 static void
 count_handle(const struct handle *h, int by)
 {
-	struct inode_priv *p = inode_priv(h->inode);
-
-	p->opens += (uint32_t)by;
-	if (handle_writes(h))
-		p->writers += (uint32_t)by;
+	inode_count_handle(h->inode, by, handle_writes(h));
+	if (inode_opens(h->inode) == 0)
+		inode_closed(h->inode);
 }
 
 void
@@ -45,21 +44,23 @@ handle_open_table(int takeover)
 	if ((freed = calloc(count, sizeof(*freed))) == NULL)
 		fatal("handles");
 	nfreed = 0;
-	top = 0;
-	for (i = 0; takeover && i < count; i++) {
+	top = inode_handle_top();
+	if (*top > count)
+		fatalx("handle table: not sound");
+	/* What was never used is not looked at either: that would fill it. */
+	for (i = 0; i < *top; i++) {
 		if (table[i].kind == HANDLE_FREE)
 			continue;
-		if (table[i].kind > HANDLE_INFO || table[i].inode == 0 ||
-		    table[i].inode >= inode_slots() ||
-		    inode_slot(table[i].inode)->kind == INODE_FREE) {
+		if (table[i].kind > HANDLE_INFO || !inode_is(table[i].inode)) {
 			log_warnx("handle table: slot %u is not sound", i);
 			table[i].kind = HANDLE_FREE;
 			continue;
 		}
 		count_handle(&table[i], 1);
-		top = i + 1;
 	}
-	for (i = 0; i < top; i++)
+	if (takeover)
+		inode_check_modes();
+	for (i = 0; i < *top; i++)
 		if (table[i].kind == HANDLE_FREE)
 			freed[nfreed++] = i;
 }
@@ -73,7 +74,7 @@ handle_id(const struct handle *h)
 int
 handle_room(void)
 {
-	return nfreed > 0 || top < count;
+	return nfreed > 0 || *top < count;
 }
 
 uint64_t
@@ -84,8 +85,8 @@ handle_new(uint8_t kind, uint32_t inode, uint32_t flags, uint64_t unique,
 
 	if (nfreed > 0)
 		h = &table[freed[--nfreed]];
-	else if (top < count)
-		h = &table[top++];
+	else if (*top < count)
+		h = &table[(*top)++];
 	else {
 		errno = ENFILE;
 		return 0;
@@ -106,7 +107,7 @@ handle_get(uint64_t fh)
 {
 	uint32_t i = (uint32_t)fh - 1;
 
-	if (i >= top || table[i].kind == HANDLE_FREE ||
+	if (i >= *top || table[i].kind == HANDLE_FREE ||
 	    table[i].generation != fh >> 32)
 		return NULL;
 	return &table[i];
@@ -129,7 +130,7 @@ handle_by_unique(uint64_t unique, uint8_t kind)
 {
 	uint32_t i;
 
-	for (i = 0; i < top; i++)
+	for (i = 0; i < *top; i++)
 		if (table[i].kind == kind && table[i].unique == unique)
 			return handle_id(&table[i]);
 	return 0;
@@ -140,7 +141,7 @@ handle_foreach(void (*f)(struct handle *, void *), void *arg)
 {
 	uint32_t i;
 
-	for (i = 0; i < top; i++)
+	for (i = 0; i < *top; i++)
 		if (table[i].kind != HANDLE_FREE)
 			f(&table[i], arg);
 }

@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * handle: open files, directories and sessions of .sailvol/ctl, in the memory
+ * handle: open files and sessions of .sailvol/ctl, in the memory
  * that the parent keeps beside the inode table.  The kernel's fh is
  * generation << 32 | index.  In fuse.
  */
@@ -9,13 +9,7 @@
 
 #include <stdint.h>
 
-enum handle_kind {
-	HANDLE_FREE = 0,
-	HANDLE_FILE,
-	HANDLE_DIR,
-	HANDLE_CTL,
-	HANDLE_INFO
-};
+enum handle_kind { HANDLE_FREE = 0, HANDLE_FILE, HANDLE_CTL, HANDLE_INFO };
 
 struct handle {
 	uint64_t unique;  /* of the request that opened it */

@@ -5,57 +5,80 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/hash.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "sailvold/arena.h"
 #include "sailvold/inode.h"
+#include "sailvold/tally.h"
 
 /*
- * Layout: a page of header, slots, handles, then the arena of names in units
- * of 16 bytes, two for each slot.  Names that are longer share what short ones
- * leave.  Freed pieces are kept in lists by size, in private memory.
+ * Layout: a page of header (and of the tally), slots, handles, then the arena
+ * of names (arena.h), eight units for each slot.  Names that are longer share
+ * what short ones leave.
  */
 #define HEADER_BYTES 4096
-#define TABLE_MAGIC 0x53494e4f44453031ULL
+#define TABLE_MAGIC 0x53494e4f44453032ULL
 #define HANDLE_BYTES 48
-#define UNIT 16
-#define UNITS_A_SLOT 2
-#define DETACHED_MAX (HASH_LEN + SAIL_PATH_MAX)
-#define CLASSES (DETACHED_MAX / UNIT + 2)
+#define UNITS_A_SLOT 8
 #define SLOTS_MIN 64
+#define SLOTS_MAX (UINT32_MAX / UNITS_A_SLOT / 2)
 #define BUCKETS_MIN 64
 
 struct table_header {
 	uint64_t magic;
 	uint32_t slots;
-	uint32_t top;   /* first slot that was never used */
-	uint32_t arena; /* first unit that was never used */
-	uint32_t reserved;
+	uint32_t top;     /* first slot that was never used */
+	uint32_t arena;   /* first unit that was never used */
+	uint32_t handles; /* first handle that was never used */
 };
 
-_Static_assert(sizeof(struct inode_slot) == 48, "inode slot");
+_Static_assert(sizeof(struct table_header) <= TALLY_OFFSET, "header");
+_Static_assert(sizeof(struct inode_slot) == 32, "inode slot");
+
+/* Of every slot. */
+struct priv {
+	uint32_t next_name; /* chain */
+	uint32_t more;      /* index; 0: all of it is 0 */
+};
+
+/* Of the few slots that are directories, open, in memory, or share a bucket. */
+struct more {
+	struct vn *vn;
+	uint32_t next_ovl;       /* chain; of those that are free, too */
+	uint32_t children;       /* slots that have it as their parent */
+	uint32_t opens, writers; /* handles */
+};
+
+/*
+ * A hash table with as many buckets as there were ever entries at once, so that
+ * what comes and goes touches no more memory with time.  One bucket is split
+ * at a time (linear hashing): no request waits for more.
+ */
+struct heads {
+	uint32_t *head; /* room for as many as there may be */
+	uint32_t used, buckets;
+	uint32_t mask; /* the smallest 2^n - 1 that is not below buckets - 1 */
+};
 
 static struct {
 	uint8_t *map;
 	size_t bytes;
 	struct table_header *head;
 	struct inode_slot *slot;
-	uint8_t *arena;
 	uint32_t slots, units;
-	struct inode_priv *priv;
+	/* Private: one mapping that is only touched as far as it is used. */
+	uint8_t *priv_map;
 	size_t priv_bytes;
-	uint32_t *by_name, *by_ovl; /* room for max_buckets each */
-	uint32_t buckets, max_buckets;
-	uint32_t mask; /* the smallest 2^n - 1 that is not below buckets - 1 */
-	uint32_t used; /* slots that are not free */
-	uint32_t free_slot; /* chained by priv.next_name */
-	struct {
-		uint32_t *off;
-		size_t n, cap;
-	} freed[CLASSES];
+	struct priv *priv;
+	struct more *more;            /* [0]: nothing, for all that have none */
+	uint32_t more_top, more_free; /* chained by next_ovl */
+	struct heads names, ovls;
+	uint32_t max_buckets;
+	uint32_t free_slot;   /* chained by next_name */
+	uint32_t passthrough; /* slots in that mode */
 } t;
 
 uint32_t
@@ -69,78 +92,142 @@ table_bytes(uint32_t slots)
 {
 	return HEADER_BYTES + (uint64_t)slots * sizeof(struct inode_slot) +
 	    (uint64_t)table_handles(slots) * HANDLE_BYTES +
-	    (uint64_t)slots * UNITS_A_SLOT * UNIT;
+	    (uint64_t)slots * UNITS_A_SLOT * ARENA_UNIT;
 }
 
 /* ---- names ---------------------------------------------------------------- */
 
-static uint32_t
-units_for(size_t len)
-{
-	return (uint32_t)((len + UNIT - 1) / UNIT);
-}
-
-static int
-arena_take(const void *name, size_t len, uint32_t *off)
-{
-	uint32_t n = units_for(len);
-
-	if (n >= CLASSES) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	if (t.freed[n].n > 0)
-		*off = t.freed[n].off[--t.freed[n].n];
-	else if (n <= t.units - t.head->arena) {
-		*off = t.head->arena;
-		t.head->arena += n;
-	} else {
-		errno = ENOSPC;
-		return -1;
-	}
-	memcpy(t.arena + (size_t)*off * UNIT, name, len);
-	return 0;
-}
-
 static void
-arena_give(uint32_t off, size_t len)
+drop_name(struct inode_slot *s)
 {
-	uint32_t n = units_for(len), *p;
-	size_t cap;
+	uint16_t len = s->name_len;
 
-	if (n == 0 || n >= CLASSES)
-		return;
-	if (t.freed[n].n == t.freed[n].cap) {
-		cap = t.freed[n].cap == 0 ? 64 : t.freed[n].cap * 2;
-		p = reallocarray(t.freed[n].off, cap, sizeof(*p));
-		if (p == NULL)
-			return; /* lost until the session ends */
-		t.freed[n].off = p;
-		t.freed[n].cap = cap;
-	}
-	t.freed[n].off[t.freed[n].n++] = off;
+	__atomic_store_n(&s->name_len, 0, __ATOMIC_RELEASE);
+	arena_give(s->name_off, len);
 }
 
 const uint8_t *
 inode_name(uint32_t idx, size_t *len)
 {
 	*len = t.slot[idx].name_len;
-	return t.arena + (size_t)t.slot[idx].name_off * UNIT;
+	return arena_at(t.slot[idx].name_off);
+}
+
+/* ---- what few slots need ------------------------------------------------------ */
+
+static const struct more *
+more_of(uint32_t idx)
+{
+	return &t.more[t.priv[idx].more];
+}
+
+/* There are as many as slots. */
+static struct more *
+more_make(uint32_t idx)
+{
+	struct priv *p = &t.priv[idx];
+
+	if (p->more != 0)
+		return &t.more[p->more];
+	if ((p->more = t.more_free) != 0)
+		t.more_free = t.more[p->more].next_ovl;
+	else
+		p->more = t.more_top++;
+	memset(&t.more[p->more], 0, sizeof(struct more));
+	return &t.more[p->more];
+}
+
+static void
+more_tidy(uint32_t idx)
+{
+	struct more *m = &t.more[t.priv[idx].more];
+
+	if (t.priv[idx].more == 0 || m->vn != NULL || m->next_ovl != 0 ||
+	    m->children != 0 || m->opens != 0 || m->writers != 0)
+		return;
+	m->next_ovl = t.more_free;
+	t.more_free = t.priv[idx].more;
+	t.priv[idx].more = 0;
+}
+
+static void
+set_next_ovl(uint32_t idx, uint32_t next)
+{
+	if (next == more_of(idx)->next_ovl)
+		return;
+	more_make(idx)->next_ovl = next;
+	more_tidy(idx);
+}
+
+static void
+count_child(uint32_t parent, int by)
+{
+	more_make(parent)->children += (uint32_t)by;
+	more_tidy(parent);
+}
+
+struct vn *
+inode_vn(uint32_t idx)
+{
+	return more_of(idx)->vn;
+}
+
+void
+inode_set_vn(uint32_t idx, struct vn *vn)
+{
+	if (vn == more_of(idx)->vn)
+		return;
+	more_make(idx)->vn = vn;
+	more_tidy(idx);
+}
+
+uint32_t
+inode_opens(uint32_t idx)
+{
+	return more_of(idx)->opens;
+}
+
+uint32_t
+inode_writers(uint32_t idx)
+{
+	return more_of(idx)->writers;
+}
+
+void
+inode_count_handle(uint32_t idx, int by, int writes)
+{
+	struct more *m = more_make(idx);
+
+	m->opens += (uint32_t)by;
+	if (writes)
+		m->writers += (uint32_t)by;
+	more_tidy(idx);
 }
 
 /* ---- look-up ---------------------------------------------------------------- */
 
-/*
- * Two hash tables with as many buckets as there were ever slots in use at once,
- * so that names and numbers that come and go touch no more memory with time.
- * One bucket is split at a time (linear hashing): no request waits for more.
- */
-static uint32_t
-bucket_of(uint32_t hash)
+static uint32_t *
+head_of(const struct heads *h, uint32_t hash)
 {
-	uint32_t i = hash & t.mask;
+	uint32_t i = hash & h->mask;
 
-	return i < t.buckets ? i : i & (t.mask >> 1);
+	return &h->head[i < h->buckets ? i : i & (h->mask >> 1)];
+}
+
+/* One more entry.  1: *from is to be split into itself and *to. */
+static int
+heads_use(struct heads *h, uint32_t **from, uint32_t **to)
+{
+	uint32_t i = h->buckets;
+
+	if (++h->used <= i || i == t.max_buckets)
+		return 0;
+	if (i > h->mask)
+		h->mask = h->mask * 2 + 1;
+	h->buckets++;
+	*from = &h->head[i & (h->mask >> 1)];
+	*to = &h->head[i];
+	return 1;
 }
 
 static uint32_t
@@ -166,13 +253,13 @@ hash_of_ovl(uint64_t ovl)
 static uint32_t *
 head_of_name(uint32_t parent, const void *name, size_t len)
 {
-	return &t.by_name[bucket_of(hash_of_name(parent, name, len))];
+	return head_of(&t.names, hash_of_name(parent, name, len));
 }
 
 static uint32_t *
 head_of_ovl(uint64_t ovl)
 {
-	return &t.by_ovl[bucket_of(hash_of_ovl(ovl))];
+	return head_of(&t.ovls, hash_of_ovl(ovl));
 }
 
 static int
@@ -185,18 +272,38 @@ has_name(uint32_t idx)
 }
 
 static void
+split_names(uint32_t *from, uint32_t *to)
+{
+	uint32_t *p = from, idx;
+	size_t len;
+
+	while ((idx = *p) != 0) {
+		if (head_of_name(t.slot[idx].parent, inode_name(idx, &len),
+			t.slot[idx].name_len) != to) {
+			p = &t.priv[idx].next_name;
+			continue;
+		}
+		*p = t.priv[idx].next_name;
+		t.priv[idx].next_name = *to;
+		*to = idx;
+	}
+}
+
+static void
 index_name(uint32_t idx)
 {
 	struct inode_slot *s = &t.slot[idx];
-	uint32_t *head;
+	uint32_t *head, *from, *to;
 	size_t len;
 
 	if (!has_name(idx))
 		return;
+	if (heads_use(&t.names, &from, &to))
+		split_names(from, to);
 	head = head_of_name(s->parent, inode_name(idx, &len), s->name_len);
 	t.priv[idx].next_name = *head;
 	*head = idx;
-	t.priv[s->parent].children++;
+	count_child(s->parent, 1);
 }
 
 static void
@@ -215,79 +322,55 @@ unindex_name(uint32_t idx)
 		return;
 	*p = t.priv[idx].next_name;
 	t.priv[idx].next_name = 0;
-	if (t.priv[s->parent].children > 0)
-		t.priv[s->parent].children--;
+	t.names.used--;
+	if (more_of(s->parent)->children > 0)
+		count_child(s->parent, -1);
+}
+
+static void
+split_ovls(uint32_t *from, uint32_t *to)
+{
+	uint32_t idx = *from, next;
+
+	*from = 0;
+	for (; idx != 0; idx = next) {
+		uint32_t *head = head_of_ovl(t.slot[idx].ovl);
+
+		next = more_of(idx)->next_ovl;
+		if (head != to)
+			head = from;
+		set_next_ovl(idx, *head);
+		*head = idx;
+	}
 }
 
 static void
 index_ovl(uint32_t idx)
 {
-	uint32_t *head = head_of_ovl(t.slot[idx].ovl);
+	uint32_t *head, *from, *to;
 
-	t.priv[idx].next_ovl = *head;
+	if (heads_use(&t.ovls, &from, &to))
+		split_ovls(from, to);
+	head = head_of_ovl(t.slot[idx].ovl);
+	set_next_ovl(idx, *head);
 	*head = idx;
 }
 
 static void
 unindex_ovl(uint32_t idx)
 {
-	uint32_t *p = head_of_ovl(t.slot[idx].ovl);
+	uint32_t *head = head_of_ovl(t.slot[idx].ovl), i = *head, prev = 0;
 
-	while (*p != 0 && *p != idx)
-		p = &t.priv[*p].next_ovl;
-	if (*p != 0)
-		*p = t.priv[idx].next_ovl;
-	t.priv[idx].next_ovl = 0;
-}
-
-static void
-split_names(uint32_t from, uint32_t to)
-{
-	uint32_t *p = &t.by_name[from], idx;
-	size_t len;
-
-	while ((idx = *p) != 0) {
-		if (head_of_name(t.slot[idx].parent, inode_name(idx, &len),
-			t.slot[idx].name_len) != &t.by_name[to]) {
-			p = &t.priv[idx].next_name;
-			continue;
-		}
-		*p = t.priv[idx].next_name;
-		t.priv[idx].next_name = t.by_name[to];
-		t.by_name[to] = idx;
-	}
-}
-
-static void
-split_ovls(uint32_t from, uint32_t to)
-{
-	uint32_t *p = &t.by_ovl[from], idx;
-
-	while ((idx = *p) != 0) {
-		if (head_of_ovl(t.slot[idx].ovl) != &t.by_ovl[to]) {
-			p = &t.priv[idx].next_ovl;
-			continue;
-		}
-		*p = t.priv[idx].next_ovl;
-		t.priv[idx].next_ovl = t.by_ovl[to];
-		t.by_ovl[to] = idx;
-	}
-}
-
-/* One more slot is in use. */
-static void
-use_slot(void)
-{
-	uint32_t from, to = t.buckets;
-
-	if (++t.used <= t.buckets || t.buckets == t.max_buckets)
+	for (; i != 0 && i != idx; i = more_of(i)->next_ovl)
+		prev = i;
+	if (i == 0)
 		return;
-	if (to > t.mask)
-		t.mask = t.mask * 2 + 1;
-	from = to & (t.mask >> 1);
-	t.buckets++;
-	split_names(from, to);
-	split_ovls(from, to);
+	if (prev == 0)
+		*head = more_of(idx)->next_ovl;
+	else
+		set_next_ovl(prev, more_of(idx)->next_ovl);
+	set_next_ovl(idx, 0);
+	t.ovls.used--;
 }
 
 uint32_t
@@ -314,7 +397,7 @@ inode_by_ovl(uint64_t ovl)
 
 	if (ovl == 1)
 		return INODE_ROOT;
-	for (i = *head_of_ovl(ovl); i != 0; i = t.priv[i].next_ovl)
+	for (i = *head_of_ovl(ovl); i != 0; i = more_of(i)->next_ovl)
 		if (t.slot[i].ovl == ovl)
 			return i;
 	return 0;
@@ -326,14 +409,19 @@ inode_id(uint32_t idx)
 	return (uint64_t)t.slot[idx].generation << 32 | idx;
 }
 
+int
+inode_is(uint32_t idx)
+{
+	return idx != 0 && idx < t.head->top && idx < t.slots &&
+	    t.slot[idx].kind != INODE_FREE;
+}
+
 uint32_t
 inode_index(uint64_t nodeid)
 {
 	uint32_t idx = (uint32_t)nodeid;
 
-	if (idx == 0 || idx >= t.head->top || idx >= t.slots ||
-	    t.slot[idx].kind == INODE_FREE ||
-	    t.slot[idx].generation != nodeid >> 32)
+	if (!inode_is(idx) || t.slot[idx].generation != nodeid >> 32)
 		return 0;
 	return idx;
 }
@@ -342,12 +430,6 @@ struct inode_slot *
 inode_slot(uint32_t idx)
 {
 	return &t.slot[idx];
-}
-
-struct inode_priv *
-inode_priv(uint32_t idx)
-{
-	return &t.priv[idx];
 }
 
 uint32_t
@@ -360,6 +442,18 @@ void *
 inode_handle_memory(void)
 {
 	return t.slot + t.slots;
+}
+
+uint32_t *
+inode_handle_top(void)
+{
+	return &t.head->handles;
+}
+
+void *
+inode_tally_memory(void)
+{
+	return t.map + TALLY_OFFSET;
 }
 
 /* ---- slots ---------------------------------------------------------------- */
@@ -381,9 +475,8 @@ inode_new(uint32_t parent, const void *name, size_t len, uint64_t ovl)
 		errno = ENFILE;
 		return 0;
 	}
-	use_slot();
 	s = &t.slot[idx];
-	memset(&t.priv[idx], 0, sizeof(t.priv[idx]));
+	t.priv[idx].next_name = 0;
 	s->nlookup = 0;
 	s->ovl = ovl;
 	s->generation++;
@@ -391,6 +484,8 @@ inode_new(uint32_t parent, const void *name, size_t len, uint64_t ovl)
 	s->name_off = off;
 	s->name_len = (uint16_t)len;
 	s->flags = 0;
+	s->mode = MODE_NONE;
+	s->untold = s->kept = s->pages = 0;
 	__atomic_store_n(&s->kind, ovl != 0 ? INODE_OBJECT : INODE_NAMED,
 	    __ATOMIC_RELEASE);
 	index_name(idx);
@@ -402,7 +497,8 @@ inode_new(uint32_t parent, const void *name, size_t len, uint64_t ovl)
 void
 inode_ref(uint32_t idx)
 {
-	t.slot[idx].nlookup++;
+	if (t.slot[idx].nlookup != INODE_LOOKUPS_MAX)
+		t.slot[idx].nlookup++;
 }
 
 static void
@@ -415,12 +511,9 @@ free_slot(uint32_t idx)
 	if (s->kind == INODE_OBJECT)
 		unindex_ovl(idx);
 	__atomic_store_n(&s->kind, INODE_FREE, __ATOMIC_RELEASE);
-	arena_give(s->name_off, s->name_len);
-	s->name_len = 0;
-	memset(&t.priv[idx], 0, sizeof(t.priv[idx]));
+	drop_name(s);
 	t.priv[idx].next_name = t.free_slot;
 	t.free_slot = idx;
-	t.used--;
 	if (parent != 0)
 		inode_try_free(parent);
 }
@@ -428,11 +521,11 @@ free_slot(uint32_t idx)
 int
 inode_try_free(uint32_t idx)
 {
-	struct inode_priv *p = &t.priv[idx];
+	const struct more *m = more_of(idx);
 
 	if (idx < INODE_FIRST || t.slot[idx].kind == INODE_FREE ||
-	    t.slot[idx].nlookup != 0 || p->children != 0 || p->opens != 0 ||
-	    p->vn != NULL)
+	    t.slot[idx].nlookup != 0 || m->children != 0 || m->opens != 0 ||
+	    m->vn != NULL)
 		return 0;
 	free_slot(idx);
 	return 1;
@@ -443,13 +536,14 @@ inode_forget(uint32_t idx, uint64_t n)
 {
 	struct inode_slot *s = &t.slot[idx];
 
-	if (idx < INODE_FIRST)
+	/* Of so many nobody can tell how many are left. */
+	if (idx < INODE_FIRST || s->nlookup == INODE_LOOKUPS_MAX)
 		return 0;
 	if (n > s->nlookup) {
 		log_warnx("node %u: more forgotten than looked up", idx);
 		n = s->nlookup;
 	}
-	s->nlookup -= n;
+	s->nlookup -= (uint32_t)n;
 	return s->nlookup == 0;
 }
 
@@ -463,7 +557,7 @@ inode_rename(uint32_t idx, uint32_t parent, const void *name, size_t len)
 
 	error = arena_take(name, len, &off);
 	unindex_name(idx);
-	s->name_len = 0;
+	__atomic_store_n(&s->name_len, 0, __ATOMIC_RELEASE);
 	if (error == 0) {
 		s->parent = parent;
 		s->name_off = off;
@@ -512,8 +606,7 @@ inode_unname(uint32_t idx)
 		return;
 	parent = s->parent;
 	unindex_name(idx);
-	arena_give(s->name_off, s->name_len);
-	s->name_len = 0;
+	drop_name(s);
 	inode_try_free(parent);
 }
 
@@ -522,7 +615,7 @@ inode_detach(uint32_t idx, const uint8_t commit[32], const void *path,
     size_t len)
 {
 	struct inode_slot *s = &t.slot[idx];
-	uint8_t both[DETACHED_MAX];
+	uint8_t both[ARENA_LEN_MAX];
 	uint32_t off;
 
 	if (idx < INODE_FIRST || len > SAIL_PATH_MAX) {
@@ -544,17 +637,74 @@ void
 inode_make_stale(uint32_t idx)
 {
 	struct inode_slot *s = &t.slot[idx];
+	uint8_t was;
 
 	if (idx < INODE_FIRST || s->kind == INODE_FREE)
 		return;
 	inode_unname(idx);
 	if (s->kind == INODE_OBJECT)
 		unindex_ovl(idx);
-	if (s->kind == INODE_DETACHED) {
-		arena_give(s->name_off, s->name_len);
-		s->name_len = 0;
-	}
+	was = s->kind;
 	__atomic_store_n(&s->kind, INODE_STALE, __ATOMIC_RELEASE);
+	if (was == INODE_DETACHED)
+		drop_name(s);
+}
+
+void
+inode_set_mode(uint32_t idx, uint8_t mode)
+{
+	struct inode_slot *s = &t.slot[idx];
+
+	t.passthrough -= s->mode == MODE_PASSTHROUGH;
+	t.passthrough += mode == MODE_PASSTHROUGH;
+	if (mode == MODE_PASSTHROUGH)
+		s->flags |= INODE_PAGES;
+	__atomic_store_n(&s->mode, mode, __ATOMIC_RELEASE);
+}
+
+/*
+ * Every plain open since the time of passthrough had the kernel drop the pages,
+ * not the first alone: the second may be there before the first is done.
+ */
+void
+inode_closed(uint32_t idx)
+{
+	if (t.slot[idx].mode == MODE_PLAIN)
+		t.slot[idx].flags &= ~INODE_PAGES;
+	inode_set_mode(idx, MODE_NONE);
+}
+
+static void
+check_mode(uint32_t idx, void *arg)
+{
+	struct inode_slot *s = &t.slot[idx];
+
+	(void)arg;
+	if (s->mode > MODE_PASSTHROUGH ||
+	    (s->mode == MODE_PASSTHROUGH && s->kind != INODE_OBJECT)) {
+		log_warnx("inode table: slot %u: mode", idx);
+		s->mode = MODE_PLAIN;
+	}
+	if (inode_opens(idx) == 0)
+		s->mode = MODE_NONE;
+	t.passthrough += s->mode == MODE_PASSTHROUGH;
+}
+
+void
+inode_check_modes(void)
+{
+	uint32_t i;
+
+	t.passthrough = 0;
+	for (i = 1; i < INODE_FIRST; i++)
+		t.slot[i].mode = MODE_NONE;
+	inode_foreach(check_mode, NULL);
+}
+
+uint32_t
+inode_passthrough(void)
+{
+	return t.passthrough;
 }
 
 void
@@ -580,12 +730,11 @@ slot_problem(uint32_t idx)
 	if (s->kind > INODE_STALE)
 		return "kind";
 	if (s->name_len != 0) {
-		if (s->name_off >= t.units ||
-		    units_for(s->name_len) > t.units - s->name_off)
+		if (!arena_has(s->name_off, s->name_len))
 			return "name";
 		name = inode_name(idx, &len);
 		if (s->kind == INODE_DETACHED) {
-			if (len < HASH_LEN || len > DETACHED_MAX ||
+			if (len < HASH_LEN || len > ARENA_LEN_MAX ||
 			    path_problem(name + HASH_LEN, len - HASH_LEN) !=
 				NULL)
 				return "origin";
@@ -601,6 +750,9 @@ slot_problem(uint32_t idx)
 	    (s->parent == 0 || s->parent >= t.head->top || s->parent == idx ||
 		t.slot[s->parent].kind == INODE_FREE))
 		return "parent";
+	/* Of two the first: nobody can tell whose it is. */
+	if (s->name_len != 0 && arena_claim(s->name_off, s->name_len) == -1)
+		return "name within another";
 	return NULL;
 }
 
@@ -609,12 +761,14 @@ take_over(void)
 {
 	struct inode_slot *s;
 	const char *why;
-	uint32_t i, top = 0, end;
+	uint32_t i;
 
 	if (t.head->magic != TABLE_MAGIC || t.head->slots != t.slots ||
 	    t.head->top < INODE_FIRST || t.head->top > t.slots ||
 	    t.head->arena > t.units)
 		fatalx("inode table: not sound");
+	if (arena_claims() == -1)
+		fatal("inode table");
 	for (i = INODE_FIRST; i < t.head->top; i++) {
 		s = &t.slot[i];
 		if (s->kind == INODE_FREE) {
@@ -623,26 +777,46 @@ take_over(void)
 			t.free_slot = i;
 			continue;
 		}
+		if (s->kind == INODE_STALE)
+			s->name_len = 0; /* it was about to lose it */
 		if ((why = slot_problem(i)) != NULL) {
 			log_warnx("inode table: slot %u: %s", i, why);
 			s->kind = INODE_STALE;
 			s->name_len = 0;
 		}
-		use_slot();
-		end = s->name_off + units_for(s->name_len);
-		if (s->name_len != 0 && end > top)
-			top = end;
+		if (s->parent >= t.head->top)
+			s->parent = 0; /* of one without a name */
+		s->untold = s->kept = s->pages = 0;
 	}
-	/* Pieces below the highest name that nobody has are lost: little. */
-	if (top < t.head->arena)
-		t.head->arena = top;
-	else if (top > t.head->arena)
-		t.head->arena = top;
+	arena_claimed();
 	for (i = INODE_FIRST; i < t.head->top; i++) {
 		index_name(i);
 		if (t.slot[i].kind == INODE_OBJECT)
 			index_ovl(i);
 	}
+}
+
+/* One mapping for all that is private. */
+static int
+map_private(void)
+{
+	size_t priv = (size_t)t.slots * sizeof(*t.priv);
+	size_t more = ((size_t)t.slots + 1) * sizeof(*t.more);
+	size_t heads = (size_t)t.max_buckets * sizeof(uint32_t);
+
+	t.priv_bytes = more + priv + 2 * heads;
+	t.priv_map = mmap(NULL, t.priv_bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (t.priv_map == MAP_FAILED)
+		return -1;
+	t.more = (struct more *)(void *)t.priv_map;
+	t.more_top = 1;
+	t.priv = (struct priv *)(void *)(t.priv_map + more);
+	t.names.head = (uint32_t *)(void *)(t.priv_map + more + priv);
+	t.ovls.head = t.names.head + t.max_buckets;
+	t.names.buckets = t.ovls.buckets = BUCKETS_MIN;
+	t.names.mask = t.ovls.mask = BUCKETS_MIN - 1;
+	return 0;
 }
 
 int
@@ -651,7 +825,7 @@ inode_open(int fd, uint32_t slots, int takeover)
 	struct stat st;
 	uint32_t i;
 
-	if (slots < SLOTS_MIN || slots > UINT32_MAX / 4) {
+	if (slots < SLOTS_MIN || slots > SLOTS_MAX) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -670,22 +844,15 @@ inode_open(int fd, uint32_t slots, int takeover)
 		return -1;
 	t.head = (struct table_header *)(void *)t.map;
 	t.slot = (struct inode_slot *)(void *)(t.map + HEADER_BYTES);
-	t.arena = t.map + HEADER_BYTES +
-	    (size_t)slots * sizeof(struct inode_slot) +
-	    (size_t)table_handles(slots) * HANDLE_BYTES;
-	t.buckets = BUCKETS_MIN;
-	t.mask = BUCKETS_MIN - 1;
+	arena_open(t.map + HEADER_BYTES +
+		(size_t)slots * sizeof(struct inode_slot) +
+		(size_t)table_handles(slots) * HANDLE_BYTES,
+	    t.units, &t.head->arena);
 	t.max_buckets = slots / 2 < BUCKETS_MIN ? BUCKETS_MIN : slots / 2;
-	t.priv_bytes = (size_t)slots * sizeof(*t.priv) +
-	    (size_t)t.max_buckets * 2 * sizeof(uint32_t);
-	t.priv = mmap(NULL, t.priv_bytes, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t.priv == MAP_FAILED) {
+	if (map_private() == -1) {
 		munmap(t.map, t.bytes);
 		return -1;
 	}
-	t.by_name = (uint32_t *)(void *)(t.priv + slots);
-	t.by_ovl = t.by_name + t.max_buckets;
 	if (takeover) {
 		take_over();
 		return 0;
@@ -693,6 +860,7 @@ inode_open(int fd, uint32_t slots, int takeover)
 	t.head->magic = TABLE_MAGIC;
 	t.head->slots = slots;
 	t.head->top = INODE_FIRST;
+	t.head->arena = t.head->handles = 0;
 	for (i = 1; i < INODE_FIRST; i++) {
 		t.slot[i].kind = INODE_OBJECT;
 		t.slot[i].ovl = i == INODE_ROOT ? 1 : 0;
@@ -704,11 +872,7 @@ inode_open(int fd, uint32_t slots, int takeover)
 void
 inode_close(void)
 {
-	size_t i;
-
-	for (i = 0; i < CLASSES; i++)
-		free(t.freed[i].off);
 	munmap(t.map, t.bytes);
-	munmap(t.priv, t.priv_bytes);
+	munmap(t.priv_map, t.priv_bytes);
 	memset(&t, 0, sizeof(t));
 }

@@ -3,9 +3,10 @@
  * inode: the table of what the kernel has looked up, in memory that the
  * parent keeps (sailvold(8)): a new fuse process finds there what each node id
  * stands for.  A node id is generation << 32 | index.  The look-up by name and
- * by overlay number is in private memory, made anew at a takeover, when every
+ * by overlay number, and what few slots need, is in private memory, made anew at a takeover, when every
  * index and length of the table is checked.  In fuse; the parent makes the
- * memfd of table_bytes() bytes and never looks into it.
+ * memfd of table_bytes() bytes and never looks into it, but for what tally.h
+ * has there.
  */
 #ifndef SAILVOLD_INODE_H
 #define SAILVOLD_INODE_H
@@ -29,30 +30,40 @@ enum inode_kind {
 };
 
 #define INODE_GONE 0x1 /* stale, and its name has nothing any more */
+#define INODE_PAGES \
+	0x2 /* the kernel may have pages from before a time of
+			   passthrough: a plain open drops them */
 
-/* 48 bytes in the shared table. */
+/* How the handles of a file are open, all of them alike: the kernel wants it. */
+enum inode_mode {
+	MODE_NONE = 0, /* no handle */
+	MODE_PLAIN,
+	MODE_PASSTHROUGH
+};
+
+/*
+ * 32 bytes in the shared table: there are as many as there are files that the
+ * kernel has looked up, so that each byte counts.
+ */
 struct inode_slot {
-	uint64_t nlookup;
 	uint64_t ovl;
-	uint64_t spare;
+	uint32_t
+	    nlookup; /* at most INODE_LOOKUPS_MAX: then it is never freed */
 	uint32_t generation;
 	uint32_t parent;   /* slot */
-	uint32_t name_off; /* in units of 16 bytes in the arena */
+	uint32_t name_off; /* in units of 4 bytes in the arena */
 	uint16_t name_len;
 	uint8_t kind;  /* enum inode_kind; written last */
-	uint8_t flags; /* INODE_GONE */
-	uint32_t reserved[2];
+	uint8_t flags; /* INODE_GONE, INODE_PAGES */
+	uint8_t mode;  /* enum inode_mode; set before the first handle */
+	/* Of this process alone: 0 after a takeover. */
+	uint8_t untold; /* attributes changed that the kernel may not know */
+	uint8_t kept;   /* it may keep those that it has for ever */
+	uint8_t pages;  /* it was given the content, or has read of it */
 };
+#define INODE_LOOKUPS_MAX UINT32_MAX
 
 struct vn;
-
-/* Private: what this process knows of a slot. */
-struct inode_priv {
-	struct vn *vn;
-	uint32_t next_name, next_ovl; /* chains */
-	uint32_t children;            /* slots that have it as their parent */
-	uint32_t opens, writers;      /* handles */
-};
 
 /* Size of the memfd for so many slots (with its handles and names). */
 uint64_t table_bytes(uint32_t slots);
@@ -65,14 +76,25 @@ uint32_t table_handles(uint32_t slots);
 int inode_open(int fd, uint32_t slots, int takeover);
 void inode_close(void); /* tests */
 uint32_t inode_slots(void);
-/* Memory of the handles behind the slots. */
+/* Memory of the handles behind the slots, and how many were ever used. */
 void *inode_handle_memory(void);
+uint32_t *inode_handle_top(void);
+/* Memory of what is counted (tally.h), in the first page. */
+void *inode_tally_memory(void);
 
 uint64_t inode_id(uint32_t idx);
 /* Index of a node id; 0: there is none, or not any more. */
 uint32_t inode_index(uint64_t nodeid);
+/* 1: a slot that is in use, whatever number somebody else wrote down. */
+int inode_is(uint32_t idx);
 struct inode_slot *inode_slot(uint32_t idx);
-struct inode_priv *inode_priv(uint32_t idx);
+/* The thing of a slot, as far as it is in memory; or NULL. */
+struct vn *inode_vn(uint32_t idx);
+void inode_set_vn(uint32_t idx, struct vn *);
+/* Its handles; those that may write. */
+uint32_t inode_opens(uint32_t idx);
+uint32_t inode_writers(uint32_t idx);
+void inode_count_handle(uint32_t idx, int by, int writes);
 const uint8_t *inode_name(uint32_t idx, size_t *len);
 
 uint32_t inode_by_name(uint32_t parent, const void *name, size_t len);
@@ -96,6 +118,14 @@ void inode_unname(uint32_t idx);
 int inode_detach(uint32_t idx, const uint8_t commit[32], const void *path,
     size_t len);
 void inode_make_stale(uint32_t idx);
+/* Its handles are open that way from now on. */
+void inode_set_mode(uint32_t idx, uint8_t mode);
+/* Its last handle went. */
+void inode_closed(uint32_t idx);
+/* After the handles of a session that goes on were counted. */
+void inode_check_modes(void);
+/* Slots in MODE_PASSTHROUGH. */
+uint32_t inode_passthrough(void);
 /* Calls f for each slot that is not free. */
 void inode_foreach(void (*f)(uint32_t idx, void *), void *arg);
 

@@ -19,6 +19,8 @@
 	"{\"error\":{\"message\":\"out of memory\",\"type\":\"internal\"," \
 	"\"code\":\"memory\"}}"
 
+static int ending; /* sailvold is */
+
 /* ---- words --------------------------------------------------------------------- */
 
 void
@@ -94,6 +96,13 @@ start_next(struct mount *m)
 	}
 }
 
+/* No client can say so: it is no option of any request. */
+static int
+is_automatic(const json_t *request)
+{
+	return json_is_true(json_object_get(request, "automatic"));
+}
+
 struct job *
 job_add(struct mount *m, uint8_t kind, uint64_t session, uint64_t mark,
     uint32_t uid, uint32_t gid, json_t *request)
@@ -113,6 +122,7 @@ job_add(struct mount *m, uint8_t kind, uint64_t session, uint64_t mark,
 	j->gid = gid;
 	j->created = (int64_t)time(NULL);
 	j->request = json_incref(request);
+	j->automatic = is_automatic(request);
 	arc4random_buf(j->key, sizeof(j->key));
 	text = json_dumps(request, JSON_COMPACT);
 	rc = text != NULL ? db_job_insert(manifest_db, j, text) : -1;
@@ -123,6 +133,31 @@ job_add(struct mount *m, uint8_t kind, uint64_t session, uint64_t mark,
 	}
 	TAILQ_INSERT_TAIL(&m->jobs, j, link);
 	return j;
+}
+
+static void
+tell(struct job *j, const char *text, int last)
+{
+	struct listener *l, *next;
+
+	for (l = TAILQ_FIRST(&j->listeners); l != NULL; l = next) {
+		next = TAILQ_NEXT(l, link);
+		if (last)
+			listener_leave(l);
+		l->line(l, text, last);
+	}
+}
+
+static void
+tell_ending(struct job *j)
+{
+	json_t *e = json_error_of("unavailable", "ending",
+	    "sailvold ends; the job goes on when it is started anew");
+	char *text = e != NULL ? json_dumps(e, JSON_COMPACT) : NULL;
+
+	json_decref(e);
+	tell(j, text != NULL ? text : NO_MEMORY, 1);
+	free(text);
 }
 
 /* The first line is the number of the job, by which it can be cancelled. */
@@ -139,7 +174,10 @@ job_listen(struct job *j, struct listener *l)
 	free(text);
 	l->job = j;
 	TAILQ_INSERT_TAIL(&j->listeners, l, link);
-	start_next(j->m);
+	if (ending)
+		tell_ending(j);
+	else
+		start_next(j->m);
 }
 
 void
@@ -179,17 +217,11 @@ jobs_running(const struct mount *m)
 	return !TAILQ_EMPTY(&m->jobs);
 }
 
-static void
-tell(struct job *j, const char *text, int last)
+int
+job_progress_due(const struct job *j)
 {
-	struct listener *l, *next;
-
-	for (l = TAILQ_FIRST(&j->listeners); l != NULL; l = next) {
-		next = TAILQ_NEXT(l, link);
-		if (last)
-			listener_leave(l);
-		l->line(l, text, last);
-	}
+	return !TAILQ_EMPTY(&j->listeners) &&
+	    now_ms() - j->last_progress_ms >= PROGRESS_MS;
 }
 
 void
@@ -197,8 +229,7 @@ job_progress(struct job *j, json_t *progress)
 {
 	char *text;
 
-	if (now_ms() - j->last_progress_ms < PROGRESS_MS ||
-	    TAILQ_EMPTY(&j->listeners)) {
+	if (!job_progress_due(j)) {
 		json_decref(progress);
 		return;
 	}
@@ -226,12 +257,28 @@ job_store_answer(struct job *j, json_t *answer)
 	return rc;
 }
 
+static void
+count(const struct job *j, const json_t *answer)
+{
+	/* The database said which kind it is. */
+	if (j->kind == 0 || j->kind > JOB_KINDS)
+		return;
+	if (answer == NULL || json_object_get(answer, "error") != NULL) {
+		j->m->jobs_failed[j->kind]++;
+		return;
+	}
+	j->m->jobs_done[j->kind]++;
+	if (j->kind == JOB_COMMIT)
+		j->m->committed = (int64_t)time(NULL);
+}
+
 void
 job_done(struct job *j, json_t *answer, int stored)
 {
 	struct mount *m = j->m;
 	char *text;
 
+	count(j, answer);
 	if (!stored && (answer == NULL || job_store_answer(j, answer) == -1))
 		log_warnx("mount %s: the answer of job %lld is not kept",
 		    m->row.path, (long long)j->id);
@@ -258,7 +305,7 @@ job_error(struct job *j, const char *type, const char *code, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	log_warnx("mount %s: %s: %s", j->m->row.path,
+	job_log(j)("mount %s: %s: %s", j->m->row.path,
 	    j->kind == JOB_COMMIT       ? "commit"
 		: j->kind == JOB_RELOAD ? "reload"
 					: "stash restore",
@@ -275,8 +322,8 @@ job_suspend(struct job *j, const char *type, const char *code, const char *what)
 	json_t *e = json_error_of(type, code, what);
 	char *text = e != NULL ? json_dumps(e, JSON_COMPACT) : NULL;
 
-	log_warnx("mount %s: job %lld waits: %s", m->row.path, (long long)j->id,
-	    what);
+	job_log(j)("mount %s: job %lld waits: %s", m->row.path,
+	    (long long)j->id, what);
 	if (j->stop != NULL)
 		j->stop(j);
 	j->stop = NULL;
@@ -291,7 +338,8 @@ job_suspend(struct job *j, const char *type, const char *code, const char *what)
 int
 job_cancel(struct job *j)
 {
-	if (j->state == JOB_PUBLISHING ||
+	/* At the end all are told, one after the other. */
+	if (ending || j->state == JOB_PUBLISHING ||
 	    (j->running && (j->may_cancel == NULL || !j->may_cancel(j)))) {
 		errno = EBUSY;
 		return -1;
@@ -320,6 +368,7 @@ take_pending(void *arg, struct job *row, const char *request)
 	j->request = json_loads(request != NULL ? request : "{}", 0, NULL);
 	if (j->request == NULL)
 		j->request = json_object();
+	j->automatic = is_automatic(j->request);
 	TAILQ_INSERT_TAIL(&m->jobs, j, link);
 	return 0;
 }
@@ -333,6 +382,23 @@ jobs_mount_started(struct mount *m)
 	if (db_job_pending(manifest_db, m->row.row, take_pending, m) == -1)
 		log_warn("mount %s: its interrupted jobs", m->row.path);
 	start_next(m);
+}
+
+static void
+mount_ends(struct mount *m, void *arg)
+{
+	struct job *j;
+
+	(void)arg;
+	TAILQ_FOREACH (j, &m->jobs, link)
+		tell_ending(j);
+}
+
+void
+jobs_daemon_ends(void)
+{
+	ending = 1;
+	mount_foreach(mount_ends, NULL);
 }
 
 void

@@ -9,13 +9,14 @@
 #include <jansson.h>
 
 #include "lib/json_name.h"
+#include "lib/log.h"
 #include "sailvold/control.h"
 #include "sailvold/manifest.h"
 
 enum job_kind {
 	JOB_COMMIT = 1,
 	JOB_RELOAD,
-	JOB_RESTORE /* stash restore */
+	JOB_RESTORE = JOB_KINDS /* stash restore */
 };
 enum job_state {
 	JOB_QUEUED = 0, /* also while it runs: it would begin again */
@@ -45,6 +46,7 @@ struct job {
 	uint8_t key[16]; /* idempotency key of a commit */
 	json_t *request;
 	int64_t created;
+	int automatic; /* nobody asked: who began it says what became of it */
 	int running;
 	int resumed; /* taken from the database: it may have begun before */
 	void *run;   /* of the kind */
@@ -53,6 +55,12 @@ struct job {
 	int (*may_cancel)(const struct job *);
 	int64_t last_progress_ms;
 };
+
+/* One that nobody asked for, and that nobody waits behind, need not wait itself. */
+#define job_may_wait(j) (!(j)->automatic || TAILQ_NEXT(j, link) != NULL)
+
+/* Failures of one that nobody asked for come again and again. */
+#define job_log(j) ((j)->automatic ? log_debug : log_warnx)
 
 /* Stores, queues, and starts it when nothing else runs.  request: a new
    reference is taken.  NULL and errno. */
@@ -75,6 +83,8 @@ void job_done(struct job *, json_t *answer, int stored);
 int job_store_answer(struct job *, json_t *answer);
 void job_error(struct job *, const char *type, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* 1 when somebody listens, and it is time to tell them something. */
+int job_progress_due(const struct job *);
 /* {"progress": ...}; at most five a second. Taken. */
 void job_progress(struct job *, json_t *progress);
 
@@ -94,7 +104,8 @@ int db_job_of_session(struct db *, int64_t mount, uint64_t session,
 /* Those of a mount that are not done, in order; request is read. */
 int db_job_pending(struct db *, int64_t mount,
     int (*f)(void *, struct job *, const char *request), void *arg);
-/* Done ones that were created before that time go. */
+/* Of the oldest, so many that it costs the same however many there are, the
+   done ones that were created before that time go. */
 int db_job_trim(struct db *, int64_t before);
 /* Parts of a job: data of a commit's set. */
 int db_job_item_put(struct db *, int64_t job, uint64_t seq, uint64_t ovl,
@@ -117,8 +128,11 @@ json_t *json_hash(const struct hash *);
 json_t *json_error_of(const char *type, const char *code, const char *message);
 void hex_of(const uint8_t *, size_t, char *out); /* 2 * n + 1 bytes */
 
-/* PUT of the mount's lease (lease.c): at mount, reload, commit, and daily. */
+/* PUT of the mount's lease (lease.c): at mount, reload, and daily. */
 void lease_renew(struct mount *);
+/* The same after a commit, which the server has added to it: within a minute,
+   so that earlier ones are let go. */
+void lease_soon(struct mount *);
 
 /* Objects of a running commit (commit.c): held as long as it runs. */
 int commit_holds(const struct job *, uint64_t ovl);

@@ -13,12 +13,15 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/monotime.h"
 #include "sailvold/manifest.h"
+#include "sailvold/obj_batch.h"
 
 #define READ_BYTES (1024 * 1024)
 #define BATCH_RECORDS 2000
 #define BUSY_MS 20
 #define IDLE_MS 250
+#define SWEEP_BUSY_MS 1000
 #define IDLE_AFTER 50 /* empty reads */
 #define ERROR_MS 500  /* the database said no */
 
@@ -30,6 +33,7 @@ struct segment {
 
 /* Each segment is an open descriptor. */
 struct journal_read {
+	monotime_t sweep; /* while it is busy: not before then */
 	TAILQ_HEAD(segments_head, segment) segments;
 	unsigned int nsegments;
 	struct event *timer;
@@ -248,10 +252,15 @@ apply_transaction(struct mount *m, const uint8_t *data, size_t len,
 	*good = 0;
 	if (db_begin(manifest_db) == -1)
 		return -1;
+	obj_batch_begin(m->row.row);
 	if (apply_bytes(m, data, len, good, why) == 0 &&
+	    obj_batch_flush(manifest_db) == 0 &&
 	    (*good == 0 || db_mount_update(manifest_db, &m->row) == 0) &&
-	    db_commit(manifest_db) == 0)
+	    db_commit(manifest_db) == 0) {
+		obj_batch_end();
 		return 0;
+	}
+	obj_batch_end();
 	db_rollback(manifest_db);
 	m->row.applied = applied;
 	m->row.next = next;
@@ -310,6 +319,8 @@ apply_batch(struct mount *m)
 	else if ((s = TAILQ_NEXT(s, link)) != NULL &&
 	    s->first <= m->row.applied)
 		m->journal->unsynced = 1; /* fuse may cut a segment */
+	if (good > 0)
+		m->unswept = 1;
 	return (ssize_t)good;
 }
 
@@ -383,6 +394,17 @@ call_waits(struct mount *m)
 	} while (w != NULL);
 }
 
+/* Where files have a limit, those that nobody needs are not kept until there is
+   nothing else to do. */
+static void
+sweep_busy(struct mount *m)
+{
+	if (m->overlay_limit == 0 || !monotime_reached(m->journal->sweep))
+		return;
+	(void)namespace_sweep_on(m);
+	m->journal->sweep = monotime_add_ms(monotime_now(), SWEEP_BUSY_MS);
+}
+
 /* One batch, then the loop gets its turn again. */
 static void
 journal_timer(int fd, short what, void *arg)
@@ -400,9 +422,12 @@ journal_timer(int fd, short what, void *arg)
 		tell_applied(m);
 		if (!TAILQ_EMPTY(&m->waits))
 			call_waits(m);
-	} else if (n == 0 && m->journal->empty < IDLE_AFTER) {
-		if (++m->journal->empty == IDLE_AFTER &&
-		    namespace_sweep(m) == 1)
+		sweep_busy(m);
+	} else if (n == 0) {
+		if (m->journal->empty < IDLE_AFTER)
+			m->journal->empty++;
+		if (m->journal->empty == IDLE_AFTER &&
+		    namespace_sweep_on(m) == 1)
 			m->journal->empty--; /* there is more of it */
 	}
 	if (n == -1)

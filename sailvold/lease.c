@@ -13,8 +13,9 @@
 
 #define LEASE_ANSWER_MAX 65536
 #define LEASE_EVERY_S 86400
+#define LEASE_SOON_S 60
 
-static struct event *daily;
+static struct event *daily, *soon;
 
 static int
 add_hash(void *arg, const struct hash *h)
@@ -65,6 +66,36 @@ renew_daily(void)
 		log_warnx("leases are not renewed each day");
 }
 
+static void
+renew_due(struct mount *m, void *arg)
+{
+	(void)arg;
+	if (m->started && m->lease_due)
+		lease_renew(m);
+}
+
+static void
+on_soon(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	mount_foreach(renew_due, NULL);
+}
+
+void
+lease_soon(struct mount *m)
+{
+	static const struct timeval tv = { LEASE_SOON_S, 0 };
+
+	m->lease_due = 1;
+	if (soon == NULL)
+		soon = evtimer_new(proc_base(), on_soon, NULL);
+	if (soon == NULL ||
+	    (!evtimer_pending(soon, NULL) && evtimer_add(soon, &tv) == -1))
+		lease_renew(m);
+}
+
 void
 lease_renew(struct mount *m)
 {
@@ -72,6 +103,7 @@ lease_renew(struct mount *m)
 	json_t *commits, *body;
 	int fd = -1;
 
+	m->lease_due = 0;
 	renew_daily();
 	if ((path = strdup(m->row.path)) == NULL)
 		return;

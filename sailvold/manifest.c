@@ -13,8 +13,10 @@
 #include "lib/log.h"
 #include "lib/memfd.h"
 #include "sailvold/ask.h"
+#include "sailvold/auto_commit.h"
 #include "sailvold/control.h"
 #include "sailvold/load.h"
+#include "sailvold/metrics.h"
 #include "sailvold/mount_start.h"
 #include "sailvold/roles.h"
 #include "sailvold/server.h"
@@ -48,7 +50,8 @@ mount_by_path(const char *path)
 	struct mount *m;
 
 	TAILQ_FOREACH (m, &mounts, link)
-		if (strcmp(m->row.path, path) == 0)
+		/* Of one that goes nobody begins anything. */
+		if (!m->gone && strcmp(m->row.path, path) == 0)
 			return m;
 	return NULL;
 }
@@ -99,6 +102,7 @@ void
 mount_started(struct mount *m)
 {
 	jobs_mount_started(m);
+	auto_commit_started(m);
 }
 
 int
@@ -129,17 +133,18 @@ get_str16(struct ibuf *body, char *out, size_t size)
 static int
 on_config(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
-	uint64_t stash_bytes;
+	uint64_t stash_bytes, stash_total;
 	uint32_t stash_days;
 
 	(void)ch;
 	(void)id;
 	(void)im;
 	if (ibuf_get_n64(body, &stash_bytes) == -1 ||
+	    ibuf_get_n64(body, &stash_total) == -1 ||
 	    ibuf_get_n32(body, &stash_days) == -1 ||
 	    ibuf_get_n64(body, &node_bytes) == -1 || ibuf_size(body) != 0)
 		return -1;
-	stash_limits(stash_bytes, stash_days);
+	stash_limits(stash_bytes, stash_total, stash_days);
 	configured = 1;
 	return 0;
 }
@@ -172,6 +177,7 @@ on_gone(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 		return 0;
 	}
 	m->gone = 1;
+	auto_commit_gone(m);
 	jobs_mount_gone(m);
 	ask_mount_gone(m);
 	if (journal_drain(m) == 0)
@@ -246,6 +252,55 @@ on_done(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	    ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
 		return -1;
 	control_parent_done(id, (int)error, what, warning, instance);
+	return 0;
+}
+
+static int
+on_ends(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	(void)ch;
+	(void)id;
+	(void)im;
+	(void)body;
+	jobs_daemon_ends();
+	return 0;
+}
+
+static int
+on_policy(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount_policy p;
+	uint32_t instance;
+	struct mount *m;
+
+	(void)ch;
+	(void)id;
+	(void)im;
+	if (policy_recv(body, &instance, &p) == -1)
+		return -1;
+	if ((m = mount_by_instance(instance)) != NULL) {
+		m->policy = p;
+		auto_commit_changed(m);
+	}
+	return 0;
+}
+
+static void
+last_done(void)
+{
+	if (chan_send(role_parent(), IMSG_MANIFEST_PARENT_LAST_RES, 0, -1, NULL,
+		0) == -1)
+		log_warn("answering the parent");
+}
+
+static int
+on_last(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	(void)ch;
+	(void)id;
+	(void)im;
+	(void)body;
+	auto_commit_last(last_done);
 	return 0;
 }
 
@@ -333,6 +388,68 @@ on_ctl_close(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	return 0;
 }
 
+static int
+on_passthrough(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint8_t state;
+
+	(void)id;
+	(void)im;
+	if (ibuf_get_n8(body, &state) == -1 || state >= PASSTHROUGH_STATES)
+		return -1;
+	if (m != NULL)
+		m->passthrough = state;
+	return 0;
+}
+
+static int
+on_use(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint64_t used, limit;
+
+	(void)id;
+	(void)im;
+	if (ibuf_get_n64(body, &used) == -1 || ibuf_get_n64(body, &limit) == -1)
+		return -1;
+	if (m != NULL) {
+		m->overlay_used = used;
+		m->overlay_limit = limit;
+	}
+	return 0;
+}
+
+/* Its journal is applied to the end: what has no row was never used. */
+static int
+on_pool(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mount *m = mount_by_instance(chan_instance(ch));
+	uint64_t ovls[BACKING_BATCH], gone[BACKING_BATCH];
+	uint16_t i, n;
+	size_t ngone = 0;
+	struct obj o;
+
+	(void)im;
+	if (numbers_recv(body, ovls, BACKING_BATCH, &n) == -1)
+		return -1;
+	if (m == NULL || !m->started)
+		return 0;
+	for (i = 0; i < n; i++) {
+		if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) == 0)
+			obj_free(&o);
+		else if (errno == ENOENT && ovls[i] > OVL_ROOT &&
+		    ovls[i] < m->row.next && !ovl_is_held(m, ovls[i]))
+			gone[ngone++] = ovls[i];
+	}
+	tell_unlink(m, gone, ngone);
+	return chan_send(ch, IMSG_MANIFEST_FUSE_POOL_RES, id, -1, NULL, 0) ==
+		    -1 &&
+		errno != EPIPE
+	    ? -1
+	    : 0;
+}
+
 /* ---- who may send what ---------------------------------------------------------------------- */
 
 #define RULE(type, from, fd, min, max, f)                               \
@@ -341,7 +458,7 @@ on_ctl_close(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	}
 
 static const struct msg_rule rules[] = {
-	RULE(PARENT_MANIFEST_CONFIG, PARENT, NOFD, 20, 20, on_config),
+	RULE(PARENT_MANIFEST_CONFIG, PARENT, NOFD, 28, 28, on_config),
 	RULE(PARENT_MANIFEST_MOUNT, PARENT, NOFD, 16, 16384, on_mount),
 	RULE(PARENT_MANIFEST_GONE, PARENT, NOFD, 4, 4, on_gone),
 	RULE(PARENT_MANIFEST_DIRTY, PARENT, NOFD, 4, 4, on_dirty),
@@ -349,12 +466,20 @@ static const struct msg_rule rules[] = {
 	    on_client),
 	RULE(PARENT_MANIFEST_DONE, PARENT, NOFD, 12, 4096, on_done),
 	RULE(PARENT_MANIFEST_STATUS_RES, PARENT, FD, 0, 0, on_status),
+	RULE(PARENT_MANIFEST_ENDS, PARENT, NOFD, 0, 0, on_ends),
+	RULE(PARENT_MANIFEST_POLICY, PARENT, NOFD, 17, 17, on_policy),
+	RULE(PARENT_MANIFEST_LAST, PARENT, NOFD, 0, 0, on_last),
+	RULE(PARENT_MANIFEST_NUMBERS, PARENT, NOFD, 0, 0, metrics_manifest),
 	RULE(FUSE_MANIFEST_SEGMENT, FUSE, FD, 8, 8, on_segment),
 	RULE(FUSE_MANIFEST_HELLO, FUSE, NOFD, 25, 25, on_hello),
+	RULE(FUSE_MANIFEST_USE, FUSE, NOFD, 16, 16, on_use),
+	RULE(FUSE_MANIFEST_PASSTHROUGH, FUSE, NOFD, 1, 1, on_passthrough),
+	RULE(FUSE_MANIFEST_POOL, FUSE, NOFD, 2, 2 + BACKING_BATCH * 8, on_pool),
 	RULE(FUSE_MANIFEST_LOAD, FUSE, NOFD, 16, 16384, load_dir),
 	RULE(FUSE_MANIFEST_OBJECT, FUSE, NOFD, 16, 16, load_object),
 	RULE(FUSE_MANIFEST_CHUNKS, FUSE, NOFD, 50, 8192, load_chunks),
 	RULE(FUSE_MANIFEST_SYNC_RES, FUSE, NOFD, 8, 8, ask_sync_res),
+	RULE(FUSE_MANIFEST_OPEN_REST, FUSE, FD, 0, 0, ask_open_rest),
 	RULE(FUSE_MANIFEST_OPEN_RES, FUSE, MAYFD, 5, 5, ask_open_res),
 	RULE(FUSE_MANIFEST_RELOAD_RES, FUSE, NOFD, 8, 8, ask_reload_res),
 	RULE(FUSE_MANIFEST_SWITCHED, FUSE, FD, 4, 4, ask_switched),
@@ -362,11 +487,17 @@ static const struct msg_rule rules[] = {
 	RULE(FUSE_MANIFEST_CTL, FUSE, FD, 24, 24, on_ctl),
 	RULE(FUSE_MANIFEST_CTL_CLOSE, FUSE, NOFD, 8, 8, on_ctl_close),
 	RULE(NOTIFY_MANIFEST_TOLD, NOTIFY, NOFD, 8, 8, ask_told),
-	RULE(FETCH_API_RES, FETCH, MAYFD, 13, 8192, server_api_res),
-	RULE(FETCH_HASH_RES, FETCH, MAYFD, 32, 64, server_hash_res),
+	RULE(FETCH_API_RES, FETCH, MAYFD, 14, 8192, server_api_res),
+	RULE(FETCH_HASH_RES, FETCH, MAYFD, 40, 1024, server_hash_res),
+	RULE(FETCH_HASH_PROGRESS, FETCH, NOFD, 8, 8, server_hash_progress),
+	RULE(FETCH_HASH_CHUNKS, FETCH, NOFD,
+	    FETCH_HASH_CHUNKS_HEAD + FETCH_HASH_CHUNK_LEN,
+	    FETCH_HASH_CHUNKS_HEAD +
+		FETCH_HASH_CHUNKS_MAX * FETCH_HASH_CHUNK_LEN,
+	    server_hash_chunks),
 	RULE(FETCH_UPLOAD_PROGRESS, FETCH, NOFD, 20, 20,
 	    server_upload_progress),
-	RULE(FETCH_UPLOAD_RES, FETCH, MAYFD, 6, 8192, server_upload_res),
+	RULE(FETCH_UPLOAD_RES, FETCH, MAYFD, 10, 8192, server_upload_res),
 };
 
 /* ---- peers ------------------------------------------------------------------------------------ */
@@ -465,6 +596,7 @@ start(void)
 static void
 stop(void)
 {
+	control_clients_flush();
 	db_close(manifest_db);
 	manifest_db = NULL;
 }

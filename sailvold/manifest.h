@@ -15,6 +15,8 @@
 
 extern struct db *manifest_db;
 
+#define JOB_KINDS 3 /* enum job_kind of job.h: 1 to 3 */
+
 struct journal_read;
 struct job;
 TAILQ_HEAD(job_queue, job);
@@ -31,21 +33,37 @@ struct mount {
 	uint32_t flags;       /* MOUNT_* */
 	uint32_t uid;         /* who mounted it, and may unmount it */
 	struct mount_row row; /* as in the database */
-	int has_commit;       /* -c: the base that was asked for */
-	struct chan *fuse;    /* NULL while it is down */
+	struct idmap ids;     /* of the machine, to those of its entries */
+	struct mount_policy policy;
+	uint64_t overlay_used, overlay_limit; /* as fuse said; 0: no limit */
+	struct auto_commit *auto_commit;      /* NULL: it never did */
+	int has_commit;    /* -c: the base that was asked for */
+	struct chan *fuse; /* NULL while it is down */
 	struct chan *notify;
 	int fresh;   /* a new connection to the kernel: no handle survived */
 	int started; /* START was sent to this fuse */
 	int whole;   /* to some fuse: its journal was applied to the end once */
 	int gone;    /* it ends: fuse is asked nothing more */
 	int broken;  /* its journal cannot be applied */
-	int stores_show; /* in ctime, also those through mappings (HELLO) */
+	uint8_t passthrough; /* enum passthrough_state, as fuse said */
+	int stores_show;     /* in ctime, also those through mappings (HELLO) */
+	int unswept;         /* something was let go */
+	uint64_t swept;      /* so far; 0: all (namespace_sweep()) */
+	int lease_due;       /* lease.c: more is leased than it needs */
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;
 	struct job_queue jobs;       /* job.c: in order, the first one runs */
 	unsigned int letting_go;     /* reloads whose files fuse still has */
 	struct reload_run *restores; /* once these are let go */
+	/* Since this process has it, for metrics; by enum job_kind. */
+	uint64_t jobs_done[JOB_KINDS + 1], jobs_failed[JOB_KINDS + 1];
+	int64_t committed; /* when the last commit was done; 0: none was */
+	struct {
+		unsigned int turn;       /* in which it was counted; 0: never */
+		uint64_t applied, ended; /* what had been done by then */
+		uint64_t names, objects;
+	} dirty;
 };
 struct mount *mount_by_instance(uint32_t instance);
 struct mount *mount_by_path(const char *path); /* the mount point itself */
@@ -97,8 +115,8 @@ void ask_cancel(struct mount *, const void *arg);
 /* Parks all changes until switch_send(). */
 int ask_reload(struct mount *, ask_offset_cb, void *arg);
 /* fd: the callee's, read-only, or -1 with error. */
-typedef void (
-    *ask_open_cb)(struct mount *, void *arg, int error, int fd, int writers);
+typedef void (*ask_open_cb)(struct mount *, void *arg, int error, int fd,
+    int writers, int rest_fd);
 int ask_open(struct mount *, uint64_t ovl, ask_open_cb, void *arg);
 typedef void (*ask_switch_cb)(struct mount *, void *arg, int error,
     uint32_t open_writers, int tell_fd);
@@ -118,8 +136,9 @@ int ovl_is_held(struct mount *, uint64_t ovl);
 /* ---- the server is asked (server.c) ---------------------------------------- */
 
 struct server_answer {
-	uint16_t status; /* 0: no answer; what says why */
-	uint8_t type;    /* 0 none 1 JSON 2 binary */
+	uint16_t status;   /* 0: no answer; what says why */
+	uint8_t type;      /* 0 none 1 JSON 2 binary */
+	uint8_t untrusted; /* status 0: no waiting mends its certificate */
 	int64_t skew_ms;
 	char *what;          /* status 0 */
 	const uint8_t *data; /* of the body */
@@ -154,14 +173,21 @@ server_error_type(unsigned int status)
 
 /* HASH and UPLOAD of fetch_imsg.h, asked again when a fetch dies. */
 typedef void (*hash_cb)(void *arg, const struct fetch_hash_res *, int list_fd);
-/* fd: taken. Returns a number for server_cancel. */
-uint32_t server_hash(uint8_t shift, int fd, hash_cb, void *arg);
+/* flags: FETCH_HASH_*.  rest_fd: what a file lacks that is
+   not whole, or -1.  Takes both.  A number for server_cancel, or 0. */
+uint32_t server_hash(uint8_t shift, uint8_t flags, int fd, int rest_fd, hash_cb,
+    void *arg);
+/* While a large file is read: bytes so far, and chunks that can be sent
+   (FETCH_HASH_TELL), which may come again when a fetch dies; with the same arg. */
+typedef void (*hash_progress_cb)(void *arg, uint64_t bytes);
+typedef void (*hash_chunks_cb)(void *arg, const struct fetch_hash_chunks *);
+void server_hash_watch(uint32_t number, hash_progress_cb, hash_chunks_cb);
 struct upload_file {
-	uint64_t ovl;
 	int fd; /* taken */
 };
-typedef void (*upload_cb)(void *arg, uint32_t error, const char *what,
-    const uint8_t *status, uint32_t n);
+/* error: answer says how the API refused, or, with status 0, what went wrong. */
+typedef void (*upload_cb)(void *arg, uint32_t error,
+    const struct server_answer *, const uint8_t *status, uint32_t n);
 typedef void (*upload_progress_cb)(void *arg, uint32_t chunks, uint64_t bytes,
     uint64_t sent);
 uint32_t server_upload(const char *volume_id, const char *session,
@@ -197,6 +223,9 @@ int nodes_want(const char *volume_id, const struct hash *commit,
  */
 const char *nodes_take_bundle(const uint8_t *, size_t, struct hash *commit,
     int *complete);
+/* 1: the commit is here, and is what its id says; 0: it was cut for a key that
+   sees a part of the volume alone.  A mount of the whole shows no such one. */
+int nodes_commit_whole(const struct hash *);
 
 /* ---- what a mount shows (fill.c, namespace.c) ------------------------------- */
 
@@ -249,8 +278,13 @@ int namespace_path(struct mount *, uint64_t dir, const void *name, size_t len,
  */
 int namespace_apply(struct db *, struct mount_row *, const struct record *,
     uint64_t offset, const char **why);
-/* Objects that lost their last name and handle and that nothing holds go, some
-   at a time: 1 when there are more.  Nothing happens without a fuse. */
+/*
+ * Objects that lost their last name and handle and that nothing holds go, after
+ * something was let go.  Some at a time: 1, the timer of the journal goes on
+ * with it.  Nothing happens without a fuse.
+ */
 int namespace_sweep(struct mount *);
+int namespace_sweep_on(struct mount *);
+#define NAMELESS_BATCH 1024
 
 #endif

@@ -1,13 +1,16 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * mnt: one mount of the parent of sailvold(8), shared by mounts.c (its states),
- * mounts_file.c (which there are to be) and mounts_proc.c (its processes).
+ * mounts_file.c (which there are to be), mounts_kept.c (what the next parent
+ * goes on with) and mounts_proc.c (its processes).
  */
 #ifndef SAILVOLD_MNT_H
 #define SAILVOLD_MNT_H
 
 #include <sys/queue.h>
 
+#include "sailvold/backing.h"
+#include "sailvold/kept.h"
 #include "sailvold/mounts.h"
 #include "sailvold/privileged.h"
 
@@ -34,19 +37,25 @@ struct mnt {
 	int kept; /* in the file of mounts */
 	char folder[1200];
 	struct session session;
+	struct kept *record; /* for the next parent; NULL: none */
+	int record_fd;
 	int point_fd, table_fd;
+	int passthrough; /* as the configuration said when it was made */
+	struct backings backings;
 	int answered; /* its fuse had START, after which it answers INIT */
 	unsigned int deaths; /* of its fuse, before it was mounted */
 	int failed;          /* errno: it is given up when its fuse has ended */
 	char failure[512];
 	struct proc *fuse, *notify;
-	int notify_wanted;   /* asked for while the last one still ended */
-	struct event *timer; /* RETRY, FUSE, GONE: what comes when it is late */
+	int notify_wanted; /* asked for while the last one still ended */
+	/* RETRY, FUSE, GONE: what comes when it is late; UMOUNT: once more */
+	struct event *timer;
 	struct conf_volume *again; /* mounted there when this one has gone */
 	char warning[512];
 	mounts_cb done; /* of the mount, later of the umount */
 	void *arg;
 	int force, ending;
+	unsigned int busy; /* so often it was in use when it was to go */
 };
 TAILQ_HEAD(mnts, mnt);
 
@@ -55,17 +64,33 @@ TAILQ_HEAD(mnts, mnt);
 extern struct mnts mnts_all;
 struct mnt *mnt_by_instance(uint32_t instance);
 struct mnt *mnt_by_path(const char *path);
+/* In no state yet; id: which overlay is its. */
+struct mnt *mnt_new(const struct conf_volume *, uid_t);
 void mnt_free(struct mnt *);
 void mnt_umount(struct mnt *, int detach);
 /* Handlers of its fuse. */
 void mnt_fuse_ready(struct proc *, void *arg);
 int mnt_fuse_death(struct proc *, int status, void *arg);
 
+/* ---- mounts_kept.c ---- */
+
+/* Makes the record; without one the mount ends with this process. */
+void mnt_record(struct mnt *, uid_t fuse_uid);
+/* It is mounted: from now on its session outlives this process. */
+void mnt_keep(struct mnt *);
+/* Its session ends, and nothing is registered for it any more; before its
+   descriptors are closed. */
+void mnt_unkeep(struct mnt *);
+/* All that came from the parent before; 1: there was one. */
+int mnt_adopt_all(uid_t fuse_uid);
+
 /* ---- mounts_file.c ---- */
 
 void mnt_file_init(const char *state_dir);
 /* Writes the file of the mounts that commands made anew. */
 void mnt_file_write(void);
+/* The volume (taken) stays in the file though its mount goes: all end. */
+void mnt_file_keep(struct conf_volume *);
 /* 1 when path is that one, which volume_dup() has cleaned. */
 int mnt_is_path(const char *path, const char *clean);
 /* A copy whose path is as the kernel writes it; NULL: no memory. */
@@ -74,10 +99,16 @@ struct conf_volume *mnt_volume_dup(const struct conf_volume *);
 /* ---- mounts_proc.c ---- */
 
 void mnt_proc_init(uid_t fuse_uid, gid_t fuse_gid);
+/* Whether processors are kept awake: for those that run too. */
+void mnt_set_awake(int on);
 /* The memory of the inode table; -1 and errno. */
 int mnt_make_table(void);
+/* 1: it is one, of this program. */
+int mnt_is_table(int fd);
 /* cache is told which volume is the mount's; "": it is gone. */
 void mnt_tell_cache(struct mnt *, struct proc *cache);
+/* The limit of its overlay is another now. */
+int mnt_tell_limit(struct mnt *);
 /* Starts its fuse, and connects it; -1 and errno. */
 int mnt_start_fuse(struct mnt *);
 

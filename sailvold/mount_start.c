@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/json_name.h"
 #include "lib/log.h"
 #include "lib/wire.h"
 #include "sailvold/ask.h"
@@ -20,7 +21,9 @@
 #include "sailvold/place.h"
 
 #define ANSWER_MAX (64 * 1024)
-#define HEAD_BUDGET (1024 * 1024)
+/* The top of the tree: who mounts waits for it.  More of it comes with the first
+   question for more. */
+#define HEAD_BUDGET (64 * 1024)
 #define NODE_TRIES 64
 #define CHECK_S 2 /* for the server to say which volume it is */
 
@@ -32,6 +35,7 @@ struct begin {
 	int gone;
 	unsigned int tries;
 	uint32_t asked; /* the number of the check of a row that is taken up */
+	int renamed;    /* its volume has another name by now */
 	struct event *late;
 };
 static TAILQ_HEAD(, begin) begins = TAILQ_HEAD_INITIALIZER(begins);
@@ -222,7 +226,10 @@ make_root(void *arg, int error)
 	}
 	memset(&miss, 0, sizeof(miss));
 	if (place_entry(&m->row.base, path, strlen(path), &root, &miss) == 0) {
-		if (base_number(m) == -1 || store_row(m, root) == -1)
+		if (*path == '\0' && !nodes_commit_whole(&m->row.base))
+			begin_fail(b, EACCES,
+			    "the key sees a part of it alone");
+		else if (base_number(m) == -1 || store_row(m, root) == -1)
 			begin_fail(b, EIO, "the database does not take it");
 		else
 			begin_done(b, 0, "");
@@ -295,6 +302,24 @@ valid_volume_id(const char *s)
 	    strspn(s + 4, "0123456789abcdef") == 32;
 }
 
+/* 1: answered, for the key is for another part of the volume. */
+static int
+beyond_key(struct begin *b, const json_t *volume)
+{
+	const char *sub = b->m->row.subpath;
+	size_t len;
+	char *path = json_name_get(json_object_get(volume, "path"), &len);
+	int beyond =
+	    path != NULL && !path_is_below(sub, strlen(sub), path, len);
+
+	if (beyond)
+		begin_fail(b, EACCES,
+		    "the key is limited to a directory of it: %s:/%s",
+		    b->m->row.volume, path);
+	free(path);
+	return beyond;
+}
+
 static void
 volume_came(void *arg, const struct server_answer *a)
 {
@@ -325,7 +350,7 @@ volume_came(void *arg, const struct server_answer *a)
 	else if (set_string(&m->row.volume_id, id) == -1 ||
 	    set_string(&m->row.org, org != NULL ? org : "") == -1)
 		begin_fail(b, ENOMEM, "out of memory");
-	else
+	else if (!beyond_key(b, root))
 		find_base(b);
 	json_decref(root);
 }
@@ -375,12 +400,14 @@ taken_up(const struct mount_row *row, const struct mount_req *req)
 	return req->has_commit ? -1 : 1;
 }
 
+static int check_ask(struct begin *, const char *, server_cb);
+
 /*
  * Only an answer that names another volume counts: what was made above one that
- * was deleted is never published into its namesake.
+ * was deleted, or has another name now, is never published into its namesake.
  */
 static void
-row_checked(void *arg, const struct server_answer *a)
+name_checked(void *arg, const struct server_answer *a)
 {
 	struct begin *b = arg;
 	const char *id;
@@ -396,11 +423,38 @@ row_checked(void *arg, const struct server_answer *a)
 	json_decref(root);
 	if (other)
 		begin_fail(b, ESTALE,
-		    "it was deleted and made again, and what is kept for %s "
+		    "it was %s, and what is kept for %s "
 		    "belongs to the old one (%s): it stays there, and is not "
 		    "published; mount the new volume at another directory",
+		    b->renamed ? "renamed, and another one has its name"
+			       : "deleted and made again",
 		    b->req.path, b->m->row.volume_id);
 	else
+		begin_done(b, 0, "");
+}
+
+/*
+ * What was mounted when sailvold ended goes on, whatever the volume is called by
+ * now.  Who mounts by a name means the volume that has it.
+ */
+static void
+id_checked(void *arg, const struct server_answer *a)
+{
+	struct begin *b = arg;
+	const char *id, *name;
+	json_t *root = NULL;
+
+	b->asked = 0;
+	if (a->status == 200)
+		root = json_loadb((const char *)a->data, a->len, 0, NULL);
+	id = json_string_value(json_object_get(root, "id"));
+	name = json_string_value(json_object_get(root, "name"));
+	b->renamed = id != NULL && strcmp(id, b->m->row.volume_id) == 0 &&
+	    name != NULL && strcmp(name, b->req.volume) != 0;
+	json_decref(root);
+	if ((!b->renamed && a->status != 404) ||
+	    (b->renamed && (b->req.flags & MOUNT_BACK)) ||
+	    check_ask(b, b->req.volume, name_checked) == -1)
 		begin_done(b, 0, "");
 }
 
@@ -415,22 +469,29 @@ check_is_late(int fd, short what, void *arg)
 	begin_done(b, 0, "");
 }
 
+static int
+check_ask(struct begin *b, const char *volume, server_cb f)
+{
+	char target[256];
+
+	snprintf(target, sizeof(target), "/v1/volumes/%s", volume);
+	b->asked = server_request(1, target, NULL, -1, 0, ANSWER_MAX, f, b);
+	return b->asked != 0 ? 0 : -1;
+}
+
 /* A mount that lives is not asked about; without a server it comes back too. */
 static void
 check_row(struct begin *b)
 {
 	struct timeval tv = { CHECK_S, 0 };
-	char target[256];
 
 	if (b->req.flags & MOUNT_AGAIN) {
 		begin_done(b, 0, "");
 		return;
 	}
-	snprintf(target, sizeof(target), "/v1/volumes/%s", b->req.volume);
 	b->late = evtimer_new(proc_base(), check_is_late, b);
 	if (b->late == NULL || evtimer_add(b->late, &tv) == -1 ||
-	    (b->asked = server_request(1, target, NULL, -1, 0, ANSWER_MAX,
-		 row_checked, b)) == 0)
+	    check_ask(b, b->m->row.volume_id, id_checked) == -1)
 		begin_done(b, 0, "");
 }
 
@@ -451,6 +512,8 @@ mount_begin(uint32_t id, struct mount_req *req)
 	m->instance = b->req.instance;
 	m->flags = b->req.flags;
 	m->uid = b->req.uid;
+	m->ids = b->req.ids;
+	m->policy = b->req.policy;
 	m->has_commit = b->req.has_commit;
 	m->fresh = !(b->req.flags & MOUNT_AGAIN);
 	if (volume_name_problem(b->req.volume, strlen(b->req.volume)) != NULL) {
@@ -525,39 +588,63 @@ start_fill(struct mount *m, struct start *st, void **keep)
 	return 0;
 }
 
+static int
+drop_some(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	struct obj o;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < n && rc == 0; i++) {
+		if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) == -1)
+			continue;
+		o.flags |= OBJ_DROPPED;
+		rc = db_obj_put(manifest_db, m->row.row, &o);
+		obj_free(&o);
+	}
+	return rc;
+}
+
 /* No handle survived: what has no name is not needed any more. */
 static void
 drop_nameless(struct mount *m)
 {
-	uint64_t *ovls;
-	size_t n, i;
-	struct obj o;
+	uint64_t ovls[NAMELESS_BATCH], after = 0;
+	size_t n;
 
-	if (db_obj_list_nameless(manifest_db, m->row.row, &ovls, &n) == -1)
+	if (db_begin(manifest_db) == -1)
 		return;
-	if (n > 0 && db_begin(manifest_db) == 0) {
-		for (i = 0; i < n; i++) {
-			if (db_obj_get(manifest_db, m->row.row, ovls[i], &o) ==
-			    -1)
-				continue;
-			o.flags |= OBJ_DROPPED;
-			db_obj_put(manifest_db, m->row.row, &o);
-			obj_free(&o);
-		}
-		if (db_commit(manifest_db) == -1)
-			db_rollback(manifest_db);
-	}
-	free(ovls);
+	do {
+		if (db_obj_list_nameless(manifest_db, m->row.row, after, ovls,
+			NAMELESS_BATCH, &n) == -1 ||
+		    drop_some(m, ovls, n) == -1)
+			goto fail;
+		if (n > 0)
+			after = ovls[n - 1];
+	} while (n == NAMELESS_BATCH);
+	if (db_commit(manifest_db) == 0)
+		return;
+fail:
+	log_warn("mount %s: files without a name", m->row.path);
+	db_rollback(manifest_db);
+}
+
+static int
+add_time(struct ibuf *b, const struct timens *t)
+{
+	return ibuf_add_n64(b, (uint64_t)t->sec) == -1 ||
+		ibuf_add_n32(b, t->nsec) == -1
+	    ? -1
+	    : 0;
 }
 
 static int
 add_unsettled(struct ibuf *b, const struct obj *o)
 {
-	const struct timens *t = &o->entry->ctime;
-
 	return ibuf_add_n64(b, o->ovl) == -1 ||
-		ibuf_add_n64(b, (uint64_t)t->sec) == -1 ||
-		ibuf_add_n32(b, t->nsec) == -1
+		ibuf_add_n64(b, o->entry->size) == -1 ||
+		add_time(b, &o->entry->mtime) == -1 ||
+		add_time(b, &o->entry->ctime) == -1
 	    ? -1
 	    : 0;
 }
@@ -589,7 +676,8 @@ fail:
 
 /*
  * Files that were open for writing when fuse died have sizes and times that
- * fstat(2) alone knows: those that nobody has open any more are settled now, so
+ * fstat(2) alone knows (also those that were settled for a commit: what is
+ * passed through is written to without a record): those that nobody has open any more are settled now, so
  * that the next mark finds them in the rows.
  */
 static void

@@ -16,7 +16,9 @@
 #include "lib/hash.h"
 #include "lib/json_name.h"
 #include "lib/log.h"
+#include "sailvold/metrics_imsg.h"
 #include "sailvold/mnt.h"
+#include "sailvold/tally.h"
 
 #define RETRY_S 10
 #define STOP_MS 5000
@@ -24,14 +26,21 @@
 #define FUSE_DEATHS 3 /* before it is mounted */
 #define ELSEWHERE_S 2 /* for a session to end after its umount */
 #define END_ELSEWHERE_S 10
+#define LAST_COMMITS_S 30
+#define BUSY_TRIES 10 /* of an umount */
+#define BUSY_MS 100
 
 struct mnts mnts_all = TAILQ_HEAD_INITIALIZER(mnts_all);
 
 static uid_t fuse_uid;
 static gid_t fuse_gid;
 static char state_dir[1024];
+static int passthrough;
 static uint32_t last_instance;
 static void (*all_ended)(void);
+static int ending;             /* so they are all */
+static void (*end_done)(void); /* the last commits run: what comes then */
+static int handing_over; /* their processes end, and the sessions do not */
 
 static void mount_begin(struct mnt *);
 static void mount_failed(struct mnt *, int, const char *);
@@ -84,6 +93,17 @@ close_fd(int *fd)
 	*fd = -1;
 }
 
+static void
+close_session(struct mnt *m)
+{
+	backing_free(&m->backings);
+	mnt_unkeep(m);
+	close_fd(&m->session.fuse_fd);
+	close_fd(&m->session.mount_fd);
+	close_fd(&m->point_fd);
+	close_fd(&m->table_fd);
+}
+
 void
 mnt_free(struct mnt *m)
 {
@@ -92,14 +112,14 @@ mnt_free(struct mnt *m)
 		m->volume_id[0] = '\0';
 		mnt_tell_cache(m, proc_find(ROLE_CACHE, 0));
 	}
-	close_fd(&m->session.fuse_fd);
-	close_fd(&m->session.mount_fd);
-	close_fd(&m->point_fd);
-	close_fd(&m->table_fd);
+	close_session(m);
 	if (m->timer != NULL)
 		event_free(m->timer);
 	conf_volume_free(m->again);
-	conf_volume_free(m->volume);
+	if (ending && m->kept)
+		mnt_file_keep(m->volume);
+	else
+		conf_volume_free(m->volume);
 	free(m);
 	if (all_ended != NULL && TAILQ_EMPTY(&mnts_all)) {
 		all_ended();
@@ -176,19 +196,28 @@ mnt_timer(int fd, short what, void *arg)
 	case MOUNT_GONE:
 		still_in_use(m);
 		break;
+	case MOUNT_UMOUNT:
+		mnt_umount(m, 0);
+		break;
 	default:
 		break;
 	}
 }
 
 static int
-timer_set(struct mnt *m, int seconds)
+timer_set_ms(struct mnt *m, int ms)
 {
-	struct timeval tv = { seconds, 0 };
+	struct timeval tv = { ms / 1000, (suseconds_t)(ms % 1000) * 1000 };
 
 	if (m->timer == NULL)
 		m->timer = evtimer_new(proc_base(), mnt_timer, m);
 	return m->timer == NULL ? -1 : evtimer_add(m->timer, &tv);
+}
+
+static int
+timer_set(struct mnt *m, int seconds)
+{
+	return timer_set_ms(m, seconds * 1000);
 }
 
 /* A mount of the configuration whose server does not answer is tried again. */
@@ -209,10 +238,7 @@ mount_failed(struct mnt *m, int error, const char *what)
 		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
 		    b, sizeof(b));
 	}
-	close_fd(&m->session.fuse_fd);
-	close_fd(&m->session.mount_fd);
-	close_fd(&m->point_fd);
-	close_fd(&m->table_fd);
+	close_session(m);
 	if (!again) {
 		mnt_free(m);
 		return;
@@ -259,6 +285,7 @@ attach_if_started(struct mnt *m)
 	}
 	close_fd(&m->point_fd);
 	m->state = MOUNT_UP;
+	mnt_keep(m);
 	log_info("volume %s is mounted on %s", m->volume->name,
 	    m->volume->path);
 	if (m->kept)
@@ -310,6 +337,16 @@ mounts_on_start_res(struct chan *ch, uint32_t id, struct imsg *im,
 	return 0;
 }
 
+/* At the end only what is asked for goes for good. */
+static void
+forget(struct mnt *m)
+{
+	if (!m->kept || (ending && m->done == NULL))
+		return;
+	m->kept = 0;
+	mnt_file_write();
+}
+
 /* What takes its place after SIGHUP. */
 static void
 mount_again(struct mnt *m)
@@ -333,6 +370,10 @@ mnt_fuse_death(struct proc *p, int status, void *arg)
 	struct mnt *m = arg;
 
 	(void)p;
+	if (handing_over) {
+		m->fuse = NULL;
+		return 0;
+	}
 	if (m->state != MOUNT_GONE && !m->ending && m->failed == 0 &&
 	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0) &&
 	    (m->state != MOUNT_FUSE || ++m->deaths < FUSE_DEATHS))
@@ -353,15 +394,12 @@ mnt_fuse_death(struct proc *p, int status, void *arg)
 		mount_failed(m, m->failed, m->failure);
 		return 0;
 	}
-	if (all_ended == NULL) {
+	if (!ending) {
 		tell_gone(m);
 		log_info("volume %s is unmounted from %s", m->volume->name,
 		    m->volume->path);
-		if (m->kept) {
-			m->kept = 0;
-			mnt_file_write();
-		}
 	}
+	forget(m);
 	call_done(m, 0, "", "");
 	mount_again(m);
 	return 0;
@@ -384,6 +422,8 @@ send_mount_req(struct mnt *m, int again)
 	req.subpath = m->volume->subpath;
 	req.path = m->volume->path;
 	req.has_commit = m->volume->has_commit;
+	req.ids = m->volume->ids;
+	req.policy = m->volume->policy;
 	if (req.has_commit &&
 	    hash_parse(&req.commit, m->volume->commit,
 		strlen(m->volume->commit)) == -1) {
@@ -425,6 +465,16 @@ mount_begin(struct mnt *m)
 		mount_failed(m, errno, strerror(errno));
 }
 
+static int
+session_flags(const struct mnt *m)
+{
+	uint32_t flags = m->volume->flags;
+
+	return (flags & MOUNT_READONLY ? PRIV_READONLY : 0) |
+	    (flags & MOUNT_SUID ? PRIV_SUID : 0) |
+	    (flags & MOUNT_NOEXEC ? PRIV_NOEXEC : 0);
+}
+
 /* manifest has the volume: the session is made, and its fuse. */
 static void
 manifest_said_yes(struct mnt *m)
@@ -442,10 +492,10 @@ manifest_said_yes(struct mnt *m)
 		mount_failed(m, EACCES, "its folder cannot be made");
 		return;
 	}
-	if (priv_make_session(&m->session, m->volume->name,
-		(m->volume->flags & MOUNT_READONLY) != 0,
-		(m->volume->flags & MOUNT_SUID) != 0, what,
-		sizeof(what)) == -1) {
+	m->backings.folder_fd = priv_open_folder(m->folder);
+	mnt_record(m, fuse_uid);
+	if (priv_make_session(&m->session, m->volume->name, session_flags(m),
+		what, sizeof(what)) == -1) {
 		mount_failed(m, errno, what);
 		return;
 	}
@@ -505,11 +555,36 @@ mounts_manifest_ready(struct proc *manifest)
 			log_warn("mount %s", m->volume->path);
 }
 
+struct mnt *
+mnt_new(const struct conf_volume *v, uid_t uid)
+{
+	struct mnt *m;
+	size_t i, n;
+
+	if ((m = calloc(1, sizeof(*m))) == NULL ||
+	    (m->volume = mnt_volume_dup(v)) == NULL)
+		fatal("a mount");
+	m->instance = ++last_instance;
+	m->uid = uid;
+	m->point_fd = m->table_fd = m->backings.folder_fd = -1;
+	m->record_fd = -1;
+	m->passthrough = passthrough;
+	m->session.fuse_fd = m->session.mount_fd = -1;
+	m->kept = !(v->flags & MOUNT_CONFIGURED);
+	m->volume->owner = uid;
+	mount_id(m->volume, m->id);
+	n = (size_t)snprintf(m->folder, sizeof(m->folder), "%s/mounts/",
+	    state_dir);
+	for (i = 0; i < 16 && n + 3 < sizeof(m->folder); i++, n += 2)
+		snprintf(m->folder + n, 3, "%02x", m->id[i]);
+	TAILQ_INSERT_TAIL(&mnts_all, m, link);
+	return m;
+}
+
 void
 mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 {
 	struct mnt *m;
-	size_t i, n;
 
 	if ((m = mnt_by_path(v->path)) != NULL) {
 		if (done != NULL)
@@ -523,23 +598,9 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 			    "", 0);
 		return;
 	}
-	if ((m = calloc(1, sizeof(*m))) == NULL ||
-	    (m->volume = mnt_volume_dup(v)) == NULL)
-		fatal("a mount");
-	m->instance = ++last_instance;
-	m->uid = uid;
+	m = mnt_new(v, uid);
 	m->done = done;
 	m->arg = arg;
-	m->point_fd = m->table_fd = -1;
-	m->session.fuse_fd = m->session.mount_fd = -1;
-	m->kept = !(v->flags & MOUNT_CONFIGURED);
-	m->volume->owner = uid;
-	mount_id(m->volume, m->id);
-	n = (size_t)snprintf(m->folder, sizeof(m->folder), "%s/mounts/",
-	    state_dir);
-	for (i = 0; i < 16 && n + 3 < sizeof(m->folder); i++, n += 2)
-		snprintf(m->folder + n, 3, "%02x", m->id[i]);
-	TAILQ_INSERT_TAIL(&mnts_all, m, link);
 	mount_begin(m);
 }
 
@@ -557,10 +618,9 @@ umounted(void *arg, int error)
 		/* Its fuse ends by itself, with the last that is still in it;
 		   mnt_fuse_death() goes on. */
 		m->state = MOUNT_GONE;
-		if (m->kept && all_ended == NULL) {
-			m->kept = 0;
-			mnt_file_write();
-		}
+		if (m->record != NULL)
+			m->record->gone = 1;
+		forget(m);
 		if (m->force || m->fuse == NULL)
 			call_done(m, 0, "", "");
 		if (m->fuse == NULL)
@@ -571,6 +631,15 @@ umounted(void *arg, int error)
 			log_warn("mount %s", m->volume->path);
 		return;
 	}
+	/* Who has just got an answer from ctl is about to close it. */
+	if (error == EBUSY && !m->ending && ++m->busy < BUSY_TRIES &&
+	    timer_set_ms(m, BUSY_MS) == 0) {
+		if (m->busy == 1)
+			log_info("umount of %s: in use, and tried again",
+			    m->volume->path);
+		return;
+	}
+	m->busy = 0;
 	m->state = MOUNT_UP;
 	if (m->ending && error == EBUSY) {
 		log_warnx("mount %s is in use: it goes when it is left",
@@ -607,12 +676,22 @@ mnt_umount(struct mnt *m, int detach)
 		umounted((void *)(uintptr_t)m->instance, errno);
 }
 
+/* It is unmounted because all are, and nobody waits for that yet. */
+static int
+is_going(const struct mnt *m)
+{
+	return m->ending && m->done == NULL &&
+	    (m->state == MOUNT_UMOUNT || m->state == MOUNT_GONE);
+}
+
 void
 mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 {
 	struct mnt *m = mnt_by_path(path);
 
-	if (m == NULL)
+	if (m == NULL && ending) /* it was when it was asked for */
+		done(arg, 0, "", "", 0);
+	else if (m == NULL)
 		done(arg, ENOENT, "no volume is mounted there", "", 0);
 	else if (uid != 0 && uid != m->uid)
 		done(arg, EPERM, "it was mounted by somebody else", "", 0);
@@ -621,6 +700,9 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 		mnt_file_write();
 		done(arg, 0, "", "", m->instance);
 		mnt_free(m);
+	} else if (is_going(m)) {
+		m->done = done;
+		m->arg = arg;
 	} else if (m->state != MOUNT_UP || m->done != NULL)
 		done(arg, EBUSY, "it is being mounted or unmounted", "", 0);
 	else {
@@ -632,15 +714,76 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 }
 
 void
-mounts_end_all(void (*done)(void))
+mounts_forget(const char *path, uid_t uid, mounts_cb done, void *arg)
 {
+	struct mnt *m = mnt_by_path(path);
+
+	if (m == NULL || m->state == MOUNT_RETRY || is_going(m))
+		mounts_remove(path, uid, 0, done, arg);
+	else
+		done(arg, EBUSY, "it is being mounted or unmounted", "", 0);
+}
+
+/* ---- handed over --------------------------------------------------------- */
+
+int
+mounts_hand_over(char *what, size_t size)
+{
+	struct mnt *m;
+
+	if (ending || end_done != NULL) {
+		snprintf(what, size, "sailvold ends");
+		return -1;
+	}
+	TAILQ_FOREACH (m, &mnts_all, link) {
+		if (m->state == MOUNT_RETRY ||
+		    ((m->state == MOUNT_UP || m->state == MOUNT_GONE) &&
+			m->done == NULL && m->record != NULL))
+			continue;
+		snprintf(what, size,
+		    m->record == NULL && m->state == MOUNT_UP
+			? "%s: it could not be kept: unmount it first"
+			: "%s is being mounted or unmounted: try again",
+		    m->volume->path);
+		return -1;
+	}
+	handing_over = 1;
+	return 0;
+}
+
+int
+mounts_are_handed_over(void)
+{
+	return handing_over;
+}
+
+int
+mounts_adopt(void)
+{
+	return mnt_adopt_all(fuse_uid);
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+static struct event *last_timer;
+
+static void
+end_all(void (*done)(void))
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 	struct mnt *m, *next;
 
+	ending = 1;
 	if (TAILQ_EMPTY(&mnts_all)) {
 		done();
 		return;
 	}
 	all_ended = done;
+	/* Each client that waits for a job keeps its mount in use. */
+	if (manifest != NULL && proc_chan(manifest) != NULL &&
+	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_ENDS, 0, -1,
+		NULL, 0) == -1)
+		log_warn("manifest");
 	for (m = TAILQ_FIRST(&mnts_all); m != NULL; m = next) {
 		next = TAILQ_NEXT(m, link);
 		m->ending = 1;
@@ -657,7 +800,94 @@ mounts_end_all(void (*done)(void))
 	}
 }
 
+static void
+end_now(void)
+{
+	void (*done)(void) = end_done;
+
+	end_done = NULL;
+	evtimer_del(last_timer);
+	if (done != NULL)
+		end_all(done);
+}
+
+static void
+last_is_late(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	log_warnx("the last commits are not done after %d seconds: the "
+		  "changes stay for the next start",
+	    LAST_COMMITS_S);
+	end_now();
+}
+
+int
+mounts_on_last_res(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	(void)ch;
+	(void)id;
+	(void)im;
+	(void)body;
+	if (end_done != NULL)
+		end_now();
+	return 0;
+}
+
+/* 1: those that are to be committed at umount are now. */
+static int
+last_commits(void)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	struct timeval tv = { LAST_COMMITS_S, 0 };
+	struct mnt *m;
+
+	TAILQ_FOREACH (m, &mnts_all, link)
+		if (m->state == MOUNT_UP && m->volume->policy.commit_on_umount)
+			break;
+	if (m == NULL)
+		return 0;
+	if (last_timer == NULL)
+		last_timer = evtimer_new(proc_base(), last_is_late, NULL);
+	if (last_timer == NULL || evtimer_add(last_timer, &tv) == -1 ||
+	    manifest == NULL || proc_chan(manifest) == NULL ||
+	    !proc_ready(manifest) ||
+	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_LAST, 0, -1,
+		NULL, 0) == -1) {
+		log_warnx("nothing is committed before the end: manifest "
+			  "is not ready");
+		return 0;
+	}
+	return 1;
+}
+
+void
+mounts_end_all(void (*done)(void))
+{
+	if (last_commits())
+		end_done = done;
+	else
+		end_all(done);
+}
+
+void
+mounts_end_soon(void)
+{
+	if (end_done == NULL)
+		return;
+	log_info("the last commits are not waited for");
+	end_now();
+}
+
 /* ---- all of them --------------------------------------------------------- */
+void
+mounts_configure(const struct config *c)
+{
+	passthrough = c->passthrough;
+}
+
 int
 mounts_init(const struct config *c)
 {
@@ -666,10 +896,33 @@ mounts_init(const struct config *c)
 	if (config_user(c, CONF_FUSE, &fuse_uid, &fuse_gid) == -1)
 		return -1;
 	strlcpy(state_dir, c->state, sizeof(state_dir));
+	mounts_configure(c);
 	mnt_proc_init(fuse_uid, fuse_gid);
+	mnt_set_awake(c->awake);
+	backing_init(fuse_uid, fuse_gid);
 	mnt_file_init(c->state);
 	snprintf(path, sizeof(path), "%s/mounts", c->state);
 	return priv_make_folder(path, 0, 0, 0711);
+}
+
+uint32_t
+mounts_numbers(struct wbuf *w)
+{
+	struct metrics_mount one;
+	uint32_t n = 0;
+	struct mnt *m;
+
+	TAILQ_FOREACH (m, &mnts_all, link) {
+		memset(&one, 0, sizeof(one));
+		one.instance = m->instance;
+		one.up = m->state == MOUNT_UP;
+		if (m->table_fd != -1 &&
+		    tally_read(m->table_fd, &one.tally) == -1)
+			log_warn("mount %s: its numbers", m->volume->path);
+		metrics_mount_encode(w, &one);
+		n++;
+	}
+	return n;
 }
 
 json_t *
@@ -677,14 +930,17 @@ mounts_status(void)
 {
 	static const char *const names[] = { "starting", "starting", "starting",
 		"mounted", "unmounting", "unmounting", "waiting" };
-	json_t *list = json_array();
+	json_t *list = json_array(), *one;
 	struct mnt *m;
 
-	TAILQ_FOREACH (m, &mnts_all, link)
-		json_array_append_new(list,
-		    json_pack("{s:i, s:s, s:o, s:s}", "instance",
-			(int)m->instance, "volume", m->volume->name, "path",
-			json_name(m->volume->path, strlen(m->volume->path)),
-			"state", names[m->state]));
+	TAILQ_FOREACH (m, &mnts_all, link) {
+		one = json_pack("{s:i, s:s, s:o, s:s, s:I}", "instance",
+		    (int)m->instance, "volume", m->volume->name, "path",
+		    json_name(m->volume->path, strlen(m->volume->path)),
+		    "state", names[m->state], "uid", (json_int_t)m->uid);
+		if (m->table_fd != -1)
+			json_object_update_new(one, tally_json(m->table_fd));
+		json_array_append_new(list, one);
+	}
 	return list;
 }

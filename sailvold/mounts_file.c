@@ -16,6 +16,7 @@
 #include "sailvold/mnt.h"
 
 static char file_path[1100];
+static struct conf_volumes kept_on = TAILQ_HEAD_INITIALIZER(kept_on);
 
 void
 mnt_file_init(const char *state_dir)
@@ -62,6 +63,8 @@ mnt_volume_dup(const struct conf_volume *v)
 	copy->subpath = strdup(v->subpath);
 	copy->flags = v->flags;
 	copy->owner = v->owner;
+	copy->ids = v->ids;
+	copy->policy = v->policy;
 	copy->has_commit = v->has_commit;
 	memcpy(copy->commit, v->commit, sizeof(copy->commit));
 	if (copy->name == NULL || copy->path == NULL || copy->subpath == NULL) {
@@ -75,9 +78,16 @@ mnt_volume_dup(const struct conf_volume *v)
 /* ---- the file of mounts that commands made ------------------------------- */
 
 void
+mnt_file_keep(struct conf_volume *v)
+{
+	TAILQ_INSERT_TAIL(&kept_on, v, link);
+}
+
+void
 mnt_file_write(void)
 {
 	char tmp[1200];
+	struct conf_volume *v;
 	struct mnt *m;
 	FILE *f = NULL;
 	int fd;
@@ -92,6 +102,8 @@ mnt_file_write(void)
 	TAILQ_FOREACH (m, &mnts_all, link)
 		if (m->kept)
 			config_print_volume(m->volume, f);
+	TAILQ_FOREACH (v, &kept_on, link)
+		config_print_volume(v, f);
 	if (fflush(f) == EOF || fsync(fd) == -1)
 		goto fail;
 	if (fclose(f) == EOF || rename(tmp, file_path) == -1)
@@ -108,14 +120,14 @@ fail:
 /* ---- all of them --------------------------------------------------------- */
 
 static void
-begin_configured(const struct config *c)
+begin_configured(const struct config *c, uint32_t flags)
 {
 	struct conf_volume *v;
 
 	TAILQ_FOREACH (v, &c->volumes, link) {
 		struct conf_volume copy = *v;
 
-		copy.flags |= MOUNT_CONFIGURED;
+		copy.flags |= MOUNT_CONFIGURED | flags;
 		if (mnt_by_path(v->path) == NULL)
 			mounts_add(&copy, 0, NULL, NULL);
 	}
@@ -127,13 +139,15 @@ mounts_begin_all(const struct config *c)
 	struct conf_volume *v;
 	struct config *kept;
 
-	begin_configured(c);
+	begin_configured(c, MOUNT_BACK);
 	if (access(file_path, F_OK) == -1 ||
 	    (kept = config_parse_volumes(file_path)) == NULL)
 		return;
-	TAILQ_FOREACH (v, &kept->volumes, link)
+	TAILQ_FOREACH (v, &kept->volumes, link) {
+		v->flags |= MOUNT_BACK;
 		if (mnt_by_path(v->path) == NULL)
 			mounts_add(v, v->owner, NULL, NULL);
+	}
 	config_free(kept);
 }
 
@@ -151,11 +165,12 @@ configured_at(const struct config *c, const char *path)
 static int
 same_mount(const struct conf_volume *a, const struct conf_volume *b)
 {
-	const uint32_t flags = MOUNT_READONLY | MOUNT_SUID;
+	const uint32_t flags = MOUNT_READONLY | MOUNT_SUID | MOUNT_NOEXEC;
 
 	return strcmp(a->name, b->name) == 0 &&
 	    strcmp(a->subpath, b->subpath) == 0 &&
 	    (a->flags & flags) == (b->flags & flags) &&
+	    a->ids.base == b->ids.base && a->ids.count == b->ids.count &&
 	    a->has_commit == b->has_commit &&
 	    (!a->has_commit || strcmp(a->commit, b->commit) == 0);
 }
@@ -203,7 +218,8 @@ mounts_on_dirty_res(struct chan *ch, uint32_t id, struct imsg *im,
 	    ibuf_get_n8(body, &dirty) == -1 || ibuf_size(body) != 0)
 		return -1;
 	m = mnt_by_instance(instance);
-	if (m == NULL || m->state != MOUNT_UP || m->again == NULL)
+	if (m == NULL || m->state != MOUNT_UP || m->again == NULL ||
+	    mounts_are_handed_over())
 		return 0;
 	if (!dirty) {
 		mnt_umount(m, 0);
@@ -215,6 +231,24 @@ mounts_on_dirty_res(struct chan *ch, uint32_t id, struct imsg *im,
 	conf_volume_free(m->again);
 	m->again = NULL;
 	return 0;
+}
+
+/* What it does by itself changes while it lives. */
+static void
+change_policy(struct mnt *m, const struct conf_volume *v)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+
+	if (policy_equal(&m->volume->policy, &v->policy))
+		return;
+	m->volume->policy = v->policy;
+	if (mnt_tell_limit(m) == -1)
+		log_warn("mount %s: its limit", v->path);
+	/* One that is not ready gets it with the mount. */
+	if (manifest != NULL && proc_chan(manifest) != NULL &&
+	    proc_ready(manifest) &&
+	    policy_send(proc_chan(manifest), m->instance, &v->policy) == -1)
+		log_warn("mount %s", v->path);
 }
 
 void
@@ -238,6 +272,9 @@ mounts_reconfigure(const struct config *c)
 		else if (v != NULL &&
 		    (m->state == MOUNT_GONE || !same_mount(m->volume, v)))
 			change(m, v);
+		else if (v != NULL)
+			change_policy(m, v);
 	}
-	begin_configured(c);
+	begin_configured(c, 0);
+	mnt_set_awake(c->awake);
 }

@@ -17,13 +17,15 @@
 #include "lib/log.h"
 #include "sailvold/inode.h"
 #include "sailvold/mnt.h"
+#include "sailvold/tally.h"
 
 #define TABLE_SLOTS (4U << 20)
-#define VIEW_BYTES ((uint64_t)32 << 20)
+#define VIEW_BYTES ((uint64_t)24 << 20)
 #define STOP_MS 5000
 
 static uid_t fuse_uid;
 static gid_t fuse_gid;
+static int awake;
 
 void
 mnt_proc_init(uid_t uid, gid_t gid)
@@ -47,6 +49,16 @@ mnt_make_table(void)
 		return -1;
 	}
 	return fd;
+}
+
+int
+mnt_is_table(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat st;
+
+	return seals != -1 && (seals & F_SEAL_SHRINK) && fstat(fd, &st) == 0 &&
+	    (uint64_t)st.st_size == table_bytes(TABLE_SLOTS);
 }
 
 static int
@@ -91,6 +103,59 @@ send_table(struct mnt *m, struct proc *p)
 	return 0;
 }
 
+/*
+ * How processors are kept awake.  The descriptor is of this mount alone, and
+ * none is kept here: the kernel takes back what was held when fuse dies.
+ */
+static int
+send_awake(struct proc *p)
+{
+	uint8_t mode = WAKEFUL_OFF;
+	int fd = -1;
+
+	if (awake) {
+		fd = priv_open_latency();
+		mode = fd != -1 ? WAKEFUL_LATENCY : WAKEFUL_LOOK;
+	}
+	if (chan_send(proc_chan(p), IMSG_PARENT_FUSE_AWAKE, 0, fd, &mode, 1) ==
+	    -1) {
+		if (fd != -1)
+			close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+void
+mnt_set_awake(int on)
+{
+	struct mnt *m;
+
+	if (awake == on)
+		return;
+	awake = on;
+	TAILQ_FOREACH (m, &mnts_all, link)
+		if (m->fuse != NULL && proc_chan(m->fuse) != NULL &&
+		    send_awake(m->fuse) == -1)
+			log_warn("telling fuse");
+}
+
+int
+mnt_tell_limit(struct mnt *m)
+{
+	struct ibuf *b;
+
+	if (m->fuse == NULL || proc_chan(m->fuse) == NULL)
+		return 0;
+	if ((b = ibuf_dynamic(8, 8)) == NULL ||
+	    ibuf_add_n64(b, m->volume->policy.overlay_limit) == -1) {
+		ibuf_free(b);
+		return -1;
+	}
+	return chan_send_ibuf(proc_chan(m->fuse), IMSG_PARENT_FUSE_LIMIT, 0, -1,
+	    b);
+}
+
 static int
 fuse_configure(struct proc *p, void *arg)
 {
@@ -100,13 +165,47 @@ fuse_configure(struct proc *p, void *arg)
 	memset(&c, 0, sizeof(c));
 	memcpy(c.mount, m->id, sizeof(c.mount));
 	c.flags = m->volume->flags;
+	if (m->passthrough)
+		c.flags |= MOUNT_PASSTHROUGH;
 	c.view_bytes = VIEW_BYTES;
+	c.ids = m->volume->ids;
+	c.overlay_limit = m->volume->policy.overlay_limit;
 	strlcpy(c.volume, m->volume->name, sizeof(c.volume));
 	if (fuse_config_send(proc_chan(p), &c) == -1 ||
-	    send_table(m, p) == -1 || send_session(m, p) == -1)
+	    send_table(m, p) == -1 || send_awake(p) == -1 ||
+	    send_session(m, p) == -1)
 		return -1;
-	return 0;
+	return backing_tell(&m->backings, proc_chan(p));
 }
+
+static int
+on_backing(struct chan *c, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	struct mnt *m = proc_arg(chan_arg(c));
+
+	(void)im;
+	return backing_ask(&m->backings, m->session.fuse_fd, c, id, body);
+}
+
+static int
+on_backing_close(struct chan *c, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	struct mnt *m = proc_arg(chan_arg(c));
+
+	(void)id;
+	(void)im;
+	return backing_close(&m->backings, m->session.fuse_fd, body);
+}
+
+/* Besides what all may send. */
+static const struct msg_rule fuse_rules[] = {
+	{ IMSG_FUSE_PARENT_BACKING, ROLE_FUSE, CHAN_NOFD, 2,
+	    2 + BACKING_BATCH * 8, on_backing, "FUSE_PARENT_BACKING" },
+	{ IMSG_FUSE_PARENT_BACKING_CLOSE, ROLE_FUSE, CHAN_NOFD, 2,
+	    2 + BACKING_BATCH * 8, on_backing_close,
+	    "FUSE_PARENT_BACKING_CLOSE" },
+};
 
 /* One that is down is told when it starts. */
 void
@@ -127,7 +226,6 @@ mnt_tell_cache(struct mnt *m, struct proc *cache)
 		fatal("telling cache");
 }
 
-/* What may come from fuse and notify besides what all may send: nothing. */
 int
 mnt_start_fuse(struct mnt *m)
 {
@@ -143,6 +241,8 @@ mnt_start_fuse(struct mnt *m)
 	spec.uid = fuse_uid;
 	spec.gid = fuse_gid;
 	spec.chroot_dir = m->folder;
+	spec.rules = fuse_rules;
+	spec.nrules = sizeof(fuse_rules) / sizeof(fuse_rules[0]);
 	spec.configure = fuse_configure;
 	spec.on_ready = mnt_fuse_ready;
 	spec.on_death = mnt_fuse_death;
@@ -210,7 +310,7 @@ notify_death(struct proc *p, int status, void *arg)
 	if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return 1;
 	m->notify = NULL;
-	if (m->notify_wanted && m->fuse != NULL)
+	if (m->notify_wanted && m->fuse != NULL && !mounts_are_handed_over())
 		start_notify(m);
 	m->notify_wanted = 0;
 	return 0;
@@ -233,7 +333,7 @@ mounts_on_notify(struct chan *ch, uint32_t id, struct imsg *im,
 	if (ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0)
 		return -1;
 	m = mnt_by_instance(instance);
-	if (m == NULL || m->fuse == NULL)
+	if (m == NULL || m->fuse == NULL || mounts_are_handed_over())
 		return 0;
 	if (m->notify != NULL)
 		m->notify_wanted = 1;

@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "lib/tree.h"
 #include "sailvold/manifest.h"
+#include "sailvold/obj_batch.h"
 
 #define MODE_MASK 07777
 
@@ -34,7 +35,7 @@ refuse(struct apply *a, const char *why)
 static int
 load(struct apply *a, uint64_t ovl, struct obj *o, const char *why)
 {
-	if (db_obj_get(a->db, a->row->row, ovl, o) == 0)
+	if (obj_batch_get(a->db, a->row->row, ovl, o) == 0)
 		return 0;
 	return errno == ENOENT ? refuse(a, why) : -1;
 }
@@ -43,7 +44,7 @@ load(struct apply *a, uint64_t ovl, struct obj *o, const char *why)
 static int
 save(struct apply *a, const struct obj *o)
 {
-	if (db_obj_put(a->db, a->row->row, o) == 0)
+	if (obj_batch_put(a->db, a->row->row, o) == 0)
 		return 0;
 	return errno == EINVAL || errno == EFBIG
 	    ? refuse(a, "an entry that cannot be")
@@ -138,7 +139,7 @@ origin_has(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 	size_t depth;
 	int has = 1;
 
-	if (db_obj_get(a->db, a->row->row, dir, &o) == -1)
+	if (obj_batch_get(a->db, a->row->row, dir, &o) == -1)
 		return 1;
 	if (!o.has_origin) {
 		has = 0;
@@ -226,7 +227,7 @@ new_number(struct apply *a, uint64_t ovl)
 
 	if (ovl <= OVL_ROOT || ovl >= a->row->next)
 		return refuse(a, "an overlay number that was not taken");
-	if (db_obj_get(a->db, a->row->row, ovl, &o) == 0) {
+	if (obj_batch_get(a->db, a->row->row, ovl, &o) == 0) {
 		obj_free(&o);
 		return refuse(a, "an overlay number that is in use");
 	}
@@ -591,8 +592,14 @@ apply_size(struct apply *a)
 	struct obj o;
 	int rc = -1;
 
-	if (load(a, r->ovl, &o, "content of no object") == -1)
-		return -1;
+	if (obj_batch_get(a->db, a->row->row, r->ovl, &o) == -1) {
+		if (errno != ENOENT)
+			return -1;
+		/* Asked for at the start, and swept before the record came. */
+		return r->type == RECORD_SETTLE
+		    ? 0
+		    : refuse(a, "content of no object");
+	}
 	e = *o.entry;
 	if (e.type != ENTRY_FILE || r->entry.size > SAIL_SIZE_MAX) {
 		refuse(a, "content of what is not a file");
@@ -609,8 +616,9 @@ apply_size(struct apply *a)
 		o.flags &= ~OBJ_UNSETTLED;
 		if (e.size != r->entry.size)
 			o.changed_content = a->offset;
+		/* Times that moved: it was written to, whoever could not say. */
 		if (timens_cmp(e.mtime, r->entry.mtime) != 0)
-			o.changed_attr = a->offset;
+			o.changed_content = o.changed_attr = a->offset;
 	}
 	e.mtime = r->entry.mtime;
 	e.ctime = r->entry.ctime;
@@ -627,7 +635,7 @@ apply_flag(struct apply *a)
 	struct obj o;
 	int rc = -1;
 
-	if (db_obj_get(a->db, a->row->row, a->rec->ovl, &o) == -1) {
+	if (obj_batch_get(a->db, a->row->row, a->rec->ovl, &o) == -1) {
 		if (errno != ENOENT)
 			return -1;
 		/* Dropped by the kernel's word and by a reload: swept between. */
@@ -643,8 +651,9 @@ apply_flag(struct apply *a)
 		o.flags |= OBJ_UNSETTLED;
 		o.changed_content = o.changed_attr = a->offset;
 	} else {
+		/* It lost its name in the view before a reload that kept it. */
 		if (o.links != 0) {
-			refuse(a, "dropped, and has a name");
+			rc = 0;
 			goto done;
 		}
 		o.flags |= OBJ_DROPPED;
@@ -752,8 +761,6 @@ toolong:
 
 /* ---- what nobody needs any more ------------------------------------------------ */
 
-#define SWEEP_BATCH 1024
-
 /* 1: nobody needs it any more, and *local; 0; -1. */
 static int
 may_go(struct mount *m, uint64_t ovl, int *local)
@@ -773,11 +780,11 @@ may_go(struct mount *m, uint64_t ovl, int *local)
 static int
 sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 {
-	uint64_t gone[SWEEP_BATCH];
-	size_t i, ngone = 0, went = 0;
+	uint64_t gone[NAMELESS_BATCH];
+	size_t i, ngone = 0;
 	int local, rc;
 
-	for (i = 0; i < n && went < SWEEP_BATCH; i++) {
+	for (i = 0; i < n; i++) {
 		if ((rc = may_go(m, ovls[i], &local)) == -1)
 			return -1;
 		if (rc == 0)
@@ -786,35 +793,48 @@ sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 			-1 ||
 		    db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
 			return -1;
-		went++;
 		if (local)
 			gone[ngone++] = ovls[i];
 	}
 	if (ngone > 0)
 		tell_unlink(m, gone, ngone);
-	return i < n;
+	return 0;
+}
+
+int
+namespace_sweep_on(struct mount *m)
+{
+	uint64_t ovls[NAMELESS_BATCH];
+	size_t n;
+
+	if (m->fuse == NULL || !m->started || (m->swept == 0 && !m->unswept))
+		return 0;
+	if (m->swept == 0)
+		m->unswept = 0;
+	if (db_obj_list_nameless(manifest_db, m->row.row, m->swept, ovls,
+		NAMELESS_BATCH, &n) == -1)
+		goto fail;
+	if (n > 0) {
+		if (db_begin(manifest_db) == -1)
+			goto fail;
+		if (sweep_some(m, ovls, n) == -1 ||
+		    db_commit(manifest_db) == -1) {
+			db_rollback(manifest_db);
+			goto fail;
+		}
+	}
+	/* What was let go behind it meanwhile is looked at once more. */
+	m->swept = n == NAMELESS_BATCH ? ovls[n - 1] : 0;
+	return m->swept != 0 || m->unswept;
+fail:
+	m->swept = 0;
+	m->unswept = 1;
+	return -1;
 }
 
 int
 namespace_sweep(struct mount *m)
 {
-	uint64_t *ovls;
-	size_t n;
-	int rc = 0;
-
-	if (m->fuse == NULL || !m->started)
-		return 0;
-	if (db_obj_list_nameless(manifest_db, m->row.row, &ovls, &n) == -1)
-		return -1;
-	if (n > 0) {
-		if (db_begin(manifest_db) == -1)
-			rc = -1;
-		else if ((rc = sweep_some(m, ovls, n)) == -1 ||
-		    db_commit(manifest_db) == -1) {
-			db_rollback(manifest_db);
-			rc = -1;
-		}
-	}
-	free(ovls);
-	return rc;
+	m->unswept = 1;
+	return namespace_sweep_on(m);
 }

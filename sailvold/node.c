@@ -8,16 +8,19 @@
 
 #include "lib/chunklist.h"
 #include "lib/log.h"
+#include "lib/rest.h"
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
+#include "sailvold/passthrough.h"
 
 static void
 bind_slot(uint32_t idx, struct vn *vn)
 {
 	vn->slot = idx;
-	inode_priv(idx)->vn = vn;
+	inode_set_vn(idx, vn);
 }
 
 /*
@@ -29,16 +32,13 @@ static int
 resolve(uint32_t idx, struct vn **vn, int depth)
 {
 	struct inode_slot *s = inode_slot(idx);
-	struct inode_priv *p = inode_priv(idx);
 	const uint8_t *name;
 	struct vn *dir;
 	size_t len;
 	int error;
 
-	if (p->vn != NULL) {
-		*vn = p->vn;
+	if ((*vn = inode_vn(idx)) != NULL)
 		return 0;
-	}
 	switch (s->kind) {
 	case INODE_OBJECT:
 		if ((*vn = view_object(s->ovl)) != NULL) {
@@ -170,7 +170,7 @@ node_slot(struct vn *vn)
 		idx = inode_by_name(parent, name, len);
 		if (idx != 0 &&
 		    (inode_slot(idx)->kind != INODE_NAMED ||
-			inode_priv(idx)->vn != NULL))
+			inode_vn(idx) != NULL))
 			idx = 0;
 	}
 	if (idx == 0) {
@@ -189,23 +189,43 @@ node_slot(struct vn *vn)
 
 /* ---- attributes ------------------------------------------------------------------ */
 
+/* 1: st is that of the overlay file. */
+static int
+refresh(struct vn *vn, struct stat *st)
+{
+	struct entry e = { .size = vn->size,
+		.mtime = vn->mtime,
+		.ctime = vn->ctime };
+	int fd;
+
+	if (!(vn->flags & VN_LOCAL) ||
+	    (!(vn->flags & VN_UNSETTLED) && !passthrough_writers(vn)))
+		return 0;
+	if ((fd = overlay_fd(vn)) == -1 || fstat(fd, st) == -1)
+		return 0;
+	if (!writer_look(&e, st))
+		return 1;
+	if (vn->slot != 0)
+		inode_slot(vn->slot)->untold = 1;
+	/* Settled, and written to since: no write told us. */
+	if (!(vn->flags & VN_UNSETTLED) && writer_begin(vn) != 0)
+		log_warnx("object %llu was written to: no room to say so",
+		    (unsigned long long)vn->ovl);
+	vn->size = e.size;
+	vn->mtime = e.mtime;
+	vn->ctime = e.ctime;
+	return 1;
+}
+
 void
 node_refresh(struct vn *vn)
 {
 	struct stat st;
-	struct timens t;
-	int fd;
 
-	if (!(vn->flags & VN_LOCAL) || !(vn->flags & VN_UNSETTLED))
-		return;
-	if ((fd = overlay_fd(vn)) == -1 || fstat(fd, &st) == -1)
-		return;
-	vn->size = (uint64_t)st.st_size;
-	vn->mtime = timens_of(st.st_mtim);
-	t = timens_of(st.st_ctim);
-	if (timens_cmp(t, vn->ctime) > 0)
-		vn->ctime = t;
+	(void)refresh(vn, &st);
 }
+
+#define HOLES_FROM 65536 /* bytes of a file that is looked at for its holes */
 
 /* What st_blocks says of a file: without its holes, as far as that is known. */
 static blkcnt_t
@@ -215,8 +235,13 @@ blocks(struct vn *vn)
 	struct stat st;
 	struct entry e;
 
-	if ((vn->flags & VN_LOCAL) && vn->fd != -1 && vn->fd_local &&
-	    fstat(vn->fd, &st) == 0)
+	int known = -1;
+
+	if ((vn->flags & VN_LOCAL) && vn->fd != -1 && vn->fd_local)
+		known = fstat(vn->fd, &st);
+	else if ((vn->flags & VN_LOCAL) && vn->size > HOLES_FROM)
+		known = overlay_stat(vn->ovl, &st);
+	if (known == 0 && !(st.st_mode & REST_MODE))
 		return st.st_blocks;
 	if (vn->enc != NULL && vn_entry(vn, &e) == 0 &&
 	    e.chunk_form == CHUNKS_INLINE)
@@ -228,20 +253,28 @@ blocks(struct vn *vn)
 void
 node_stat(struct vn *vn, struct stat *st)
 {
+	struct stat file;
+	int known;
 
-	node_refresh(vn);
+	known = refresh(vn, &file);
+	if (vn->slot != 0)
+		inode_slot(vn->slot)->untold = 0;
 	memset(st, 0, sizeof(*st));
 	st->st_ino = vn->fileid;
 	st->st_mode = vn_ifmt(vn->type) | vn->mode;
 	/* Directories do not count theirs: 1, as in other file systems that
 	   do not. */
 	st->st_nlink = vn->type == ENTRY_DIR && vn->links > 0 ? 1 : vn->links;
-	st->st_uid = vn->uid;
-	st->st_gid = vn->gid;
+	st->st_uid = idmap_out(frontend_ids(), vn->uid);
+	st->st_gid = idmap_out(frontend_ids(), vn->gid);
 	st->st_size = vn->type == ENTRY_DIR ? 4096 : (off_t)vn->size;
 	st->st_blksize = 4096;
-	st->st_blocks =
-	    vn->type == ENTRY_FILE ? blocks(vn) : (st->st_size + 511) / 512;
+	if (known && !(file.st_mode & REST_MODE))
+		st->st_blocks = file.st_blocks;
+	else
+		st->st_blocks = vn->type == ENTRY_FILE
+		    ? blocks(vn)
+		    : (st->st_size + 511) / 512;
 	st->st_mtim.tv_sec = st->st_atim.tv_sec = vn->mtime.sec;
 	st->st_mtim.tv_nsec = st->st_atim.tv_nsec = vn->mtime.nsec;
 	if (vn->flags & VN_ATIME) {
@@ -265,7 +298,8 @@ node_entry(struct vn *vn, struct fuse_entry_param *e)
 	inode_ref(idx);
 	e->ino = inode_id(idx);
 	e->generation = 0;
-	e->attr_timeout = e->entry_timeout = FOREVER;
+	e->entry_timeout = FOREVER;
+	e->attr_timeout = passthrough_attr_timeout(vn);
 	node_stat(vn, &e->attr);
 	return 0;
 }
@@ -300,9 +334,9 @@ node_forget(fuse_ino_t ino, uint64_t n)
 
 	if (idx == 0 || !inode_forget(idx, n))
 		return;
-	if (inode_priv(idx)->opens != 0)
+	if (inode_opens(idx) != 0)
 		return;
-	if ((vn = inode_priv(idx)->vn) == NULL) {
+	if ((vn = inode_vn(idx)) == NULL) {
 		if (inode_slot(idx)->kind == INODE_OBJECT &&
 		    inode_slot(idx)->name_len == 0 &&
 		    inode_slot(idx)->ovl != 0) {
@@ -333,14 +367,18 @@ node_drop_if_unused(struct vn *vn)
 	uint32_t idx = vn->slot;
 	struct record r;
 	struct change c;
-	int error;
+	int error, nameless;
 
 	if (idx != 0 &&
-	    (inode_slot(idx)->nlookup != 0 || inode_priv(idx)->opens != 0))
+	    (inode_slot(idx)->nlookup != 0 || inode_opens(idx) != 0))
 		return;
 	if (vn->pins != 0 || vn == view_root())
 		return;
-	if ((vn->flags & VN_GONE) && vn->ovl != 0) {
+	/* Or it lost its name in a reload, and manifest died before it said what
+	   has gone: it knows whether there is another. */
+	nameless = idx != 0 && inode_slot(idx)->kind == INODE_OBJECT &&
+	    inode_slot(idx)->name_len == 0 && vn->names == 0;
+	if (((vn->flags & VN_GONE) || nameless) && vn->ovl != 0) {
 		memset(&c, 0, sizeof(c));
 		wbuf_init(&c.w, RECORD_MAX_BYTES);
 		memset(&r, 0, sizeof(r));
@@ -351,9 +389,11 @@ node_drop_if_unused(struct vn *vn)
 		if ((error = change_commit(&c)) != 0)
 			log_warnx("object %llu is not dropped: %s",
 			    (unsigned long long)vn->ovl, strerror(error));
+		else if ((vn->flags & VN_GONE) && (vn->flags & VN_LOCAL))
+			use_dropped(vn->ovl);
 	}
 	if (idx != 0) {
-		inode_priv(idx)->vn = NULL;
+		inode_set_vn(idx, NULL);
 		vn->slot = 0;
 		inode_try_free(idx);
 	}

@@ -93,6 +93,39 @@ take_nodes(struct wire_bundle *b)
 	return rc == -1 ? b->r.error : NULL;
 }
 
+/* The bytes of a commit that are its own, not those that were cut for a key. */
+static int
+is_whole(const struct hash *id, const struct blob *b)
+{
+	struct hash h;
+
+	hash_bytes(&h, b->data, b->len);
+	return hash_cmp(&h, id) == 0;
+}
+
+int
+nodes_commit_whole(const struct hash *id)
+{
+	struct blob *b = db_commit_get(manifest_db, id);
+	int whole = b != NULL && is_whole(id, b);
+
+	blob_unref(b);
+	return whole;
+}
+
+/* One that is whole stays; one that was cut for an earlier key does not. */
+static int
+take_commit(const struct wire_bundle *b)
+{
+	struct blob *old = db_commit_get(manifest_db, &b->commit);
+	int known = old != NULL && is_whole(&b->commit, old);
+
+	blob_unref(old);
+	return known ? 0
+		     : db_commit_put(manifest_db, &b->commit, b->commit_bytes,
+			   b->commit_len);
+}
+
 const char *
 nodes_take_bundle(const uint8_t *data, size_t len, struct hash *commit,
     int *complete)
@@ -111,9 +144,7 @@ nodes_take_bundle(const uint8_t *data, size_t len, struct hash *commit,
 	if ((why = take_nodes(&b)) != NULL)
 		goto fail;
 	why = "the database does not take it";
-	if (b.commit_len > 0 &&
-	    db_commit_put(manifest_db, &b.commit, b.commit_bytes,
-		b.commit_len) == -1)
+	if (b.commit_len > 0 && take_commit(&b) == -1)
 		goto fail;
 	if (db_commit(manifest_db) == -1)
 		goto fail;

@@ -89,15 +89,16 @@ tell_entry(uint64_t dir, const uint8_t *name, size_t len)
 	    name, len);
 }
 
-/* Attributes alone: pages of a node id never change. */
+/* Attributes alone: pages of a file's node id never change; list: a directory's
+   names too, which the kernel keeps in its pages. */
 static int
-tell_attr(uint64_t nodeid)
+tell_inode(uint64_t nodeid, int list)
 {
 	struct fuse_notify_inval_inode_out out;
 
 	memset(&out, 0, sizeof(out));
 	out.ino = nodeid;
-	out.off = -1;
+	out.off = list ? 0 : -1;
 	return send_notification(FUSE_NOTIFY_INVAL_INODE, &out, sizeof(out),
 	    NULL, 0);
 }
@@ -144,7 +145,7 @@ tell_slice(int fd, short what, void *arg)
 			return;
 		}
 		rc = kind == TELL_ENTRY ? tell_entry(nodeid, name, len)
-					: tell_attr(nodeid);
+					: tell_inode(nodeid, kind == TELL_LIST);
 		if (rc == -1) {
 			tell_done(t);
 			return;

@@ -3,10 +3,14 @@
  * overlay: overlay files and open descriptors.  In fuse.
  */
 #include <sys/mman.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +18,7 @@
 
 #include "lib/log.h"
 #include "lib/monotime.h"
+#include "lib/rest.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/view.h"
@@ -26,7 +31,6 @@
 
 static int files = -1;
 static uint64_t next, taken; /* taken: numbers below stand in the journal */
-static uint8_t made[256];
 static TAILQ_HEAD(vn_fds, vn) fds = TAILQ_HEAD_INITIALIZER(fds);
 static unsigned int nfds, max_fds = 256;
 
@@ -36,7 +40,27 @@ overlay_open(void)
 	if (mkdir("files", 0700) == -1 && errno != EEXIST)
 		return -1;
 	files = open("files", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	return files == -1 ? -1 : 0;
+	if (files == -1)
+		return -1;
+	/* A fuse whose parent has just died may still be about to end. */
+	return flock(files, LOCK_EX);
+}
+
+/*
+ * Writes dirty pages out, as a sync does before all else, so that the next store
+ * into a mapping is seen.  The sync would wait for the file system's journal too,
+ * and a mount for the sync.
+ */
+static int
+probe_sync(int fd)
+{
+#if defined(__linux__)
+	return sync_file_range(fd, 0, 0,
+	    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+		SYNC_FILE_RANGE_WAIT_AFTER);
+#else
+	return fdatasync(fd);
+#endif
 }
 
 /* Stores until ctime is another, each after a sync: 1, 0, or -1. */
@@ -47,12 +71,12 @@ probe_file(int fd, volatile uint8_t *p)
 	int i;
 
 	p[0] = 1;
-	if (fdatasync(fd) == -1 || fstat(fd, &before) == -1)
+	if (probe_sync(fd) == -1 || fstat(fd, &before) == -1)
 		return -1;
 	for (i = 0; i < PROBE_TRIES; i++) {
 		(void)poll(NULL, 0, 1);
 		p[0]++;
-		if (fdatasync(fd) == -1 || fstat(fd, &st) == -1)
+		if (probe_sync(fd) == -1 || fstat(fd, &st) == -1)
 			return -1;
 		if (st.st_ctim.tv_sec != before.st_ctim.tv_sec ||
 		    st.st_ctim.tv_nsec != before.st_ctim.tv_nsec)
@@ -82,6 +106,53 @@ overlay_probe(void)
 	if (fd != -1)
 		close(fd);
 	return rc == 1;
+}
+
+/* 1: the lease was given, and given back. */
+static int
+lease(int fd)
+{
+	return fcntl(fd, F_SETLEASE, F_RDLCK) == 0 &&
+	    fcntl(fd, F_SETLEASE, F_UNLCK) == 0;
+}
+
+int
+overlay_leases(void)
+{
+	void *p = MAP_FAILED;
+	int fd, ro, rc = 0;
+
+	fd = openat(files, "probe",
+	    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	ro = openat(files, "probe", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	(void)unlinkat(files, "probe", 0);
+	if (fd != -1 && ro != -1 && ftruncate(fd, PROBE_BYTES) == 0)
+		p = mmap(NULL, PROBE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    fd, 0);
+	if (fd != -1)
+		close(fd);
+	if (p != MAP_FAILED) {
+		rc = !lease(ro);
+		munmap(p, PROBE_BYTES);
+		rc = rc && lease(ro);
+	}
+	if (ro != -1)
+		close(ro);
+	return rc;
+}
+
+int
+overlay_mapped(int fd)
+{
+	return !lease(fd);
+}
+
+int
+overlay_on_overlayfs(void)
+{
+	struct statfs st;
+
+	return fstatfs(files, &st) == 0 && st.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
 void
@@ -126,23 +197,59 @@ file_name(uint64_t ovl, char out[32])
 	snprintf(out, 32, "%02x/%016" PRIx64, (unsigned int)(ovl & 0xff), ovl);
 }
 
+static int
+create(const char *name, int flags)
+{
+	char dir[3] = { name[0], name[1], '\0' };
+	int fd;
+
+	fd = openat(files, name, flags, 0600);
+	if (fd != -1 || errno != ENOENT)
+		return fd;
+	if (mkdirat(files, dir, 0700) == -1 && errno != EEXIST)
+		return -1;
+	return openat(files, name, flags, 0600);
+}
+
+/* One that a copy-up left when all died is not that copy-up's any more. */
+static int
+make_whole(int fd, uint64_t ovl)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if (!(st.st_mode & REST_MODE))
+		return 0;
+	if (overlay_rest_unlink(ovl) == -1 && errno != ENOENT)
+		return -1;
+	return fchmod(fd, 0600);
+}
+
 int
 overlay_create(uint64_t ovl, int again)
 {
-	char name[32], dir[3];
-	int fd;
+	const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+	char name[32];
+	int fd, error;
 
-	snprintf(dir, sizeof(dir), "%02x", (unsigned int)(ovl & 0xff));
-	if (!made[ovl & 0xff]) {
-		if (mkdirat(files, dir, 0700) == -1 && errno != EEXIST)
-			return -1;
-		made[ovl & 0xff] = 1;
-	}
 	file_name(ovl, name);
-	fd = openat(files, name,
-	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
-		(again ? O_TRUNC : O_EXCL),
-	    0600);
+	if (!again) {
+		fd = create(name, flags | O_EXCL);
+		/* The number was taken before power was lost, and the record of
+		   that went with it: no row and no stash has that file. */
+		if (fd == -1 && errno == EEXIST && overlay_unlink(ovl) == 0)
+			fd = create(name, flags | O_EXCL);
+		return fd;
+	}
+	if ((fd = create(name, flags | O_TRUNC)) == -1)
+		return -1;
+	if (make_whole(fd, ovl) == -1) {
+		error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
 	return fd;
 }
 
@@ -155,13 +262,80 @@ overlay_open_file(uint64_t ovl, int flags)
 	return openat(files, name, flags | O_CLOEXEC | O_NOFOLLOW);
 }
 
+static void
+rest_name(uint64_t ovl, char out[40])
+{
+	file_name(ovl, out);
+	strlcat(out, ".rest", 40);
+}
+
+int
+overlay_rest_open(uint64_t ovl, int flags)
+{
+	char name[40];
+
+	rest_name(ovl, name);
+	return openat(files, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+int
+overlay_rest_unlink(uint64_t ovl)
+{
+	char name[40];
+
+	rest_name(ovl, name);
+	return unlinkat(files, name, 0);
+}
+
 int
 overlay_unlink(uint64_t ovl)
 {
 	char name[32];
 
 	file_name(ovl, name);
-	return unlinkat(files, name, 0);
+	if (unlinkat(files, name, 0) == -1)
+		return -1;
+	/* A file without it would be taken for whole; this one for nothing. */
+	if (overlay_rest_unlink(ovl) == -1 && errno != ENOENT)
+		return -1;
+	return 0;
+}
+
+int
+overlay_stat(uint64_t ovl, struct stat *st)
+{
+	char name[32];
+
+	file_name(ovl, name);
+	return fstatat(files, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* One that goes meanwhile takes nothing. */
+int
+overlay_bucket_bytes(unsigned int bucket, uint64_t *bytes)
+{
+	struct dirent *e;
+	struct stat st;
+	char name[3];
+	DIR *dir;
+	int fd;
+
+	*bytes = 0;
+	snprintf(name, sizeof(name), "%02x", bucket % OVERLAY_BUCKETS);
+	fd = openat(files, name,
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd == -1)
+		return errno == ENOENT ? 0 : -1;
+	if ((dir = fdopendir(fd)) == NULL) {
+		close(fd);
+		return -1;
+	}
+	while ((e = readdir(dir)) != NULL)
+		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
+			*bytes += (uint64_t)st.st_blocks * 512;
+	closedir(dir);
+	return 0;
 }
 
 /* Bytes that are kept. */

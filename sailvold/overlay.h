@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <stdint.h>
 
+struct stat;
 struct vn;
 
 /* The folder `files' in the current directory. */
@@ -18,14 +19,33 @@ int overlay_open(void);
  * ctime here (not on tmpfs); 0 also when that cannot be tried.
  */
 int overlay_probe(void);
+/*
+ * 1 when a read lease (F_SETLEASE) is refused here for a file that is mapped for
+ * writing, and given when it is not: not on overlayfs, nor where there are none.
+ */
+int overlay_leases(void);
+/* Where that is so: 1 when somebody has the file open or mapped for writing, fd
+   is open for reading alone. */
+int overlay_mapped(int fd);
+/* 1: the folder lies on an overlayfs. */
+int overlay_on_overlayfs(void);
 /* Numbers from here on were never taken. */
 void overlay_set_next(uint64_t next);
 /* A number that nothing has; 0 and errno (ENOSPC: of the journal). */
 uint64_t overlay_number(void);
-/* A new empty file, read and write; -1 and errno. */
+/* A new empty file, read and write; -1 and errno.  Also from a thread. */
 int overlay_create(uint64_t ovl, int again);
 int overlay_open_file(uint64_t ovl, int flags);
+int overlay_stat(uint64_t ovl, struct stat *);
+/* What the files of one of the folders that they lie in take on disk; also from
+   a thread. */
+#define OVERLAY_BUCKETS 256
+int overlay_bucket_bytes(unsigned int bucket, uint64_t *bytes);
+/* And what is beside it. */
 int overlay_unlink(uint64_t ovl);
+/* The file beside it (lib/rest.h); flags of open(2). */
+int overlay_rest_open(uint64_t ovl, int flags);
+int overlay_rest_unlink(uint64_t ovl);
 /* Of the file system below, less the room that is kept. */
 int overlay_statvfs(struct statvfs *);
 /*

@@ -39,6 +39,7 @@ struct parse {
 #define SEEN_STATE 0x4
 #define SEEN_CONTROL 0x8
 #define SEEN_PID 0x10
+#define SEEN_METRICS 0x20
 
 /* The line of what is reduced: of its last token, which may not be the last
    that was read. */
@@ -53,12 +54,13 @@ static void set_path(struct parse *, char **, char *, const char *);
 static void set_user(struct parse *, char *, char *);
 static void set_url(struct parse *, char *);
 static void set_mode(struct parse *, int64_t);
+static void set_metrics(struct parse *, char *, int64_t, char *);
 static void begin_volume(struct parse *, char *);
 static void end_volume(struct parse *);
 static void set_subpath(struct parse *, char *);
 static void set_commit(struct parse *, char *);
 static void set_owner(struct parse *, int64_t);
-static void later(struct parse *, const char *);
+static void set_ids(struct parse *, int64_t, int64_t);
 }
 
 %union {
@@ -71,17 +73,21 @@ static void later(struct parse *, const char *);
 }
 
 %token YYEOF 0 "the end"
-%token API "api" CA "ca" CACHE "cache" COMMIT "commit" CONTROL "control"
+%token API "api" AWAKE "awake" CA "ca" CACHE "cache" COMMIT "commit" CONTROL "control"
 %token CREATE "create" DEBUG "debug" EVERY "every" FETCHERS "fetchers"
 %token FILE_ "file" FREE "free"
-%token FROM "from" GROUP "group" INFO "info" KEEP "keep" KEY "key" LOG "log"
-%token MODE "mode" MOUNT "mount" ON "on" ONLY "only" OVERLAY "overlay"
-%token OWNER "owner" PID "pid" READ "read"
+%token FROM "from" GROUP "group" INFO "info" KEEP "keep" KEY "key" LISTEN "listen"
+%token LOG "log"
+%token MEMORY "memory" METRICS "metrics" MODE "mode" MOUNT "mount" NO "no" NOEXEC "noexec" ON "on" ONLY "only" OVERLAY "overlay"
+%token OWNER "owner" PASSTHROUGH "passthrough" PID "pid" PORT "port"
+%token PROCESSORS "processors" READ "read"
 %token SIZE "size" STASH "stash" STATE "state" SUBPATH "subpath" SUID "suid"
-%token UMOUNT "umount" USER "user" USERS "users" VOLUME "volume"
+%token TOTAL "total" TRANSFER "transfer" TRANSFERS "transfers"
+%token UIDS "uids" UMOUNT "umount" USER "user" USERS "users" VOLUME "volume"
+%token YES "yes"
 %token <string> STRING "a string"
 %token <number> NUMBER "a number"
-%type <string> role
+%type <string> role port_file
 %type <plain> count seconds bytes
 %destructor { free($$); } <string>
 
@@ -122,8 +128,22 @@ statement: API STRING {
 			conf_lex_error(&p->lex, "fetchers: not 1 to 64");
 		p->conf->fetchers = (uint32_t)$2;
 	}
+	| TRANSFERS count {
+		if ($2 < 1 || $2 > 256)
+			conf_lex_error(&p->lex, "transfers: not 1 to 256");
+		p->conf->transfers = (uint32_t)$2;
+	}
+	| TRANSFER MEMORY bytes {
+		if ($3 < (16 << 20) || $3 > ((int64_t)64 << 30))
+			conf_lex_error(&p->lex,
+			    "transfer memory: not 16M to 64G");
+		p->conf->transfer_memory = (uint64_t)$3;
+	}
 	| STASH SIZE bytes {
 		p->conf->stash_size = (uint64_t)$3;
+	}
+	| STASH TOTAL bytes {
+		p->conf->stash_total = (uint64_t)$3;
 	}
 	| STASH KEEP seconds {
 		p->conf->stash_days = (uint32_t)(($3 + 86399) / 86400);
@@ -134,15 +154,39 @@ statement: API STRING {
 	| LOG INFO {
 		p->conf->debug = 0;
 	}
+	| PROCESSORS AWAKE YES {
+		p->conf->awake = 1;
+	}
+	| PROCESSORS AWAKE NO {
+		p->conf->awake = 0;
+	}
+	| PASSTHROUGH YES {
+		p->conf->passthrough = 1;
+	}
+	| PASSTHROUGH NO {
+		p->conf->passthrough = 0;
+	}
 	| PID FILE_ STRING {
 		once(p, SEEN_PID, "pid file");
 		set_path(p, &p->conf->pid_file, $3, "pid file");
+	}
+	| METRICS LISTEN ON STRING PORT count port_file {
+		set_metrics(p, $4, $6, $7);
+		$4 = $7 = NULL;
 	}
 	| VOLUME STRING {
 		begin_volume(p, $2);
 		$2 = NULL;
 	} '{' volume_options '}' {
 		end_volume(p);
+	}
+	;
+
+port_file: {
+		$$ = NULL;
+	}
+	| PORT FILE_ STRING {
+		$$ = $3;
 	}
 	;
 
@@ -157,8 +201,9 @@ api_options:
 
 cache_options:
 	| cache_options SIZE bytes {
-		if ($3 < 1024 * 1024)
-			conf_lex_error(&p->lex, "cache size: less than 1M");
+		/* A chunk of any file must fit. */
+		if ($3 < FETCH_CHUNK_MAX)
+			conf_lex_error(&p->lex, "cache size: less than 64M");
 		p->conf->cache_size = (uint64_t)$3;
 	}
 	| cache_options KEEP FREE bytes {
@@ -193,11 +238,17 @@ volume_option: MOUNT STRING {
 	| OWNER count {
 		set_owner(p, $2);
 	}
+	| UIDS count count {
+		set_ids(p, $2, $3);
+	}
 	| CREATE {
 		p->volume->flags |= MOUNT_CREATE;
 	}
 	| SUID {
 		p->volume->flags |= MOUNT_SUID;
+	}
+	| NOEXEC {
+		p->volume->flags |= MOUNT_NOEXEC;
 	}
 	| READ ONLY {
 		p->volume->flags |= MOUNT_READONLY;
@@ -206,19 +257,28 @@ volume_option: MOUNT STRING {
 		set_commit(p, $2);
 	}
 	| COMMIT EVERY seconds {
-		later(p, "commit every");
+		if ($3 < 1 || $3 > COMMIT_EVERY_MAX)
+			conf_lex_error(&p->lex,
+			    "commit every: not 1s to 366d");
+		p->volume->policy.commit_every = (uint32_t)$3;
 	}
 	| COMMIT ON UMOUNT {
-		later(p, "commit on umount");
+		p->volume->policy.commit_on_umount = 1;
 	}
 	| OVERLAY SIZE bytes {
-		later(p, "overlay size");
+		if ((uint64_t)$3 < OVERLAY_LIMIT_MIN)
+			conf_lex_error(&p->lex, "overlay size: less than 1M");
+		p->volume->policy.overlay_limit = (uint64_t)$3;
 	}
 	;
 
 role: STRING
 	| CACHE {
 		if (($$ = strdup("cache")) == NULL)
+			fatal("strdup");
+	}
+	| METRICS {
+		if (($$ = strdup("metrics")) == NULL)
 			fatal("strdup");
 	}
 	;
@@ -250,6 +310,7 @@ bytes: NUMBER {
 /* Sorted by strcmp(3): looked up by bsearch(3). */
 static const struct conf_keyword keywords[] = {
 	{ "api", API },
+	{ "awake", AWAKE },
 	{ "ca", CA },
 	{ "cache", CACHE },
 	{ "commit", COMMIT },
@@ -265,24 +326,37 @@ static const struct conf_keyword keywords[] = {
 	{ "info", INFO },
 	{ "keep", KEEP },
 	{ "key", KEY },
+	{ "listen", LISTEN },
 	{ "log", LOG },
+	{ "memory", MEMORY },
+	{ "metrics", METRICS },
 	{ "mode", MODE },
 	{ "mount", MOUNT },
+	{ "no", NO },
+	{ "noexec", NOEXEC },
 	{ "on", ON },
 	{ "only", ONLY },
 	{ "overlay", OVERLAY },
 	{ "owner", OWNER },
+	{ "passthrough", PASSTHROUGH },
 	{ "pid", PID },
+	{ "port", PORT },
+	{ "processors", PROCESSORS },
 	{ "read", READ },
 	{ "size", SIZE },
 	{ "stash", STASH },
 	{ "state", STATE },
 	{ "subpath", SUBPATH },
 	{ "suid", SUID },
+	{ "total", TOTAL },
+	{ "transfer", TRANSFER },
+	{ "transfers", TRANSFERS },
+	{ "uids", UIDS },
 	{ "umount", UMOUNT },
 	{ "user", USER },
 	{ "users", USERS },
 	{ "volume", VOLUME },
+	{ "yes", YES },
 };
 
 static int
@@ -335,12 +409,6 @@ once(struct parse *p, unsigned int bit, const char *what)
 }
 
 static void
-later(struct parse *p, const char *what)
-{
-	conf_lex_error(&p->lex, "%s: this version does not have it", what);
-}
-
-static void
 set_string(char **to, char *s)
 {
 	free(*to);
@@ -384,11 +452,27 @@ set_mode(struct parse *p, int64_t digits)
 	p->conf->control_mode = mode;
 }
 
+static void
+set_metrics(struct parse *p, char *address, int64_t port, char *file)
+{
+	const char *why = inaddr_set_loopback(&p->conf->metrics_at, address, port);
+
+	once(p, SEEN_METRICS, "metrics");
+	if (why != NULL)
+		conf_lex_error(&p->lex, "metrics listen on %s: %s", address,
+		    why);
+	free(address);
+	p->conf->metrics = 1;
+	if (file != NULL)
+		set_path(p, &p->conf->metrics_port_file, file, "port file");
+}
+
 static const char *const default_users[CONF_ROLES] = {
 	"_sailvolfuse",
 	"_sailvol",
 	"_sailvolcache",
 	"_sailvolnet",
+	"_sailvolmet",
 };
 
 static void
@@ -439,6 +523,11 @@ end_volume(struct parse *p)
 	    (p->volume->flags & MOUNT_CREATE))
 		conf_lex_error(&p->lex, "volume %s: commit and create: a new "
 		    "volume has no commits", p->volume->name);
+	if ((p->volume->flags & MOUNT_READONLY) &&
+	    (p->volume->policy.commit_every != 0 ||
+		p->volume->policy.commit_on_umount))
+		conf_lex_error(&p->lex, "volume %s: commit every, or on "
+		    "umount: it is read only", p->volume->name);
 	TAILQ_FOREACH(v, &p->conf->volumes, link)
 		if (v != p->volume && v->path != NULL &&
 		    strcmp(v->path, p->volume->path) == 0)
@@ -495,6 +584,19 @@ set_owner(struct parse *p, int64_t uid)
 		conf_lex_error(&p->lex, "owner: not the number of a user");
 	else
 		p->volume->owner = (uid_t)uid;
+}
+
+static void
+set_ids(struct parse *p, int64_t base, int64_t count)
+{
+	const char *why;
+
+	if ((why = idmap_problem((uint64_t)base, (uint64_t)count)) != NULL) {
+		conf_lex_error(&p->lex, "uids: %s", why);
+		return;
+	}
+	p->volume->ids.base = (uint32_t)base;
+	p->volume->ids.count = (uint32_t)count;
 }
 
 static void
@@ -555,9 +657,13 @@ config_new(void)
 		set_default(&c->users[i], default_users[i]);
 	c->users_from = -1;
 	c->fetchers = 2;
+	c->transfers = 16;
+	c->transfer_memory = (uint64_t)128 << 20;
+	c->passthrough = 1;
 	c->cache_size = (uint64_t)20 << 30;
 	c->stash_size = (uint64_t)10 << 30;
 	c->stash_days = 30;
+	c->awake = 1;
 	c->control_mode = -1;
 	return c;
 }

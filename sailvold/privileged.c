@@ -4,15 +4,22 @@
  * its check.  In the parent, and in short-lived children of it.
  */
 #include <sys/file.h>
+#include <sys/fsuid.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/un.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <linux/capability.h>
 #include <linux/fuse.h>
+#include <linux/major.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
@@ -21,11 +28,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/handover.h"
+#include "lib/inaddr.h"
 #include "lib/log.h"
+#include "lib/rest.h"
 #include "sailvold/errand.h"
 #include "sailvold/privileged.h"
 
+#define METRICS_BACKLOG 64
 #define INIT_WAIT_MS 10000
+#define NOBODY ((gid_t)65534)
+#define STATE "state" /* of handover.h */
 #define DEAD_TRIES 40 /* of 50 ms */
 
 static int
@@ -111,7 +124,9 @@ priv_lock_state(const char *path)
 
 	if (priv_make_folder(path, 0, 0, 0711) == -1)
 		return -1;
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = handover_take(STATE);
+	if (fd == -1)
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd == -1 || flock(fd, LOCK_EX | LOCK_NB) == -1) {
 		if (fd != -1 && errno == EWOULDBLOCK)
 			log_warnx("state %s: another sailvold has it", path);
@@ -123,6 +138,8 @@ priv_lock_state(const char *path)
 	}
 	/* One that hangs would keep the next sailvold out. */
 	errand_closes(fd);
+	if (handover_keep(STATE, fd, HANDOVER_EXEC) == -1)
+		log_warn("state %s", path);
 	return 0;
 }
 
@@ -187,6 +204,80 @@ fail:
 	if (fd != -1)
 		close(fd);
 	return -1;
+}
+
+int
+priv_listen_on(int fd, const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct sockaddr_un sun;
+	socklen_t len = sizeof(sun), size = sizeof(int);
+	struct stat st;
+	int on = 0;
+
+	memset(&sun, 0, sizeof(sun));
+	if (getsockname(fd, (struct sockaddr *)&sun, &len) == -1 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == -1)
+		return -1;
+	if (!on || sun.sun_family != AF_UNIX || lstat(path, &st) == -1 ||
+	    !S_ISSOCK(st.st_mode) ||
+	    strncmp(sun.sun_path, path, sizeof(sun.sun_path)) != 0) {
+		errno = EADDRNOTAVAIL;
+		return -1;
+	}
+	return chown(path, uid, gid) == -1 ? -1 : chmod(path, mode);
+}
+
+int
+priv_write_port(int fd, const char *port_file)
+{
+	char tmp[4096], text[16];
+	struct inaddr at;
+	int n, out = -1;
+
+	if (port_file == NULL)
+		return 0;
+	if (inaddr_of(&at, fd) == -1 ||
+	    snprintf(tmp, sizeof(tmp), "%s.new", port_file) >= (int)sizeof(tmp))
+		goto fail;
+	n = snprintf(text, sizeof(text), "%u\n", inaddr_port(&at));
+	/* What a crash left. */
+	if (unlink(tmp) == -1 && errno != ENOENT)
+		goto fail;
+	out = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    0644);
+	if (out == -1)
+		goto fail;
+	if (fchmod(out, 0644) == -1 || write(out, text, (size_t)n) != n ||
+	    rename(tmp, port_file) == -1) {
+		unlink(tmp);
+		goto fail;
+	}
+	close(out);
+	return 0;
+
+fail:
+	log_warn("port file %s", port_file);
+	if (out != -1)
+		close(out);
+	return -1;
+}
+
+int
+priv_listen_loopback(const struct inaddr *l, const char *port_file)
+{
+	char at[128];
+	int fd;
+
+	if ((fd = inaddr_listen(l, 0, METRICS_BACKLOG)) == -1) {
+		inaddr_text(l, at, sizeof(at));
+		log_warn("metrics listen on %s", at);
+		return -1;
+	}
+	if (priv_write_port(fd, port_file) == -1) {
+		close(fd);
+		return -1;
+	}
+	return fd;
 }
 
 /* ---- mount points --------------------------------------------------------------------- */
@@ -356,6 +447,31 @@ warn_if_not_empty(struct point *p)
 	close(fd);
 }
 
+/*
+ * What is wrong is told to who could find it out himself; others hear the same
+ * whatever is there.  In a child, whose rights are given up for it.
+ */
+static void
+hide_point(struct point *p, uid_t uid)
+{
+	int fd, error = 0;
+
+	if (setgroups(0, NULL) == -1 ||
+	    setresgid(NOBODY, NOBODY, NOBODY) == -1 ||
+	    setresuid(uid, uid, uid) == -1)
+		error = EPERM;
+	else if ((fd = open_plain(AT_FDCWD, p->real,
+		      O_PATH | O_DIRECTORY | O_NOFOLLOW,
+		      RESOLVE_NO_SYMLINKS)) == -1)
+		error = errno;
+	else
+		close(fd);
+	if (error != 0 && error != p->error)
+		point_error(p, EPERM,
+		    "there is no directory that belongs to you, or that you "
+		    "may look at");
+}
+
 /* In a child: it may block on what is mounted there. */
 static void
 look_at_point(struct point *p, const char *path, uid_t uid)
@@ -405,6 +521,8 @@ open_point_run(void *arg, void *answer)
 	struct point *p = answer;
 
 	look_at_point(p, o->path, o->uid);
+	if (p->error != 0 && o->uid != 0)
+		hide_point(p, o->uid);
 	return p->error == 0 ? p->fd : -1;
 }
 
@@ -575,8 +693,8 @@ read_init(struct session *s)
 }
 
 int
-priv_make_session(struct session *s, const char *volume, int readonly, int suid,
-    char *what, size_t size)
+priv_make_session(struct session *s, const char *volume, int flags, char *what,
+    size_t size)
 {
 	const char *step = "/dev/fuse";
 	unsigned int attrs = MOUNT_ATTR_NODEV;
@@ -599,9 +717,11 @@ priv_make_session(struct session *s, const char *volume, int readonly, int suid,
 	if (set_options(fsfd, s->fuse_fd, volume) == -1)
 		goto fail;
 	step = "its mount";
-	if (!suid)
+	if (!(flags & PRIV_SUID))
 		attrs |= MOUNT_ATTR_NOSUID;
-	if (readonly)
+	if (flags & PRIV_NOEXEC)
+		attrs |= MOUNT_ATTR_NOEXEC;
+	if (flags & PRIV_READONLY)
 		attrs |= MOUNT_ATTR_RDONLY;
 	s->mount_fd = fsmount(fsfd, FSMOUNT_CLOEXEC, attrs);
 	if (s->mount_fd == -1)
@@ -642,4 +762,139 @@ priv_attach(struct session *s, int point_fd)
 	close(s->mount_fd);
 	s->mount_fd = -1;
 	return 0;
+}
+
+/* ---- processors ---------------------------------------------------------------- */
+
+/* 1 where an idle driver asks how long it may take to wake. */
+static int
+has_idle_driver(void)
+{
+	char buf[32];
+	ssize_t n;
+	int fd;
+
+	fd = open("/sys/devices/system/cpu/cpuidle/current_driver",
+	    O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd == -1)
+		return 0;
+	n = read(fd, buf, sizeof(buf));
+	close(fd);
+	return n > 0 && !(n >= 4 && memcmp(buf, "none", 4) == 0);
+}
+
+int
+priv_open_latency(void)
+{
+	struct stat st;
+	int fd;
+
+	if (!has_idle_driver())
+		return -1;
+	fd = open("/dev/cpu_dma_latency",
+	    O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == -1 || !S_ISCHR(st.st_mode) ||
+	    major(st.st_rdev) != MISC_MAJOR) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* ---- backing files of passthrough ---------------------------------------------------------- */
+
+/* Of a newer linux/fuse.h. */
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define BACKING_OPEN _IOW(FUSE_DEV_IOC_MAGIC, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(FUSE_DEV_IOC_MAGIC, 2, uint32_t)
+
+int
+priv_open_folder(const char *path)
+{
+	return open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/*
+ * The kernel keeps who registers a file, and reads and writes it as that one:
+ * with the user's rights to files, and without the right to the blocks that a
+ * file system keeps for root.
+ */
+static int
+files_as(uid_t uid, gid_t gid, int resource)
+{
+	struct __user_cap_header_struct h = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct caps[2];
+	const uint32_t bit = 1U << CAP_SYS_RESOURCE;
+
+	(void)setfsgid(gid);
+	(void)setfsuid(uid);
+	/* They fail in silence: asked by a number that nobody can have. */
+	if ((uid_t)setfsuid((uid_t)-1) != uid ||
+	    (gid_t)setfsgid((gid_t)-1) != gid ||
+	    syscall(SYS_capget, &h, caps) == -1)
+		return -1;
+	if (resource)
+		caps[0].effective |= caps[0].permitted & bit;
+	else
+		caps[0].effective &= ~bit;
+	return (int)syscall(SYS_capset, &h, caps);
+}
+
+static int32_t
+backing_register(int fuse_fd, int folder_fd, const char *name, uid_t uid)
+{
+	struct backing_map map = { .fd = -1 };
+	int32_t id = -1;
+	struct stat st;
+	int error;
+
+	map.fd = open_plain(folder_fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK,
+	    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+	if (map.fd == -1)
+		return -1;
+	if (fstat(map.fd, &st) == 0) {
+		/* One that is not whole has the sticky bit (lib/rest.h). */
+		if (S_ISREG(st.st_mode) && !(st.st_mode & REST_MODE) &&
+		    st.st_uid == uid && st.st_nlink == 1)
+			id = ioctl(fuse_fd, BACKING_OPEN, &map);
+		else
+			errno = EPERM;
+	}
+	error = errno;
+	close(map.fd);
+	errno = error;
+	return id;
+}
+
+int32_t
+priv_backing_open(int fuse_fd, int folder_fd, uint64_t ovl, uid_t uid,
+    gid_t gid)
+{
+	char name[40];
+	int32_t id = -1;
+	int error;
+
+	snprintf(name, sizeof(name), "files/%02x/%016" PRIx64,
+	    (unsigned int)(ovl & 0xff), ovl);
+	if (files_as(uid, gid, 0) == 0)
+		id = backing_register(fuse_fd, folder_fd, name, uid);
+	error = errno;
+	if (files_as(0, 0, 1) == -1)
+		fatal("privileges of the parent");
+	errno = error;
+	return id;
+}
+
+int
+priv_backing_close(int fuse_fd, uint32_t id)
+{
+	return ioctl(fuse_fd, BACKING_CLOSE, &id);
 }

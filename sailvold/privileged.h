@@ -22,6 +22,18 @@ int priv_make_folder(const char *path, uid_t, gid_t, mode_t);
  * -1 after a message.
  */
 int priv_listen(const char *path, uid_t, gid_t, mode_t);
+/* 0: that descriptor listens there, and the socket is whose it is to be; -1 and
+   errno. */
+int priv_listen_on(int fd, const char *path, uid_t, gid_t, mode_t);
+
+/*
+ * A listening socket there; the port that it got is written to the file, whole,
+ * readable for all (NULL: nowhere).  -1 after a message.
+ */
+struct inaddr;
+int priv_listen_loopback(const struct inaddr *, const char *port_file);
+/* The port of a socket, the same way. */
+int priv_write_port(int fd, const char *port_file);
 
 /* What a look at a mount point said. */
 struct point {
@@ -57,10 +69,26 @@ struct session {
 	uint64_t mount_id; /* of statx(2), once attached */
 	uint8_t connection[16];
 };
-int priv_make_session(struct session *, const char *volume, int readonly,
-    int suid, char *what, size_t size);
+#define PRIV_READONLY 0x1
+#define PRIV_SUID 0x2
+#define PRIV_NOEXEC 0x4
+int priv_make_session(struct session *, const char *volume, int flags,
+    char *what, size_t size);
 /* Attaches it to the directory; -1 and errno. */
 int priv_attach(struct session *, int point_fd);
+
+/* The folder of a mount, for priv_backing_open(); -1 and errno. */
+int priv_open_folder(const char *path);
+/*
+ * Registers the overlay file with that number, in that folder of a mount, with
+ * the mount's connection to the kernel, which will read and write it with the
+ * rights of that user, not with root's.  It must be a regular file of his with
+ * one name, reached without links.  An id, or -1 and errno.
+ */
+int32_t priv_backing_open(int fuse_fd, int folder_fd, uint64_t ovl, uid_t uid,
+    gid_t gid);
+/* -1 and errno. */
+int priv_backing_close(int fuse_fd, uint32_t id);
 
 /*
  * Takes the mount with that id at path away, in a child; detach: also while it
@@ -72,5 +100,11 @@ int priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,
 
 /* 1 when FUSE works here, else what says what to install or load. */
 int priv_fuse_works(char *what, size_t size);
+
+/*
+ * /dev/cpu_dma_latency, for whoever may keep all processors of the machine
+ * awake; -1 where there is none, or no idle driver that heeds it.
+ */
+int priv_open_latency(void);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "lib/log.h"
 #include "lib/memfd.h"
+#include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 
@@ -325,7 +326,7 @@ take_detached(struct query *q, const uint8_t *items, size_t len)
 		query_end(q, ESTALE);
 		return;
 	}
-	if (inode_priv(slot)->vn == NULL) {
+	if (inode_vn(slot) == NULL) {
 		if ((vn = vn_from_item(&it)) == NULL ||
 		    vn_set_origin(vn, &it.origin_commit, it.origin_path,
 			it.origin_path_len) == -1) {
@@ -336,7 +337,7 @@ take_detached(struct query *q, const uint8_t *items, size_t len)
 		vn->flags |= VN_GONE;
 		vn->links = 0;
 		vn->slot = slot;
-		inode_priv(slot)->vn = vn;
+		inode_set_vn(slot, vn);
 	}
 	query_end(q, 0);
 }

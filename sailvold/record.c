@@ -86,10 +86,19 @@ put_name(struct wbuf *w, uint64_t parent, const uint8_t *name, size_t len)
 	wbuf_str16(w, name, len);
 }
 
+/* An object: one that is none would not be read again. */
+static void
+put_ovl(struct wbuf *w, uint64_t ovl)
+{
+	if (ovl == 0)
+		w->error = EINVAL;
+	wbuf_u64(w, ovl);
+}
+
 static void
 put_attr(struct wbuf *w, const struct record *r)
 {
-	wbuf_u64(w, r->ovl);
+	put_ovl(w, r->ovl);
 	wbuf_u32(w, r->flags);
 	wbuf_u16(w, r->entry.mode);
 	wbuf_u32(w, r->entry.uid);
@@ -135,20 +144,20 @@ put_payload(struct wbuf *w, const struct record *r)
 		put_attr(w, r);
 		break;
 	case RECORD_XATTR:
-		wbuf_u64(w, r->ovl);
+		put_ovl(w, r->ovl);
 		wbuf_time(w, r->time);
 		wbuf_str32(w, r->entry.xattrs, r->entry.xattrs_len);
 		break;
 	case RECORD_CONTENT:
 	case RECORD_SETTLE:
-		wbuf_u64(w, r->ovl);
+		put_ovl(w, r->ovl);
 		wbuf_u64(w, r->entry.size);
 		wbuf_time(w, r->entry.mtime);
 		wbuf_time(w, r->entry.ctime);
 		break;
 	case RECORD_DIRTY:
 	case RECORD_DROP:
-		wbuf_u64(w, r->ovl);
+		put_ovl(w, r->ovl);
 		break;
 	case RECORD_CTL:
 		wbuf_u64(w, r->session);

@@ -29,11 +29,12 @@ struct reload_run {
 	unsigned int refs; /* callbacks that will come */
 	int dead;
 	int restore, keep, if_clean;
+	int stash; /* to a stash only, and the base stays: before an umount */
 	int64_t stash_id; /* to be restored */
 	struct hash base; /* the new one */
 	uint64_t number;
 	uint32_t request;
-	unsigned int tries, attempt;
+	unsigned int tries, attempt, answers;
 	int parked;
 	void (*again)(struct reload_run *);
 	struct snap_diff diff;
@@ -125,10 +126,20 @@ node_came(void *arg, int error)
 
 	if (came(r))
 		return;
+	r->answers++;
 	if (error != 0)
 		fail(r, "unavailable", "nodes", strerror(error));
 	else
 		r->again(r);
+}
+
+static void
+reload_progress(struct reload_run *r, const char *phase)
+{
+	if (job_progress_due(r->job))
+		job_progress(r->job,
+		    json_pack("{s:s,s:I}", "phase", phase, "answers",
+			(json_int_t)r->answers));
 }
 
 /* Asks for what misses, then f again.  miss is freed. */
@@ -146,6 +157,8 @@ want(struct reload_run *r, struct node_miss *miss,
 		    node_came, r);
 		if (rc == -1)
 			r->refs--;
+		else
+			reload_progress(r, "nodes");
 	}
 	node_miss_free(miss);
 	if (rc == -1)
@@ -304,6 +317,15 @@ refuse_dirty(struct reload_run *r)
 }
 
 static void
+refuse_stash(struct reload_run *r)
+{
+	char what[512];
+
+	stash_full_text(what, sizeof(what));
+	fail(r, "refused", "stash_full", what);
+}
+
+static void
 finish(struct reload_run *r)
 {
 	struct mount *m = r->job->m;
@@ -392,9 +414,12 @@ change_rows(struct reload_run *r, struct mount_row *row, int *refused,
 		NULL) == -1)
 		return -1;
 	for (i = 0; i < set.n && !*refused; i++)
+		/* What a mapping has stored into a suspect one, restore would
+		   lose. */
 		if ((r->if_clean || r->restore) &&
 		    (set.items[i].kind != 0 ||
-			set.items[i].hash == HASH_NEEDED))
+			set.items[i].hash == HASH_NEEDED ||
+			(r->restore && set.items[i].hash == HASH_SUSPECT)))
 			*refused = 1;
 	if (*refused)
 		rc = 0;
@@ -453,6 +478,30 @@ save_switch(struct reload_run *r)
 	return rc;
 }
 
+/* After a restart: what has no name went with the switch, or before. */
+static int
+load_gone(struct reload_run *r)
+{
+	struct rebase_gone *g = &r->gone;
+	uint64_t *more;
+	size_t n;
+
+	do {
+		more =
+		    reallocarray(g->ovls, g->n + NAMELESS_BATCH, sizeof(*more));
+		if (more == NULL)
+			return -1;
+		g->ovls = more;
+		if (db_obj_list_nameless(manifest_db, r->job->m->row.row,
+			g->n == 0 ? 0 : g->ovls[g->n - 1], g->ovls + g->n,
+			NAMELESS_BATCH, &n) == -1)
+			return -1;
+		g->n += n;
+		g->cap = g->n;
+	} while (n == NAMELESS_BATCH);
+	return 0;
+}
+
 static int
 load_switch(struct reload_run *r)
 {
@@ -481,8 +530,7 @@ load_switch(struct reload_run *r)
 		r->gone.sockets = json_loadb((char *)data, len, 0, NULL);
 		free(data);
 	}
-	return db_obj_list_nameless(manifest_db, r->job->m->row.row,
-	    &r->gone.ovls, &r->gone.n);
+	return load_gone(r);
 }
 
 /*
@@ -542,7 +590,10 @@ done:
 		refuse_dirty(r);
 	} else if (error == ENODATA)
 		want(r, &miss, switch_rows);
-	else {
+	else if (error == EDQUOT) {
+		node_miss_free(&miss);
+		refuse_stash(r);
+	} else {
 		node_miss_free(&miss);
 		fail(r, error == ENOENT ? "not_found" : "internal", "switch",
 		    error == ENOENT
@@ -734,7 +785,7 @@ head_came(void *arg, const struct server_answer *a)
 	r->request = 0;
 	if (a->status != 200) {
 		server_error(a, what, sizeof(what), code, sizeof(code));
-		if ((a->status == 0 || a->status >= 500) &&
+		if (((a->status == 0 && !a->untrusted) || a->status >= 500) &&
 		    ++r->tries < HEAD_TRIES) {
 			log_warnx("mount %s: reload: %s, try %u of %d",
 			    m->row.path, what, r->tries, HEAD_TRIES);
@@ -751,6 +802,11 @@ head_came(void *arg, const struct server_answer *a)
 	if (number_of(&r->base, &r->number) == -1) {
 		fail(r, "unavailable", "bad_answer",
 		    "a head without its commit");
+		return;
+	}
+	if (*m->row.subpath == '\0' && !nodes_commit_whole(&r->base)) {
+		fail(r, "permission", "key_limited",
+		    "the key sees a part of the volume alone");
 		return;
 	}
 	if (hash_cmp(&r->base, &m->row.base) != 0)
@@ -776,6 +832,8 @@ ask_head(struct reload_run *r)
 	if (r->request == 0)
 		fail(r, "unavailable", "no_answer",
 		    "sailvol-fetch cannot be asked");
+	else
+		reload_progress(r, "head");
 }
 
 static struct reload_run *
@@ -825,7 +883,14 @@ reload_start(struct job *j)
 		return;
 	r->keep = json_is_true(json_object_get(j->request, "keep"));
 	r->if_clean = json_is_true(json_object_get(j->request, "if_clean"));
-	ask_head(r);
+	r->stash = json_is_true(json_object_get(j->request, "stash"));
+	if (r->stash) {
+		/* Nothing of that needs the server. */
+		r->base = j->m->row.base;
+		r->number = j->m->row.base_number;
+		look(r);
+	} else
+		ask_head(r);
 }
 
 void

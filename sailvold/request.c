@@ -14,12 +14,15 @@
 #include "lib/log.h"
 #include "lib/proc.h"
 #include "sailvold/request.h"
+#include "sailvold/tally.h"
+#include "sailvold/wakeful.h"
 
 #define MAX_WRITE (1024 * 1024)
 #define READ_BYTES (MAX_WRITE + 8192)
 #define BURST 64 /* requests in one go of the loop */
 #define UNIQUE_RESENT ((uint64_t)1 << 63)
 #define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, of a newer linux/fuse.h */
+#define INIT2_PASSTHROUGH ((uint32_t)1 << 5) /* FUSE_PASSTHROUGH >> 32 */
 
 struct park {
 	TAILQ_ENTRY(park) link; /* of its queue, or of those that are ready */
@@ -42,7 +45,7 @@ static struct park *running; /* the park that `now' came from */
 static struct event ev_read, ev_ready;
 static uint64_t init_unique;
 static int init_answered, swallow_init;
-static uint32_t init_flags;
+static uint32_t init_flags, stack_depth;
 static abandoned_cb on_abandoned;
 
 /* ---- waiting ------------------------------------------------------------------ */
@@ -195,6 +198,14 @@ interrupt(const uint8_t *raw, size_t len)
 		on_abandoned(q);
 }
 
+/* Of the others the kernel sends one when it likes. */
+static int
+is_waited_for(uint32_t opcode)
+{
+	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET &&
+	    opcode != FUSE_RELEASE && opcode != FUSE_RELEASEDIR;
+}
+
 static void
 process(uint8_t *raw, size_t len, struct park *from)
 {
@@ -204,6 +215,8 @@ process(uint8_t *raw, size_t len, struct park *from)
 	if (len < sizeof(h))
 		return;
 	memcpy(&h, raw, sizeof(h));
+	if (from == NULL)
+		tally_request(h.opcode);
 	if (h.opcode == FUSE_INTERRUPT) {
 		interrupt(raw, len);
 		return;
@@ -224,6 +237,8 @@ process(uint8_t *raw, size_t len, struct park *from)
 	if (running != NULL)
 		park_free(running);
 	running = NULL;
+	if (is_waited_for(h.opcode))
+		wakeful_request();
 }
 
 static void
@@ -251,16 +266,20 @@ on_read(int fd, short ev, void *arg)
 
 	(void)ev;
 	(void)arg;
-	for (i = 0; i < BURST; i++) {
+	for (i = 0; i < BURST;) {
 		n = read(fd, buffer, READ_BYTES);
 		if (n > 0) {
 			process(buffer, (size_t)n, NULL);
+			i++;
 			continue;
 		}
 		if (n == -1 && (errno == EINTR || errno == ENOENT))
 			continue;
-		if (n == -1 && errno == EAGAIN)
+		if (n == -1 && errno == EAGAIN) {
+			if (wakeful_look())
+				continue;
 			return;
+		}
 		if (n == -1 && errno != ENODEV)
 			fatal("fuse device");
 		log_debug("the mount is gone");
@@ -288,6 +307,61 @@ patch_init(struct iovec *iov, int count)
 	out = iov[1].iov_base;
 	out->flags |= init_flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT);
 	out->max_background = out->congestion_threshold = 65535;
+	if (stack_depth != 0) {
+		out->flags |= FUSE_INIT_EXT;
+		out->flags2 |= INIT2_PASSTHROUGH;
+		/* max_stack_depth: of a newer linux/fuse.h, behind flags2. */
+		out->unused[0] = stack_depth;
+	}
+}
+
+int
+request_want_passthrough(const uint8_t *raw, size_t len, uint32_t depth)
+{
+	const struct fuse_init_in *in =
+	    (const void *)(raw + sizeof(struct fuse_in_header));
+
+	if (len < sizeof(struct fuse_in_header) + sizeof(*in) ||
+	    !(in->flags & FUSE_INIT_EXT) || !(in->flags2 & INIT2_PASSTHROUGH))
+		return 0;
+	stack_depth = depth;
+	return 1;
+}
+
+void
+request_forget_attr(uint64_t nodeid)
+{
+	struct {
+		struct fuse_out_header h;
+		struct fuse_notify_inval_inode_out out;
+	} m;
+
+	memset(&m, 0, sizeof(m));
+	m.h.len = sizeof(m);
+	m.h.error = FUSE_NOTIFY_INVAL_INODE;
+	m.out.ino = nodeid;
+	m.out.off = -1; /* attributes alone: pages are waited for */
+	if (write(session_fd, &m, sizeof(m)) == -1 && errno != ENOENT &&
+	    errno != ENODEV)
+		log_warn("attributes of node %llu", (unsigned long long)nodeid);
+}
+
+int
+request_store(uint64_t nodeid, const void *data, size_t len)
+{
+	struct {
+		struct fuse_out_header h;
+		struct fuse_notify_store_out out;
+	} m;
+	struct iovec iov[2] = { { &m, sizeof(m) },
+		{ (void *)(uintptr_t)data, len } };
+
+	memset(&m, 0, sizeof(m));
+	m.h.len = (uint32_t)(sizeof(m) + len);
+	m.h.error = FUSE_NOTIFY_STORE;
+	m.out.nodeid = nodeid;
+	m.out.size = (uint32_t)len;
+	return writev(session_fd, iov, 2) == -1 ? -1 : 0;
 }
 
 static ssize_t

@@ -44,6 +44,25 @@ extern struct request now;
 int request_start(int fd, const struct fuse_lowlevel_ops *, const uint8_t *init,
     size_t init_len, int takeover);
 
+/* Before the start: files may be passed through, with so many file systems
+   one above the other (0: not).  0 when this kernel does not offer it. */
+int request_want_passthrough(const uint8_t *init, size_t len,
+    uint32_t stack_depth);
+/*
+ * The kernel forgets the attributes of a node id.  Only of one that an open
+ * handle, or a request which is not answered yet, holds: of others it might
+ * wait for who frees them, and that for our answers.
+ */
+void request_forget_attr(uint64_t nodeid);
+
+/*
+ * The kernel gets these bytes, the first of a file, as its pages.  It locks each,
+ * so nobody may have one locked who waits for an answer of ours: only of a file
+ * without a handle, and while an OPEN of it, not answered yet, holds it.  -1 and
+ * errno.
+ */
+int request_store(uint64_t nodeid, const void *, size_t len);
+
 void waitq_init(struct waitq *);
 int waitq_empty(const struct waitq *);
 /* The operation is to return this: it will be done again after a wake. */

@@ -11,12 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/handover.h"
 #include "lib/log.h"
+#include "sailvold/config.h"
 #include "sailvold/mounts.h"
+#include "sailvold/metrics.h"
 #include "sailvold/requests.h"
+#include "sailvold/restart.h"
 
 #define ACCEPT_PAUSE_MS 500
+#define STARTING_PAUSE_MS 20
 
+static const struct config *conf;
 static struct event *accept_event, *accept_again;
 
 /* ---- clients ---------------------------------------------------------------------------- */
@@ -64,11 +70,10 @@ hand_over(int fd, struct proc *manifest)
 
 /* The socket stays readable: without a descriptor to be had it would spin. */
 static void
-accept_pause(void)
+accept_pause(int ms)
 {
-	struct timeval tv = { 0, ACCEPT_PAUSE_MS * 1000 };
+	struct timeval tv = { 0, ms * 1000 };
 
-	log_warn("control socket");
 	event_del(accept_event);
 	evtimer_add(accept_again, &tv);
 }
@@ -82,31 +87,47 @@ accept_resume(int fd, short what, void *arg)
 	event_add(accept_event, NULL);
 }
 
-/* Accepted clients are manifest's. */
+/* The log says why; who waits would wait long. */
+static void
+refuse_client(int fd)
+{
+	static const char text[] =
+	    "{\"error\":{\"message\":\"manifest, a process of sailvold, does "
+	    "not start: the log says why\",\"type\":\"unavailable\",\"code\":"
+	    "\"starting\"}}\n";
+
+	(void)!send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+}
+
+/* Accepted clients are manifest's: until it is ready they wait in the queue. */
 static void
 accept_client(int listener, short what, void *arg)
 {
 	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	int fails = manifest == NULL || proc_fails(manifest);
+	int ready =
+	    !fails && proc_chan(manifest) != NULL && proc_ready(manifest);
 	int fd;
 
 	(void)what;
 	(void)arg;
-	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd == -1) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			accept_pause();
+	if (!ready && !fails) {
+		accept_pause(STARTING_PAUSE_MS);
 		return;
 	}
-	if (manifest == NULL || proc_chan(manifest) == NULL ||
-	    !proc_ready(manifest) || hand_over(fd, manifest) == -1) {
-		static const char busy[] =
-		    "{\"error\":{\"message\":\"sailvold is "
-		    "starting: try again\",\"type\":\"unavailable\",\"code\":"
-		    "\"starting\"}}\n";
-
-		(void)!send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
-		close(fd);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd == -1) {
+		if (errno != EAGAIN && errno != EINTR &&
+		    errno != ECONNABORTED) {
+			log_warn("control socket");
+			accept_pause(ACCEPT_PAUSE_MS);
+		}
+		return;
 	}
+	if (ready && hand_over(fd, manifest) == 0)
+		return;
+	refuse_client(fd);
+	close(fd);
 }
 
 int
@@ -165,7 +186,10 @@ do_mount(uint32_t id, struct parent_req *req)
 	v.name = req->mount.volume;
 	v.path = req->mount.path;
 	v.subpath = req->mount.subpath;
-	v.flags = req->mount.flags & (MOUNT_READONLY | MOUNT_CREATE);
+	v.flags =
+	    req->mount.flags & (MOUNT_READONLY | MOUNT_CREATE | MOUNT_NOEXEC);
+	v.policy.commit_on_umount = req->mount.policy.commit_on_umount;
+	v.ids = req->mount.ids;
 	v.has_commit = req->mount.has_commit;
 	if (v.has_commit) {
 		hash_hex(&req->mount.commit, v.commit);
@@ -183,8 +207,51 @@ do_mount(uint32_t id, struct parent_req *req)
 		    "only root makes volumes "
 		    "with the key of sailvold",
 		    "", 0);
+	else if (v.policy.commit_on_umount && req->uid != 0)
+		do_done((void *)(uintptr_t)id, EPERM,
+		    "only root has a mount committed on umount", "", 0);
+	else if (v.policy.commit_on_umount && (v.flags & MOUNT_READONLY))
+		do_done((void *)(uintptr_t)id, EINVAL,
+		    "commit on umount: it is read only", "", 0);
+	else if (v.ids.count != 0 && req->uid != 0)
+		do_done((void *)(uintptr_t)id, EPERM,
+		    "only root may mount with a range of uids", "", 0);
 	else
 		mounts_add(&v, req->uid, do_done, (void *)(uintptr_t)id);
+}
+
+/* ---- restart ----------------------------------------------------------------------------------- */
+
+static void
+restart_may(void *arg, int error, const char *what)
+{
+	char why[4200];
+
+	if (error == 0 && mounts_hand_over(why, sizeof(why)) == -1) {
+		error = EBUSY;
+		what = why;
+	}
+	do_done(arg, error, what, "", 0);
+	if (error != 0)
+		return;
+	requests_end();
+	metrics_end();
+	restart_now();
+}
+
+static void
+do_restart(uint32_t id, const struct parent_req *req)
+{
+	void *arg = (void *)(uintptr_t)id;
+	uid_t uid;
+	gid_t gid;
+
+	if (req->uid != 0)
+		do_done(arg, EPERM, "only root restarts sailvold", "", 0);
+	else if (config_user(conf, CONF_FUSE, &uid, &gid) == -1)
+		do_done(arg, EINVAL, "the user of fuse is not there", "", 0);
+	else
+		restart_ask(uid, conf->state, restart_may, arg);
 }
 
 int
@@ -198,6 +265,11 @@ requests_on_do(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 		return -1;
 	if (req.verb == PARENT_MOUNT)
 		do_mount(id, &req);
+	else if (req.verb == PARENT_RESTART)
+		do_restart(id, &req);
+	else if (req.verb == PARENT_FORGET)
+		mounts_forget(req.mount.path, req.uid, do_done,
+		    (void *)(uintptr_t)id);
 	else
 		mounts_remove(req.mount.path, req.uid, req.force, do_done,
 		    (void *)(uintptr_t)id);
@@ -223,6 +295,20 @@ add_process(struct proc *p, void *arg)
 		proc_sandbox(p)));
 }
 
+void
+requests_configure(const struct config *c)
+{
+	conf = c;
+}
+
+/* Where root finds the server and the key; the key is not told. */
+static json_t *
+server_status(void)
+{
+	return json_pack("{s:s, s:s, s:s?}", "url", conf->api_url, "key_file",
+	    conf->key_file, "ca_file", conf->ca_file);
+}
+
 static void
 answer_status(json_t *cache)
 {
@@ -233,9 +319,10 @@ answer_status(json_t *cache)
 	int fd;
 
 	proc_foreach(add_process, processes);
-	all = json_pack("{s:i, s:o, s:o, s:o}", "pid", (int)getpid(),
-	    "processes", processes, "mounts", mounts_status(), "cache",
-	    cache != NULL ? cache : json_null());
+	all = json_pack("{s:i, s:i, s:o, s:o, s:o, s:o}", "pid", (int)getpid(),
+	    "restarts", (int)handover_times(), "processes", processes, "mounts",
+	    mounts_status(), "cache", cache != NULL ? cache : json_null(),
+	    "server", server_status());
 	text = all != NULL ? json_dumps(all, JSON_COMPACT) : NULL;
 	for (i = 0; text != NULL && i < nstatus; i++) {
 		if (manifest == NULL || proc_chan(manifest) == NULL)

@@ -8,6 +8,10 @@
 
 #include "lib/proc.h"
 
+struct config;
+
+/* What status says of the server from now on; kept. */
+void requests_configure(const struct config *);
 /* Clients are taken from the control socket from now on; -1. */
 int requests_listen(int fd);
 /* No more. */

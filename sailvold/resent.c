@@ -26,26 +26,23 @@ static void
 created(fuse_req_t req, struct vn *vn)
 {
 	const struct fuse_create_in *in = request_body(sizeof(*in));
-	struct fuse_file_info fi;
 	struct fuse_entry_param e;
+	struct fuse_open_out out;
 	int error;
 
-	memset(&fi, 0, sizeof(fi));
 	if ((error = node_entry(vn, &e)) != 0) {
 		fuse_reply_err(req, error);
 		return;
 	}
 	error = file_open_handle(vn,
-	    in != NULL ? in->flags & ~(uint32_t)O_TRUNC : 0, &fi);
+	    in != NULL ? in->flags & ~(uint32_t)O_TRUNC : 0, &out);
 	if (error != 0) {
 		node_forget(e.ino, 1);
 		request_fail(req, error);
 		return;
 	}
-	if (fuse_reply_create(req, &e, &fi) != 0) {
-		handle_free(fi.fh);
+	if (file_reply_create(req, vn, &e, &out) == -1)
 		node_forget(e.ino, 1);
-	}
 }
 
 int

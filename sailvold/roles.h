@@ -12,5 +12,6 @@ extern const struct role_def fuse_role;
 extern const struct role_def notify_role;
 extern const struct role_def manifest_role;
 extern const struct role_def cache_role;
+extern const struct role_def metrics_role;
 
 #endif

@@ -146,6 +146,42 @@ get_path(struct ibuf *b, const uint8_t **p, size_t *len)
 }
 
 static int
+add_ids(struct ibuf *b, const struct idmap *m)
+{
+	return ibuf_add_n32(b, m->base) == -1 || ibuf_add_n32(b, m->count) == -1
+	    ? -1
+	    : 0;
+}
+
+static int
+get_ids(struct ibuf *b, struct idmap *m)
+{
+	if (ibuf_get_n32(b, &m->base) == -1 || ibuf_get_n32(b, &m->count) == -1)
+		return -1;
+	return idmap_valid(m) ? 0 : bad();
+}
+
+static int
+add_policy(struct ibuf *b, const struct mount_policy *p)
+{
+	return ibuf_add_n32(b, p->commit_every) == -1 ||
+		ibuf_add_n8(b, p->commit_on_umount != 0) == -1 ||
+		ibuf_add_n64(b, p->overlay_limit) == -1
+	    ? -1
+	    : 0;
+}
+
+static int
+get_policy(struct ibuf *b, struct mount_policy *p)
+{
+	if (ibuf_get_n32(b, &p->commit_every) == -1 ||
+	    get_flag(b, &p->commit_on_umount) == -1 ||
+	    ibuf_get_n64(b, &p->overlay_limit) == -1)
+		return -1;
+	return p->commit_every <= COMMIT_EVERY_MAX ? 0 : bad();
+}
+
+static int
 get_end(struct ibuf *b)
 {
 	return ibuf_size(b) == 0 ? 0 : bad();
@@ -155,7 +191,7 @@ get_end(struct ibuf *b)
 
 #define MOUNT_FLAGS                                                      \
 	(MOUNT_READONLY | MOUNT_CREATE | MOUNT_SUID | MOUNT_CONFIGURED | \
-	    MOUNT_AGAIN)
+	    MOUNT_AGAIN | MOUNT_BACK | MOUNT_NOEXEC)
 
 static int
 mount_req_add(struct ibuf *b, const struct mount_req *m)
@@ -166,7 +202,8 @@ mount_req_add(struct ibuf *b, const struct mount_req *m)
 	    add_cstr(b, m->volume) == -1 || add_cstr(b, m->subpath) == -1 ||
 	    add_cstr(b, m->path) == -1 ||
 	    ibuf_add_n8(b, m->has_commit != 0) == -1 ||
-	    ibuf_add(b, m->commit.b, HASH_LEN) == -1)
+	    ibuf_add(b, m->commit.b, HASH_LEN) == -1 ||
+	    add_ids(b, &m->ids) == -1 || add_policy(b, &m->policy) == -1)
 		return -1;
 	return 0;
 }
@@ -183,7 +220,8 @@ mount_req_get(struct ibuf *b, struct mount_req *m)
 	    get_alloc(b, SAIL_PATH_MAX, &m->subpath) == -1 ||
 	    get_alloc(b, SAIL_PATH_MAX, &m->path) == -1 ||
 	    get_flag(b, &m->has_commit) == -1 ||
-	    ibuf_get(b, m->commit.b, HASH_LEN) == -1)
+	    ibuf_get(b, m->commit.b, HASH_LEN) == -1 ||
+	    get_ids(b, &m->ids) == -1 || get_policy(b, &m->policy) == -1)
 		goto fail;
 	if ((m->flags & ~(uint32_t)MOUNT_FLAGS) != 0 ||
 	    path_problem(m->subpath, strlen(m->subpath)) != NULL) {
@@ -230,6 +268,26 @@ mount_req_free(struct mount_req *m)
 }
 
 int
+policy_send(struct chan *c, uint32_t instance, const struct mount_policy *p)
+{
+	struct ibuf *b;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n32(b, instance) == -1 || add_policy(b, p) == -1)
+		return body_drop(b);
+	return chan_send_ibuf(c, IMSG_PARENT_MANIFEST_POLICY, 0, -1, b);
+}
+
+int
+policy_recv(struct ibuf *b, uint32_t *instance, struct mount_policy *p)
+{
+	if (ibuf_get_n32(b, instance) == -1 || get_policy(b, p) == -1)
+		return -1;
+	return get_end(b);
+}
+
+int
 parent_req_send(struct chan *c, uint32_t id, const struct parent_req *r)
 {
 	struct ibuf *b;
@@ -255,7 +313,7 @@ parent_req_recv(struct ibuf *b, struct parent_req *r)
 	    get_flag(b, &force) == -1)
 		return -1;
 	r->force = (uint8_t)force;
-	if (r->verb != PARENT_MOUNT && r->verb != PARENT_UMOUNT)
+	if (r->verb < PARENT_MOUNT || r->verb > PARENT_RESTART)
 		return bad();
 	return mount_req_recv(b, &r->mount);
 }
@@ -270,7 +328,7 @@ fuse_config_send(struct chan *c, const struct fuse_config *f)
 	if (ibuf_add(b, f->mount, sizeof(f->mount)) == -1 ||
 	    ibuf_add_n32(b, f->flags) == -1 ||
 	    ibuf_add_n64(b, f->overlay_limit) == -1 ||
-	    ibuf_add_n64(b, f->view_bytes) == -1 ||
+	    ibuf_add_n64(b, f->view_bytes) == -1 || add_ids(b, &f->ids) == -1 ||
 	    add_cstr(b, f->volume) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_PARENT_FUSE_CONFIG, 0, -1, b);
@@ -284,10 +342,85 @@ fuse_config_recv(struct ibuf *b, struct fuse_config *f)
 	    ibuf_get_n32(b, &f->flags) == -1 ||
 	    ibuf_get_n64(b, &f->overlay_limit) == -1 ||
 	    ibuf_get_n64(b, &f->view_bytes) == -1 ||
+	    get_ids(b, &f->ids) == -1 ||
 	    get_cstr(b, f->volume, sizeof(f->volume)) == -1)
 		return -1;
-	if ((f->flags & ~(uint32_t)MOUNT_FLAGS) != 0)
+	if ((f->flags & ~(uint32_t)(MOUNT_FLAGS | MOUNT_PASSTHROUGH)) != 0)
 		return bad();
+	return get_end(b);
+}
+
+/* ---- overlay files ------------------------------------------------------------ */
+
+int
+numbers_send(struct chan *c, uint32_t type, uint32_t id, const uint64_t *ovls,
+    uint16_t n)
+{
+	struct ibuf *b;
+	uint16_t i;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n16(b, n) == -1)
+		return body_drop(b);
+	for (i = 0; i < n; i++)
+		if (ibuf_add_n64(b, ovls[i]) == -1)
+			return body_drop(b);
+	return chan_send_ibuf(c, type, id, -1, b);
+}
+
+int
+numbers_recv(struct ibuf *b, uint64_t *ovls, uint16_t max, uint16_t *n)
+{
+	uint16_t i;
+
+	if (ibuf_get_n16(b, n) == -1)
+		return -1;
+	if (*n > max)
+		return bad();
+	for (i = 0; i < *n; i++)
+		if (ibuf_get_n64(b, &ovls[i]) == -1)
+			return -1;
+	return get_end(b);
+}
+
+int
+backing_res_send(struct chan *c, uint32_t id, const struct backing_res *r,
+    uint16_t n)
+{
+	struct ibuf *b;
+	uint16_t i;
+
+	if ((b = body_new()) == NULL)
+		return -1;
+	if (ibuf_add_n16(b, n) == -1)
+		return body_drop(b);
+	for (i = 0; i < n; i++)
+		if (ibuf_add_n64(b, r[i].ovl) == -1 ||
+		    ibuf_add_n32(b, r[i].error) == -1 ||
+		    ibuf_add_n32(b, r[i].id) == -1)
+			return body_drop(b);
+	return chan_send_ibuf(c, IMSG_PARENT_FUSE_BACKING_RES, id, -1, b);
+}
+
+int
+backing_res_recv(struct ibuf *b, struct backing_res r[BACKING_BATCH],
+    uint16_t *n)
+{
+	uint16_t i;
+
+	if (ibuf_get_n16(b, n) == -1)
+		return -1;
+	if (*n > BACKING_BATCH)
+		return bad();
+	for (i = 0; i < *n; i++) {
+		if (ibuf_get_n64(b, &r[i].ovl) == -1 ||
+		    ibuf_get_n32(b, &r[i].error) == -1 ||
+		    ibuf_get_n32(b, &r[i].id) == -1)
+			return -1;
+		if (r[i].error == 0 && (r[i].id == 0 || r[i].id > INT32_MAX))
+			return bad();
+	}
 	return get_end(b);
 }
 
@@ -503,7 +636,7 @@ tell_decode(struct rbuf *r, uint8_t *kind, uint64_t *nodeid,
 	if (*kind == TELL_ENTRY) {
 		if ((why = name_problem(*name, *len)) != NULL)
 			rbuf_fail(r, why);
-	} else if (*kind != TELL_ATTR || *len != 0)
+	} else if ((*kind != TELL_ATTR && *kind != TELL_LIST) || *len != 0)
 		rbuf_fail(r, "notification: unknown kind");
 	if (*nodeid == 0)
 		rbuf_fail(r, "notification: no node");
@@ -513,33 +646,52 @@ tell_decode(struct rbuf *r, uint8_t *kind, uint64_t *nodeid,
 /* ---- cache ----------------------------------------------------------------- */
 
 int
-cache_get_send(struct chan *c, uint32_t type, uint32_t id,
-    const struct cache_get *g, int fd)
+cache_want_send(struct chan *c, uint32_t type, uint32_t id,
+    const struct cache_want *w, int fd)
 {
 	struct ibuf *b;
+	uint16_t i;
 
+	if (w->n > CACHE_WANT_MAX) {
+		errno = ERANGE;
+		return -1;
+	}
 	if ((b = body_new()) == NULL)
 		return -1;
-	if (ibuf_add(b, g->content.b, HASH_LEN) == -1 ||
-	    ibuf_add_n64(b, g->size) == -1 ||
-	    ibuf_add(b, g->commit.b, HASH_LEN) == -1 ||
-	    add_str16(b, g->path, g->path_len) == -1 ||
-	    add_str32(b, g->list, g->list_len) == -1)
+	if (ibuf_add(b, w->commit.b, HASH_LEN) == -1 ||
+	    add_str16(b, w->path, w->path_len) == -1 ||
+	    ibuf_add_n8(b, w->shift) == -1 || ibuf_add_n16(b, w->n) == -1)
 		return body_drop(b);
+	for (i = 0; i < w->n; i++)
+		if (ibuf_add_n64(b, w->chunks[i].slot) == -1 ||
+		    ibuf_add_n32(b, w->chunks[i].bytes) == -1 ||
+		    ibuf_add(b, w->chunks[i].hash.b, HASH_LEN) == -1)
+			return body_drop(b);
 	return chan_send_ibuf(c, type, id, fd, b);
 }
 
 int
-cache_get_recv(struct ibuf *b, struct cache_get *g)
+cache_want_recv(struct ibuf *b, struct cache_want *w)
 {
-	memset(g, 0, sizeof(*g));
-	if (ibuf_get(b, g->content.b, HASH_LEN) == -1 ||
-	    ibuf_get_n64(b, &g->size) == -1 ||
-	    ibuf_get(b, g->commit.b, HASH_LEN) == -1 ||
-	    get_path(b, &g->path, &g->path_len) == -1 ||
-	    get_str32(b, PROC_MAX_BODY, &g->list, &g->list_len) == -1)
+	struct fetch_get_chunk *k;
+	uint16_t i;
+
+	if (ibuf_get(b, w->commit.b, HASH_LEN) == -1 ||
+	    get_path(b, &w->path, &w->path_len) == -1 ||
+	    ibuf_get_n8(b, &w->shift) == -1 || ibuf_get_n16(b, &w->n) == -1)
 		return -1;
-	if (g->size > SAIL_SIZE_MAX)
+	if (!chunk_shift_valid(w->shift) || w->n == 0 || w->n > CACHE_WANT_MAX)
 		return bad();
+	for (i = 0; i < w->n; i++) {
+		k = &w->chunks[i];
+		if (ibuf_get_n64(b, &k->slot) == -1 ||
+		    ibuf_get_n32(b, &k->bytes) == -1 ||
+		    ibuf_get(b, k->hash.b, HASH_LEN) == -1)
+			return -1;
+		if (k->slot >= SAIL_SIZE_MAX >> w->shift || k->bytes == 0 ||
+		    k->bytes > (uint32_t)1 << w->shift ||
+		    (i > 0 && k->slot <= w->chunks[i - 1].slot))
+			return bad();
+	}
 	return get_end(b);
 }

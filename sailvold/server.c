@@ -18,6 +18,7 @@
 
 /* A file that makes one sailvol-fetch die after the other is given up. */
 #define TRIES_MAX 5
+#define CLOCK_SAY_MS 60000 /* less is said to nobody */
 
 enum question_kind { Q_API, Q_HASH, Q_UPLOAD };
 
@@ -31,21 +32,27 @@ struct question {
 	int lost;           /* the last one did, or it could not be sent */
 	/* API: the body; HASH: the file */
 	int fd;
+	int rest_fd; /* HASH: what it lacks, or -1 */
 	struct fetch_api api;
 	char *target, *content_type;
-	uint8_t shift;
+	uint8_t shift, flags;
+	int keep; /* bytes, or they are kept: it is the keeper's */
 	struct upload_file *files;
 	uint32_t nfiles, nchunks;
 	struct fetch_upload_chunk *chunks;
 	char *volume, *session;
 	server_cb api_f;
 	hash_cb hash_f;
+	hash_progress_cb hashed_f;
+	hash_chunks_cb chunks_f;
 	upload_cb upload_f;
 	upload_progress_cb progress_f;
 	void *arg;
 };
 static TAILQ_HEAD(, question) questions = TAILQ_HEAD_INITIALIZER(questions);
 static uint32_t last_number;
+/* Keeps the bytes of small files between hash and upload. */
+static struct chan *keeper;
 
 static struct question *
 question_find(uint32_t number)
@@ -73,6 +80,7 @@ question_new(enum question_kind kind, int fd, void *arg)
 	while (q->number == 0 || question_find(q->number) != NULL);
 	q->kind = kind;
 	q->fd = fd;
+	q->rest_fd = -1;
 	q->arg = arg;
 	TAILQ_INSERT_TAIL(&questions, q, link);
 	return q;
@@ -92,6 +100,8 @@ question_end(struct question *q)
 
 	if (q->fd != -1)
 		close(q->fd);
+	if (q->rest_fd != -1)
+		close(q->rest_fd);
 	for (i = 0; i < q->nfiles; i++)
 		if (q->files[i].fd != -1)
 			close(q->files[i].fd);
@@ -140,25 +150,22 @@ send_api(struct question *q)
 static int
 send_hash(struct question *q)
 {
-	int fd;
+	int fd, saved;
 
-	if ((fd = dup_fd(q->fd)) == -1)
-		return -1;
-	if (fetch_hash_send(q->at, q->number, q->shift, fd) == -1) {
+	if (q->rest_fd != -1 &&
+	    ((fd = dup_fd(q->rest_fd)) == -1 ||
+		fetch_hash_rest_send(q->at, q->number, fd) == -1))
+		goto fail;
+	if ((fd = dup_fd(q->fd)) != -1 &&
+	    fetch_hash_send(q->at, q->number, q->shift, q->flags, fd) == 0)
+		return 0;
+fail:
+	saved = errno;
+	if (fd != -1)
 		close(fd);
-		return -1;
-	}
-	return 0;
-}
-
-static void
-send_cancel(struct question *q)
-{
-	uint8_t body[4] = { (uint8_t)(q->number >> 24),
-		(uint8_t)(q->number >> 16), (uint8_t)(q->number >> 8),
-		(uint8_t)q->number };
-
-	chan_send(q->at, IMSG_FETCH_CANCEL, q->number, -1, body, sizeof(body));
+	(void)fetch_cancel_send(q->at, q->number); /* it has what lacks */
+	errno = saved;
+	return -1;
 }
 
 static int
@@ -180,7 +187,8 @@ fail:
 	saved = errno;
 	if (fd != -1)
 		close(fd);
-	send_cancel(q); /* it has some of the files */
+	(void)fetch_cancel_send(q->at,
+	    q->number); /* it has some of the files */
 	errno = saved;
 	return -1;
 }
@@ -191,7 +199,10 @@ question_send(struct question *q)
 {
 	int rc = -1;
 
-	if ((q->at = role_peer_any(ROLE_FETCH)) == NULL)
+	if (q->keep && keeper == NULL)
+		keeper = role_peer_any(ROLE_FETCH);
+	q->at = q->keep ? keeper : role_peer_any(ROLE_FETCH);
+	if (q->at == NULL)
 		return 0;
 	switch (q->kind) {
 	case Q_API:
@@ -245,16 +256,22 @@ fail:
 }
 
 uint32_t
-server_hash(uint8_t shift, int fd, hash_cb f, void *arg)
+server_hash(uint8_t shift, uint8_t flags, int fd, int rest_fd, hash_cb f,
+    void *arg)
 {
 	struct question *q;
 
 	if ((q = question_new(Q_HASH, fd, arg)) == NULL) {
 		close(fd);
+		if (rest_fd != -1)
+			close(rest_fd);
 		return 0;
 	}
+	q->rest_fd = rest_fd;
 	q->hash_f = f;
 	q->shift = shift;
+	q->flags = flags;
+	q->keep = (flags & FETCH_HASH_KEEP) != 0;
 	if (question_send(q) == -1) {
 		question_free(q);
 		return 0;
@@ -286,6 +303,8 @@ server_upload(const char *volume_id, const char *session,
 	q->nfiles = nfiles;
 	memcpy(q->chunks, chunks, n * sizeof(*chunks));
 	q->nchunks = n;
+	for (i = 0; i < n; i++)
+		q->keep |= chunks[i].file == FETCH_UPLOAD_KEPT;
 	if (question_send(q) == -1) {
 		question_free(q); /* and the files */
 		return 0;
@@ -307,7 +326,7 @@ server_cancel(uint32_t number)
 	if ((q = question_find(number)) == NULL)
 		return;
 	if (q->at != NULL)
-		send_cancel(q);
+		(void)fetch_cancel_send(q->at, q->number);
 	question_free(q);
 }
 
@@ -326,6 +345,35 @@ answer_none(struct question *q, const char *what)
 	free(a.what);
 }
 
+static void
+upload_none(struct question *q, const char *what)
+{
+	struct server_answer a;
+	char text[256];
+
+	memset(&a, 0, sizeof(a));
+	snprintf(text, sizeof(text), "%s", what);
+	a.what = text;
+	q->upload_f(q->arg, EIO, &a, (const uint8_t *)"", 0);
+}
+
+/* The server's clock less ours: once for each time that it is another. */
+static void
+clock_saw(int64_t skew_ms)
+{
+	static int64_t said_ms;
+
+	if (llabs(skew_ms - said_ms) < CLOCK_SAY_MS)
+		return;
+	said_ms = skew_ms;
+	if (llabs(skew_ms) < CLOCK_SAY_MS)
+		log_info("clock: as that of the server again");
+	else
+		log_warnx("clock: %lld s %s that of the server: times of files "
+			  "that are written here are as far off; set the clock",
+		    llabs(skew_ms) / 1000, skew_ms > 0 ? "behind" : "ahead of");
+}
+
 int
 server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
@@ -342,6 +390,9 @@ server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 			close(fd);
 		return -1;
 	}
+	/* One without a Date says nothing of it. */
+	if (res.status != 0 && res.dated)
+		clock_saw(res.skew_ms);
 	q = question_find(id);
 	if (q == NULL || q->kind != Q_API || q->at != ch)
 		goto done; /* cancelled meanwhile */
@@ -351,6 +402,7 @@ server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	}
 	a.status = bad ? 0 : res.status;
 	a.type = res.type;
+	a.untrusted = res.untrusted;
 	a.skew_ms = res.skew_ms;
 	a.data = view.data;
 	a.len = view.len;
@@ -396,6 +448,52 @@ server_hash_res(struct chan *ch, uint32_t id, struct imsg *im,
 	return 0;
 }
 
+void
+server_hash_watch(uint32_t number, hash_progress_cb progress,
+    hash_chunks_cb chunks)
+{
+	struct question *q = question_find(number);
+
+	if (q == NULL || q->kind != Q_HASH)
+		return;
+	q->hashed_f = progress;
+	q->chunks_f = chunks;
+}
+
+int
+server_hash_progress(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	struct question *q;
+	uint64_t bytes;
+
+	(void)im;
+	if (fetch_hash_progress_recv(body, &bytes) == -1)
+		return -1;
+	q = question_find(id);
+	if (q != NULL && q->kind == Q_HASH && q->at == ch &&
+	    q->hashed_f != NULL)
+		q->hashed_f(q->arg, bytes);
+	return 0;
+}
+
+int
+server_hash_chunks(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	static struct fetch_hash_chunks chunks;
+	struct question *q;
+
+	(void)im;
+	if (fetch_hash_chunks_recv(body, &chunks) == -1)
+		return -1;
+	q = question_find(id);
+	if (q != NULL && q->kind == Q_HASH && q->at == ch &&
+	    q->chunks_f != NULL)
+		q->chunks_f(q->arg, &chunks);
+	return 0;
+}
+
 int
 server_upload_progress(struct chan *ch, uint32_t id, struct imsg *im,
     struct ibuf *body)
@@ -421,6 +519,7 @@ server_upload_res(struct chan *ch, uint32_t id, struct imsg *im,
 	static const struct memfd_view none = { (const uint8_t *)"", 0, 0 };
 	struct fetch_upload_res res;
 	struct memfd_view view = none;
+	struct server_answer a;
 	struct question *q;
 	char what[256];
 	int fd = imsg_get_fd(im);
@@ -441,8 +540,14 @@ server_upload_res(struct chan *ch, uint32_t id, struct imsg *im,
 		res.error = EBADMSG;
 	snprintf(what, sizeof(what), "%.*s",
 	    (int)(res.what_len > 255 ? 255 : res.what_len), res.what);
+	memset(&a, 0, sizeof(a));
+	a.what = what;
+	a.status = res.status;
+	a.type = 1;
+	a.data = (const uint8_t *)res.refusal;
+	a.len = res.refusal_len;
 	question_take(q);
-	q->upload_f(q->arg, res.error, what, view.data, (uint32_t)view.len);
+	q->upload_f(q->arg, res.error, &a, view.data, (uint32_t)view.len);
 	question_end(q);
 	if (view.mapped || view.len > 0)
 		memfd_unmap(&view);
@@ -469,7 +574,7 @@ give_up(struct question *q, const char *what)
 		q->hash_f(q->arg, &res, -1);
 		break;
 	case Q_UPLOAD:
-		q->upload_f(q->arg, EIO, what, (const uint8_t *)"", 0);
+		upload_none(q, what);
 		break;
 	}
 	question_end(q);
@@ -509,6 +614,8 @@ server_fetch_down(struct chan *ch)
 {
 	struct question *q;
 
+	if (keeper == ch)
+		keeper = NULL;
 	TAILQ_FOREACH (q, &questions, link) {
 		if (q->at != ch)
 			continue;

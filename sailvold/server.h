@@ -10,6 +10,8 @@
 
 int server_api_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int server_hash_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int server_hash_progress(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int server_hash_chunks(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int server_upload_progress(struct chan *, uint32_t, struct imsg *,
     struct ibuf *);
 int server_upload_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);

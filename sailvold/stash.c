@@ -4,6 +4,7 @@
  * manifest.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,12 +13,14 @@
 #include "sailvold/stash.h"
 
 static uint64_t limit_bytes = (uint64_t)10 << 30;
+static uint64_t limit_total; /* of all mounts; 0: none */
 static uint32_t limit_days = 30;
 
 void
-stash_limits(uint64_t bytes, uint32_t days)
+stash_limits(uint64_t bytes, uint64_t total, uint32_t days)
 {
 	limit_bytes = bytes;
+	limit_total = total;
 	limit_days = days;
 	if (manifest_db != NULL)
 		stash_trim(manifest_db);
@@ -68,6 +71,40 @@ put_item(struct db *db, int64_t id, uint64_t *seq, const struct delta_item *it)
 	return 0;
 }
 
+static int64_t
+oldest_kept(void)
+{
+	return (int64_t)time(NULL) - (int64_t)limit_days * 86400;
+}
+
+/* The newest of each mount stays as long as it is promised: what would be too
+   much with them is not put away. */
+static int
+total_allows(struct db *db, const struct stash_row *s)
+{
+	uint64_t kept;
+
+	if (limit_total == 0)
+		return 0;
+	if (db_stash_newest(db, s->mount, oldest_kept(), &kept) == -1)
+		return -1;
+	if (s->bytes <= limit_total && kept <= limit_total - s->bytes)
+		return 0;
+	errno = EDQUOT;
+	return -1;
+}
+
+void
+stash_full_text(char *text, size_t size)
+{
+	snprintf(text, size,
+	    "the stashes of all mounts would be more than `stash total' of the "
+	    "configuration, %llu bytes, the newest of each counted: drop some "
+	    "(sailvolctl stash list), commit the changes, or keep them in view "
+	    "(sailvolctl reload --keep)",
+	    (unsigned long long)limit_total);
+}
+
 int
 stash_put(struct db *db, const struct mount_row *row,
     const struct delta_set *set, int64_t *id, uint64_t *files)
@@ -97,7 +134,7 @@ stash_put(struct db *db, const struct mount_row *row,
 	s.volume = row->volume;
 	s.base = row->base;
 	s.created = (int64_t)time(NULL);
-	if (db_stash_insert(db, &s) == -1)
+	if (total_allows(db, &s) == -1 || db_stash_insert(db, &s) == -1)
 		return -1;
 	for (i = 0; i < set->n; i++)
 		if ((set->items[i].kind != 0 ||
@@ -111,51 +148,38 @@ stash_put(struct db *db, const struct mount_row *row,
 
 /* ---- keeping within the limits ---------------------------------------------------------- */
 
-struct trimming {
-	struct db *db;
-	uint64_t bytes;
-	int64_t old, drop; /* the stash that goes, 0: none */
-};
-
 static int
-sum_bytes(void *arg, const struct stash_row *s)
+trim_all(struct db *db)
 {
-	struct trimming *t = arg;
+	int64_t id;
 
-	t->bytes += s->bytes;
-	if (t->drop == 0 && s->created < t->old)
-		t->drop = s->id;
+	while (limit_total != 0) {
+		if (db_stash_excess_of_all(db, limit_total, &id) == -1)
+			return -1;
+		if (id == 0)
+			break;
+		log_info("stash %lld goes: too much of all mounts is stashed",
+		    (long long)id);
+		if (db_stash_delete(db, id) == -1)
+			return -1;
+	}
 	return 0;
-}
-
-static int
-first_id(void *arg, const struct stash_row *s)
-{
-	struct trimming *t = arg;
-
-	t->drop = s->id;
-	return 1;
 }
 
 int
 stash_trim(struct db *db)
 {
-	struct trimming t;
+	int64_t old = oldest_kept(), id, created;
 
 	for (;;) {
-		memset(&t, 0, sizeof(t));
-		t.old = (int64_t)time(NULL) - (int64_t)limit_days * 86400;
-		if (db_stash_foreach(db, NULL, sum_bytes, &t) == -1)
+		if (db_stash_excess(db, old, limit_bytes, &id, &created) == -1)
 			return -1;
-		if (t.drop == 0 && t.bytes > limit_bytes &&
-		    db_stash_foreach(db, NULL, first_id, &t) == -1)
-			return -1;
-		if (t.drop == 0)
-			return 0;
-		log_info("stash %lld goes: %s", (long long)t.drop,
-		    t.bytes > limit_bytes ? "too much is stashed"
-					  : "it is too old");
-		if (db_stash_delete(db, t.drop) == -1)
+		if (id == 0)
+			return trim_all(db);
+		log_info("stash %lld goes: %s", (long long)id,
+		    created < old ? "it is too old"
+				  : "too much of its mount is stashed");
+		if (db_stash_delete(db, id) == -1)
 			return -1;
 	}
 }

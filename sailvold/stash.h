@@ -34,7 +34,8 @@ void stash_row_free(struct stash_row *);
 void stash_item_free(struct stash_item *);
 
 /* Inside of the caller's transaction: the dirty items of set as a new stash;
-   *id is 0 when there are none. */
+   *id is 0 when there are none.  EDQUOT: with what is to be kept of the other
+   mounts it is too much of all. */
 int stash_put(struct db *, const struct mount_row *, const struct delta_set *,
     int64_t *id, uint64_t *files);
 /*
@@ -44,8 +45,11 @@ int stash_put(struct db *, const struct mount_row *, const struct delta_set *,
  */
 int stash_restore(struct db *, struct mount_row *, int64_t id,
     struct node_miss *);
-/* Drops what is too old or, oldest first, too much. */
+/* Drops what is too old or, oldest first, too much of one mount or of all; the
+   newest of a mount is never too much. */
 int stash_trim(struct db *);
+/* What to do about EDQUOT, in words. */
+void stash_full_text(char *, size_t);
 
 /* ---- db_stash.c ------------------------------------------------------------- */
 
@@ -54,6 +58,16 @@ int db_stash_get(struct db *, int64_t id, struct stash_row *); /* ENOENT */
 /* All, or of one mount (id not NULL), oldest first. */
 int db_stash_foreach(struct db *, const uint8_t *mount,
     int (*f)(void *, const struct stash_row *), void *arg);
+/* The oldest of those made before that time, or which with the newer ones of
+   their mount, if there are any, are more than so many bytes; 0: none. */
+int db_stash_excess(struct db *, int64_t before, uint64_t bytes, int64_t *id,
+    int64_t *created);
+/* The oldest of all, but for the newest of each mount, when all are more than
+   so many bytes; 0: none. */
+int db_stash_excess_of_all(struct db *, uint64_t bytes, int64_t *id);
+/* Bytes of the newest of each mount but that one, made since then. */
+int db_stash_newest(struct db *, const uint8_t mount[16], int64_t since,
+    uint64_t *bytes);
 int db_stash_delete(struct db *, int64_t id);
 int db_stash_item_put(struct db *, int64_t id, uint64_t seq,
     const struct stash_item *);

@@ -9,6 +9,9 @@
 /* Other requests wait while these are counted: some ten ms. */
 #define LOOKED_AT 10000
 
+static const char *const passthrough_names[PASSTHROUGH_STATES] = { "off",
+	"not here", "on" };
+
 static const char *
 kind_name(uint8_t kind)
 {
@@ -66,13 +69,14 @@ status_of_mount(struct mount *m)
 
 	db_dirty_count_most(manifest_db, r->row, LOOKED_AT, &names, &objects);
 	bytes = overlay_bytes(m, &files);
-	s = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:b,s:b}", "volume",
+	s = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:b,s:b,s:b}", "volume",
 	    r->volume, "volume_id", r->volume_id, "org", r->org, "path",
 	    json_name(r->path, strlen(r->path)), "subpath",
 	    json_name(r->subpath, strlen(r->subpath)), "base",
 	    json_hash(&r->base), "number", (json_int_t)r->base_number,
 	    "read_only", (m->flags & MOUNT_READONLY) != 0 || m->has_commit,
-	    "ready", m->started && m->fuse != NULL && !m->broken);
+	    "noexec", (m->flags & MOUNT_NOEXEC) != 0, "ready",
+	    m->started && m->fuse != NULL && !m->broken);
 	if (s == NULL)
 		return NULL;
 	json_object_set_new(s, "last_commit",
@@ -84,12 +88,23 @@ status_of_mount(struct mount *m)
 	json_object_set_new(s, "overlay",
 	    json_pack("{s:I,s:I,s:b}", "files", (json_int_t)files, "bytes",
 		(json_int_t)bytes, "more", files == LOOKED_AT));
+	if (m->overlay_limit != 0)
+		json_object_update_new(json_object_get(s, "overlay"),
+		    json_pack("{s:I,s:I}", "used", (json_int_t)m->overlay_used,
+			"limit", (json_int_t)m->overlay_limit));
 	json_object_set_new(s, "journal",
 	    json_pack("{s:I}", "applied", (json_int_t)r->applied));
+	json_object_set_new(s, "passthrough",
+	    json_string(passthrough_names[m->passthrough]));
 	json_object_set_new(s, "job", job_json(m));
+	if (m->ids.count != 0)
+		json_object_set_new(s, "uids",
+		    json_pack("{s:I,s:I}", "base", (json_int_t)m->ids.base,
+			"count", (json_int_t)m->ids.count));
 	return s;
 }
 
+/* Of the control socket: through ctl the kernel has looked. */
 int
 mount_permits(struct mount *m, const struct asker *a, int write)
 {
@@ -97,15 +112,15 @@ mount_permits(struct mount *m, const struct asker *a, int write)
 	struct obj o;
 	int ok;
 
-	if (a->uid == 0)
+	if (asker_is_root(a))
 		return 1;
 	if (db_obj_get(manifest_db, m->row.row, OVL_ROOT, &o) == -1)
 		return 0;
 	mode = o.entry->mode;
-	if (o.entry->uid == a->uid)
+	if (idmap_out(&m->ids, o.entry->uid) == a->uid)
 		mode >>= 6;
-	else if (a->client != NULL ? client_in_group(a->client, o.entry->gid)
-				   : o.entry->gid == a->gid)
+	else if (a->client != NULL &&
+	    client_in_group(a->client, idmap_out(&m->ids, o.entry->gid)))
 		mode >>= 3;
 	ok = (mode & bit) != 0;
 	obj_free(&o);

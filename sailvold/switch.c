@@ -11,10 +11,14 @@
 
 #include "lib/log.h"
 #include "lib/memfd.h"
+#include "lib/rest.h"
 #include "sailvold/change.h"
+#include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
+#include "sailvold/overlay_use.h"
+#include "sailvold/passthrough.h"
 #include "sailvold/worker.h"
 
 #define DIFF_MAX_BYTES (256 * 1024 * 1024)
@@ -55,14 +59,45 @@ no_request(void)
 int
 switch_sync(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
+	(void)c;
 	(void)imsg;
 	(void)body;
+	if (!passthrough_let_go(id))
+		switch_synced(id);
+	return 0;
+}
+
+void
+switch_synced(uint32_t id)
+{
+	struct chan *c = frontend_manifest();
+
 	no_request();
 	writer_settle_all();
-	return answer_offset(c, IMSG_FUSE_MANIFEST_SYNC_RES, id);
+	if (c != NULL)
+		answer_offset(c, IMSG_FUSE_MANIFEST_SYNC_RES, id);
 }
 
 /* ---- files for the commit ------------------------------------------------------ */
+
+/* Of a file that is not whole: what lacks, first. */
+static int
+send_rest(struct chan *c, uint32_t id, uint64_t ovl, int fd)
+{
+	struct stat st;
+	int rest;
+
+	if (fstat(fd, &st) == -1)
+		return errno;
+	if (!(st.st_mode & REST_MODE))
+		return 0;
+	if ((rest = overlay_rest_open(ovl, O_RDONLY)) == -1)
+		return errno == ENOENT ? EIO : errno;
+	if (chan_send(c, IMSG_FUSE_MANIFEST_OPEN_REST, id, rest, NULL, 0) == 0)
+		return 0;
+	close(rest);
+	return EIO;
+}
 
 int
 switch_open(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
@@ -79,15 +114,26 @@ switch_open(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		return -1;
 	no_request();
 	idx = inode_by_ovl(ovl);
-	writers = idx != 0 && inode_priv(idx)->writers > 0;
+	writers = idx != 0 && inode_writers(idx) > 0;
 	/* From now on a write is a new one: settled, it says so first. */
-	if ((vn = view_object(ovl)) != NULL && (vn->flags & VN_UNSETTLED) &&
+	if ((vn = view_object(ovl)) != NULL)
+		node_refresh(vn);
+	if (vn != NULL && (vn->flags & VN_UNSETTLED) &&
 	    writer_settle(vn) == 0) {
 		vn->flags &= ~VN_UNSETTLED;
 		vn->dirty = journal_end();
 	}
+	/* Who writes then would say nothing. */
+	writers |= vn != NULL && (vn->flags & VN_UNSETTLED);
 	if ((fd = overlay_open_file(ovl, O_RDONLY)) == -1)
 		error = (uint32_t)errno;
+	else {
+		if (!writers && passthrough_mapped(vn, ovl, fd)) {
+			writer_mapped(ovl);
+			writers = 1;
+		}
+		error = (uint32_t)send_rest(c, id, ovl, fd);
+	}
 	if ((b = ibuf_dynamic(8, 64)) == NULL || ibuf_add_n32(b, error) == -1 ||
 	    ibuf_add_n8(b, writers) == -1)
 		fatal("answer");
@@ -115,12 +161,24 @@ get_numbers(struct ibuf *body, uint64_t **out, uint16_t *n)
 	return 0;
 }
 
+static int
+get_time(struct ibuf *body, struct timens *t)
+{
+	uint64_t sec;
+
+	if (ibuf_get_n64(body, &sec) == -1 ||
+	    ibuf_get_n32(body, &t->nsec) == -1 || t->nsec > 999999999)
+		return -1;
+	t->sec = (int64_t)sec;
+	return 0;
+}
+
 /* What a fuse that died has left unsettled, and nobody writes to. */
 int
 switch_settle(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	struct timens ctime;
-	uint64_t ovl, sec;
+	struct entry e;
+	uint64_t ovl;
 	uint16_t i, n;
 	int error;
 
@@ -132,13 +190,13 @@ switch_settle(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		return -1;
 	no_request();
 	for (i = 0; i < n; i++) {
+		memset(&e, 0, sizeof(e));
 		if (ibuf_get_n64(body, &ovl) == -1 ||
-		    ibuf_get_n64(body, &sec) == -1 ||
-		    ibuf_get_n32(body, &ctime.nsec) == -1 ||
-		    ctime.nsec > 999999999)
+		    ibuf_get_n64(body, &e.size) == -1 ||
+		    get_time(body, &e.mtime) == -1 ||
+		    get_time(body, &e.ctime) == -1)
 			return -1;
-		ctime.sec = (int64_t)sec;
-		if ((error = writer_settle_closed(ovl, ctime)) != 0)
+		if ((error = writer_settle_closed(ovl, &e)) != 0)
 			log_warnx("object %llu is not settled: %s",
 			    (unsigned long long)ovl, strerror(error));
 	}
@@ -190,9 +248,12 @@ switch_unlink(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		free(u);
 		return -1;
 	}
-	for (i = 0; i < u->n; i++)
+	for (i = 0; i < u->n; i++) {
 		if ((vn = view_object(u->ovls[i])) != NULL && vn->fd_local)
 			overlay_fd_drop(vn);
+		passthrough_forget(u->ovls[i]);
+		use_unlink(u->ovls[i]);
+	}
 	u->work.run = unlink_run;
 	u->work.done = unlink_done;
 	worker_submit(&u->work);
@@ -240,14 +301,14 @@ switch_let_go(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 			vn->flags |= VN_GONE;
 		}
 		/* Without handles nobody reads what is in it. */
-		if (idx != 0 && inode_priv(idx)->opens > 0)
+		if (idx != 0 && inode_opens(idx) > 0)
 			continue;
 		drop_unknown(ovls[i]);
 		if (idx != 0)
 			inode_make_stale(idx);
 		if (vn != NULL) {
 			if (vn->slot != 0)
-				inode_priv(vn->slot)->vn = NULL;
+				inode_set_vn(vn->slot, NULL);
 			vn->slot = 0;
 			vn_set_ovl(vn, 0);
 			vn_release(vn);
@@ -270,11 +331,28 @@ switch_reload(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	return answer_offset(c, IMSG_FUSE_MANIFEST_RELOAD_RES, id);
 }
 
+#define LISTED 32 /* differences come in the order of paths */
+
 struct moving {
 	struct wbuf tell;
-	uint32_t writers; /* whose file is no longer at its name */
-	uint32_t top;     /* directory that goes, and all below it */
+	uint32_t writers;        /* whose file is no longer at its name */
+	uint32_t top;            /* directory that goes, and all below it */
+	uint32_t listed[LISTED]; /* directories that were told lately */
+	unsigned int nlisted;
 };
+
+/* The names of a directory as the kernel keeps them are not so any more. */
+static void
+tell_list(struct moving *m, uint32_t dir)
+{
+	unsigned int i;
+
+	for (i = 0; i < LISTED; i++)
+		if (m->listed[i] == dir)
+			return;
+	m->listed[m->nlisted++ % LISTED] = dir;
+	tell_encode(&m->tell, TELL_LIST, inode_id(dir), "", 0);
+}
 
 /* The slot of a directory that the kernel knows, by its path; 0. */
 static uint32_t
@@ -347,8 +425,7 @@ old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
 static void
 detach(struct moving *m, uint32_t idx)
 {
-	struct inode_priv *p = inode_priv(idx);
-	struct vn *vn = p->vn;
+	struct vn *vn = inode_vn(idx);
 	uint8_t path[SAIL_PATH_MAX];
 	struct hash commit;
 	size_t len;
@@ -357,18 +434,19 @@ detach(struct moving *m, uint32_t idx)
 	if (idx < INODE_FIRST || inode_slot(idx)->kind == INODE_STALE ||
 	    inode_slot(idx)->kind == INODE_DETACHED)
 		return;
-	if (p->opens == 0) {
+	if (inode_opens(idx) == 0) {
 		if (vn != NULL) {
-			p->vn = NULL;
+			inode_set_vn(idx, NULL);
 			vn->slot = 0;
 		}
 		inode_make_stale(idx);
 		return;
 	}
-	m->writers += p->writers > 0;
+	m->writers += inode_writers(idx) > 0;
 	if (inode_slot(idx)->kind == INODE_OBJECT) {
 		inode_unname(idx);
-		if (vn != NULL) {
+		/* Of a file LET_GO says whether it goes. */
+		if (vn != NULL && vn->type == ENTRY_DIR) {
 			vn->flags |= VN_GONE;
 			vn->links = 0;
 		}
@@ -396,12 +474,27 @@ detach_if_below(struct handle *h, void *arg)
 		detach(m, h->inode);
 }
 
+/*
+ * Whether the kernel may have a node id under several names, of which only one
+ * differs.  An object that is not in memory may be a file with several.
+ */
+static int
+has_other_names(uint32_t idx)
+{
+	const struct vn *vn = inode_vn(idx);
+
+	if (inode_slot(idx)->kind != INODE_OBJECT)
+		return 0;
+	return vn == NULL || (vn->type != ENTRY_DIR && vn->links > 1);
+}
+
 static void
 one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 {
 	uint32_t dir, idx = 0;
 	const char *base;
 	size_t n = 0;
+	int others;
 
 	if (len == 0) {
 		tell_encode(&m->tell, TELL_ATTR, inode_id(INODE_ROOT), "", 0);
@@ -416,13 +509,19 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 			tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
 		return;
 	}
+	tell_list(m, dir);
 	tell_encode(&m->tell, TELL_ENTRY, inode_id(dir), base, n);
 	if (kind == DIFF_NEW || idx == 0)
 		return;
+	/* Who asks for these again is told to look at the name again. */
+	others = has_other_names(idx);
+	if (others)
+		tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
 	m->top = idx;
 	handle_foreach(detach_if_below, m);
 	detach(m, idx);
-	if (kind == DIFF_GONE && inode_slot(idx)->kind == INODE_STALE)
+	if (kind == DIFF_GONE && !others &&
+	    inode_slot(idx)->kind == INODE_STALE)
 		inode_slot(idx)->flags |= INODE_GONE;
 }
 
@@ -447,20 +546,22 @@ tell_name(struct moving *m, uint32_t idx, const struct vn *vn)
  * An object may be none in the new view: it is found by its name there.  The
  * names of a file with several are files of their own in a commit: none of
  * them may go on with the node id, which the kernel has under all of them.
- * Of one whose slot lost its name the kernel has another.
+ * Of one whose slot lost its name the kernel has another.  And what is passed
+ * through stays the overlay file that it is for who has it open: all that open
+ * the node id get that one.
  */
 static void
 by_name(uint32_t idx, void *arg)
 {
-	struct inode_priv *p = inode_priv(idx);
 	struct moving *m = arg;
-	struct vn *vn = p->vn;
+	struct vn *vn = inode_vn(idx);
 	int nameless = inode_slot(idx)->name_len == 0;
+	int through = inode_slot(idx)->mode == MODE_PASSTHROUGH;
 
-	if (inode_slot(idx)->kind != INODE_OBJECT || p->writers > 0)
+	if (inode_slot(idx)->kind != INODE_OBJECT || inode_writers(idx) > 0)
 		return;
 	if (idx >= INODE_FIRST && vn != NULL && vn->type != ENTRY_DIR &&
-	    !(vn->flags & VN_GONE) && (vn->links > 1 || nameless)) {
+	    !(vn->flags & VN_GONE) && (vn->links > 1 || nameless || through)) {
 		tell_name(m, idx, vn);
 		tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
 		detach(m, idx);
@@ -469,9 +570,9 @@ by_name(uint32_t idx, void *arg)
 	if (nameless)
 		return;
 	inode_set_named(idx);
-	if ((vn = p->vn) != NULL) {
+	if ((vn = inode_vn(idx)) != NULL) {
 		vn->slot = 0;
-		p->vn = NULL;
+		inode_set_vn(idx, NULL);
 		vn_release(vn);
 	}
 }
@@ -480,13 +581,13 @@ by_name(uint32_t idx, void *arg)
 static void
 forget_clean(uint32_t idx, void *arg)
 {
-	struct inode_priv *p = inode_priv(idx);
 	struct vn *vn;
 
 	(void)arg;
-	if (inode_slot(idx)->kind == INODE_NAMED && (vn = p->vn) != NULL) {
+	if (inode_slot(idx)->kind == INODE_NAMED &&
+	    (vn = inode_vn(idx)) != NULL) {
 		vn->slot = 0;
-		p->vn = NULL;
+		inode_set_vn(idx, NULL);
 		vn_release(vn);
 	}
 }
@@ -514,7 +615,7 @@ look_again(struct handle *h, void *arg)
 static void
 pin_writer(struct handle *h, void *arg)
 {
-	struct vn *vn = inode_priv(h->inode)->vn;
+	struct vn *vn = inode_vn(h->inode);
 
 	if (!handle_writes(h) || vn == NULL)
 		return;
@@ -590,11 +691,13 @@ switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 
 struct put {
 	TAILQ_ENTRY(put) link;
-	uint32_t id;    /* of the question to cache */
-	uint32_t asked; /* of manifest's */
+	uint32_t id;       /* of the questions to cache */
+	uint32_t asked;    /* of manifest's */
+	unsigned int left; /* answers to come */
+	int error;         /* the first */
 };
 static TAILQ_HEAD(, put) pending = TAILQ_HEAD_INITIALIZER(pending);
-static uint32_t next_put = (uint32_t)1 << 31; /* apart from those of GET */
+static uint32_t next_put;
 
 static void
 put_end(struct put *p, int error)
@@ -614,10 +717,14 @@ switch_put_done(uint32_t id, int error)
 	struct put *p;
 
 	TAILQ_FOREACH (p, &pending, link)
-		if (p->id == id) {
-			put_end(p, error);
-			return;
-		}
+		if (p->id == id)
+			break;
+	if (p == NULL)
+		return;
+	if (p->error == 0)
+		p->error = error;
+	if (--p->left == 0)
+		put_end(p, p->error);
 }
 
 void
@@ -627,53 +734,73 @@ switch_cache_gone(void)
 		put_end(TAILQ_FIRST(&pending), EAGAIN);
 }
 
+/* As many questions as cache takes at a time, and this one of its length. */
+static int
+put_room(const struct chunklist *list)
+{
+	uint64_t n = chunklist_hashes(list) / CACHE_WANT_MAX + 1;
+	struct put *p;
+
+	TAILQ_FOREACH (p, &pending, link)
+		n += p->left;
+	return n <= CACHE_PUTS_MAX;
+}
+
+static int
+put_begin(uint32_t id, uint64_t ovl, const struct chunklist *list)
+{
+	struct put *p;
+	int error;
+
+	if (!put_room(list))
+		return EAGAIN;
+	if ((p = calloc(1, sizeof(*p))) == NULL)
+		fatal("cache put");
+	p->id = ++next_put;
+	p->asked = id;
+	TAILQ_INSERT_TAIL(&pending, p, link);
+	error = content_put(ovl, p->id, list, &p->left);
+	if (p->left == 0)
+		put_end(p, error);
+	else
+		p->error = error;
+	return 0;
+}
+
 int
 switch_cache_put(struct chan *c, uint32_t id, struct imsg *imsg,
     struct ibuf *body)
 {
-	struct cache_get g;
-	struct put *p;
-	struct vn *vn, bare;
-	uint64_t ovl;
+	struct chunklist *list = NULL;
+	struct hash content;
+	struct rbuf r;
+	uint64_t ovl, size;
 	uint32_t len, idx;
-	unsigned int n = 0;
 	int error;
 
 	(void)imsg;
-	memset(&g, 0, sizeof(g));
 	if (ibuf_get_n64(body, &ovl) == -1 ||
-	    ibuf_get(body, g.content.b, HASH_LEN) == -1 ||
-	    ibuf_get_n64(body, &g.size) == -1 ||
-	    ibuf_get_n32(body, &len) == -1 || ibuf_size(body) != len)
+	    ibuf_get(body, content.b, HASH_LEN) == -1 ||
+	    ibuf_get_n64(body, &size) == -1 || ibuf_get_n32(body, &len) == -1 ||
+	    ibuf_size(body) != len)
 		return -1;
-	g.list = ibuf_data(body);
-	g.list_len = len;
-	g.commit = frontend_start()->base;
-	g.path = (const uint8_t *)"";
-	idx = inode_by_ovl(ovl);
-	if (idx != 0 && inode_priv(idx)->writers > 0)
-		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
-		    EBUSY);
-	/* Without its chunks it is fetched when somebody wants it. */
-	if (len == 0)
-		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
-		    EOPNOTSUPP);
-	TAILQ_FOREACH (p, &pending, link)
-		n++;
-	if (n >= CACHE_PUTS_MAX)
-		return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id,
-		    EAGAIN);
-	if ((p = calloc(1, sizeof(*p))) == NULL)
-		fatal("cache put");
-	p->id = next_put++ | (uint32_t)1 << 31;
-	p->asked = id;
-	TAILQ_INSERT_TAIL(&pending, p, link);
-	if ((vn = view_object(ovl)) == NULL) {
-		memset(&bare, 0, sizeof(bare));
-		bare.ovl = ovl;
-		vn = &bare;
+	rbuf_init(&r, ibuf_data(body), len);
+	if (len > 0 &&
+	    ((list = chunklist_decode(&r, len / HASH_LEN)) == NULL ||
+		rbuf_end(&r) == -1 || chunklist_size(list) != size)) {
+		chunklist_free(list);
+		return -1;
 	}
-	if ((error = content_put(vn, p->id, &g)) != 0)
-		put_end(p, error);
-	return 0;
+	idx = inode_by_ovl(ovl);
+	if (idx != 0 && inode_writers(idx) > 0)
+		error = EBUSY;
+	else if (list == NULL)
+		/* Without its chunks it is fetched when somebody wants it. */
+		error = EOPNOTSUPP;
+	else
+		error = put_begin(id, ovl, list);
+	chunklist_free(list);
+	if (error == 0)
+		return 0;
+	return answer_error(c, IMSG_FUSE_MANIFEST_CACHE_PUT_RES, id, error);
 }

@@ -4,6 +4,7 @@
  */
 #include <sys/stat.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,11 +23,28 @@ static uint64_t bytes, limit;
 
 TAILQ_HEAD(dir_lru, vdir);
 static struct dir_lru lru = TAILQ_HEAD_INITIALIZER(lru);
+static size_t listed;  /* in lru */
+static size_t in_vain; /* looked at since one of them went */
+
+/* With malloc's own word in front. */
+static uint64_t
+heap_bytes(void *piece)
+{
+	if (piece == NULL)
+		return 0;
+	return malloc_usable_size(piece) + sizeof(size_t);
+}
 
 void
-view_account(int64_t n)
+view_came(void *piece)
 {
-	bytes = (uint64_t)((int64_t)bytes + n);
+	bytes += heap_bytes(piece);
+}
+
+void
+view_goes(void *piece)
+{
+	bytes -= heap_bytes(piece);
 }
 
 uint64_t
@@ -105,6 +123,8 @@ vn_set_ovl(struct vn *vn, uint64_t ovl)
 
 /* ---- things ---------------------------------------------------------------- */
 
+void (*vn_content_free)(struct vn *);
+
 struct vn *
 vn_new(uint8_t type)
 {
@@ -115,7 +135,7 @@ vn_new(uint8_t type)
 	vn->type = type;
 	vn->fd = -1;
 	vn->links = 1;
-	view_account(sizeof(*vn));
+	view_came(vn);
 	return vn;
 }
 
@@ -129,7 +149,8 @@ copy_bytes(uint8_t **out, uint32_t *out_len, const uint8_t *p, size_t len)
 			return -1;
 		memcpy(copy, p, len);
 	}
-	view_account((int64_t)len - (int64_t)*out_len);
+	view_came(copy);
+	view_goes(*out);
 	free(*out);
 	*out = copy;
 	*out_len = (uint32_t)len;
@@ -142,9 +163,26 @@ vn_set_xattrs(struct vn *vn, const uint8_t *p, size_t len)
 	return copy_bytes(&vn->xattrs, &vn->xattrs_len, p, len);
 }
 
+int
+vn_set_target(struct vn *vn, const void *target, size_t len)
+{
+	char *copy;
+
+	if ((copy = strndup(target, len)) == NULL)
+		return -1;
+	view_came(copy);
+	view_goes(vn->target);
+	free(vn->target);
+	vn->target = copy;
+	vn->size = len;
+	return 0;
+}
+
 void
 vn_drop_clean(struct vn *vn)
 {
+	if (vn->content != NULL)
+		vn_content_free(vn);
 	(void)copy_bytes(&vn->enc, &vn->enc_len, NULL, 0);
 }
 
@@ -160,9 +198,8 @@ vn_set_origin(struct vn *vn, const struct hash *commit, const void *path,
 	o->len = (uint32_t)len;
 	if (len > 0)
 		memcpy(o->path, path, len);
-	view_account((int64_t)(sizeof(*o) + len));
-	if (vn->origin != NULL)
-		view_account(-(int64_t)(sizeof(*o) + vn->origin->len));
+	view_came(o);
+	view_goes(vn->origin);
 	free(vn->origin);
 	vn->origin = o;
 	return 0;
@@ -210,14 +247,8 @@ take_item(struct vn *vn, const struct item *it)
 	    vn_set_origin(vn, &it->origin_commit, it->origin_path,
 		it->origin_path_len) == -1)
 		return -1;
-	if (e->type == ENTRY_SYMLINK) {
-		free(vn->target);
-		vn->target = strndup((const char *)e->target, e->target_len);
-		if (vn->target == NULL)
-			return -1;
-		vn->size = e->target_len;
-		return 0;
-	}
+	if (e->type == ENTRY_SYMLINK)
+		return vn_set_target(vn, e->target, e->target_len);
 	if (vn->flags & VN_LOCAL)
 		return 0;
 	bare = *e;
@@ -251,11 +282,11 @@ vn_from_item(const struct item *it)
 	vn_set_ovl(vn, it->ovl);
 	if (vn->links == 0)
 		vn->flags |= VN_GONE;
-	if ((idx = inode_by_ovl(it->ovl)) != 0 && inode_priv(idx)->vn == NULL) {
-		inode_priv(idx)->vn = vn;
+	if ((idx = inode_by_ovl(it->ovl)) != 0 && inode_vn(idx) == NULL) {
+		inode_set_vn(idx, vn);
 		vn->slot = idx;
 		/* Settled for a commit, and written to since. */
-		if ((vn->flags & VN_LOCAL) && inode_priv(idx)->writers > 0)
+		if ((vn->flags & VN_LOCAL) && inode_writers(idx) > 0)
 			vn->flags |= VN_UNSETTLED;
 	}
 	return vn;
@@ -273,7 +304,7 @@ view_set_root(const struct item *it)
 			return -1;
 		root->pins = 1;
 		root->slot = INODE_ROOT;
-		inode_priv(INODE_ROOT)->vn = root;
+		inode_set_vn(INODE_ROOT, root);
 		return 0;
 	}
 	return take_item(root, it);
@@ -287,14 +318,18 @@ vn_free(struct vn *vn)
 	objects_remove(vn);
 	if (vn->dir != NULL)
 		view_dir_free(vn);
-	if (vn->slot != 0 && inode_priv(vn->slot)->vn == vn) {
-		inode_priv(vn->slot)->vn = NULL;
+	if (vn->slot != 0 && inode_vn(vn->slot) == vn) {
+		inode_set_vn(vn->slot, NULL);
 		inode_try_free(vn->slot);
 	}
 	overlay_fd_drop(vn);
-	view_account(-(int64_t)(sizeof(*vn) + vn->enc_len + vn->xattrs_len));
-	if (vn->origin != NULL)
-		view_account(-(int64_t)(sizeof(*vn->origin) + vn->origin->len));
+	if (vn->content != NULL)
+		vn_content_free(vn);
+	view_goes(vn->origin);
+	view_goes(vn->enc);
+	view_goes(vn->xattrs);
+	view_goes(vn->target);
+	view_goes(vn);
 	free(vn->origin);
 	free(vn->enc);
 	free(vn->xattrs);
@@ -314,8 +349,7 @@ vn_unpin(struct vn *vn)
 	vn->pins--;
 	/* One that the kernel has stays until memory is short. */
 	if (vn->slot == 0 ||
-	    (inode_slot(vn->slot)->nlookup == 0 &&
-		inode_priv(vn->slot)->opens == 0))
+	    (inode_slot(vn->slot)->nlookup == 0 && inode_opens(vn->slot) == 0))
 		vn_release(vn);
 }
 
@@ -330,7 +364,7 @@ vn_release(struct vn *vn)
 		return;
 	if (vn->slot != 0 &&
 	    (inode_slot(vn->slot)->nlookup != 0 ||
-		inode_priv(vn->slot)->opens != 0) &&
+		inode_opens(vn->slot) != 0) &&
 	    (vn->flags & VN_GONE))
 		return;
 	vn_free(vn);
@@ -421,6 +455,7 @@ void
 view_dir_listed(struct vdir *d)
 {
 	TAILQ_INSERT_HEAD(&lru, d, lru);
+	listed++;
 }
 
 void
@@ -436,11 +471,12 @@ void
 view_dir_unlisted(struct vdir *d)
 {
 	TAILQ_REMOVE(&lru, d, lru);
+	listed--;
 }
 
 #define EVICT_LOOK 64 /* directories looked at in one go */
 
-void
+int
 view_evict(uint64_t safe)
 {
 	struct vdir *d, *prev;
@@ -450,17 +486,21 @@ view_evict(uint64_t safe)
 	for (d = TAILQ_LAST(&lru, dir_lru); d != NULL && bytes > limit;
 	     d = prev) {
 		prev = TAILQ_PREV(d, dir_lru, lru);
+		/* All of them in vain: until one goes there is no hurry. */
 		if (++n > EVICT_LOOK)
-			return;
+			return in_vain < listed;
 		if (!view_dir_evictable(d, safe)) {
 			/* Not in the way of the next try. */
 			view_dir_touched(d);
+			in_vain++;
 			continue;
 		}
+		in_vain = 0;
 		vn = d->vn;
 		view_dir_free(vn);
 		vn_release(vn);
 	}
+	return 0;
 }
 
 void

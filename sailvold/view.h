@@ -13,7 +13,8 @@
 
 #include "sailvold/sailvold_imsg.h"
 
-struct fetch;
+struct content;
+struct copy;
 
 struct origin {
 	struct hash commit;
@@ -26,6 +27,7 @@ struct origin {
 #define VN_CLEAN 0x04     /* published as it is */
 #define VN_GONE 0x08      /* has no name any more */
 #define VN_ATIME 0x10     /* atime was set; else it is mtime */
+#define VN_WHOLE 0x20     /* its overlay file was looked at: nothing lacks */
 
 /* A thing that has, or had, a name. */
 struct vn {
@@ -39,8 +41,9 @@ struct vn {
 	struct vdir *dir;      /* names that are known; NULL: none */
 	uint8_t *enc;          /* clean content: record_entry_encode() */
 	uint8_t *xattrs;
-	char *target;        /* symlink */
-	struct fetch *fetch; /* its content is being asked for, or copied */
+	char *target;            /* symlink */
+	struct content *content; /* chunks of clean content; or NULL */
+	struct copy *copy;       /* they are being copied up */
 	TAILQ_ENTRY(vn) fd_link;
 	uint64_t size, fileid;
 	struct timens mtime, ctime;
@@ -50,8 +53,9 @@ struct vn {
 	uint32_t links; /* names of it in the mount */
 	uint32_t names; /* names of it in memory */
 	uint32_t pins;
-	uint32_t slot; /* of the inode table, or 0 */
-	int fd;        /* overlay file or cache file, or -1 */
+	uint32_t slot;   /* of the inode table, or 0 */
+	uint32_t coming; /* chunks and lists that are asked for */
+	int fd;          /* overlay file, or -1 */
 	uint16_t mode;
 	uint8_t type, flags;
 	uint8_t fd_local; /* fd is the overlay file, for writing */
@@ -85,6 +89,7 @@ struct vdir {
 	uint64_t dirty; /* journal offset of the last change of a name */
 };
 
+/* Memory as malloc counts it, of all of the view. */
 void view_init(uint64_t limit_bytes);
 uint64_t view_bytes(void);
 struct vn *view_root(void);
@@ -96,12 +101,15 @@ struct vn *view_object(uint64_t ovl); /* NULL: not in memory */
 struct vn *vn_new(uint8_t type);      /* no names; NULL and ENOMEM */
 struct vn *vn_from_item(const struct item *);
 void vn_free(struct vn *);
+/* Frees vn->content: set by who makes one. */
+extern void (*vn_content_free)(struct vn *);
 void vn_pin(struct vn *);
 void vn_unpin(struct vn *);
 /* Frees it when nothing holds it in memory. */
 void vn_release(struct vn *);
 void vn_set_ovl(struct vn *, uint64_t ovl);
 int vn_set_xattrs(struct vn *, const uint8_t *, size_t);
+int vn_set_target(struct vn *, const void *, size_t); /* of a symlink */
 void vn_drop_clean(struct vn *); /* its content is no commit's any more */
 /* The whole entry, views into vn; 0 or -1. */
 int vn_entry(const struct vn *, struct entry *);
@@ -139,8 +147,8 @@ int view_fill(struct vn *dir, const void *first, size_t first_len,
 int view_is_empty(struct vn *dir, uint8_t from[SAIL_NAME_MAX],
     size_t *from_len);
 /* Drops what can be asked again, down to the limit; safe: changes up to this
-   offset are in manifest's answers. */
-void view_evict(uint64_t safe);
+   offset are in manifest's answers.  In slices: 1, there is more to do. */
+int view_evict(uint64_t safe);
 /* Drops all names of all directories, whatever they are: for a reload. */
 void view_forget_names(void);
 

@@ -72,7 +72,8 @@ dir_of(struct vn *vn)
 	RB_INIT(&d->names);
 	vn->dir = d;
 	view_dir_listed(d);
-	view_account((int64_t)sizeof(*d));
+	view_came(d);
+	view_came(d->by_cookie);
 	return d;
 }
 
@@ -115,7 +116,8 @@ grow(struct vdir *d)
 		n->next_cookie = b[n->cookie & mask];
 		b[n->cookie & mask] = n;
 	}
-	view_account((int64_t)(mask - d->mask) * (int64_t)sizeof(*b));
+	view_came(b);
+	view_goes(d->by_cookie);
 	free(d->by_cookie);
 	d->by_cookie = b;
 	d->mask = mask;
@@ -137,7 +139,7 @@ add(struct vdir *d, const void *name, size_t len)
 	RB_INSERT(vname_tree, &d->names, n);
 	d->count++;
 	d->nothing++;
-	view_account((int64_t)(sizeof(*n) + len + 1));
+	view_came(n);
 	if (d->count > d->mask * 2)
 		grow(d);
 	return n;
@@ -181,8 +183,17 @@ remove_name(struct vdir *d, struct vname *n)
 	RB_REMOVE(vname_tree, &d->names, n);
 	d->count--;
 	d->nothing--;
-	view_account(-(int64_t)(sizeof(*n) + n->len + 1));
+	view_goes(n);
 	free(n);
+}
+
+static void
+range_free(struct range *r)
+{
+	view_goes(r->lo);
+	view_goes(r->hi);
+	free(r->lo);
+	free(r->hi);
 }
 
 void
@@ -204,16 +215,15 @@ view_dir_free(struct vn *dir)
 		if (vn != NULL)
 			vn_release(vn);
 	}
-	for (i = 0; i < d->nranges; i++) {
-		free(d->ranges[i].lo);
-		free(d->ranges[i].hi);
-	}
+	for (i = 0; i < d->nranges; i++)
+		range_free(&d->ranges[i]);
+	view_goes(d->ranges);
 	free(d->ranges);
-	view_account(-(int64_t)(sizeof(*d) +
-	    (size_t)(d->mask - 7) * sizeof(*d->by_cookie)));
+	view_goes(d->by_cookie);
 	free(d->by_cookie);
 	view_dir_unlisted(d);
 	dir->dir = NULL;
+	view_goes(d);
 	free(d);
 }
 
@@ -228,8 +238,8 @@ view_dir_evictable(struct vdir *d, uint64_t safe)
 	RB_FOREACH (n, vname_tree, &d->names) {
 		if ((vn = n->vn) == NULL)
 			continue;
-		if (vn->dirty > safe || vn->dir != NULL || vn->fetch != NULL ||
-		    (vn->pins != 0 && vn->ovl == 0))
+		if (vn->dirty > safe || vn->dir != NULL || vn->coming != 0 ||
+		    vn->copy != NULL || (vn->pins != 0 && vn->ovl == 0))
 			return 0;
 	}
 	return 1;
@@ -258,8 +268,7 @@ range_of(const struct vdir *d, const void *name, size_t len)
 static void
 range_drop(struct vdir *d, uint32_t i)
 {
-	free(d->ranges[i].lo);
-	free(d->ranges[i].hi);
+	range_free(&d->ranges[i]);
 	d->ranges[i] = d->ranges[--d->nranges];
 }
 
@@ -306,7 +315,9 @@ range_add(struct vdir *d, struct range *r)
 	/* What is dropped here is asked again. */
 	while (d->nranges >= RANGES_MAX)
 		range_drop(d, 0);
+	view_goes(d->ranges);
 	p = reallocarray(d->ranges, d->nranges + 1, sizeof(*p));
+	view_came(p != NULL ? p : d->ranges);
 	if (p == NULL)
 		return -1;
 	d->ranges = p;
@@ -323,6 +334,8 @@ range_make(struct vdir *d, const void *lo, size_t lo_len, const void *hi,
 	memset(&r, 0, sizeof(r));
 	r.lo = malloc(lo_len + 1);
 	r.hi = malloc(hi_len + 1);
+	view_came(r.lo);
+	view_came(r.hi);
 	if (r.lo == NULL || r.hi == NULL)
 		goto fail;
 	if (lo_len > 0)
@@ -335,8 +348,7 @@ range_make(struct vdir *d, const void *lo, size_t lo_len, const void *hi,
 	if (range_add(d, &r) == 0)
 		return 0;
 fail:
-	free(r.lo);
-	free(r.hi);
+	range_free(&r);
 	errno = ENOMEM;
 	return -1;
 }

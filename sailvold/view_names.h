@@ -7,7 +7,9 @@
 
 #include "sailvold/view.h"
 
-void view_account(int64_t n);
+/* What is in memory, as malloc counts it: each piece when it comes and goes. */
+void view_came(void *piece);
+void view_goes(void *piece);
 void view_dir_listed(struct vdir *);
 void view_dir_touched(struct vdir *);
 void view_dir_unlisted(struct vdir *);

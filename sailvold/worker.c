@@ -5,9 +5,11 @@
 #include <sys/eventfd.h>
 #include <errno.h>
 #include <event.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -99,4 +101,40 @@ worker_submit(struct work *w)
 	TAILQ_INSERT_TAIL(&todo, w, link);
 	pthread_cond_signal(&more);
 	pthread_mutex_unlock(&lock);
+}
+
+/* ---- pages ------------------------------------------------------------------------ */
+
+struct give_up {
+	struct work work;
+	int fd;
+};
+
+static void
+give_up_run(struct work *w)
+{
+	(void)posix_fadvise(((struct give_up *)w)->fd, 0, 0,
+	    POSIX_FADV_DONTNEED);
+}
+
+static void
+give_up_done(struct work *w)
+{
+	close(((struct give_up *)w)->fd);
+	free(w);
+}
+
+void
+worker_give_up(int fd)
+{
+	struct give_up *g;
+
+	if ((g = calloc(1, sizeof(*g))) == NULL) {
+		close(fd);
+		return;
+	}
+	g->fd = fd;
+	g->work.run = give_up_run;
+	g->work.done = give_up_done;
+	worker_submit(&g->work);
 }

@@ -18,5 +18,8 @@ struct work {
 /* Starts the threads; -1 and errno. */
 int worker_start(void);
 void worker_submit(struct work *);
+/* Takes fd: the kernel gives up its pages of that file, whose writing that may
+   begin, and it is closed. */
+void worker_give_up(int fd);
 
 #endif

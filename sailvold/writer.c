@@ -32,6 +32,22 @@ one_record(struct record *r)
 }
 
 int
+writer_look(struct entry *e, const struct stat *st)
+{
+	struct timens mtime = timens_of(st->st_mtim);
+	struct timens ctime = timens_of(st->st_ctim);
+
+	if (e->size == (uint64_t)st->st_size &&
+	    timens_cmp(e->mtime, mtime) == 0)
+		return 0;
+	e->size = (uint64_t)st->st_size;
+	e->mtime = mtime;
+	if (timens_cmp(ctime, e->ctime) > 0)
+		e->ctime = ctime;
+	return 1;
+}
+
+int
 writer_begin(struct vn *vn)
 {
 	struct record r;
@@ -72,7 +88,7 @@ writer_end(struct vn *vn)
 {
 	int error;
 
-	if (vn->slot != 0 && inode_priv(vn->slot)->writers > 0)
+	if (vn->slot != 0 && inode_writers(vn->slot) > 0)
 		return;
 	if (!(vn->flags & VN_UNSETTLED))
 		return;
@@ -86,15 +102,60 @@ writer_end(struct vn *vn)
 	vn->dirty = journal_end();
 }
 
+/* e is what is known of it. */
+static int
+settle_file(uint64_t ovl, struct entry *e)
+{
+	struct record r;
+	struct stat st;
+	int error = 0, fd;
+
+	if ((fd = overlay_open_file(ovl, O_RDONLY)) == -1)
+		return errno;
+	if (fstat(fd, &st) == -1)
+		error = errno;
+	close(fd);
+	if (error != 0)
+		return error;
+	memset(&r, 0, sizeof(r));
+	r.type = RECORD_SETTLE;
+	r.ovl = ovl;
+	(void)writer_look(e, &st);
+	r.entry.size = e->size;
+	r.entry.mtime = e->mtime;
+	r.entry.ctime = e->ctime;
+	return one_record(&r);
+}
+
+/* One that is written to past us and is not in memory. */
+static void
+settle_unseen(const struct inode_slot *s)
+{
+	struct entry e = { .ctime = change_time() };
+	int error;
+
+	if (s->mode == MODE_PASSTHROUGH && s->kind == INODE_OBJECT &&
+	    (error = settle_file(s->ovl, &e)) != 0)
+		log_warnx("object %llu is not settled: %s",
+		    (unsigned long long)s->ovl, strerror(error));
+}
+
 static void
 settle_one(struct handle *h, void *arg)
 {
-	struct vn *vn = inode_priv(h->inode)->vn;
+	struct vn *vn = inode_vn(h->inode);
 
 	(void)arg;
-	/* The next write makes it dirty again. */
-	if (handle_writes(h) && vn != NULL && (vn->flags & VN_UNSETTLED) &&
-	    writer_settle(vn) == 0) {
+	if (!handle_writes(h))
+		return;
+	if (vn == NULL) {
+		settle_unseen(inode_slot(h->inode));
+		return;
+	}
+	node_refresh(vn);
+	/* The next write makes it dirty again; of one that is passed through,
+	   the next look at it (node_refresh). */
+	if ((vn->flags & VN_UNSETTLED) && writer_settle(vn) == 0) {
 		vn->flags &= ~VN_UNSETTLED;
 		vn->dirty = journal_end();
 	}
@@ -107,36 +168,48 @@ writer_settle_all(void)
 }
 
 int
-writer_settle_closed(uint64_t ovl, struct timens ctime)
+writer_settle_closed(uint64_t ovl, struct entry *e)
 {
 	uint32_t idx = inode_by_ovl(ovl);
 	struct vn *vn = view_object(ovl);
-	struct record r;
-	struct stat st;
-	int error = 0, fd;
 
-	if (idx != 0 && inode_priv(idx)->writers > 0)
+	if (idx != 0 && inode_writers(idx) > 0)
 		return 0;
 	if (vn != NULL) {
 		writer_end(vn);
 		return 0;
 	}
-	if ((fd = overlay_open_file(ovl, O_RDONLY)) == -1)
-		return errno;
-	if (fstat(fd, &st) == -1)
-		error = errno;
-	close(fd);
-	if (error != 0)
-		return error;
-	memset(&r, 0, sizeof(r));
-	r.type = RECORD_SETTLE;
-	r.ovl = ovl;
-	r.entry.size = (uint64_t)st.st_size;
-	r.entry.mtime = timens_of(st.st_mtim);
-	r.entry.ctime = timens_of(st.st_ctim);
-	if (timens_cmp(r.entry.ctime, ctime) < 0)
-		r.entry.ctime = ctime;
-	return one_record(&r);
+	return settle_file(ovl, e);
+}
+
+void
+writer_mapped(uint64_t ovl)
+{
+	struct vn *vn = view_object(ovl);
+	uint32_t idx = inode_by_ovl(ovl);
+	struct entry e = { .ctime = change_time() };
+	int error;
+
+	if (idx != 0 && inode_writers(idx) > 0)
+		return;
+	if (vn != NULL) {
+		e.size = vn->size;
+		e.mtime = vn->mtime;
+		e.ctime = vn->ctime;
+	}
+	if ((error = settle_file(ovl, &e)) != 0) {
+		log_warnx("object %llu is not settled: %s",
+		    (unsigned long long)ovl, strerror(error));
+		return;
+	}
+	if (vn != NULL) {
+		vn->size = e.size;
+		vn->mtime = e.mtime;
+		vn->ctime = e.ctime;
+		vn->dirty = journal_end();
+	}
+	if (idx != 0)
+		request_forget_attr(inode_id(idx));
 }
 
 int

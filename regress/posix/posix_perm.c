@@ -191,6 +191,48 @@ range_clears_suid(void)
 }
 
 static void
+stranger_chowns(void)
+{
+	int fd;
+
+	/* It would clear bits that are not the caller's. */
+	FAILS(EPERM, chown("both", (uid_t)-1, (gid_t)-1));
+	FAILS(EPERM, chown("suid", (uid_t)-1, (gid_t)-1));
+	fd = OK(open("sgid", O_RDONLY));
+	FAILS(EPERM, fchown(fd, (uid_t)-1, (gid_t)-1));
+	OK(close(fd));
+	OK(chown("plain", (uid_t)-1, (gid_t)-1));
+	OK(chown("d", (uid_t)-1, (gid_t)-1));
+	OK(chown("theirs", (uid_t)-1, (gid_t)-1));
+}
+
+static void
+chown_nobody_by_stranger(void)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} files[] = { { "both", 06777 }, { "suid", 04755 }, { "sgid", 02755 },
+		{ "plain", 0777 }, { "theirs", 06755 } };
+	size_t i;
+
+	need_root();
+	for (i = 0; i < NITEMS(files); i++) {
+		put(files[i].name, "data");
+		if (strcmp(files[i].name, "theirs") == 0)
+			OK(chown(files[i].name, USER, USER));
+		OK(chmod(files[i].name, files[i].mode));
+	}
+	OK(mkdir("d", 0755));
+	OK(chmod("d", 06755));
+	as_user(USER, USER, stranger_chowns);
+	for (i = 0; i < NITEMS(files) - 1; i++)
+		EQUAL(files[i].mode, MODE(stat_of(files[i].name)));
+	EQUAL(06755, MODE(stat_of("d")));
+	EQUAL(0755, MODE(stat_of("theirs")));
+}
+
+static void
 setgid_dir_inherits(void)
 {
 	need_root();
@@ -420,6 +462,7 @@ const struct posix_case cases_perm[] = {
 	{ "write_clears_suid", write_clears_suid, 0 },
 	{ "truncate_clears_suid", truncate_clears_suid, 0 },
 	{ "range_clears_suid", range_clears_suid, 0 },
+	{ "chown_nobody_by_stranger", chown_nobody_by_stranger, 0 },
 	{ "write_open_clears_suid", write_open_clears_suid, 0 },
 	{ "setgid_dir_inherits", setgid_dir_inherits, 0 },
 	{ "owner_of_new", owner_of_new, 0 },

@@ -6,6 +6,7 @@ Test.  It runs in a process and a session of its own; whatever it leaves behind
 is killed, unmounted and, when it passed, removed.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,25 @@ class SkipTest(Exception):
 
 class Failure(Exception):
     """A claim that does not hold."""
+
+
+def raises(t, kind, f, *args, **kwargs):
+    """The error, which is of that class."""
+    try:
+        value = f(*args, **kwargs)
+    except kind as e:
+        return e
+    t.fail("%s: not raised, but %r" % (kind.__name__, value))
+    return None
+
+
+def error_of(f, *args):
+    """The name of the errno that it ends with, or done."""
+    try:
+        f(*args)
+    except OSError as e:
+        return errno.errorcode[e.errno]
+    return "done"
 
 
 def deadline(seconds):
@@ -39,8 +59,11 @@ class Test:
         self.dir = directory
         self.repo = repo
         self.obj = obj
+        self._ports = []
         # Set it when daemons of this test are killed on purpose.
         self.expect_deaths = False
+        # Shown behind its name when it has passed.
+        self.said = ""
 
     def path(self, *parts):
         """A path below the test's directory."""
@@ -123,10 +146,15 @@ class Test:
             time.sleep(0.02)
 
     def free_port(self):
-        """A TCP port of 127.0.0.1 that nobody has at the moment."""
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            return s.getsockname()[1]
+        """A TCP port of 127.0.0.1, kept for this test until it ends: a server
+        that sets SO_REUSEADDR may listen on it, again and again, and nobody
+        is given it by chance."""
+        s = socket.socket()
+        self._ports.append(s)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Of all addresses: proxies have the same one at 127.0.0.2.
+        s.bind(("0.0.0.0", 0))
+        return s.getsockname()[1]
 
     def equal(self, expected, actual, what):
         if expected != actual:

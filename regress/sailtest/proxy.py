@@ -7,7 +7,10 @@ import socket
 import threading
 import time
 
+from sailtest import tls
+
 CUT, CORRUPT, DELAY, REFUSE, CLOSE = "cut", "corrupt", "delay", "refuse", "close"
+HOLD, LATE, WITHHOLD, LOSE = "hold", "late", "withhold", "lose"
 REFUSAL = (b"HTTP/1.1 %d Faulty\r\nContent-Length: 0\r\n"
            b"Connection: close\r\n\r\n")
 
@@ -29,18 +32,32 @@ class Fault:
     """What happens to the requests that match, so many times.
 
     CUT: the answer ends after `at' bytes of its body.  CORRUPT: one bit of byte
-    `at' of the body is turned.  DELAY: `at' seconds pass before.  REFUSE: the
-    answer is status `at'.  CLOSE: the connection ends without an answer.
+    `at' of the body is turned.  DELAY: `at' seconds pass before.  LATE: the
+    same, between the server's answer and the client.  REFUSE: the answer is
+    status `at'.  CLOSE: the connection ends without an answer.  HOLD: it goes
+    on when release() is called.  WITHHOLD: the same, between the server's
+    answer, which sets `reached', and the client.  LOSE: the connection ends
+    instead of the server's answer.
     """
 
     def __init__(self, kind, pattern, at, times):
         self.kind, self.pattern, self.at = kind, re.compile(pattern), at
         self.left, self.done = times, 0
+        self.released, self.reached = threading.Event(), threading.Event()
+
+    def release(self):
+        """Nothing more is held: another fault may have the next."""
+        self.left = 0
+        self.released.set()
 
 
 class Proxy:
-    def __init__(self, upstream, host="127.0.0.2", port=0):
+    """authority: it speaks TLS on both sides."""
+
+    def __init__(self, upstream, host="127.0.0.2", port=0, authority=None):
         self.upstream = upstream
+        self.authority = authority
+        self.context = authority.server_context() if authority else None
         self.requests, self.faults = [], []
         self.lock = threading.Lock()
         self.open = set()
@@ -50,11 +67,14 @@ class Proxy:
         self.socket.listen(128)
         self.host, self.port = self.socket.getsockname()
         self.down = False
+        self.throttle = None    # bytes a second of the body of a request
+        self.without = None     # the name of a header that answers lose
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def url(self):
-        return "http://%s:%d" % (self.host, self.port)
+        return "%s://%s:%d" % ("https" if self.authority else "http",
+                               self.host, self.port)
 
     # ---- what a test does with it ----
 
@@ -109,12 +129,19 @@ class Proxy:
     def _serve(self, client):
         server = None
         try:
-            server = socket.create_connection(self.upstream, 30)
+            server = self._connect()
             server.settimeout(None)
             for s in (client, server):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.authority:
+                client = tls.plain_end(self.context.wrap_socket(
+                    client, server_side=True))
+                server = tls.plain_end(self.authority.context().wrap_socket(
+                    server, server_hostname=self.upstream[0]))
             with self.lock:
                 self.open |= {client, server}
+            if self.down:
+                return
             conn = _Connection(self, client, server)
             back = threading.Thread(target=conn.answers, daemon=True)
             back.start()
@@ -129,6 +156,9 @@ class Proxy:
                 if s is not None:
                     s.close()
 
+    def _connect(self):
+        return socket.create_connection(self.upstream, 30)
+
     def _began(self, method, target):
         request = Request(method, target)
         line = "%s %s" % (method, target)
@@ -140,6 +170,25 @@ class Proxy:
                     f.done += 1
                     return request, f
         return request, None
+
+
+class Balancer(Proxy):
+    """Each new connection goes to the next upstream that takes it."""
+
+    def __init__(self, upstreams, host="127.0.0.2", port=0):
+        self.next = 0
+        super().__init__(upstreams, host, port)
+
+    def _connect(self):
+        with self.lock:
+            first, self.next = self.next, self.next + 1
+        for i in range(len(self.upstream)):
+            try:
+                return socket.create_connection(
+                    self.upstream[(first + i) % len(self.upstream)], 30)
+            except ConnectionRefusedError:
+                pass
+        raise ConnectionRefusedError
 
 
 def _shut(s):
@@ -189,6 +238,8 @@ class _Connection:
             return False
         if f.kind == DELAY:
             time.sleep(f.at)
+        elif f.kind == HOLD:
+            f.released.wait()
         elif f.kind == REFUSE:
             self.client.sendall(REFUSAL % f.at)
         if f.kind in (REFUSE, CLOSE):
@@ -210,6 +261,8 @@ class _Connection:
             now, data = data[:left], data[left:]
             self._send_up(now)
             left -= len(now)
+            if self.proxy.throttle:
+                time.sleep(len(now) / self.proxy.throttle)
         return data
 
     def _pass_chunks(self, data):
@@ -256,11 +309,16 @@ class _Connection:
                 return b"", False
             status = int(out.split(b" ")[1])
             out += sep
+            if self.proxy.without:
+                out = re.sub(rb"(?i)\r\n%s:[^\r]*" %
+                             self.proxy.without.encode(), b"", out)
             if status == 100:
                 self.head_bytes = b""
                 return self._after_continue(out, body)
             self.current.status = status
             self.head, data = False, body
+            if self.fault is not None and self._instead():
+                return b"", True
         f = self.fault
         if f is not None and f.kind == CUT and (
                 self.body_at + len(data) > f.at):
@@ -271,6 +329,16 @@ class _Connection:
             data = data[:i] + bytes([data[i] ^ 1]) + data[i + 1:]
         self.body_at += len(data)
         return out + data, False
+
+    def _instead(self):
+        """A fault before the answer goes on; 1: it does not."""
+        f = self.fault
+        f.reached.set()
+        if f.kind == LATE:
+            time.sleep(f.at)
+        elif f.kind == WITHHOLD:
+            f.released.wait()
+        return f.kind == LOSE
 
     def _after_continue(self, out, rest):
         if not rest:

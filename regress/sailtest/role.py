@@ -10,8 +10,9 @@ import time
 
 import sailtest
 
-PARENT, FUSE, NOTIFY, MANIFEST, CACHE, FETCH = range(6)
-META = 8
+# enum role_id of lib/proc.h
+(PARENT, FUSE, NOTIFY, MANIFEST, CACHE, FETCH, METRICS, TLS, API,
+ META) = range(10)
 START, PEER, STOP, VERBOSE, READY, LOG = range(1, 7)
 UID = 54321
 FD_MARK = 0x80000000

@@ -2,6 +2,7 @@
 """A client of S3 that signs by itself, and can do everything wrong on purpose."""
 
 import base64
+import errno
 import hashlib
 import hmac
 import http.client
@@ -10,8 +11,11 @@ import time
 import urllib.parse
 import xml.etree.ElementTree
 
+from sailtest import tls
+
 EMPTY = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
+NS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
 def sha256(data):
@@ -41,9 +45,9 @@ class Answer:
 class S3:
     region = "us-east-1"
 
-    def __init__(self, port, access_key, secret, bucket="sail"):
+    def __init__(self, port, access_key, secret, bucket="sail", context=None):
         self.host = "127.0.0.1:%d" % port
-        self.port = port
+        self.port, self.context = port, context
         self.access_key, self.secret, self.bucket = access_key, secret, bucket
 
     def date(self, offset=0):
@@ -96,7 +100,12 @@ class S3:
         """headers: a dict, or a list of pairs; Host is added."""
         pairs = list(headers.items() if isinstance(headers, dict)
                      else headers or [])
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if self.context:
+            conn = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=60, context=self.context)
+        else:
+            conn = http.client.HTTPConnection("127.0.0.1", self.port,
+                                              timeout=60)
         try:
             conn.putrequest(method, target, skip_host=True,
                             skip_accept_encoding=True)
@@ -112,16 +121,33 @@ class S3:
         finally:
             conn.close()
 
+    def connect(self):
+        """A socket to the store, by TLS if it speaks that."""
+        s = socket.create_connection(("127.0.0.1", self.port), 30)
+        if self.context is None:
+            return s
+        return tls.plain_end(self.context.wrap_socket(
+            s, server_hostname="127.0.0.1"))
+
     def raw(self, data, wait=True):
-        """Bytes as they are; what came back, to the end of the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), 30) as s:
-            s.sendall(data)
-            if not wait:
-                return b""
-            s.shutdown(socket.SHUT_WR)
+        """Bytes as they are; what came back, to the end of the connection,
+        which may be that of a server that does not want the rest."""
+        with self.connect() as s:
             out = b""
+            try:
+                s.sendall(data)
+                if not wait:
+                    return b""
+                s.shutdown(socket.SHUT_WR)
+            except OSError as e:
+                if e.errno not in (errno.ENOTCONN, errno.EPIPE,
+                                   errno.ECONNRESET):
+                    raise
             while True:
-                piece = s.recv(65536)
+                try:
+                    piece = s.recv(65536)
+                except ConnectionResetError:
+                    return out
                 if not piece:
                     return out
                 out += piece
@@ -153,22 +179,50 @@ class S3:
     def get(self, key, **kwargs):
         return self.request("GET", key, **kwargs)
 
+    def delete(self, key):
+        a = self.request("DELETE", key)
+        if a.status != 204:
+            raise AssertionError("delete: %d %s" % (a.status, a.code))
+
+    def spoil(self, key, at):
+        """One bit of an object is another."""
+        data = bytearray(self.get(key).body)
+        data[at] ^= 1
+        a = self.put(key, bytes(data))
+        if a.status != 200:
+            raise AssertionError("spoil: %d %s" % (a.status, a.code))
+
     def upload_headers(self, body):
         """What an upload URL of sailapid signs, besides the host."""
         return {"content-length": str(len(body)), "if-none-match": "*",
                 "x-amz-checksum-sha256": sha256_base64(body),
                 "x-amz-content-sha256": sha256(body)}
 
-    def list(self, **query):
-        """(keys, common prefixes, next token or None)"""
-        query = {k.replace("_", "-"): str(v) for k, v in query.items()}
-        query["list-type"] = "2"
+    def _page(self, query):
+        """An answer of ListObjectsV2, parsed."""
+        query = dict(query, **{"list-type": "2"})
         a = self.request("GET", None, query=query)
         if a.status != 200:
             raise AssertionError("list: %d %s" % (a.status, a.code))
-        ns = "{http://s3.amazonaws.com/doc/2006-03-01/}"
-        root = xml.etree.ElementTree.fromstring(a.body)
-        return ([e.findtext(ns + "Key") for e in root.iter(ns + "Contents")],
-                [e.findtext(ns + "Prefix")
-                 for e in root.iter(ns + "CommonPrefixes")],
-                root.findtext(ns + "NextContinuationToken"))
+        return xml.etree.ElementTree.fromstring(a.body)
+
+    def list(self, **query):
+        """(keys, common prefixes, next token or None)"""
+        root = self._page({k.replace("_", "-"): str(v)
+                           for k, v in query.items()})
+        return ([e.findtext(NS + "Key") for e in root.iter(NS + "Contents")],
+                [e.findtext(NS + "Prefix")
+                 for e in root.iter(NS + "CommonPrefixes")],
+                root.findtext(NS + "NextContinuationToken"))
+
+    def sizes(self):
+        """{key: bytes} of all."""
+        found, query = {}, {}
+        while True:
+            root = self._page(query)
+            for e in root.iter(NS + "Contents"):
+                found[e.findtext(NS + "Key")] = int(e.findtext(NS + "Size"))
+            token = root.findtext(NS + "NextContinuationToken")
+            if not token:
+                return found
+            query["continuation-token"] = token

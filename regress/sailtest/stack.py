@@ -4,6 +4,8 @@
     s = Stack(t)
     a, b = s.mount("vol", "a", create=True), s.mount("vol", "b")
     ... s.commit(a) ... s.reload(b)
+
+With SAIL_PASSTHROUGH=no in the environment the daemons pass no files through.
 """
 
 import hashlib
@@ -13,17 +15,21 @@ import signal
 import stat
 import subprocess
 
-from sailtest import Failure, proxy, server
+from sailtest import Failure, gateway, proxy, server
 
 USERS_FROM = 61100
 
 
 def real_uid_of(pid):
-    with open("/proc/%d/status" % pid, encoding="ascii",
-              errors="replace") as f:
-        for line in f:
-            if line.startswith("Uid:"):
-                return int(line.split()[1])
+    """None: it has ended."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii",
+                  errors="replace") as f:
+            for line in f:
+                if line.startswith("Uid:"):
+                    return int(line.split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
     return None
 
 
@@ -80,18 +86,22 @@ class Daemon:
 
     def configure(self, extra=""):
         self.t.write("%s/key" % self.name, self.key + "\n", 0o600)
+        authority = self.stack.server.authority
         return self.t.write("%s/sailvold.conf" % self.name, """
 api "%(api)s" {
 	key file "%(d)s/key"
+	%(ca)s
 }
 state "%(d)s/state"
 cache "%(d)s/cache" size 2G keep free 1M
 control "%(d)s/sock"
 users from %(u)d
+passthrough %(p)s
 log debug
 %(x)s
-""" % {"api": self.api, "d": self.dir, "u": USERS_FROM + 10 * self.number,
-            "x": extra})
+""" % {"api": self.api, "d": self.dir,
+            "ca": 'ca "%s"' % authority.ca if authority else "", "u": USERS_FROM + 10 * self.number,
+            "p": os.environ.get("SAIL_PASSTHROUGH", "yes"), "x": extra})
 
     @property
     def log_name(self):
@@ -141,15 +151,7 @@ log debug
     def kill_all(self):
         """kill -9 of the parent and all roles."""
         self.t.expect_deaths = True
-        pids = [self.process.pid] + [pid for pid, _ in self.roles()]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.process.wait()
-        self.t.wait_for(lambda: not [p for p in pids[1:] if alive(p)],
-                        "the killed processes to go")
+        kill_all(self.t, self.process, [pid for pid, _ in self.roles()])
 
     # ---- commands ----
 
@@ -171,6 +173,18 @@ log debug
         return self.ctl("umount", *args, path, ok=ok)
 
 
+def kill_all(t, process, roles):
+    """kill -9 of a parent and its roles; returns when they are gone."""
+    for pid in [process.pid] + roles:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.wait()
+    t.wait_for(lambda: not any(alive(p) for p in roles),
+               "the killed processes to go")
+
+
 def alive(pid):
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8",
@@ -184,29 +198,40 @@ class Stack:
     """proxied: daemons reach the API and the store through self.api and
     self.store, which count."""
 
+    server_class, daemon_class = FixedServer, Daemon
+
     def __init__(self, t, daemons=1, proxied=False, server_extra="",
-                 extra=""):
+                 extra="", store=None, authority=None):
         require_fuse(t)
         self.t = t
         self.program = os.path.join(t.repo, "sailvolctl", "sailvolctl")
-        self.server = FixedServer(t, server_extra)
         self.api = self.store = None
+        store = store or gateway.of_environment(t, "sailapid")
+        if proxied and store is not None:
+            self.store = proxy.Proxy(("127.0.0.1", store.port))
+            store.host, store.at_port = self.store.host, self.store.port
+        self.server = self.server_class(t, server_extra, store=store,
+                                        authority=authority)
         self.url = self.server.url
         if proxied:
+            authority = self.server.authority
+            self.api = proxy.Proxy(("127.0.0.1", self.server.port),
+                                   authority=authority)
+            self.url = self.api.url
+        if proxied and store is None:
             # A signed URL has the host of the API's request and the store's
-            # port: both are at another loopback address.
-            self.api = proxy.Proxy(("127.0.0.1", self.server.port))
+            # port: both at another loopback address.
             self.store = proxy.Proxy(
                 ("127.0.0.1", self.server.store_port), self.api.host,
-                self.server.store_port)
-            self.url = self.api.url
+                self.server.store_port, authority=authority)
         self.daemons = []
         for _ in range(daemons):
             self.add_daemon(extra=extra)
 
     def add_daemon(self, **kwargs):
         n = len(self.daemons)
-        self.daemons.append(Daemon(self, "sailvold%d" % n, number=n, **kwargs))
+        self.daemons.append(
+            self.daemon_class(self, "sailvold%d" % n, number=n, **kwargs))
         return self.daemons[-1]
 
     @property
@@ -267,22 +292,14 @@ class Stack:
     # ---- the store ----
 
     def objects(self):
-        """{name: bytes} of the objects in the store."""
-        found = {}
-        top = os.path.join(self.server.dir, "objects")
-        for where, _, files in os.walk(top):
-            for name in files:
-                path = os.path.join(where, name)
-                rel = os.path.relpath(path, top)
-                if len(name) == 64:
-                    found[rel] = os.stat(path).st_size
-        return found
+        """{key: bytes} of the objects in the store."""
+        return self.server.s3.sizes()
 
-    def object_path(self, sha):
-        """The file that holds the object with that SHA-256."""
-        for rel in self.objects():
-            if rel.endswith(sha):
-                return os.path.join(self.server.dir, "objects", rel)
+    def object_key(self, sha):
+        """The key of the object with that SHA-256."""
+        for key in self.objects():
+            if key.endswith(sha):
+                return key
         raise Failure("no object %s in the store" % sha)
 
 
@@ -295,7 +312,39 @@ def require_fuse(t):
         t.skip("no /dev/fuse: the kernel has no FUSE, or modprobe fuse")
 
 
+# ---- commands in the background ---------------------------------------------
+
+def spawn(s, *args):
+    """sailvolctl -j of a Stack."""
+    return subprocess.Popen([s.program, "-j"] + list(args), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def end(process):
+    """Exit status and answer."""
+    out, _ = process.communicate(timeout=90)
+    return process.returncode, json.loads(out) if out else None
+
+
 # ---- looking at trees --------------------------------------------------------
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
+def fill(path, mib):
+    """That many MiB, no two chunks alike, of which none gets smaller."""
+    block = os.urandom(1 << 20)
+    with open(path, "wb") as f:
+        for i in range(mib):
+            f.write(b"%08d" % i + block[8:])
+
 
 def sha256(path):
     h = hashlib.sha256()

@@ -10,6 +10,8 @@ import struct
 import threading
 import time
 
+from sailtest import wire
+
 
 def sha(b):
     return hashlib.sha256(b).digest()
@@ -27,8 +29,11 @@ class Server:
     def __init__(self, tls=None):
         """tls: (certificate file, key file)."""
         self.objects = {}   # hash: bytes
+        self.packing = False  # small chunks are to be put into packs
+        self.packs = {}     # hash: [hash of a chunk], as claimed
         self.places = {}    # slot: [object names], the first is told
         self.chunks = {}    # slot: bytes, of the one file
+        self.together = []  # chunks that lie in one object, of several files
         self.faults = {}
         self.requests = []  # (kind, path)
         self.reports = []
@@ -68,7 +73,7 @@ class Server:
 
     def kind(self, h):
         p = h.path.split("?")[0]
-        for name in ("chunks", "locate", "report"):
+        for name in ("chunks", "packs", "locate", "report"):
             if p.endswith("/" + name):
                 return name
         if p.startswith("/obj/"):
@@ -139,25 +144,48 @@ class Server:
         out = b"SVWB\x04\x01" + struct.pack("<I", n)
         for i in range(n):
             d = body[10 + 36 * i:42 + 36 * i]
-            if d in self.objects:
+            size, = struct.unpack_from("<I", body, 42 + 36 * i)
+            if d in self.objects or any(
+                    d in chunks and pack in self.objects
+                    for pack, chunks in self.packs.items()):
                 out += b"\0"
+            elif self.packing and size < 1 << 20:
+                out += b"\2"
             else:
-                out += b"\1" + d + le_str16("%s/obj/%s?sig=1" % (
-                    self.url, d.hex())) + le_str16(
-                        "x-amz-content-sha256: %s\nif-none-match: *\n" %
-                        d.hex())
+                out += self.upload(d)
         return 200, out, "application/x-sailvol"
+
+    def upload(self, d):
+        return b"\1" + d + le_str16("%s/obj/%s?sig=1" % (
+            self.url, d.hex())) + le_str16(
+                "x-amz-content-sha256: %s\nif-none-match: *\n" % d.hex())
+
+    def on_packs(self, h, body):
+        assert body[:6] == b"SVWB\x07\x01"
+        d = body[6:38]
+        length, n = struct.unpack_from("<II", body, 38)
+        chunks = [body[46 + 36 * i:78 + 36 * i] for i in range(n)]
+        assert len(body) == 46 + 36 * n and length == sum(
+            struct.unpack_from("<I", body, 78 + 36 * i)[0]
+            for i in range(n)) + (wire.TAIL if n > 1 else 0)
+        with self.lock:
+            self.packs[d] = chunks
+        return 200, b"SVWB\x04\x01" + struct.pack("<I", 1) + \
+            self.upload(d), "application/x-sailvol"
 
     def on_locate(self, h, body):
         assert body[:6] == b"SVWB\x05\x01"
         n, = struct.unpack_from("<H", body, 38)
-        at = 40 + n
+        at = 44 + n  # behind the budget
         nslots, = struct.unpack_from("<I", body, at)
         slots = struct.unpack_from("<%dQ" % nslots, body, at + 4)
         spans = []
         with self.lock:
             for slot in slots:
                 c = self.chunks[slot]
+                if c in self.together:
+                    spans.append(self.pack_span(slot, c))
+                    continue
                 places = self.places.get(slot, [sha(c).hex()])
                 if not places:
                     continue
@@ -169,6 +197,21 @@ class Server:
                     struct.pack("<QIIB", 0, len(c), len(c), 0))
         out = b"SVWB\x06\x01" + struct.pack("<I", len(spans))
         return 200, out + b"".join(spans), "application/x-sailvol"
+
+    def pack_span(self, slot, wanted):
+        """All that lies together; what nobody asked for has no slot."""
+        pack = b"".join(self.together)
+        self.objects[sha(pack)] = pack
+        out = sha(pack) + struct.pack("<QQ", 0, len(pack)) + \
+            le_str16("%s/obj/%s" % (self.url, sha(pack).hex())) + \
+            le_str16("range: bytes=0-%d\n" % (len(pack) - 1)) + \
+            struct.pack("<I", len(self.together))
+        at = 0
+        for c in self.together:
+            out += struct.pack("<Q", slot if c == wanted else 2 ** 64 - 1) + \
+                sha(c) + struct.pack("<QIIB", at, len(c), len(c), 0)
+            at += len(c)
+        return out
 
     def on_report(self, h, body):
         with self.lock:

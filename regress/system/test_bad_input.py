@@ -3,6 +3,7 @@
 lost."""
 
 import errno
+import hashlib
 import json
 import os
 import socket
@@ -10,6 +11,10 @@ import threading
 import time
 
 from sailtest import deadline, proxy, stack
+
+# Those that are about objects.
+BOTH_STORES = ("test_corrupt_object", "test_lost_chunk", "test_store_down",
+               "test_bad_answers")
 
 KEY = "sk_" + "0" * 64
 
@@ -36,6 +41,7 @@ def test_config(t):
              "x.conf:2: volume x: mount is there twice"),
             ("cache \"/c\" size 12Q\n", "x.conf:2: "),
             ("fetchers 0\n", "x.conf:2: fetchers"),
+            ("processors awake maybe\n", "x.conf:2: "),
             ("state \"/s\"\n\nstate \"/t\"\n", "x.conf:4: state is there"),
             ("control \"/x\n", "x.conf:"),
             ("user nobody \"x\"\n", "x.conf:2: no such role"),
@@ -50,7 +56,7 @@ def test_config(t):
     r = t.run([program, "-n", "-f", t.path("missing.conf")], ok=1)
     t.true("missing.conf" in r.stderr, r.stderr)
     full = good + ('cache "/c" size 5G\nstate "/s"\ncontrol "/k" mode 600\n'
-                   'users from 5000 fetchers 3 log debug\n'
+                   'users from 5000 fetchers 3 processors awake no log debug\n'
                    'volume "v" { mount "/m" create read only subpath "/a b" }')
     one = t.run([program, "-nv", "-f", t.write("a.conf", full)]).stdout
     two = t.run([program, "-nv", "-f", t.write("b.conf", one)]).stdout
@@ -297,7 +303,7 @@ def test_store_down(t):
     for name in ("one", "two"):
         with open(os.path.join(a, name), "w", encoding="ascii") as f:
             f.write("content of " + name)
-    s.commit(a)
+        s.commit(a)  # alone: an object of its own
     b = s.add_daemon().mount("v", "b")
     with open(os.path.join(b, "one"), encoding="ascii") as f:
         t.equal("content of one", f.read(), "cached")
@@ -342,7 +348,7 @@ def test_bad_answers(t):
     for name in names:
         with open(os.path.join(a, name), "w", encoding="ascii") as f:
             f.write(name * 10000)
-    s.commit(a)
+        s.commit(a)  # alone: an object of its own
     second = s.add_daemon()
     # Nodes and heads: cut, spoilt, refused.
     for kind, at in ((proxy.CUT, 20), (proxy.CORRUPT, 60), (proxy.REFUSE, 503),
@@ -379,11 +385,9 @@ def test_corrupt_object(t):
     for name in ("bad", "good"):
         with open(os.path.join(a, name), "w", encoding="ascii") as f:
             f.write(name * 1000)
+        s.commit(a)  # alone: an object of its own
     sha = stack.sha256(os.path.join(a, "bad"))
-    s.commit(a)
-    with open(s.object_path(sha), "r+b") as f:
-        f.seek(100)
-        f.write(b"#")
+    s.server.s3.spoil(s.object_key(sha), 100)
     second = s.add_daemon()
     b = second.mount("v", "b")
     try:
@@ -398,6 +402,31 @@ def test_corrupt_object(t):
     with open(os.path.join(a, "bad2"), "w", encoding="ascii") as f:
         f.write("bad" * 1000)
     s.commit(a)
+
+
+@deadline(120)
+def test_lost_chunk(t):
+    """A chunk that the store has lost comes again with the next commit of the
+    file, of another part too, by who has the bytes."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    f = os.path.join(a, "f")
+    first = os.urandom(8 << 20)
+    with open(f, "wb") as o:
+        o.write(first + b"second" * 300000)
+    s.commit(a)
+    s.server.s3.delete(s.object_key(hashlib.sha256(first).hexdigest()))
+    b = s.add_daemon().mount("v", "b")
+    try:
+        with open(os.path.join(b, "f"), "rb") as o:
+            t.fail("read: %r" % o.read(10))
+    except OSError as e:
+        t.equal(5, e.errno, "EIO")
+    with open(f, "ab") as o:
+        o.write(b"third")
+    s.commit(a)
+    s.reload(b)
+    t.equal(stack.sha256(f), stack.sha256(os.path.join(b, "f")), "content")
 
 
 @deadline(300)

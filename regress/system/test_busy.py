@@ -2,35 +2,16 @@
 """What comes while a commit runs: another commit, a reload, an umount, SIGHUP,
 a restart of the daemon, and commits of other mounts."""
 
-import json
 import os
-import subprocess
+import signal
 import time
 
 from sailtest import proxy, stack
+from sailtest.stack import end, read, spawn, write
+
+BOTH_STORES = True
 
 COMMIT = "^POST .*/commit$"
-
-
-def write(path, text):
-    with open(path, "w", encoding="ascii") as f:
-        f.write(text)
-
-
-def read(path):
-    with open(path, encoding="ascii") as f:
-        return f.read()
-
-
-def spawn(s, *args):
-    return subprocess.Popen([s.program, "-j"] + list(args), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def end(process):
-    """Exit status and answer."""
-    out, _ = process.communicate(timeout=90)
-    return process.returncode, json.loads(out) if out else None
 
 
 class Held:
@@ -67,6 +48,26 @@ def numbers(s, volume="v"):
     """Numbers of the commits of a volume, the newest first."""
     answer = s.server.call("GET", "/v1/volumes/%s/commits" % volume)[1]
     return [c["number"] for c in answer["commits"]]
+
+
+def test_end(t):
+    """SIGTERM lets the client go at once, and nobody waits for it: the mount
+    goes, and the commit is done by the next start."""
+    s, a = start(t)
+    held = Held(t, s, a)
+    began = time.monotonic()
+    s.daemon.process.send_signal(signal.SIGTERM)
+    status, answer = end(held.process)
+    t.equal((1, "unavailable", "ending"), (
+        status, answer["error"]["type"], answer["error"]["code"]), "client")
+    t.equal(0, s.daemon.process.wait(30), "status of sailvold")
+    took = time.monotonic() - began
+    # Who waits for those elsewhere does so for 10 s.
+    t.true(took < 9, "sailvold ended after %.1f s" % took)
+    t.true("its session ends now" not in s.daemon.log(), "session ended hard")
+    s.api.reset()
+    s.daemon.start()
+    t.wait_for(lambda: numbers(s) == [2, 1, 0], "the commit")
 
 
 def waiting(s, a):
@@ -113,7 +114,8 @@ def test_umount(t):
     time.sleep(0.3)
     t.equal(None, umount.poll(), "umount --commit waits")
     t.equal((0, 2), held.number(), "commit")
-    t.equal(0, end(umount)[0], "umount --commit")
+    code, answer = end(umount)
+    t.equal(0, code, "umount --commit: %s" % answer)
     t.equal([], os.listdir(a), "gone")
     s.mount("v", "a")
     write(os.path.join(a, "f"), "three")

@@ -1,8 +1,7 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
-"""The cache gives whole, verified, read-only files, joins those who ask for the
+"""The cache gives verified chunks as read-only files, joins those who ask for the
 same, keeps its limit, and outlives the death of sailvol-fetch."""
 
-import hashlib
 import os
 import random
 import struct
@@ -10,149 +9,9 @@ import time
 
 import sailtest
 from sailtest import role as r
-from sailtest.store import Server, sha
-
-CONFIG, STATUS, STATUS_RES, VOLUME = 130, 131, 132, 133
-LIST, GET, GET_RES, PUT, PUT_RES, CANCEL = 190, 191, 192, 193, 194, 195
-SHIFT = 23
-MIB = 1 << 20
-EIO, EBADMSG, ENOSPC, EROFS, ECANCELED = 5, 74, 28, 30, 125
-KEY = "sk_" + "5a" * 32
-VOL = "vol_" + "1" * 32
-OTHER = "vol_" + "7" * 32
-
-
-def flat_list(content):
-    """The flat chunk list, the encoded slots alone, and the chunks."""
-    chunks = [content[i:i + (1 << SHIFT)]
-              for i in range(0, len(content), 1 << SHIFT)]
-    runs, hashes = [], b""
-    for c in chunks:
-        is_hash = 1 if c.strip(b"\0") else 0
-        if runs and runs[-1][1] == is_hash:
-            runs[-1][0] += 1
-        else:
-            runs.append([1, is_hash])
-        if is_hash:
-            hashes += sha(c)
-    slots = b"".join(struct.pack("<I", n << 1 | k) for n, k in runs) + hashes
-    return struct.pack("<QB", len(content), SHIFT) + slots, slots, chunks
-
-
-class Content:
-    """A file of a volume: what the store and the messages say of it."""
-
-    def __init__(self, server, data):
-        self.data = data
-        self.flat, self.slots, self.chunks = flat_list(data)
-        self.hash = content_hash(len(data), self.slots)
-        for i, c in enumerate(self.chunks):
-            if c.strip(b"\0"):
-                server.objects[sha(c)] = c
-
-    def body(self, inline=True):
-        return self.hash + struct.pack(">Q", len(self.data)) + \
-            b"\2" * 32 + r.str16("dir/name") + \
-            r.str32(self.flat if inline else b"")
-
-
-def content_hash(size, slots):
-    """sailvol-format(5), of a file whose chunks stand in its entry."""
-    return hashlib.sha256(
-        b"SVsc\1" + struct.pack("<QBBH", size, SHIFT, 0, len(slots)) +
-        slots).digest()
-
-
-class Site:
-    def __init__(self, t, limit=1 << 40, keep=1, nfetch=1):
-        program = t.repo + "/sailvold/sailvold"
-        if not os.path.exists(program):
-            t.skip("sailvold is not built")
-        self.t, self.program = t, program
-        self.limit, self.keep = limit, keep
-        self.dir = t.path("cache")
-        os.makedirs(self.dir, 0o700, exist_ok=True)
-        os.chown(self.dir, r.UID, r.UID)
-        os.makedirs(t.path("void"), exist_ok=True)
-        self.server = Server()
-        self.fetches = {}
-        self.number = 0
-        self.start_cache()
-        for i in range(nfetch):
-            self.start_fetch(i)
-
-    def spawn_cache(self):
-        c = r.Role(self.t, self.program, "cache", r.CACHE, self.dir)
-        c.parent.send(CONFIG, 0, struct.pack(">QQ", self.limit, self.keep))
-        return c
-
-    def start_cache(self):
-        self.cache = self.spawn_cache()
-        self.cache.ready()
-        self.fuse = self.mount(1)
-        for i, f in self.fetches.items():
-            r.connect(self.cache, r.CACHE, 0, f, r.FETCH, i)
-
-    def mount(self, instance, volume=VOL):
-        """The channel of the fuse of a new mount."""
-        self.tell(instance, volume)
-        return self.cache.peer(r.FUSE, instance)
-
-    def tell(self, instance, volume):
-        self.cache.parent.send(VOLUME, 0, struct.pack(">I", instance) +
-                               r.str16(volume))
-
-    def start_fetch(self, i):
-        f = r.Role(self.t, self.t.repo + "/sailvol-fetch/sailvol-fetch",
-                   "fetch", r.FETCH, self.t.path("void"), i)
-        f.parent.send(200, 0, r.str16(self.server.url) + r.str16(KEY) +
-                      struct.pack(">II", 0, 5000))
-        for kind in (201, 202, 203):
-            f.parent.send(kind, 0, b"", r.memfd(b""))
-        f.parent.send(204)
-        f.ready()
-        self.fetches[i] = f
-        r.connect(self.cache, r.CACHE, 0, f, r.FETCH, i)
-
-    def ask(self, content, inline=True, channel=None):
-        """Sends a GET; its number."""
-        c = channel or self.fuse
-        self.number += 1
-        if not inline:
-            c.send(LIST, self.number, b"", r.memfd(content.flat))
-        c.send(GET, self.number, content.body(inline))
-        return self.number
-
-    def answer(self, number, channel=None):
-        """(errno, bytes of the file or None)."""
-        m = (channel or self.fuse).wait(GET_RES, number)
-        error, = struct.unpack_from(">I", m.body)
-        self.last_fd = m.fd and os.dup(m.fd)
-        return error, r.read_fd(m.fd)
-
-    def get(self, content, **kw):
-        return self.answer(self.ask(content, **kw), kw.get("channel"))
-
-    def status(self):
-        self.cache.parent.send(STATUS)
-        return struct.unpack(">5Q", self.cache.parent.wait(STATUS_RES).body)
-
-    def path(self, content, volume=VOL):
-        key = hashlib.sha256(volume.encode() + b"\0" + content.hash)
-        h = key.hexdigest()
-        return os.path.join(self.dir, h[:2], h[2:])
-
-    def put(self, content, data):
-        p = self.t.write("overlay", data)
-        self.number += 1
-        self.fuse.send(PUT, self.number, content.body(),
-                       os.open(p, os.O_RDONLY))
-        return struct.unpack(
-            ">I", self.fuse.wait(PUT_RES, self.number).body)[0]
-
-    def locate(self, content):
-        """The store's server knows one file at a time."""
-        self.server.chunks = dict(enumerate(content.chunks))
+from sailtest.cache_site import (CANCEL, CONFIG, EBADMSG, ECANCELED, EIO, EROFS,
+                                 GET, MIB, OTHER, PUT, VOL, Content, Site)
+from sailtest.store import sha
 
 
 def test_get(t):
@@ -174,11 +33,16 @@ def test_get(t):
         except OSError as e:
             t.equal(EROFS, e.errno, "errno")
     n = s.server.count("locate")
-    t.true(s.get(large, inline=False) == (0, large.data), "again, by LIST")
+    t.true(s.get(large) == (0, large.data), "again")
     t.equal(n, s.server.count("locate"), "nothing was asked")
     used, _, files, hits, fetched = s.status()
-    t.equal((2, 1), (files, hits), "files, hits")
+    t.equal((5, 4), (files, hits), "files, hits")
     t.equal(5000 + 29 * MIB + 3, fetched, "fetched: holes are not")
+    n = s.server.count("object GET")
+    end = s.ask(large, slots=[4])
+    slot, error, data = s.chunk(end)
+    t.equal((4, 0, b"end"), (slot, error, data[-3:]), "one alone")
+    t.equal(n, s.server.count("object GET"), "of those that are there")
     t.equal(["lock", "tmp"], sorted(
         x for x in os.listdir(s.dir) if len(x) != 2), "directory")
     t.equal([], os.listdir(s.dir + "/tmp"), "tmp")
@@ -194,8 +58,8 @@ def test_joined_and_cancelled(t):
     numbers = [s.ask(a) for _ in range(20)]
     mine = s.ask(a, channel=other)
     for n in numbers:
-        t.true(s.answer(n) == (0, a.data), "joined")
-    t.true(s.answer(mine, other) == (0, a.data), "another mount")
+        t.true(s.answer(n, a) == (0, a.data), "joined")
+    t.true(s.answer(mine, a, other) == (0, a.data), "another mount")
     t.equal(1, s.server.count("locate"), "one fetch")
     b = Content(s.server, b"b" * 100000)
     s.locate(b)
@@ -204,7 +68,7 @@ def test_joined_and_cancelled(t):
     other.send(CANCEL, 0, struct.pack(">I", n))  # not its own
     time.sleep(0.2)
     s.fuse.send(CANCEL, 0, struct.pack(">I", n))
-    t.equal(ECANCELED, s.answer(n)[0], "cancelled")
+    t.equal(ECANCELED, s.answer(n, b)[0], "cancelled")
     s.ask(b)
     s.fuse.close()
     s.fuse = s.mount(3)
@@ -239,20 +103,20 @@ def test_walls(t):
 
 
 def test_bounds(t):
-    """One fuse has only so many questions open, and so many bytes of lists."""
+    """One fuse has only so many chunks asked for."""
     s = Site(t, nfetch=0)
     x = Content(s.server, b"x" * 1000)
-    numbers = [s.ask(x) for _ in range(256)]
+    numbers = [s.ask(x) for _ in range(512)]
     s.status()
     s.fuse.send(CANCEL, 0, struct.pack(">I", numbers[0]))
-    t.equal(ECANCELED, s.answer(numbers[0])[0], "one leaves")
+    t.equal(ECANCELED, s.answer(numbers[0], x)[0], "one leaves")
     s.ask(x)
     s.status()
     other = s.mount(2)
     s.ask(x, channel=other)
     s.status()
     s.ask(x)
-    t.true(s.fuse.receive() is None, "the 257th ends it")
+    t.true(s.fuse.receive() is None, "the 513th ends it")
     os.waitpid(s.cache.pid, 0)
     t.true("malformed" in s.cache.logs(), "said")
 
@@ -334,7 +198,7 @@ def test_put(t):
     d = Content(s.server, b"d" * 70000)
     t.equal(EBADMSG, s.put(d, b"e" * 70000), "other bytes")
     t.equal(EBADMSG, s.put(d, b"d" * 69999), "shorter")
-    t.equal(1, s.status()[2], "files")
+    t.equal(4, s.status()[2], "files")
     t.equal([], os.listdir(s.dir + "/tmp"), "tmp")
     s.locate(d)
     t.true(s.get(d) == (0, d.data), "then from the store")
@@ -352,13 +216,13 @@ def test_death_of_fetch(t):
     time.sleep(0.1)
     t.true(s.cache.alive(), "alive")
     s.start_fetch(0)
-    t.true(s.answer(n) == (0, a.data), "asked again")
+    t.true(s.answer(n, a) == (0, a.data), "asked again")
     s.fetches.pop(0).kill()
     b = Content(s.server, b"b" * 1000)
     s.locate(b)
     n = s.ask(b)
     s.start_fetch(1)
-    t.true(s.answer(n) == (0, b.data), "asked when there was none")
+    t.true(s.answer(n, b) == (0, b.data), "asked when there was none")
     s.server.faults["object GET"] = ["wrong"] * 9
     c = Content(s.server, b"c" * 1000)
     s.locate(c)
@@ -377,11 +241,17 @@ def test_one_owner_and_hostile(t):
         m = second.parent.receive()
     os.waitpid(second.pid, 0)
     t.true("in use by another sailvold" in second.logs(), second.logs())
-    # A list of other bytes under the name of a content.
+    # The bytes of a hash have one length.
     a = Content(s.server, b"a" * 1000)
-    b = Content(s.server, b"b" * 1000)
-    a.flat = b.flat
-    s.ask(a)
+    s.locate(a)
+    n = s.ask(a)
+    short = a.body()[:-36] + struct.pack(">I", 999) + sha(a.data)
+    s.fuse.send(GET, 77, short)
+    t.true(s.answer(n, a) == (0, a.data), "good")
+    t.true(s.chunk(77)[1] != 0, "not of that length")
+    # The same slot twice.
+    s.fuse.send(GET, 78, a.body()[:-46] + struct.pack(">H", 2) +
+                a.body()[-44:] * 2)
     t.true(s.fuse.receive() is None, "ends")
     os.waitpid(s.cache.pid, 0)
     t.true("malformed" in s.cache.logs(), "said")
@@ -395,7 +265,7 @@ def test_hostile_messages(t):
     s = Site(t, nfetch=0)
     good = Content(s.server, b"g" * 5000).body()
     for i in range(24):
-        kind, fd = ((GET, 0), (PUT, 1), (LIST, 1), (CANCEL, 0))[i % 4]
+        kind, fd = ((GET, 0), (PUT, 1), (CANCEL, 0))[i % 3]
         body = bytearray(good)
         for _ in range(rng.randrange(1, 4)):
             body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)

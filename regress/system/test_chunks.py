@@ -6,17 +6,12 @@ import os
 import subprocess
 
 from sailtest import deadline, proxy, stack
+from sailtest.stack import fill
+
+BOTH_STORES = True
 
 MIB = 1 << 20
 CHUNK = 8 * MIB
-
-
-def fill(path, mib):
-    """That many MiB, no two chunks alike."""
-    block = os.urandom(MIB)
-    with open(path, "wb") as f:
-        for i in range(mib):
-            f.write(b"%08d" % i + block[8:])
 
 
 class Counter:
@@ -43,6 +38,15 @@ class Counter:
         return sorted(new.values())
 
 
+def change_byte(path, offset):
+    """One byte becomes another, whatever it was."""
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        byte = f.read(1)
+        f.seek(offset)
+        f.write(bytes([byte[0] ^ 255]))
+
+
 @deadline(240)
 def test_uploads(t):
     """100 MiB: 13 objects; one byte in the middle: exactly one chunk of 8 MiB;
@@ -54,11 +58,7 @@ def test_uploads(t):
     fill(big, 100)
     s.commit(a)
     t.equal([4 * MIB] + 12 * [CHUNK], count.new("the file"), "the file")
-    with open(big, "r+b") as f:
-        f.seek(50 * MIB + 12345)
-        byte = f.read(1)
-        f.seek(50 * MIB + 12345)
-        f.write(bytes([byte[0] ^ 255]))
+    change_byte(big, 50 * MIB + 12345)
     result = s.commit_json(a)
     t.equal([CHUNK], count.new("one byte"), "one byte in the middle")
     t.equal(CHUNK, result["bytes_uploaded"], "as the result says")
@@ -151,14 +151,10 @@ def test_larger_chunks(t):
     s.commit(a)
     t.equal([CHUNK, 4 * CHUNK, 4 * CHUNK, 4 * CHUNK], count.new("the files"),
             "8 MiB, and what of 1088 MiB is no hole")
-    with open(big, "r+b") as f:
-        f.seek(330 * MIB + 7)
-        f.write(b"!")
+    change_byte(big, 330 * MIB + 7)
     s.commit(a)
     t.equal([4 * CHUNK], count.new("one byte"), "one byte")
-    with open(big, "r+b") as f:
-        f.seek(600 * MIB)
-        f.write(b"!")
+    change_byte(big, 600 * MIB)
     s.commit(a)
     t.equal([4 * CHUNK], count.new("in a hole"), "one byte in a hole")
     with open(big, "ab") as f:
@@ -168,9 +164,7 @@ def test_larger_chunks(t):
     os.truncate(grown, 1025 * MIB)
     s.commit(a)
     t.equal([], [n for n in count.new("growth") if n > CHUNK], "grown")
-    with open(grown, "r+b") as f:
-        f.seek(1024 * MIB)
-        f.write(b"x")
+    change_byte(grown, 1024 * MIB)
     s.commit(a)
     t.equal([MIB], count.new("in the grown one"), "its last chunk")
     s.reload(b)
@@ -178,9 +172,7 @@ def test_larger_chunks(t):
     st = os.stat(os.path.join(b, "big"))
     t.equal(1089 * MIB, st.st_size, "size in B")
     # Of what B shows as clean, too.
-    with open(os.path.join(b, "big"), "r+b") as f:
-        f.seek(1088 * MIB + 5)
-        f.write(b"!")
+    change_byte(os.path.join(b, "big"), 1088 * MIB + 5)
     count.new("nothing")
     s.commit(b)
     t.equal([MIB], count.new("in B"), "the tail, changed in B")

@@ -15,6 +15,8 @@ import threading
 
 from sailtest import stack
 
+BOTH_STORES = True
+
 # The mtime of everything that was prepared; later ones are "now".
 OLD = 10 ** 18
 MIB = 1 << 20

@@ -13,7 +13,9 @@ import sys
 import threading
 import time
 
-from sailtest import stack
+from sailtest import error_of, stack
+
+BOTH_STORES = True
 
 OLD = 10 ** 18
 MIB = 1 << 20
@@ -91,6 +93,49 @@ def test_links_part(t):
     t.equal(shown, (get(a + "/f"), get(a + "/g")), "what was shown in B")
     t.equal((b"one", b"one two"), shown, "names that parted")
     t.true(os.stat(b + "/f").st_ino != os.stat(b + "/g").st_ino, "st_ino")
+
+
+def test_links_taken(t):
+    """One of two names of a file is changed, removed or made a directory by
+    another mount: after the reload the other name is a file of its own, for
+    whoever looks at it or changes it first."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    takes = {
+        "changed": lambda p: put(p, b"of another"),
+        "removed": os.unlink,
+        "replaced": lambda p: (os.unlink(p), os.mkdir(p)),
+    }
+    looks = {
+        "stat": lambda p: None,
+        "mode": lambda p: os.chmod(p, 0o600),
+        "xattr": lambda p: os.setxattr(p, "user.x", b"y"),
+        "write": lambda p: put(p, b"one"),
+    }
+    names = [(take, how) for take in takes for how in looks]
+    for take, how in names:
+        os.makedirs("%s/%s/%s" % (a, take, how))
+        put("%s/%s/%s/f" % (a, take, how), b"one")
+    s.share(a, a, b)
+    for take, how in names:
+        top = "/%s/%s/" % (take, how)
+        os.link(a + top + "f", a + top + "g")
+        t.equal(2, os.stat(a + top + "g").st_nlink, "before")
+        takes[take](b + top + "f")
+    s.commit(b)
+    s.commit(a)
+    s.reload(a)
+    wrong = []
+    for take, how in names:
+        f, g = ("%s/%s/%s/%s" % (a, take, how, n) for n in "fg")
+        said = error_of(looks[how], g)
+        st = os.stat(g)
+        shared = os.path.exists(f) and os.stat(f).st_ino == st.st_ino
+        if (said, st.st_nlink, shared, get(g)) != ("done", 1, False, b"one"):
+            wrong.append("%s, %s: %s, %d links, %r%s" % (
+                take, how, said, st.st_nlink, get(g),
+                ", st_ino of the other" if shared else ""))
+    t.equal([], wrong, "names that are left")
 
 
 def test_links_lost(t):

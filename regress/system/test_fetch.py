@@ -10,14 +10,15 @@ import struct
 import time
 
 import sailtest
-from sailtest import role as r
+from sailtest import role as r, wire
 from sailtest.store import Server, sha
 
 CONFIG, CA, RESOLV, HOSTS, END = 200, 201, 202, 203, 204
 API, API_RES, HASH, HASH_RES = 210, 211, 212, 213
 UPLOAD_FILE, UPLOAD, PROGRESS, UPLOAD_RES = 214, 215, 216, 217
-GET, GET_DONE, GET_RES = 218, 219, 220
-VERIFY_LIST, VERIFY, VERIFY_RES = 221, 222, 223
+GET, GET_DONE, GET_RES, GET_FILE, GET_BUNDLE = 218, 219, 220, 227, 228
+VERIFY, VERIFY_RES = 222, 223
+HASH_PROGRESS, HASH_REST, HASH_CHUNKS = 229, 230, 231
 URL, URL_RES, CANCEL = 224, 225, 226
 ECANCELED, EIO, EBADMSG, ETIMEDOUT, ENOENT = 125, 5, 74, 110, 2
 KEY = "sk_" + "5a" * 32
@@ -27,7 +28,7 @@ MIB = 1 << 20
 
 def configure(f, url, key, deadline_ms, ca):
     f.parent.send(CONFIG, 0, r.str16(url) + r.str16(key) +
-                  struct.pack(">II", 0, deadline_ms))
+                  struct.pack(">IIQ", 0, deadline_ms, 0))
     f.parent.send(CA, 0, b"", r.memfd(ca))
     f.parent.send(RESOLV, 0, b"", r.memfd(b"nameserver 127.0.0.1\n"))
     f.parent.send(HOSTS, 0, b"", r.memfd(b"127.0.0.1 localhost x.test\n"))
@@ -64,8 +65,8 @@ def api(c, number, method, target, body=None, retry=0, deadline=0,
            r.str16(target) + r.str16(ctype if body is not None else ""),
            r.memfd(body) if body is not None else None)
     m = c.wait(API_RES, number)
-    status, kind, skew = struct.unpack_from(">HBq", m.body)
-    return status, kind, skew, m.body[13:].decode(), r.read_fd(m.fd)
+    status, kind, _, skew = struct.unpack_from(">HBBq", m.body)
+    return status, kind, skew, m.body[14:].decode(), r.read_fd(m.fd)
 
 
 def test_api(t):
@@ -118,8 +119,9 @@ def test_api_faults(t):
     t.true(time.monotonic() - began < 2.5, "deadline")
     s.faults["api"] = [503] * 100
     began = time.monotonic()
-    t.equal(503, api(c, 1, 1, "/v1/x", deadline=1500)[0], "only 503")
-    t.true(time.monotonic() - began < 2.5, "deadline of retries")
+    # 0: the deadline came within a try.
+    t.true(api(c, 1, 1, "/v1/x", deadline=1500)[0] in (503, 0), "only 503")
+    t.true(time.monotonic() - began < 3, "deadline of retries")
     t.true(f.alive(), "alive")
 
 
@@ -131,13 +133,15 @@ def test_new_settings(t):
     c = f.peer(r.MANIFEST)
     t.equal(200, api(c, 1, 1, "/v1/x")[0], "first")
     configure(f, two.url, "sk_other", 8000, b"")
+    # Answered behind them, on the same channel.
+    t.equal(0, hash_file(f.parent, 9, t.write("x", b"x"))[0], "they are there")
     t.equal(200, api(c, 2, 1, "/v1/x")[0], "second")
     t.equal((1, 1), (one.count("api"), two.count("api")), "who was asked")
     t.equal({("api", "Bearer sk_other")}, two.keys, "key")
     configure(f, "http://10.0.0.1/", "sk_third", 8000, b"")
+    t.wait_for(lambda: "settings before stay" in f.logs(), "said")
     t.equal(200, api(c, 3, 1, "/v1/x")[0], "third")
     t.equal({("api", "Bearer sk_other")}, two.keys, "key")
-    t.true("settings before stay" in f.logs(), "said")
 
 
 def test_bad_settings_and_messages(t):
@@ -218,13 +222,20 @@ def test_tls(t):
     t.true("key" not in s.keys and not s.keys, "no key was sent")
 
 
-def hash_file(c, number, path, shift=0):
-    c.send(HASH, number, struct.pack(">B", shift), os.open(path, os.O_RDONLY))
+def hash_file(c, number, path, shift=0, keep=0):
+    c.send(HASH, number, struct.pack(">BB", shift, keep),
+           os.open(path, os.O_RDONLY))
     m = c.wait(HASH_RES, number, timeout=60)
-    error, size, cs, cn, bs, bn, changed = struct.unpack(">IQqIqIB", m.body)
-    data = r.read_fd(m.fd)
+    head = ">IQqIqIBBH"
+    error, size, cs, cn, _, _, changed, kept, n = struct.unpack_from(
+        head, m.body)
+    data = m.body[struct.calcsize(head):]
     if error:
         return error, None
+    if len(data) != n or (n == 0) != (m.fd is not None):
+        return -2, None
+    if m.fd is not None:
+        data = r.read_fd(m.fd)
     lsize, lshift = struct.unpack_from("<QB", data)
     slots = (size + (1 << lshift) - 1) >> lshift
     at, runs, chunks = 9, [], []
@@ -237,6 +248,8 @@ def hash_file(c, number, path, shift=0):
             chunks.append(data[at:at + 32] if is_hash else None)
             at += 32 if is_hash else 0
     t_ok = at == len(data) and lsize == size and not changed
+    t_ok = t_ok and kept == (keep & 1 and 0 < size < MIB and
+                             chunks != [None])
     st = os.stat(path)
     t_ok = t_ok and (cs, cn) == divmod(st.st_ctime_ns, 10 ** 9)
     return (0 if t_ok else -1), (size, lshift, chunks, data)
@@ -254,12 +267,12 @@ def test_hash(t):
         p = t.write(name, content)
         error, got = hash_file(c, 7, p)
         t.equal(0, error, name)
+        t.equal((0, got), hash_file(c, 7, p, keep=1), name + ", kept")
         want = []
         for i in range(0, len(content), 8 * MIB):
             b = content[i:i + 8 * MIB]
             want.append(sha(b) if b.strip(b"\0") else None)
         t.equal((len(content), SHIFT, want), got[:3], name)
-        verify(t, f, p, got[3], len(content))
     p = t.path("sparse")
     with open(p, "wb") as s:
         s.truncate(1 << 40)
@@ -273,34 +286,133 @@ def test_hash(t):
     t.equal(1, sum(1 for x in got[2] if x), "one")
     t.true(time.monotonic() - began < 10, "holes are not read")
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
-    c.send(HASH, 9, b"\0", os.open(t.dir, os.O_RDONLY))
+    c.send(HASH, 9, b"\0\0", os.open(t.dir, os.O_RDONLY))
     t.true(c.wait(HASH_RES, 9).body[:4] != b"\0\0\0\0", "a directory")
 
 
-verifier = {}
+def test_hash_tells(t):
+    """What is hashed of a file of several chunks is told before its end: each
+    chunk once, in their order, but those that lack and holes."""
+    f = start(t)
+    c = f.peer(r.MANIFEST)
+    rng = random.Random(3)
+    parts = [rng.randbytes(8 * MIB) for _ in range(4)] + [b"the end"]
+    data = b"".join(parts[:2]) + b"\0" * (8 * MIB) + b"".join(parts[2:])
+    p = t.write("f", data)
+
+    def told(number, path, rest=None):
+        if rest is not None:
+            c.send(HASH_REST, number, b"", r.memfd(rest))
+        error, got = hash_file(c, number, path, keep=4)
+        t.equal(0, error, "hash")
+        found = []
+        for m in c.backlog:
+            t.equal(number, m.number, "number of the message")
+            if m.kind == HASH_PROGRESS:
+                continue
+            t.equal(HASH_CHUNKS, m.kind, "message")
+            size, shift, n = struct.unpack_from(">QBH", m.body)
+            t.equal((os.stat(path).st_size, SHIFT), (size, shift), "its file")
+            t.equal(11 + 40 * n, len(m.body), "its length")
+            found += [(struct.unpack_from(">Q", m.body, 11 + 40 * i)[0],
+                       m.body[19 + 40 * i:51 + 40 * i]) for i in range(n)]
+        c.backlog.clear()
+        return got[2], found
+
+    want = [sha(b) for b in parts]
+    chunks, found = told(1, p)
+    t.equal(want[:2] + [None] + want[2:], chunks, "the list")
+    t.equal(list(zip((0, 1, 3, 4, 5), want)), found, "what was told")
+    t.equal((want[4:], []), told(2, t.write("one", parts[4])), "of one chunk")
+    os.chmod(p, 0o1600)
+    t.equal([0, 1, 4, 5],
+            [slot for slot, _ in told(3, p, rest_file(data, {3}))[1]],
+            "of a file that is not whole")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
-def verify(t, f, path, flat, size):
-    c = verifier.setdefault(f, None) or f.peer(r.CACHE)
-    verifier[f] = c
+def rest_file(data, absent, shift=SHIFT):
+    """What lacks of a file with these bytes: lib/rest.h."""
+    chunks = [data[i:i + (1 << shift)]
+              for i in range(0, len(data), 1 << shift)]
+    head = b"SAILREST" + struct.pack("<H", 1) + b"\1" * 32 + \
+        struct.pack("<H", 1) + b"f" + struct.pack("<QBI", len(data), shift,
+                                                 len(chunks) << 1 | 1) + \
+        b"".join(sha(c) for c in chunks)
+    return head + struct.pack("<I", crc32c(head)) + \
+        bytes(int(i in absent) for i in range(len(chunks)))
 
-    def ask():
-        c.send(VERIFY_LIST, 3, b"", r.memfd(flat))
-        c.send(VERIFY, 3, struct.pack(">Q", size), os.open(path, os.O_RDONLY))
+
+def crc32c(data):
+    crc = 0xffffffff
+    for b in data:
+        crc ^= b
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def test_hash_not_whole(t):
+    """Of a file that is not whole the chunks that lack are those of before, and
+    nobody takes its holes for zeros."""
+    f = start(t)
+    c = f.peer(r.MANIFEST)
+    rng = random.Random(2)
+    old = rng.randbytes(3 * 8 * MIB + 77)
+    new = bytearray(old)
+    new[8 * MIB:8 * MIB + 3] = b"new"
+    p = t.path("part")
+    with open(p, "wb") as w:
+        w.truncate(len(old))
+        w.seek(8 * MIB)
+        w.write(new[8 * MIB:16 * MIB])
+    os.chmod(p, 0o1600)
+    want = [sha(bytes(new[i:i + 8 * MIB])) for i in range(0, len(new), 8 * MIB)]
+
+    def ask(number, rest):
+        if rest is not None:
+            c.send(HASH_REST, number, b"", r.memfd(rest))
+        return hash_file(c, number, p)
+
+    error, got = ask(1, rest_file(old, {0, 2, 3}))
+    t.equal((0, want), (error, got[2]), "with what lacks")
+    t.true(ask(2, None)[0] != 0, "without")
+    t.true(ask(3, rest_file(old, {0, 2, 3})[:-1])[0] != 0, "a torn one")
+    # It grew, and its last chunk with it, but that lacks.
+    os.truncate(p, len(old) + 5)
+    t.true(ask(4, rest_file(old, {0, 2, 3}))[0] != 0, "another length")
+    error, got = ask(5, rest_file(old, {0, 2}))
+    t.equal((0, want[:3] + [None]), (error, got[2]), "zeros at the end")
+    # Cut: what lacked behind is nothing.
+    os.truncate(p, 16 * MIB)
+    error, got = ask(6, rest_file(old, {0, 2, 3}))
+    t.equal((0, want[:2]), (error, got[2]), "cut")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
+
+
+def test_verify(t):
+    f = start(t)
+    c = f.peer(r.CACHE)
+    data = random.Random(9).randbytes(300000)
+
+    def ask(path, n, digest):
+        c.send(VERIFY, 3, struct.pack(">I", n) + digest,
+               os.open(path, os.O_RDONLY))
         return struct.unpack(">I", c.wait(VERIFY_RES, 3).body)[0]
 
-    t.equal(0, ask(), path + " is good")
-    if size == 0:
-        return
-    with open(path, "r+b") as w:
-        w.seek(size // 2)
-        b = w.read(1)
-        w.seek(size // 2)
-        w.write(bytes([b[0] ^ 1]))
-    t.equal(EBADMSG, ask(), path + " was changed")
-    with open(path, "r+b") as w:
-        w.truncate(size - 1)
-    t.equal(EBADMSG, ask(), path + " was cut")
+    p = t.write("good", data)
+    t.equal(0, ask(p, len(data), sha(data)), "good")
+    t.equal(EBADMSG, ask(p, len(data) - 1, sha(data[:-1])), "longer")
+    t.equal(EBADMSG, ask(p, len(data) + 1, sha(data + b"\0")), "shorter")
+    p = t.write("bad", data[:77] + b"x" + data[78:])
+    t.equal(EBADMSG, ask(p, len(data), sha(data)), "other bytes")
+    t.equal(EBADMSG, ask(t.dir, 5, sha(data)), "a directory")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
+
+
+def said(body):
+    """What an UPLOAD_RES says."""
+    return body[6:6 + struct.unpack_from(">H", body, 4)[0]].decode()
 
 
 def upload(c, number, files, chunks):
@@ -314,7 +426,7 @@ def upload(c, number, files, chunks):
            r.memfd(data))
     m = c.wait(UPLOAD_RES, number, timeout=60)
     return struct.unpack_from(">I", m.body)[0], list(r.read_fd(m.fd)), \
-        m.body[6:].decode()
+        said(m.body)
 
 
 def test_upload(t):
@@ -365,21 +477,74 @@ def test_upload(t):
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
+def test_upload_from_disk(t):
+    """A large chunk whose bytes are not in memory, or only some of them, and
+    whose sending begins anew; and one whose file has become shorter."""
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    big = random.Random(4).randbytes(16 * MIB + 5)
+    p = t.write("big", big)
+    chunks = [(0, i, len(big[i:i + 8 * MIB]), sha(big[i:i + 8 * MIB]))
+              for i in range(0, len(big), 8 * MIB)]
+    fd = os.open(p, os.O_RDONLY)
+    os.fsync(fd)
+    for number, there in enumerate((0, MIB + 4096, 8 * MIB, len(big))):
+        s.objects.clear()
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.pread(fd, there, 0)
+        s.faults["object PUT"] = [503, "close"] if number % 2 else []
+        error, status, _ = upload(c, number, [p], chunks)
+        # 0: the answer to the first time was lost.
+        t.true(error == 0 and set(status) <= {0, 1},
+               "%d bytes in memory: %s" % (there, status))
+        t.true(all(s.objects.get(d) == big[i:i + n]
+                   for _, i, n, d in chunks), "what came")
+    os.close(fd)
+    s.objects.clear()
+    os.truncate(p, 12 * MIB)
+    t.equal((0, [1, 2, 2]), upload(c, 9, [p], chunks)[:2], "shorter")
+    t.true(f.alive(), "alive")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
+
+
 def get(c, number, path, chunks, timeout=60):
+    """Chunks into files path.SLOT, the small ones as the bundles say."""
     body = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("dir/file") + \
-        struct.pack(">BH", SHIFT, len(chunks))
+        struct.pack(">IH", 0, len(chunks))
+    slots = {}
     for slot, b in chunks:
         body += struct.pack(">QI", slot, len(b)) + sha(b)
-    c.send(GET, number, body, os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        slots.setdefault(sha(b), []).append(slot)
+        p = "%s.%d" % (path, slot)
+        if os.path.exists(p):
+            os.unlink(p)
+        if len(b) >= MIB:
+            c.send(GET_FILE, number, struct.pack(">Q", slot),
+                   os.open(p, os.O_RDWR | os.O_CREAT, 0o600))
+    c.send(GET, number, body)
     m = c.wait(GET_RES, number, timeout)
+    for x in c.backlog:
+        if x.kind == GET_BUNDLE and x.fd is not None:
+            unpack(path, x, slots)
     return struct.unpack_from(">I", m.body)[0], m.body[6:].decode()
 
 
+def unpack(path, m, slots):
+    data = r.read_fd(m.fd)
+    m.fd = None
+    n, = struct.unpack_from(">H", m.body)
+    for i in range(n):
+        digest, off, size = struct.unpack_from(">32sII", m.body, 2 + 40 * i)
+        for slot in slots.get(digest, []):
+            with open("%s.%d" % (path, slot), "wb") as f:
+                f.write(data[off:off + size])
+
+
 def check_file(t, path, chunks):
-    with open(path, "rb") as f:
-        for slot, b in chunks:
-            f.seek(slot << SHIFT)
-            t.true(f.read(len(b)) == b, "slot %d" % slot)
+    for slot, b in chunks:
+        with open("%s.%d" % (path, slot), "rb") as f:
+            t.true(f.read() == b, "slot %d" % slot)
 
 
 def test_get(t):
@@ -397,7 +562,7 @@ def test_get(t):
     t.equal(1, s.count("locate"), "one question")
     done = [struct.unpack(">Q", m.body)[0] for m in c.backlog
             if m.kind == GET_DONE]
-    t.equal([k for k, _ in chunks], sorted(done), "done")
+    t.equal([0, 2, 4, 6], sorted(done), "done: those with files")
     s.faults["object GET"] = ["wrong", "short", "close", 500, 503, 403, 404]
     s.faults["locate"] = [502]
     t.equal((0, ""), get(c, 2, t.path("two"), chunks), "with faults")
@@ -418,14 +583,22 @@ def test_get(t):
         t.equal(EIO, error, what)
         t.true(good in what, "names it: " + what)
         check_file(t, t.path("four"), [x for x in chunks if x[0] != 8])
-        with open(t.path("four"), "rb") as four:
-            four.seek(8 << SHIFT)
-            t.true(not four.read(100).strip(b"\0"), "not a byte of it")
-        os.unlink(t.path("four"))
+        t.true(not os.path.exists(t.path("four.8")), "not a byte of it")
     t.true(good in f.logs() and "dir/file" in f.logs(), "log")
     s.places = {}
     s.faults["object GET"] = ["endless"]
     t.equal((0, ""), get(c, 5, t.path("five"), chunks[4:6]), "endless")
+    # The same of large ones, whose bytes go to the file as they come.
+    for fault in "endless", "wrong", "short":
+        s.faults["object GET"] = [fault] * 2
+        t.equal((0, ""), get(c, 6, t.path("six"), chunks[:2]), fault)
+        check_file(t, t.path("six"), chunks[:2])
+    done = len([m for m in c.backlog if m.kind == GET_DONE])
+    s.faults["object GET"] = ["wrong"] * 9
+    t.equal(EIO, get(c, 7, t.path("seven"), chunks[:1])[0], "only wrong")
+    t.equal(done, len([m for m in c.backlog if m.kind == GET_DONE]),
+            "what is wrong is not done")
+    s.faults["object GET"] = []
     t.equal(set(), {k for k, _ in s.keys} - {"locate", "report"}, "keys")
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
@@ -442,14 +615,16 @@ def test_get_deadline_and_cancel(t):
     t.true(time.monotonic() - began < 6, "deadline")
     s.faults["object GET"] = ["slow"] * 9
     body = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("f") + \
-        struct.pack(">BHQI", SHIFT, 1, 0, 1000) + sha(b"x" * 1000)
-    c.send(GET, 2, body, os.open(t.path("a"), os.O_RDWR))
+        struct.pack(">IHQI", 0, 1, 0, 1000) + sha(b"x" * 1000)
+    c.send(GET, 2, body)
     time.sleep(0.3)
     c.send(CANCEL, 0, struct.pack(">I", 2))
     m = c.wait(GET_RES, 2, 2)
     t.equal(ECANCELED, struct.unpack_from(">I", m.body)[0], "cancelled")
     # The end of a peer ends its requests, and nothing else.
-    c.send(GET, 3, body, os.open(t.path("a"), os.O_RDWR))
+    c.send(GET_FILE, 4, struct.pack(">Q", 0),
+           os.open(t.dir, os.O_RDONLY))  # and of a question that never comes
+    c.send(GET, 3, body)
     c.close()
     s.http.shutdown()
     s.http.server_close()
@@ -458,6 +633,64 @@ def test_get_deadline_and_cancel(t):
     t.equal(ETIMEDOUT, error, "nobody there: " + what)
     t.true(f.alive(), "alive")
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
+
+
+def test_get_files(t):
+    """A file is of a chunk that is asked for, and a large chunk has one."""
+    large = b"L" * MIB
+    head = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("f")
+    one = head + struct.pack(">IHQI", 0, 1, 0, MIB) + sha(large)
+
+    def ends(what, *messages):
+        f = start(t)
+        c = f.peer(r.CACHE)
+        for kind, body in messages:
+            c.send(kind, 1, body, os.open("/dev/null", os.O_RDWR)
+                   if kind == GET_FILE else None)
+        t.true(c.receive() is None, what)
+        os.waitpid(f.pid, 0)
+        t.true("malformed" in f.logs(), what)
+
+    ends("no file", (GET, one))
+    ends("of another slot", (GET_FILE, struct.pack(">Q", 1)), (GET, one))
+    ends("two", (GET_FILE, bytes(8)), (GET_FILE, bytes(8)), (GET, one))
+    ends("too many", *[(GET_FILE, struct.pack(">Q", i))
+                       for i in range(2049)])
+
+
+def test_given_up(t):
+    """Files that came for a question which is given up before it is put are let
+    go, however often, and its number may be used again."""
+    f = start(t)
+    m, c = f.peer(r.MANIFEST), f.peer(r.CACHE)
+
+    def send(peer, kind, number, body, count=1):
+        for i in range(count):
+            peer.send(kind, number, body(i), os.open(t.dir, os.O_RDONLY))
+
+    def cancel(peer, number):
+        peer.send(CANCEL, 0, struct.pack(">I", number))
+
+    for _ in range(12):
+        send(m, UPLOAD_FILE, 1, lambda i: struct.pack(">I", i), 200)
+        cancel(m, 1)
+        send(c, GET_FILE, 1, lambda i: struct.pack(">Q", i), 200)
+        cancel(c, 1)
+        send(m, HASH_REST, 2, lambda i: b"")
+        cancel(m, 2)
+    # Of others nothing goes.
+    send(m, UPLOAD_FILE, 3, lambda i: struct.pack(">I", i))
+    send(c, GET_FILE, 3, lambda i: struct.pack(">Q", i))
+    send(m, HASH_REST, 4, lambda i: b"")
+    cancel(m, 5)
+    cancel(c, 1)
+    p = t.path("f")
+    with open(p, "wb") as w:
+        w.write(b"data")
+    t.equal((0, [sha(b"data")]), (lambda a, b: (a, b[2]))(*hash_file(m, 2, p)),
+            "the number again")
+    t.wait_for(lambda: len(files(f)) == 3, "descriptors to be closed", 10)
+    t.true(f.alive(), "alive")
 
 
 def test_url(t):
@@ -473,7 +706,23 @@ def test_url(t):
                struct.pack(">QB", length, verify))
         return struct.unpack_from(">HB", m.wait(URL_RES, 1).body)
 
+    def parts(name, length, *want):
+        """What is said of each part: 1 when that hash lies there."""
+        data = struct.pack("<I", len(want)) + b"".join(
+            d + struct.pack("<II", at, n) for d, at, n in want)
+        m.send(URL, 1, b"\1" + r.str16(s.url + "/obj/" + name) + sha(b) +
+               struct.pack(">QB", length, 1), r.memfd(data))
+        got = m.wait(URL_RES, 1)
+        return struct.unpack_from(">HB", got.body), r.read_fd(got.fd)
+
     name = sha(b).hex()
+    one, two = (sha(b[:10]), 0, 10), (sha(b[10:]), 10, len(b) - 10)
+    t.equal(((200, 1), b"\1\1"), parts(name, len(b), one, two), "a pack")
+    t.equal(((200, 1), b"\0\1"), parts(name, len(b), (sha(b"x"), 0, 10), two),
+            "a pack, one part is another")
+    t.equal(((200, 0), b"\1"), parts(name, len(b) + 1, one), "too short")
+    t.equal(((200, 0), b"\1"), parts(name, len(b) - 1, one), "too long")
+    t.equal(((404, 0), None), parts("f" * 64, len(b), one), "a pack, none")
     t.equal((200, 1), ask(5, name, len(b)), "HEAD")
     t.equal((200, 0), ask(5, name, len(b) + 1), "HEAD, other length")
     t.equal((404, 0), ask(5, "f" * 64, len(b)), "HEAD, none")
@@ -489,12 +738,72 @@ def test_url(t):
     t.equal(set(), s.keys, "no key")
 
 
+def test_packs(t):
+    """Small chunks go up in packs of at most 8 MiB, in the order of the list,
+    each with random bytes behind them; what has changed is left out, what was
+    kept by HASH needs no file."""
+    s = Server()
+    s.packing = True
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    rng = random.Random(3)
+    small = [rng.randbytes(rng.randrange(1, 200000)) for _ in range(150)]
+    p = t.write("many", b"".join(small))
+    chunks, at = [], 0
+    for b in small:
+        chunks.append((0, at, len(b), sha(b)))
+        at += len(b)
+    chunks.insert(70, (0, 3, 5000, sha(b"another")))
+    big = rng.randbytes(MIB)
+    chunks.append((1, 0, MIB, sha(big)))
+    s.faults["object PUT"] = [403, 503, "close"]
+    s.faults["packs"] = [503, "close"]
+    error, status, what = upload(c, 1, [p, t.write("big", big)], chunks)
+    t.equal((0, ""), (error, what), "result")
+    t.equal([1] * 70 + [2] + [1] * 81, [1 if x == 0 else x for x in status],
+            "statuses")
+    t.true(s.objects.pop(sha(big)) == big, "a large one is an object")
+    t.equal((len(small) * 100000 >> 23) + 1, len(s.objects), "packs")
+    t.true(all(len(b) <= 8 * MIB for b in s.objects.values()), "sizes")
+    t.true(b"".join(small) == b"".join(
+        s.objects[d][:-wire.TAIL] for d in sorted(s.objects, key=lambda d: next(
+            i for i, k in enumerate(chunks) if k[3] == s.packs[d][0]))),
+           "their order")
+    t.equal(len(s.objects), len({b[-wire.TAIL:] for b in s.objects.values()}),
+            "ends that are different")
+    n = s.count("object PUT")
+    chunks.pop(70)
+    t.equal((0, [0] * 150), upload(c, 2, [p], chunks[:150])[:2], "again")
+    t.equal(n, s.count("object PUT"), "nothing sent")
+
+    # Kept: no file goes with the upload; twice: it has to be read again.
+    kept = [t.write("k%d" % i, b"kept %d" % i) for i in range(3)]
+    for i, name in enumerate(kept):
+        t.equal(0, hash_file(c, 10 + i, name, keep=1)[0], "kept")
+    lost = sha(b"never hashed")
+    chunks = [(0xffffffff, 0, 6, sha(b"kept %d" % i)) for i in range(3)]
+    t.equal((0, [1, 1, 1, 4]), upload(
+        c, 3, [], chunks + [(0xffffffff, 0, 12, lost)])[:2], "kept")
+    t.equal([b"kept 0kept 1kept 2"], [
+        b[:-wire.TAIL] for b in s.objects.values() if b[:4] == b"kept"],
+            "in one object")
+    s.packs.clear()
+    t.equal((0, [4, 4, 4]), upload(c, 4, [], chunks)[:2], "not any more")
+    # An upload that fails takes nothing away.
+    hash_file(c, 10, kept[0], keep=1)
+    s.faults["packs"] = [404]
+    t.equal(ENOENT, upload(c, 5, [], chunks[:1])[0], "fails")
+    t.equal((0, [1]), upload(c, 5, [], chunks[:1])[:2], "again")
+    t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
+    t.true(f.alive(), "alive")
+
+
 def test_hostile_messages(t):
     """Any body of any message ends the process by its own decision at worst."""
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     print("SEED=%d" % seed)
     rng = random.Random(seed)
-    kinds = ((r.MANIFEST, API, 0), (r.MANIFEST, UPLOAD, 1), (r.CACHE, GET, 1),
+    kinds = ((r.MANIFEST, API, 0), (r.MANIFEST, UPLOAD, 1), (r.CACHE, GET, 0),
              (r.META, URL, 0), (r.CACHE, VERIFY, 1), (r.MANIFEST, HASH, 1))
     for i in range(24):
         f = start(t)

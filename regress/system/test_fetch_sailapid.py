@@ -8,7 +8,7 @@ import random
 import struct
 
 from sailtest import role as r
-from sailtest import server
+from sailtest import server, wire
 from sailtest.store import sha
 
 API, API_RES = 210, 211
@@ -21,7 +21,7 @@ def start(t, srv):
     f = r.Role(t, t.repo + "/sailvol-fetch/sailvol-fetch", "fetch", r.FETCH,
                t.path("void"))
     f.parent.send(200, 0, r.str16(srv.url) + r.str16(srv.key) +
-                  struct.pack(">II", 0, 10000))
+                  struct.pack(">IIQ", 0, 10000, 0))
     for kind in (201, 202, 203):
         f.parent.send(kind, 0, b"", r.memfd(b""))
     f.parent.send(204)
@@ -38,6 +38,11 @@ def api(c, method, target, body=None):
     return status, json.loads(r.read_fd(m.fd))
 
 
+def said(body):
+    """What an UPLOAD_RES says."""
+    return body[6:6 + struct.unpack_from(">H", body, 4)[0]].decode()
+
+
 def upload(c, volume, session, files, chunks):
     for i, p in enumerate(files):
         c.send(UPLOAD_FILE, 1, struct.pack(">I", i), os.open(p, os.O_RDONLY))
@@ -46,7 +51,7 @@ def upload(c, volume, session, files, chunks):
         data += struct.pack("<IQI", file, offset, n) + d
     c.send(UPLOAD, 1, r.str16(volume) + r.str16(session), r.memfd(data))
     m = c.wait(UPLOAD_RES, 1, timeout=60)
-    return struct.unpack_from(">I", m.body)[0], m.body[6:].decode(), \
+    return struct.unpack_from(">I", m.body)[0], said(m.body), \
         list(r.read_fd(m.fd))
 
 
@@ -78,8 +83,17 @@ def test_upload(t):
         for name in names:
             with open(os.path.join(top, name), "rb") as o:
                 stored[name] = o.read()
-    for file, at, n, d in chunks:
-        t.true(sha(stored[d.hex()]) == d, "object")
+    pack = b"".join(small)
+    packs = {name: b for name, b in stored.items()
+             if b[:-wire.TAIL] == pack}
+    t.equal(1, len(packs), "packs")
+    want = dict(packs)
+    for _, at, n, d in chunks[len(small):]:
+        want[d.hex()] = large[at:at + n]
+    t.true(all(sha(b).hex() == name for name, b in stored.items()), "names")
+    t.true(want == stored, "one pack of the small ones, in their order, and "
+           "an object for each large one: %s" % sorted(
+               (len(b), name) for name, b in stored.items()))
     t.true(not any(sha(x).hex() in stored for x in (b"small lie",
                                                      b"large lie")), "lies")
     error, what, got = upload(c, volume["id"], "cd" * 16, files, chunks[:1])

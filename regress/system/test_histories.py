@@ -9,6 +9,8 @@ import stat
 
 from sailtest import deadline, stack
 
+BOTH_STORES = True
+
 NAMES = ("a", "b", "c", "d", "e")
 DEPTH = 3
 
@@ -137,7 +139,9 @@ class Actor:
     def symlink(self):
         p = self.free_name(over=False)
         if p:
-            target = self.rng.choice(NAMES)
+            # As with data(): one that is made again is another one.
+            self.serial[0] += 1
+            target = "%s%d" % (self.rng.choice(NAMES), self.serial[0])
             os.symlink(target, self.at(p))
             self.view[p] = ("l", target)
 

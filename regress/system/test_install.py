@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import stat
 
 
@@ -45,8 +46,12 @@ def test_install(t):
                in text, path)
         t.true("@" not in text, "a placeholder is left in " + path)
     t.true("lib/sysusers.d/sailvol.conf" in found, "sysusers")
-    t.equal([], [f for f in os.listdir(t.path("root")) if f != "usr"],
-            "elsewhere")
+    t.equal(["sbin", "usr"], sorted(os.listdir(t.path("root"))), "elsewhere")
+    sbin = t.path("root", "sbin")
+    t.equal({name: "/usr/local/bin/sailvolctl" for name in (
+        "mount.sailvol", "umount.fuse.sailvol")},
+            {name: os.readlink(os.path.join(sbin, name))
+             for name in os.listdir(sbin)}, "helpers of mount(8)")
     t.run([os.path.join(usr, "bin/sailvolctl")], ok=2)
     key = t.write("key", "sk_" + "0" * 64 + "\n", 0o600)
     for name in ("sailvold", "sailapid"):
@@ -60,6 +65,22 @@ def test_install(t):
     t.equal(1, len(lib), "python packages")
     t.run(["/usr/bin/python3", "-B", "-c", "import sail; sail.Volume"],
           env={"PYTHONPATH": lib[0]}, cwd="/")
+
+
+def test_units(t):
+    """systemd takes the units as they are."""
+    if shutil.which("systemd-analyze") is None:
+        t.skip("no systemd-analyze")
+    usr = install(t)
+    for name in ("sailvold", "sailapid"):
+        path = os.path.join(usr, "lib/systemd/system/%s.service" % name)
+        with open(path, encoding="ascii") as f:
+            # It looks for the program.
+            text = f.read().replace("=/usr/local/sbin/" + name, "=/bin/true")
+        r = t.run(["systemd-analyze", "verify", "--man=no",
+                   "--recursive-errors=no",
+                   t.write("%s.service" % name, text)])
+        t.equal("", r.stdout + r.stderr, path)
 
 
 def test_accounts(t):

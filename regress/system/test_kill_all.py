@@ -2,6 +2,7 @@
 """kill -9 of every process under a writer: after a restart everything that was
 acknowledged is there, dirty as before, and can be committed."""
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from sailtest import deadline, stack
 # one JSON list for each step, after the step's last system call returned.
 WRITER = r"""
 import json, os, sys
+
+BOTH_STORES = True
 top = sys.argv[1]
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 def ack(*what):
@@ -194,6 +197,33 @@ def test_clean_restart(t):
             t.equal(text, f.read(), name)
     s.server.start()
     t.true(s.commit(a, timeout=110) != base, "a commit of what was dirty")
+
+
+def test_unlinked(t):
+    """Files without a name that were open for writing, of which one was
+    published, when all processes were killed: the mount works, and can be
+    committed."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    fds = [os.open(os.path.join(a, n), os.O_CREAT | os.O_RDWR) for n in "fg"]
+    for fd in fds:
+        os.write(fd, b"one")
+    s.commit(a)
+    os.write(fds[0], b"two")
+    for n in "fg":
+        os.unlink(os.path.join(a, n))
+    s.daemon.kill_all()
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError as e:
+            t.equal(errno.ENOTCONN, e.errno, "close")
+    s.daemon.start()
+    t.wait_for(lambda: _mounted(s.daemon, a), "the mount comes back")
+    with open(os.path.join(a, "h"), "wb") as f:
+        f.write(b"new")
+    s.commit(a)
+    t.equal(["h"], os.listdir(a), "what there is")
 
 
 def test_dirty_umount(t):

@@ -7,6 +7,9 @@ import shutil
 import subprocess
 
 from sailtest import deadline, stack
+from sailtest.memory import everybody
+
+BOTH_STORES = True
 
 WARM, ROUNDS = 30, 90
 # Of anonymous memory.  SQLite keeps pages of a database that grows.
@@ -14,27 +17,6 @@ GROWTH_KIB = {"manifest": 640, "meta": 640}
 ALARM = re.compile(
     r"warn|error|fail|refus|cannot|could not|died|killed|signal|not sound|"
     r"again in|violat|unexpected|unknown (?!to it)|lost|out of|: 5\d\d$")
-
-
-def usage(pid):
-    """Open descriptors, and KiB of anonymous memory."""
-    kib = 0
-    with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as f:
-        for line in f:
-            if line.startswith("Pss_Anon:"):
-                kib = int(line.split()[1])
-    return len(os.listdir("/proc/%d/fd" % pid)), kib
-
-
-def everybody(s):
-    """{(whose, role, pid): usage}, without those that come and go."""
-    found = {}
-    for n, parent in enumerate([s.server.process.pid] +
-                               [d.process.pid for d in s.daemons]):
-        for pid, role in [(parent, "parent")] + stack.children(parent):
-            if role != "notify":
-                found[n, role, pid] = usage(pid)
-    return found
 
 
 def one_round(s, i, mounts):

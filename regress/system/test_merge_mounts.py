@@ -8,6 +8,8 @@ import shutil
 
 from sailtest import stack
 
+BOTH_STORES = True
+
 
 def put(top, path, text="", mode=None):
     path = os.path.join(top, path)

@@ -100,7 +100,8 @@ def test_journal_gap(t):
         os.chown(copy, os.stat(path).st_uid, os.stat(path).st_gid)
     d.start()
     t.wait_for(lambda: "does not start" in d.log(), "the log says so")
-    t.wait_for(lambda: is_mounted(b) and len(d.pids("fuse")) == 1,
+    t.wait_for(lambda: is_mounted(b) and not is_mounted(a) and
+               len(d.pids("fuse")) == 1,
                "its fuse is given up, the other one serves")
     write(os.path.join(b, "g"))
     t.equal(False, is_mounted(a), "mounted")
@@ -138,6 +139,45 @@ def test_owner_kept(t):
     done = his(USER, "umount", where)
     t.equal(0, done.returncode, done.stderr)
     t.equal(False, is_mounted(where), "mounted")
+
+
+def test_owner_sees(t):
+    """A mount of a user that waits for the server is in his status, with its
+    state, and in no other's."""
+    s = stack.Stack(t, proxied=True)
+    d = s.daemon
+    d.umount(s.mount("vol", "root", create=True))
+    os.chmod(d.socket, 0o666)
+    where = s.point("his")
+    os.chown(where, USER, USER)
+    for path in (t.dir, t.path("mnt"), d.dir):
+        os.chmod(path, 0o755)
+
+    def seen(uid):
+        done = stack.as_user(uid, [s.program, "-s", d.socket, "-j", "status"])
+        t.equal(0, done.returncode, done.stderr)
+        return [(m["path"], m["state"], m["uid"])
+                for m in json.loads(done.stdout)["daemon"]["mounts"]]
+
+    done = stack.as_user(USER, [s.program, "-s", d.socket, "mount", "vol",
+                                where])
+    t.equal(0, done.returncode, done.stderr)
+    t.equal([(where, "mounted", USER)], seen(USER), "mounted")
+    d.stop()
+    s.api.set_down()
+    shutil.rmtree(os.path.join(d.dir, "state", "db"))  # else it comes back
+    d.start()
+    os.chmod(d.socket, 0o666)
+    t.wait_for(lambda: seen(0) == [(where, "waiting", USER)], "it waits")
+    t.equal(seen(0), seen(USER), "his status")
+    t.equal([], seen(USER + 1), "another's status")
+    done = stack.as_user(USER + 1, [s.program, "-s", d.socket, "umount", where])
+    t.true(done.returncode != 0 and "somebody else" in done.stderr, done.stderr)
+    done = stack.as_user(USER, [s.program, "-s", d.socket, "umount", where])
+    t.equal((0, ""), (done.returncode, done.stderr), "his umount")
+    t.equal([], seen(0), "after it")
+    done = stack.as_user(USER, [s.program, "-s", d.socket, "umount", where])
+    t.true("not a mount of this daemon" in done.stderr, done.stderr)
 
 
 def configure(d, text):
@@ -380,3 +420,22 @@ def test_no_utf8(t):
     d.umount(b)
     missing = d.ctl_json("mount", "v", b + "/no", ok=1)["error"]["message"]
     t.true("b\\377" in missing, missing)
+
+
+def test_left_in_time(t):
+    """An umount of a mount that is in use waits a moment for who is about to
+    leave, and refuses after that."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    write(os.path.join(a, "f"))
+    s.commit(a)
+    with open(os.path.join(a, "f"), "rb"):
+        done = d.umount(a, ok=False)
+        t.true("in use" in done.stderr, done.stderr)
+        seen = d.log().count("in use, and tried again")
+        umount = t.spawn([s.program, "-s", d.socket, "umount", a],
+                         "umount.log")
+        t.wait_for(lambda: d.log().count("in use, and tried again") > seen, "it waits")
+    t.equal(0, umount.wait(30), "umount")
+    t.equal(False, is_mounted(a), "mounted")

@@ -2,17 +2,25 @@
 """What is written through handles and mappings that stay open over a commit is
 in the next one; a reload does no harm to open files."""
 
+import concurrent.futures
 import errno
 import mmap
 import os
 import shutil
 
-from sailtest import stack
+from sailtest import deadline, proxy, stack
+
+BOTH_STORES = True
 
 
 def read(*path):
     with open(os.path.join(*path), "rb") as f:
         return f.read()
+
+
+def write(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
 
 
 def start(t):
@@ -157,6 +165,15 @@ def test_unlinked(t):
         t.equal(b"onetwothree", f.read(), "content")
 
 
+def list_at(dir_fd):
+    """Opens a directory, which the kernel does alone, and reads it."""
+    fd = os.open(".", os.O_RDONLY, dir_fd=dir_fd)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
 def test_directory_gone(t):
     """In a directory that a reload took away there is nothing, and nothing can
     be made, as in one that was removed: ENOENT, never ESTALE."""
@@ -176,14 +193,14 @@ def test_directory_gone(t):
                 ("unlink", lambda: os.unlink("x", dir_fd=d)),
                 ("mkfifo", lambda: os.mkfifo("x", dir_fd=d)),
                 ("open", lambda: os.open("x", os.O_RDWR | os.O_CREAT,
-                                         dir_fd=d)),
-                ("list", lambda: os.open(".", os.O_RDONLY, dir_fd=d))):
+                                         dir_fd=d))):
             try:
                 call()
                 error = 0
             except OSError as e:
                 error = e.errno
             t.equal(errno.ENOENT, error, "%s in directory %d" % (what, i))
+        t.equal([], list_at(d), "names in directory %d" % i)
         os.close(d)
 
 
@@ -203,3 +220,144 @@ def test_cwd(t):
     t.equal(b"new", read(t.path("bound", "f")), "from the bind mount")
     os.chdir("/")
     t.run(["umount", t.path("bound")])
+
+
+@deadline(120)
+def test_copy_up_over_a_reload(t):
+    """A file that a reload takes away while its first writer waits for its
+    bytes: the writer gets the new one, and the mount goes on."""
+    s = stack.Stack(t, proxied=True)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    for name in ("f", "other"):
+        with open(os.path.join(a, name), "wb") as f:
+            f.write(b"old " * 500000)
+    s.share(a, b)
+    with open(os.path.join(a, "f"), "wb") as f:
+        f.write(b"new")
+    s.commit(a)
+    late = s.store.fault(proxy.DELAY, "^GET ", 5)
+
+    def append():
+        with open(os.path.join(b, "f"), "ab") as f:
+            f.write(b" and more")
+    with concurrent.futures.ThreadPoolExecutor(1) as one:
+        done = one.submit(append)
+        t.wait_for(lambda: late.done == 1, "the writer waits")
+        s.daemon.ctl("reload", b)
+        done.result(timeout=60)
+    t.equal(b"new and more", read(b, "f"), "content")
+    with open(os.path.join(b, "g"), "wb") as f:
+        f.write(b"g")
+    s.share(b, a)
+    t.equal((b"new and more", b"g"), (read(a, "f"), read(a, "g")), "committed")
+
+
+@deadline(180)
+def test_copied_over_a_commit(t):
+    """A copy_file_range that takes its time while a commit looks at the file:
+    the next commit has all of it, and its last time."""
+    s = stack.Stack(t)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    size = 512 << 20
+    path = os.path.join(a, "copy")
+    with open(os.path.join(a, "f"), "wb") as f:
+        f.truncate(size - 4)
+        f.seek(size - 4)
+        f.write(b"tail")
+    files = os.path.join(s.daemon.dir, "state", "mounts")
+
+    def sizes():
+        return {os.path.join(w, n): os.stat(os.path.join(w, n)).st_size
+                for w, _, names in os.walk(files) for n in names
+                if os.path.basename(os.path.dirname(w)) == "files"}
+    before = sizes()
+
+    def copy():
+        with open(os.path.join(a, "f"), "rb") as f, open(path, "wb") as to:
+            at = 0
+            while at < size:
+                at += os.copy_file_range(f.fileno(), to.fileno(), size - at,
+                                         at, at)
+
+    def grows():
+        return any(0 < n < size and n != before.get(f)
+                   for f, n in sizes().items())
+    with concurrent.futures.ThreadPoolExecutor(1) as one:
+        done = one.submit(copy)
+        t.wait_for(lambda: done.done() or grows(), "the copy begins")
+        t.true(not done.done(), "it is not too fast")
+        s.commit(a)
+        done.result(timeout=120)
+    s.share(a, b)
+    mine, other = os.stat(path), os.stat(os.path.join(b, "copy"))
+    t.equal((size, size), (mine.st_size, other.st_size), "sizes")
+    t.equal(mine.st_mtime_ns, other.st_mtime_ns, "times")
+    with open(os.path.join(b, "copy"), "rb") as f:
+        f.seek(size - 5)
+        t.equal(b"\0tail", f.read(), "its end")
+
+
+@deadline(120)
+def test_removed_during_a_commit(t):
+    """What was there at the mark is in the commit, also when it is removed
+    before it was hashed."""
+    s = stack.Stack(t, proxied=True)
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    names = ["f%03d" % (n * 37 % 200) for n in range(200)]
+    for name in names:
+        with open(os.path.join(a, name), "wb") as f:
+            f.write(name.encode())
+    late = s.api.fault(proxy.DELAY, "PUT /v1/volumes/.*/sessions/", 3)
+    with concurrent.futures.ThreadPoolExecutor(1) as one:
+        done = one.submit(s.commit_json, a)
+        t.wait_for(lambda: late.done == 1, "the session is asked for")
+        for name in names:
+            os.unlink(os.path.join(a, name))
+        result = done.result(timeout=60)
+    t.true("left" not in result or not result["left"], "%r" % result)
+    s.reload(b)
+    t.equal(sorted(names), sorted(os.listdir(b)), "names")
+    for name in names:
+        t.equal(name.encode(), read(b, name), "content")
+
+
+def test_times_stand(t):
+    """What is not written does not change its times: not when it is opened for
+    writing, made local by that, or looked at for a commit, and not after its
+    times were set."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    for n in range(20):
+        write(os.path.join(a, "f%d" % n), b"f")
+    write(os.path.join(a, "g"), b"g")
+    s.commit(a)
+    s.reload(a)
+
+    def times(path):
+        st = os.lstat(path)
+        return st.st_mtime_ns, st.st_ctime_ns
+
+    def stand(path, what):
+        before = times(path)
+        fd = os.open(path, os.O_RDWR)
+        t.equal(before, times(path), what + ", open")
+        # Through nothing that the kernel keeps.
+        os.fsync(fd)
+        os.stat(fd)
+        s.commit(a)
+        t.equal(before, times(path), what + ", committed")
+        os.close(fd)
+        t.equal(before, times(path), what + ", closed")
+
+    stand(os.path.join(a, "g"), "made local")
+    for n in range(20):
+        path = os.path.join(a, "f%d" % n)
+        write(path, b"more")
+        os.stat(path)
+        os.utime(path, ns=(1 << 60, 1 << 60))
+        stand(path, "set")
+        before = times(path)
+        write(path, b"more")
+        after = times(path)
+        t.true(after[0] != before[0] and after[1] > before[1],
+               "%r, then %r" % (before, after))

@@ -5,9 +5,9 @@ else: user, root directory, capabilities, filter, open descriptors."""
 import os
 import signal
 
-from sailtest import server
+from sailtest import server, tls
 
-EXPECTED = {"api", "meta", "sign", "fetch", "store"}
+EXPECTED = {"api", "meta", "sign", "fetch", "store", "tls"}
 
 
 def status(pid):
@@ -42,8 +42,11 @@ def listening(pid):
 
 
 def start(t, extra=""):
-    srv = server.Server(t, extra)
+    srv = server.Server(t, extra, authority=tls.Authority(t))
     t.wait_for(lambda: EXPECTED <= set(srv.roles()), "all roles")
+    # A filter comes last, a moment after the name.
+    t.wait_for(lambda: all(status(pid)["Seccomp"] == "2"
+                           for pid in srv.roles().values()), "their filters")
     return srv, srv.roles()
 
 
@@ -78,12 +81,21 @@ def test_identity(t):
 
 
 def test_descriptors(t):
-    """Listening sockets are with api and store only, the database with meta
-    only, and nobody has the secret's file open."""
-    srv, roles = start(t)
+    """Listening sockets are with tls, api and store only, the database with meta
+    only (the parent has the store's folder locked), and nobody has the secret's
+    file or the key's open."""
+    srv, roles = start(t, "listen on 127.0.0.1 port 0 port file \"%s\"" %
+                       t.path("plain"))
     t.equal(201, srv.call("POST", "/v1/volumes", {"name": "v"})[0], "use")
     srv.s3.put("k", b"x")
-    ports = {"api": [srv.port], "store": [srv.store_port]}
+    with open(t.path("plain"), encoding="ascii") as f:
+        ports = {"api": [int(f.read())],
+                 "tls": sorted([srv.port, srv.store_port])}
+    # The store's own, for sailapid itself.
+    ports["store"] = listening(roles["store"])
+    t.equal(1, len(ports["store"]), "ports of store")
+    t.true("store, for ourselves: listening on 127.0.0.1 port %d" %
+           ports["store"][0] in srv.log(), srv.log())
     for role, pid in roles.items():
         t.equal(ports.get(role, []), listening(pid), role + ": listens")
         for fd, what in descriptors(pid).items():
@@ -101,10 +113,12 @@ def test_descriptors(t):
                 t.true(what.startswith(("socket:", "anon_inode:", "pipe:",
                                         "/memfd:", "/dev/null")) or
                        what == os.readlink("/proc/%d/root" % pid), where)
-    for fd, what in descriptors(srv.process.pid).items():
-        t.true(".key" not in what and not what.startswith(
-            (srv.dir + "/db", srv.dir + "/objects")),
-               "parent: descriptor %d: %s" % (fd, what))
+    # The parent has the folder itself, locked, and nothing of what is in it.
+    held = [what for what in descriptors(srv.process.pid).values()
+            if ".key" in what or what.startswith(
+                (srv.dir + "/db", srv.dir + "/objects"))]
+    t.equal([] if srv.store else [srv.dir + "/objects"], held,
+            "descriptors of the parent")
 
 
 def test_folders(t):

@@ -5,11 +5,12 @@ else: user, root directory, capabilities, filter, open descriptors."""
 import ctypes
 import json
 import os
+import sqlite3
 
 from sailtest import stack
 
 # Role: number of its user, and its root directory below the daemon's folder.
-ROLES = {"fuse": 0, "manifest": 1, "cache": 2, "fetch": 3}
+ROLES = {"fuse": 0, "manifest": 1, "cache": 2, "fetch": 3, "metrics": 4}
 
 
 def status(pid):
@@ -29,21 +30,25 @@ def descriptors(pid):
     return out
 
 
-def internet_sockets():
-    """Inodes of the sockets that lead out of the machine, or listen."""
+def internet_sockets(local=False):
+    """Inodes of the sockets that lead out of the machine, or listen; local:
+    of those alone that listen at 127.0.0.1."""
     found = set()
     for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
         try:
             with open("/proc/net/" + name, encoding="ascii") as f:
                 for line in list(f)[1:]:
-                    found.add(line.split()[9])
+                    words = line.split()
+                    if not local or (name == "tcp" and words[3] == "0A" and
+                                     words[1].startswith("0100007F:")):
+                        found.add(words[9])
         except FileNotFoundError:
             pass
     return found
 
 
 def start(t):
-    s = stack.Stack(t)
+    s = stack.Stack(t, extra="metrics listen on 127.0.0.1 port 0\n")
     a, b = s.mount("v", "a", create=True), s.mount("w", "b", create=True)
     with open(os.path.join(a, "f"), "w", encoding="ascii") as f:
         f.write("x")
@@ -108,19 +113,22 @@ def test_status(t):
 
 
 def test_descriptors(t):
-    """No socket to the outside but in fetch; the database in manifest alone;
+    """No socket to the outside but in fetch; that of metrics in it and in the
+    parent, which keeps it for the next one; the database in manifest alone;
     nothing of the cache's directory that could be written in fuse; the key's
     file in nobody."""
     _, d, a, _ = start(t)
     with open(os.path.join(a, "f"), encoding="ascii") as f:
         f.read()
-    out = internet_sockets()
+    out, local = internet_sockets(), internet_sockets(local=True)
     everybody = d.roles() + [(d.process.pid, "parent")]
     for pid, role in everybody:
         for fd, what in descriptors(pid).items():
             where = "%s (pid %d): descriptor %d: %s" % (role, pid, fd, what)
             if what.startswith("socket:["):
-                t.true(what[8:-1] not in out or role == "fetch", where)
+                t.true(what[8:-1] not in out or role == "fetch" or
+                       (role in ("metrics", "parent") and
+                        what[8:-1] in local), where)
             elif what.startswith(os.path.join(d.dir, "state/db")):
                 t.true(role == "manifest", where)
             elif what.startswith(os.path.join(d.dir, "cache")):
@@ -134,6 +142,24 @@ def test_descriptors(t):
             t.true("sailvol" not in what or d.dir in what or
                    what.startswith(("socket:", "/memfd:", "anon_inode:")),
                    where)
+
+
+def test_metrics(t):
+    """The role metrics has its socket and its channel, nothing else."""
+    _, d, _, _ = start(t)
+    pid, = d.pids("metrics")
+    local = internet_sockets(local=True)
+    sockets = set()
+    for fd, what in descriptors(pid).items():
+        if what.startswith("socket:["):
+            sockets.add(what[8:-1])
+        else:
+            # The loop's own are an epoll and a pipe.
+            t.true(what == "/dev/null" or
+                   what.startswith(("anon_inode:", "pipe:[")),
+                   "%d: %s" % (fd, what))
+    t.equal([False, True], sorted(s in local for s in sockets),
+            "its channel, and the socket that listens")
 
 
 def _read_only(pid, fd):
@@ -161,10 +187,33 @@ def test_folders(t):
         t.equal(expected, (st.st_uid, st.st_mode & 0o7777), name)
     for where, _, files in os.walk(os.path.join(d.dir, "state/mounts")):
         for name in files:
-            st = os.stat(os.path.join(where, name))
+            try:
+                st = os.stat(os.path.join(where, name))
+            except FileNotFoundError:
+                continue  # made ahead, and used
             t.equal((stack.USERS_FROM + ROLES["fuse"], 0o600),
                     (st.st_uid, st.st_mode & 0o7777),
                     os.path.join(where, name))
+
+
+def test_database(t):
+    """While manifest lives nobody else gets into its database, and after a
+    kill -9 of it the next one does."""
+    s, d, a, _ = start(t)
+    path = os.path.join(d.dir, "state/db/sailvold.db")
+    for n in range(2):
+        db = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=0)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master")
+            t.fail("the database is open to others")
+        except sqlite3.OperationalError as e:
+            t.equal("database is locked", str(e), "another opens it")
+        finally:
+            db.close()
+        if n == 0:
+            d.kill("manifest")
+            stack.write(os.path.join(a, "f"), "y")
+            s.commit(a)
 
 
 def test_socket(t):

@@ -8,7 +8,9 @@ import os
 import sys
 import threading
 
-from sailtest import stack
+from sailtest import raises, stack
+
+BOTH_STORES = ("test_notebook",)
 
 NOTEBOOK = {"cells": [{"cell_type": "code", "execution_count": None,
                        "metadata": {}, "outputs": [],
@@ -22,16 +24,6 @@ def load(t):
         sys.path.insert(0, path)
     import sail
     return sail
-
-
-def raises(t, kind, f, *args, **kwargs):
-    """The error, which is of that class."""
-    try:
-        value = f(*args, **kwargs)
-    except kind as e:
-        return e
-    t.fail("%s: not raised, but %r" % (kind.__name__, value))
-    return None
 
 
 class Fake:

@@ -6,6 +6,9 @@ import os
 
 from sailtest import deadline, stack
 
+# Without the leases: each mount renews its own when its time has come, and
+# that may be now.
+ASKED = r"^(?!PUT \S*/leases/)"
 # Fewer names than a node is ever cut at: what each directory costs is the same
 # whatever the salt of the family.
 FILES = 50
@@ -25,7 +28,7 @@ def fill(top, directories):
 
 
 def cost(t, s, reader, volume, directories):
-    """(requests, bytes) of a reload of B after A changed one file."""
+    """(the requests, their bytes) of a reload of B after A changed one file."""
     a = s.mount(volume, volume + "-a", create=True)
     fill(a, directories)
     s.commit(a, timeout=300)
@@ -41,7 +44,7 @@ def cost(t, s, reader, volume, directories):
     want = s.commit(a)
     s.api.reset()
     t.equal(want, s.reload(b), "reload")
-    used = s.api.count(), s.api.bytes()
+    used = s.api.matching(ASKED), s.api.bytes(ASKED)
     with open(os.path.join(b, changed), "rb") as f:
         t.equal(b"changed", f.read(), "the changed file in B")
     with open(os.path.join(b, "d00", "e00", "file0040"), "rb") as f:
@@ -60,5 +63,5 @@ def test_reload_of_one_change(t):
     # In the root directory 49 names more, in the one below it 39.
     t.true(large[1] <= small[1] + (49 + WIDE - 1) * 150,
            "bytes: %d at 50 files, %d at 100,000" % (small[1], large[1]))
-    t.true(large[0] <= small[0] + 1, "requests: %d and %d" % (
+    t.true(len(large[0]) <= len(small[0]) + 1, "requests: %r and %r" % (
         small[0], large[0]))

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 SOURCE = '''
@@ -52,7 +53,10 @@ def tree(t):
     repo = t.path("repo")
     os.makedirs(os.path.join(repo, "regress/system"))
     os.makedirs(t.path("tmp"))
-    for name in ("run.py", "sailtest"):
+    # Without the fuzzers themselves.
+    os.makedirs(os.path.join(repo, "regress", "fuzz"))
+    for name in ("run.py", "sailtest", "fuzz/__init__.py", "fuzz/main.py",
+                 "fuzz/seeds.py"):
         src = os.path.join(t.repo, "regress", name)
         copy = shutil.copytree if os.path.isdir(src) else shutil.copy
         copy(src, os.path.join(repo, "regress", name))
@@ -119,6 +123,42 @@ def test_long(t):
     t.wait_for(lambda: not alive(mark), "nothing of it runs any more")
 
 
+def worker_of(runner):
+    """The pid of its worker, or None."""
+    out = subprocess.run(["pgrep", "-P", str(runner), "-f", "run.py"],
+                         stdout=subprocess.PIPE, check=False).stdout.split()
+    return int(out[0]) if out else None
+
+
+def test_interrupted_again(t):
+    """A worker that gets more signals while it cleans up goes on with it."""
+    repo, mark = tree(t)
+    t.write("repo/regress/system/test_x.py", """
+import subprocess, time
+def test_long(t):
+    for _ in range(20):
+        subprocess.Popen(["setsid", "sleep", "%s"])
+    time.sleep(600)
+""" % mark)
+    runner = t.spawn(["/usr/bin/python3", "regress/run.py"], "runner.log",
+                     cwd=repo, env={"TMPDIR": t.path("tmp")})
+    t.wait_for(lambda: len(alive(mark).split()) == 20, "the test runs")
+    worker = worker_of(runner.pid)
+    fd = os.pidfd_open(worker)
+
+    def again():
+        try:
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.pidfd_send_signal(fd, sig)
+        except ProcessLookupError:
+            return True
+        return False
+    t.wait_for(again, "the worker ends")
+    os.close(fd)
+    t.equal(b"", alive(mark), "what it left")
+    t.stop(runner)
+
+
 def test_patterns(t):
     repo, _ = tree(t)
     done = run(t, repo, "-t", "x.test_good")
@@ -130,3 +170,62 @@ def test_patterns(t):
     done = run(t, repo, "-l", "-t", "death")
     t.equal("test_x.test_death_in_log\ntest_x.test_expected_death_in_log\n",
             done.stdout, "list")
+
+
+BOTH = '''
+import os
+from sailtest import gateway
+
+BOTH_STORES = ("test_either",)
+
+def test_one(t):
+    t.equal(None, os.environ.get("SAIL_STORE"), "store")
+
+def test_either(t):
+    if os.environ.get("SAIL_STORE") != "s3":
+        return
+    g, other = gateway.Gateway(t, "a"), gateway.Gateway(t, "b")
+    t.equal(200, g.s3.put("k", b"x").status, "put")
+    t.equal((["k"], []), (g.s3.list()[0], other.s3.list()[0]), "keys")
+    t.equal([], g.processes, "it is the runner's")
+'''
+
+
+def processes_of(t):
+    """Those that know the folder of an inner runner."""
+    return subprocess.run(["pgrep", "-f", t.path("tmp")], check=False,
+                          stdout=subprocess.PIPE).stdout
+
+
+def test_interrupted_gateway(t):
+    """A runner that is interrupted leaves no gateway."""
+    repo, _ = tree(t)
+    t.write("repo/regress/system/test_x.py", """
+import time
+BOTH_STORES = True
+def test_long(t):
+    time.sleep(600)
+""")
+    runner = t.spawn(["/usr/bin/python3", "regress/run.py", "-t", "@s3"],
+                     "runner.log", cwd=repo, env={"TMPDIR": t.path("tmp")})
+    t.wait_for(lambda: any("test_x" in name
+                           for name in os.listdir(t.path("tmp"))),
+               "the test runs", 60)
+    t.true(processes_of(t), "a gateway runs")
+    t.equal(1, t.stop(runner), "status")
+    t.wait_for(lambda: not processes_of(t), "nothing of it runs any more")
+    t.wait_for(lambda: not [n for n in os.listdir(t.path("tmp"))
+                            if "gateway" in n], "its folder is gone")
+
+
+def test_both_stores(t):
+    """What a file names in BOTH_STORES runs once more with a bucket of the
+    runner's gateway, which is gone with the runner."""
+    repo, _ = tree(t)
+    t.write("repo/regress/system/test_x.py", BOTH)
+    names = ["test_x.test_one", "test_x.test_either", "test_x.test_either@s3"]
+    t.equal(names, run(t, repo, "-l", "-t", "test_x").stdout.split(), "names")
+    done = run(t, repo, "-t", "test_x")
+    t.equal("3 passed, 0 failed", done.stdout.splitlines()[-1], done.stdout)
+    t.equal([], os.listdir(t.path("tmp")), "directories kept")
+    t.equal(b"", processes_of(t), "processes left")

@@ -5,13 +5,12 @@ answers errors in the form of the API."""
 import json
 import os
 import re
+import select
 import signal
-import struct
+import time
 import urllib.parse
 
-from sailtest import s3, server
-
-MAGIC = b"SVWB"
+from sailtest import s3, server, wire
 
 
 def error(out):
@@ -29,6 +28,23 @@ def test_print(t):
     t.true("configuration OK" in t.run([program, "-nf", conf]).stderr, "-n")
     r = t.run([program, "-nf", t.write("c.conf", "listen on * port 80")], ok=1)
     t.true("c.conf:1: listen on *: plain HTTP" in r.stderr, r.stderr)
+
+
+def test_store_keys_checked(t):
+    """-n refuses a file with the store's keys that would stop the start."""
+    program = os.path.join(t.repo, "sailapid", "sailapid")
+    keys = t.path("store.keys")
+    conf = t.write("s3.conf", 'store s3 "https://s3.example" { bucket "b" '
+                   'credentials file "%s" }' % keys)
+    t.true(keys in t.run([program, "-nf", conf], ok=1).stderr, "missing")
+    good = "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
+    t.write("store.keys", good.replace("default", "other"), 0o600)
+    t.true("no access key" in t.run([program, "-nf", conf], ok=1).stderr,
+           "of another profile")
+    t.write("store.keys", good, 0o600)
+    t.true("configuration OK" in t.run([program, "-nf", conf]).stderr, "good")
+    os.chmod(keys, 0o644)
+    t.true(keys in t.run([program, "-nf", conf], ok=1).stderr, "mode 0644")
 
 
 def test_usage(t):
@@ -92,6 +108,38 @@ def test_reload(t):
     t.wait_for(srv.up, "an answer at the new port")
 
 
+class Nowhere:
+    """What a Server has to know of a store that nobody asks."""
+
+    port, s3 = 1, None
+
+    def __init__(self, text):
+        self.text = text
+
+    def statement(self):
+        return self.text
+
+
+def test_reload_authorities(t):
+    """SIGHUP: certificates of authorities that cannot be read change nothing,
+    and that is said."""
+    t.write("keys", "aws_access_key_id = a\naws_secret_access_key = b\n", 0o600)
+    ca = t.write("ca.pem", "-----BEGIN CERTIFICATE-----\n")
+    srv = server.Server(t, store=Nowhere(
+        'store s3 "https://127.0.0.1:1" { bucket "b" '
+        'credentials file "%s" ca file "%s" }' % (t.path("keys"), ca)))
+    srv.hup()
+    os.rename(ca, ca + ".away")
+    srv.hup("ca.pem: No such file or directory")
+    t.equal(1, srv.log().count(": read again"), "read again")
+    t.equal(200, srv.call("GET", "/v1/whoami")[0], "as before")
+    os.mkdir(ca)
+    srv.hup("ca.pem: Invalid argument")
+    os.rmdir(ca)
+    os.rename(ca + ".away", ca)
+    srv.hup()
+
+
 def test_twice(t):
     """A second server with the same pid file or port file is refused, and takes
     nothing of the first."""
@@ -106,6 +154,8 @@ def test_twice(t):
     t.true("%s/pid: another sailapid that runs wrote it" % srv.dir
            in r.stderr, r.stderr)
     text = t.run(["cat", srv.conf]).stdout.replace("pid file", "# pid file")
+    # Its store is the first's alone.
+    text = text.replace("/objects\"", "/objects2\"")
     r = t.run([srv.program, "-f", t.write("other.conf", text)], ok=1)
     t.true("api.port: another sailapid" in r.stderr, r.stderr)
     t.equal(want, [srv.read("api.port"), srv.read("store.port"),
@@ -116,6 +166,24 @@ def test_twice(t):
     srv.process.wait()
     srv.start()
     t.equal("%d\n" % srv.process.pid, pid(), "after a crash")
+
+
+def test_at_once(t):
+    """Of several that start at the same moment with one pid file one runs."""
+    srv = server.Server(t, 'pid file "%s/pid"' % t.path("sailapid"))
+    srv.stop()
+    for n in range(5):
+        many = [t.spawn([srv.program, "-d", "-f", srv.conf],
+                        "at-once-%d-%d.log" % (n, i)) for i in range(6)]
+        one = t.wait_for(lambda: sum(p.poll() is None for p in many) == 1 and
+                         [p for p in many if p.poll() is None], "one")[0]
+        srv.process = one
+        t.wait_for(srv.up, "its answer")
+        t.equal("%d\n" % one.pid, srv.read("pid"), "pid file")
+        t.equal(0, t.stop(one), "status")
+        t.equal([1] * 5, [p.returncode for p in many if p != one], "others")
+        names = [x for x in os.listdir(srv.dir) if x.startswith("pid")]
+        t.equal([], names, "files")
 
 
 def test_refusals(t):
@@ -221,46 +289,35 @@ def test_without_meta(t):
 
 
 def chunk_urls(t, srv, session, datas):
-    """Asks for the upload of chunks: [None or (target, headers)]."""
-    body = MAGIC + bytes([3, 1]) + struct.pack("<I", len(datas))
-    for d in datas:
-        body += bytes.fromhex(s3.sha256(d)) + struct.pack("<I", len(d))
+    """Asks for the upload of chunks: [None, "pack" or (target, headers)]."""
     status, headers, out = srv.raw(
-        "POST", session + "/chunks", body,
+        "POST", session + "/chunks",
+        wire.chunks([(wire.sha(d), len(d)) for d in datas]),
         {"Authorization": "Bearer " + srv.key})
     t.equal((200, "application/x-sailvol"), (status, headers["content-type"]),
             "chunks: %r" % out[:200])
-    t.equal(MAGIC + bytes([4, 1]) + struct.pack("<I", len(datas)), out[:10],
-            "head of the answer")
-    at, urls = 10, []
-    for d in datas:
-        if out[at] == 0:
-            urls.append(None)
-            at += 1
+    urls, answers = [], wire.uploads(out)
+    t.equal(len(datas), len(answers), "answers")
+    for d, (presence, obj, target, lines) in zip(datas, answers):
+        if presence != wire.UPLOAD:
+            urls.append({wire.PRESENT: None, wire.PACK: "pack"}[presence])
             continue
-        t.equal(s3.sha256(d), out[at + 1:at + 33].hex(), "object")
-        at += 33
-        parts = []
-        for _ in range(2):
-            (n,) = struct.unpack_from("<H", out, at)
-            parts.append(out[at + 2:at + 2 + n].decode())
-            at += 2 + n
-        url = urllib.parse.urlsplit(parts[0])
+        t.equal(wire.sha(d), obj, "object")
+        url = urllib.parse.urlsplit(target)
         t.equal("127.0.0.1:%d" % srv.store_port, url.netloc, "host of the URL")
         urls.append((url.path + "?" + url.query, dict(
-            line.split(": ") for line in parts[1].splitlines())))
-    t.equal(len(out), at, "nothing left over")
+            line.split(": ") for line in lines.splitlines())))
     return urls
 
 
 def test_signed_upload(t):
     """The URL that the API gives for a chunk takes that chunk and no other,
     until its time is over."""
-    srv = server.Server(t, "url life 2s")
+    srv = server.Server(t, "url life 5s")
     t.equal(201, srv.call("POST", "/v1/volumes", {"name": "v"})[0], "volume")
     session = "/v1/volumes/v/sessions/" + "5" * 32
     t.true(srv.call("PUT", session, {})[0] in (200, 201), "session")
-    datas = [b"one" * 1000, b"x", b"three"]
+    datas = [b"one" * 400000, b"x", b"three" * 300000]
     urls = chunk_urls(t, srv, session, datas)
     # The URLs of one answer are not one and the same.
     t.equal(3, len({u[0] for u in urls}), "URLs")
@@ -274,9 +331,12 @@ def test_signed_upload(t):
         t.equal(412, srv.s3.send("PUT", target, headers, data).status,
                 "upload again")
     # An answer of more than 32 KiB goes another way through the server.
-    many = [b"%d" % i for i in range(200)]
-    t.equal(200, len({u[0] for u in chunk_urls(t, srv, session, many)}),
+    many = [b"%08d" % i * 131072 for i in range(100)]
+    t.equal(100, len({u[0] for u in chunk_urls(t, srv, session, many)}),
             "many URLs")
+    # Small ones go into packs, if there are several.
+    t.equal([None, "pack", "pack"], chunk_urls(
+        t, srv, session, [datas[0], b"a", b"b"]), "small")
     target, headers = chunk_urls(t, srv, session, [b"late"])[0]
     headers["Content-Length"] = "4"
 
@@ -303,6 +363,135 @@ def test_limits(t):
     t.equal(5, len(srv.roles()), "all roles still run")
 
 
+def tcp_rows():
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        return [line.split() for line in f][1:]
+
+
+def test_slow(t):
+    """Who sends a byte now and then, of a header or a body, or takes an answer
+    so, is cut off, at the API and at the store; a request that is served for
+    long is not."""
+    srv = server.Server(t, "limits { idle 2s rate 16M }\nlog debug")
+    half = s3.socket.create_connection(("127.0.0.1", srv.port), 30)
+    half.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX: ")
+    body = s3.socket.create_connection(("127.0.0.1", srv.port), 30)
+    body.sendall(("POST /v1/volumes HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                  "1000\r\nAuthorization: Bearer %s\r\n\r\n"
+                  % srv.key).encode())
+    ends, get = {}, None
+    if srv.store is None:
+        t.equal(200, srv.s3.put("large", bytes(64 << 20)).status, "put")
+        put = s3.socket.create_connection(("127.0.0.1", srv.store_port), 30)
+        put.sendall(b"PUT /sail/x HTTP/1.1\r\nHost: x\r\nX: ")
+        ends["the store's header"] = put
+        # The answer is far more than buffers hold.
+        get = s3.socket.socket()
+        get.setsockopt(s3.socket.SOL_SOCKET, s3.socket.SO_RCVBUF, 1 << 20)
+        get.connect(("127.0.0.1", srv.store_port))
+        get.sendall(("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (
+            srv.s3.presign("GET", "large"), srv.s3.host)).encode())
+    ends.update({"the header": half, "the body": body})
+    began = time.monotonic()
+    ended = set()
+
+    def all_ended():
+        for what, sock in ends.items():
+            try:
+                sock.send(b"x")
+            except OSError:
+                ended.add(what)
+        # Far less than 8 MiB a second.
+        if get is not None:
+            get.recv(65536)  # at most 3 MiB a second
+        return len(ended) == len(ends)
+
+    t.wait_for(all_ended, "the slow ones' ends")
+    took = time.monotonic() - began
+    t.true(took >= 1.5, "%.1f s" % took)
+    t.equal(200, srv.call("GET", "/v1/whoami")[0], "others are served")
+    if get is not None:
+        ends = ":%04X" % srv.store_port, ":%04X" % get.getsockname()[1]
+        t.wait_for(lambda: "01" not in [  # established
+            row[3] for row in tcp_rows()
+            if (row[1][-5:], row[2][-5:]) == ends] or
+            (get.recv(65536) and False), "the answer's end")
+        left = sum(iter(lambda: len(get.recv(1 << 20)), 0))
+        t.true(left < 30 << 20, "%d bytes were in buffers" % left)
+    # One that waits for meta, and not its client, is not slow.
+    meta = srv.roles()["meta"]
+    os.kill(meta, signal.SIGSTOP)
+    try:
+        wait = s3.socket.create_connection(("127.0.0.1", srv.port), 30)
+        wait.sendall(("GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: "
+                      "Bearer %s\r\n\r\n" % srv.key).encode())
+        t.true(not select.select([wait], [], [], 5)[0], "an end")
+    finally:
+        os.kill(meta, signal.SIGCONT)
+    t.true(wait.recv(100).startswith(b"HTTP/1.1 200 "), "its answer")
+
+
+def test_turns(t):
+    """Of the requests of a peer meta has no more than was configured, and one
+    that sends many does not keep the others waiting."""
+    srv = server.Server(t, "limits { requests 6 per peer 4 }\nlog debug")
+    meta = srv.roles()["meta"]
+
+    def ask(source, name):
+        body = json.dumps({"name": name})
+        sock = s3.socket.create_connection(
+            ("127.0.0.1", srv.port), 30, (source, 0))
+        sock.sendall(("POST /v1/volumes HTTP/1.1\r\nHost: x\r\nAuthorization: "
+                      "Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
+                      % (srv.key, len(body), body)).encode())
+        return sock
+
+    def unread():
+        """What waits in the sockets of the API, and to be accepted."""
+        return sum(int(row[4].split(":")[1], 16) for row in tcp_rows()
+                   if row[1].endswith(":%04X" % srv.port))
+
+    os.kill(meta, signal.SIGSTOP)
+    try:
+        many = [ask("127.0.0.1", "many%d" % n) for n in range(100)]
+        few = [ask("127.0.0.%d" % n, "few%d" % n) for n in (2, 3, 4)]
+        t.wait_for(lambda: not unread(), "all to be read")
+        t.equal(405, srv.raw("PATCH", "/v1/whoami")[0], "api still answers")
+    finally:
+        os.kill(meta, signal.SIGCONT)
+    for sock in many + few:
+        t.true(sock.recv(100).startswith(b"HTTP/1.1 201 "), "an answer")
+    def changes():
+        return re.findall(r"audit: .* volume-create .*name=(many|few)",
+                          srv.log())
+    order = t.wait_for(lambda: len(changes()) >= 103 and changes(),
+                       "the lines of the log")
+    last = max(n for n, what in enumerate(order) if what == "few")
+    t.equal(103, len(order), "changes")
+    t.true(last < 10, "the last of the few was number %d" % last)
+    # They may be asked again, and end in the middle.
+    os.kill(meta, signal.SIGSTOP)
+    many = [ask("127.0.0.1", "gone") for _ in range(50)]
+    t.wait_for(lambda: not unread(), "all to be read")
+    t.expect_deaths = True
+    os.kill(meta, signal.SIGKILL)
+    for sock in many:
+        t.true(sock.recv(100)[:13] in (b"HTTP/1.1 503 ", b"HTTP/1.1 201 ",
+                                      b"HTTP/1.1 409 "),
+               "told so, or of the next meta")
+    t.wait_for(srv.up, "meta again")
+
+
+def test_header_size(t):
+    """A header that is larger than configured is refused."""
+    srv = server.Server(t, "limits { header size 8K }")
+    c = s3.S3(srv.port, "", "")
+    for size, want in ((2000, (b"401",)), (20000, (b"431", b"413"))):
+        got = c.raw(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX: " +
+                    b"x" * size + b"\r\n\r\n")
+        t.true(got[9:12] in want, "%d: %r" % (size, got[:80]))
+
+
 def test_background(t):
     """Without -d it goes into the background when nothing can fail any more."""
     srv = server.Server(t)
@@ -314,7 +503,8 @@ def test_background(t):
     # A second one cannot take its address, and says so while it is heard.
     conf = t.write("second.conf", t.run(["cat", srv.conf]).stdout.replace(
         "port 0 port file", "port %d port file" % srv.port, 1).replace(
-            "/pid\"", "/pid2\"").replace(".port\"", ".port2\""))
+            "/pid\"", "/pid2\"").replace(".port\"", ".port2\"").replace(
+                "/objects\"", "/objects2\""))
     r = t.run([srv.program, "-f", conf], ok=1)
     t.true("Address already in use" in r.stderr, r.stderr)
     os.kill(pid, signal.SIGTERM)

@@ -9,6 +9,8 @@ import socket
 
 from sailtest import proxy, server, stack
 
+BOTH_STORES = True
+
 
 def test_smoke(t):
     """Written in one mount, committed, and read in another after reload."""

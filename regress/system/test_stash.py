@@ -3,11 +3,15 @@
 
 import json
 import os
+import signal
 import socket
 import stat
+import threading
 import time
 
-from sailtest import deadline, stack
+from sailtest import deadline, proxy, stack
+
+BOTH_STORES = True
 
 
 def put(path, text):
@@ -50,6 +54,188 @@ def test_at_once(t):
         answer = ask(a, {"request": "reload"}, change)
         t.true(answer["result"]["stash"] is not None, "%d: %s" % (n, answer))
         t.equal([], os.listdir(a), "names after reload %d" % n)
+
+
+def ask_socket(s, request, daemon=None):
+    """The answer to one request on the control socket."""
+    with socket.socket(socket.AF_UNIX) as x:
+        x.connect((daemon or s.daemon).socket)
+        x.sendall(json.dumps(request).encode() + b"\n")
+        with x.makefile("rb") as f:
+            for line in f:
+                answer = json.loads(line)
+                if "progress" not in answer:
+                    return answer
+    raise AssertionError("no answer")
+
+
+@deadline(240)
+def test_umount(t):
+    """An umount that is asked for a stash makes one and goes, at once, also
+    where the server does not answer; the answer names it, and it comes back at
+    the same place."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    put(os.path.join(a, "f"), "published")
+    os.mkdir(os.path.join(a, "d"))
+    s.commit(a)
+    s.reload(a)
+    put(os.path.join(a, "f"), "changed")
+    put(os.path.join(a, "g"), "new")
+    os.rename(os.path.join(a, "d"), os.path.join(a, "e"))
+    umount = {"request": "umount", "path": a}
+    for other in ("commit", "force"):
+        answer = ask_socket(s, dict(umount, stash=True, **{other: True}))
+        t.equal("invalid_request", answer["error"]["type"], other)
+    s.api.set_down()
+    start = time.monotonic()
+    answer = ask_socket(s, dict(umount, stash=True))
+    took = time.monotonic() - start
+    t.true("result" in answer, answer)
+    t.true(took < 10, "took %.1f s" % took)
+    stash = answer["result"]["stash"]
+    t.equal((2, a), (stash["files"], stash["path"]), "the stash")
+    t.true("commit" not in answer["result"], "a commit: %s" % answer)
+    t.true(not os.path.ismount(a), "still mounted")
+    got = s.daemon.ctl_json("stash", "list")
+    t.equal(([stash["id"]], []), ([x["id"] for x in got["stashes"]],
+                                  got["unmounted"]), "list")
+    s.api.set_down(False)
+    s.mount("v", "a")
+    t.equal(["d", "f"], sorted(os.listdir(a)), "the next mount there")
+    t.equal("published", stack.read(os.path.join(a, "f")), "its content")
+    s.ctl("stash", "restore", a, str(stash["id"]))
+    t.equal(["e", "f", "g"], sorted(os.listdir(a)), "restored")
+    t.equal("changed", stack.read(os.path.join(a, "f")), "its content")
+    s.commit(a)
+    # Nothing to put away.
+    answer = ask_socket(s, dict(umount, stash=True))
+    t.equal({"result": {}}, answer, "of a clean one")
+
+
+@deadline(240)
+def test_umount_uncommitted(t):
+    """Where `commit on umount' is configured, an umount that says so does not
+    commit."""
+    s = stack.Stack(t, daemons=0)
+    a = s.point("a")
+    s.add_daemon(extra="volume \"v\" { mount \"%s\" create "
+                 "commit on umount }" % a)
+    t.wait_for(lambda: os.path.ismount(a), "the mount")
+    put(os.path.join(a, "f"), "x")
+    umount = {"request": "umount", "path": a, "commit": False}
+    t.equal("refused", ask_socket(s, umount)["error"]["type"], "dirty")
+    answer = ask_socket(s, dict(umount, stash=True))
+    t.equal(1, answer["result"]["stash"]["files"], "the stash")
+    t.equal([], os.listdir(s.mount("v", "b")), "the volume")
+
+
+@deadline(240)
+def test_umount_late(t):
+    """An umount that keeps what is there waits half a minute: what it was to do
+    then is said, and nothing else; what was to be put away is not, later."""
+    s = stack.Stack(t, daemons=2, proxied=True)
+    a = s.mount("v", "a", create=True)
+    b = s.daemons[1].mount("w", "b", create=True)
+    put(os.path.join(a, "f"), "x")
+    put(os.path.join(b, "f"), "x")
+    s.api.fault(proxy.DELAY, "^PUT .*/sessions/[0-9a-f]+$", at=60, times=9)
+    answers = {}
+
+    def umount(d, path, **how):
+        answers[path] = ask_socket(s, dict(
+            {"request": "umount", "path": path, "keep": True}, **how), d)
+
+    # It does not say how far its journal is.
+    s.daemons[1].kill("fuse", signal.SIGSTOP)
+    one = threading.Thread(target=umount, args=(s.daemons[1], b))
+    one.start()
+    commit = threading.Thread(target=ask_socket, args=(
+        s, {"request": "commit", "path": a}))
+    commit.start()
+    t.wait_for(lambda: s.api.count("/sessions/") > 0, "the commit")
+    put(os.path.join(a, "g"), "made meanwhile")
+    umount(s.daemon, a, stash=True)
+    one.join()
+    s.daemons[1].kill("fuse", signal.SIGCONT)
+    t.true("seconds" not in answers[b]["result"].get("kept", ""), answers[b])
+    said = answers[a]["result"]["kept"]
+    t.true("not put away in 30 seconds" in said and
+           "kept for the next mount there" in said, said)
+    t.true("stash" not in answers[a]["result"], answers[a])
+    commit.join()  # it was told that the mount went away
+    s.api.reset()
+    s.mount("v", "a")
+    s.commit(a)
+    t.equal(["f", "g"], sorted(os.listdir(a)), "the next mount there")
+    t.equal([], s.daemon.ctl_json("stash", "list")["stashes"], "stashes")
+
+
+@deadline(240)
+def test_limit(t):
+    """The limit of size is each mount's: its oldest stashes go first, the one
+    that was just made stays, and those of another mount are not touched."""
+    s = stack.Stack(t, extra="stash size 1M")
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+
+    def stash(path, size):
+        put(os.path.join(path, "f"), "x" * size)
+        return s.reload_json(path)["stash"]["id"]
+
+    def left():
+        return [x["id"] for x in s.daemon.ctl_json("stash", "list")["stashes"]]
+
+    first = stash(b, 600000)
+    one, two = stash(a, 400000), stash(a, 500000)
+    t.equal([first, one, two], left(), "below the limit, each")
+    three = stash(a, 500000)
+    t.equal([first, two, three], left(), "the oldest of its mount goes")
+    four = stash(a, 3000000)
+    t.equal([first, four], left(), "larger than the limit")
+    s.ctl("stash", "restore", a, str(four))
+    t.equal(3000000, os.stat(os.path.join(a, "f")).st_size, "restored")
+
+
+@deadline(240)
+def test_total(t):
+    """The limit of all mounts: the oldest go first, but not the newest of a
+    mount; a reload that would need that is refused, and loses nothing."""
+    s = stack.Stack(t, extra="stash size 10M stash total 1M")
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+
+    def stash(path, size, ok=True):
+        put(os.path.join(path, "f"), "x" * size)
+        answer = s.reload_json(path, ok=ok)
+        return answer["stash"]["id"] if ok is True else answer["error"]
+
+    def left():
+        return [x["id"] for x in s.daemon.ctl_json("stash", "list")["stashes"]]
+
+    one, two = stash(a, 300000), stash(b, 300000)
+    three = stash(a, 300000)
+    t.equal([one, two, three], left(), "below the limit")
+    four = stash(b, 300000)
+    t.equal([two, three, four], left(), "the oldest of all goes")
+    five = stash(b, 300000)
+    t.equal([three, four, five], left(), "and the next")
+    error = stash(a, 900000, ok=3)
+    t.equal(("refused", "stash_full"), (error["type"], error["code"]), error)
+    t.true("stash total" in error["message"] and
+           "--keep" in error["message"], error)
+    t.equal(900000, os.stat(os.path.join(a, "f")).st_size, "it stays in view")
+    t.equal([three, four, five], left(), "none went for it")
+    answer = ask_socket(s, {"request": "umount", "path": a, "stash": True,
+                            "keep": True})
+    t.true("not put away: " in answer["result"]["kept"], answer)
+    s.mount("v", "a")
+    t.equal(900000, os.stat(os.path.join(a, "f")).st_size, "taken up")
+    # There is room again; its own newest is not in the way.
+    for ident in (four, five):
+        s.ctl("stash", "drop", b, str(ident))
+    six = json.loads(s.ctl("-j", "reload", a).stdout)["stash"]["id"]
+    t.equal([six], left(), "put away")
+    s.ctl("stash", "restore", a, str(six))
+    t.equal(900000, os.stat(os.path.join(a, "f")).st_size, "and back")
 
 
 def bind(*path):

@@ -71,7 +71,8 @@ def test_bad_requests(t):
             "NotImplemented", "put with If-Match")
     refused(t, c.request("POST", "k", body=b"x"), 405, "MethodNotAllowed",
             "post")
-    refused(t, s3.S3(c.port, c.access_key, c.secret, "other").get("k"), 404,
+    refused(t, s3.S3(c.port, c.access_key, c.secret, "other",
+                         c.context).get("k"), 404,
             "NoSuchBucket", "another bucket")
     # A body of unknown length.
     url = c.presign("PUT", "k")
@@ -153,12 +154,13 @@ def test_presigned(t):
             "RequestTimeTooSkewed", "from the future")
     t.equal(200, c.send("GET", c.presign("GET", "f/ab/k", offset=840)).status,
             "from a clock that is a little fast")
-    wrong = s3.S3(c.port, c.access_key, "0" * 64)
+    wrong = s3.S3(c.port, c.access_key, "0" * 64, context=c.context)
     refused(t, wrong.get("f/ab/k"), 403, "SignatureDoesNotMatch",
             "another secret")
-    wrong = s3.S3(c.port, "SAIL" + "0" * 20, c.secret)
+    wrong = s3.S3(c.port, "SAIL" + "0" * 20, c.secret,
+                  context=c.context)
     refused(t, wrong.get("f/ab/k"), 403, "InvalidAccessKeyId", "another key")
-    wrong = s3.S3(c.port, c.access_key, c.secret)
+    wrong = s3.S3(c.port, c.access_key, c.secret, context=c.context)
     wrong.host = "elsewhere:1"
     refused(t, c.send("GET", wrong.presign("GET", "f/ab/k")), 403,
             "SignatureDoesNotMatch", "another host")
@@ -235,7 +237,7 @@ def test_interrupted(t):
         "%s: %s\r\n" % h for h in headers.items()))).encode()
 
     def start(n):
-        sock = s3.socket.create_connection(("127.0.0.1", c.port), 30)
+        sock = c.connect()
         sock.sendall(head + DATA[:n])
         t.wait_for(lambda: len(objects(srv)[1]) == 1, "a temporary file")
         return sock
@@ -262,7 +264,7 @@ def test_expect(t):
     url = c.presign("PUT", "k", headers)
 
     def start():
-        sock = s3.socket.create_connection(("127.0.0.1", c.port), 30)
+        sock = c.connect()
         sock.sendall(("PUT %s HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\n"
                       "%s\r\n" % (url, c.host, "".join(
                           "%s: %s\r\n" % h for h in headers.items()))).encode())

@@ -6,16 +6,9 @@ import errno
 import os
 
 from sailtest import stack
+from sailtest.stack import read, write
 
-
-def write(path, text):
-    with open(path, "w", encoding="ascii") as f:
-        f.write(text)
-
-
-def read(path):
-    with open(path, encoding="ascii") as f:
-        return f.read()
+BOTH_STORES = True
 
 
 def whole_and_part(t, daemons=1):

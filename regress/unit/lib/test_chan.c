@@ -439,6 +439,28 @@ test_free_in_handler(void **state)
 }
 
 static void
+test_more(void **state)
+{
+	(void)state;
+	assert_int_equal(chan_more(b), 0);
+	chan_send(a, M_TEXT, 1, -1, "x", 1);
+	assert_int_equal(chan_more(b), 1);
+	assert_int_equal(texts, 1);
+	assert_int_equal(chan_more(b), 0);
+	chan_pause(b);
+	chan_send(a, M_TEXT, 1, -1, "x", 1);
+	assert_int_equal(chan_more(b), 0);
+	chan_resume(b);
+	assert_int_equal(chan_more(b), 1);
+	assert_int_equal(texts, 2);
+	chan_free(a);
+	a = NULL;
+	assert_int_equal(chan_more(b), 1);
+	assert_int_equal(closes, 1);
+	assert_null(b);
+}
+
+static void
 test_drain(void **state)
 {
 	int i;
@@ -532,6 +554,7 @@ main(void)
 		T(test_back_pressure),
 		T(test_pause_in_handler),
 		T(test_free_in_handler),
+		T(test_more),
 		T(test_drain),
 		T(test_no_descriptors),
 	};

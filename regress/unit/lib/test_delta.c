@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "lib/delta.h"
+#include "regress/unit/delta_ops.h"
 
 #define NOPS 9
 
@@ -193,6 +194,7 @@ sample_encode(const struct sample *s, size_t *len)
 static void
 comes_back(void **state)
 {
+	struct delta_op *ops;
 	struct sample s;
 	struct delta *d;
 	const char *why;
@@ -207,26 +209,27 @@ comes_back(void **state)
 	assert_null(why);
 	assert_non_null(d);
 	assert_int_equal(d->nops, NOPS);
+	ops = delta_ops(d);
 	for (i = 0; i < NOPS; i++) {
-		assert_int_equal(d->ops[i].kind, s.ops[i].kind);
-		assert_int_equal(d->ops[i].len, s.ops[i].len);
-		assert_memory_equal(d->ops[i].path, s.ops[i].path,
-		    s.ops[i].len);
-		assert_true(seen_equal(&d->ops[i].seen, &s.ops[i].seen));
-		assert_int_equal(d->ops[i].seen.is_dir, s.ops[i].seen.is_dir);
-		assert_int_equal(d->ops[i].entry.type, s.ops[i].entry.type);
+		assert_int_equal(ops[i].kind, s.ops[i].kind);
+		assert_int_equal(ops[i].len, s.ops[i].len);
+		assert_memory_equal(ops[i].path, s.ops[i].path, s.ops[i].len);
+		assert_true(seen_equal(&ops[i].seen, &s.ops[i].seen));
+		assert_int_equal(ops[i].seen.is_dir, s.ops[i].seen.is_dir);
+		assert_int_equal(ops[i].entry.type, s.ops[i].entry.type);
 	}
-	assert_int_equal(d->ops[1].entry.size, 10u << 20);
-	assert_int_equal(chunklist_hashes(d->ops[1].chunks), 1);
-	assert_int_equal(d->ops[2].entry.xattrs_len, s.big_len);
-	assert_int_equal(d->ops[4].nref_except, 2);
-	assert_int_equal(d->ops[4].tree.commit, 1);
-	assert_int_equal(d->ops[6].tree_except[1].len, 3);
-	assert_false(d->ops[6].tree_except[2].seen.present);
-	again = encode(d->commits, d->ncommits, d->context, d->ncontext, d->ops,
+	assert_int_equal(ops[1].entry.size, 10u << 20);
+	assert_int_equal(chunklist_hashes(ops[1].chunks), 1);
+	assert_int_equal(ops[2].entry.xattrs_len, s.big_len);
+	assert_int_equal(ops[4].nref_except, 2);
+	assert_int_equal(ops[4].tree.commit, 1);
+	assert_int_equal(ops[6].tree_except[1].len, 3);
+	assert_false(ops[6].tree_except[2].seen.present);
+	again = encode(d->commits, d->ncommits, d->context, d->ncontext, ops,
 	    d->nops, &len2);
 	assert_int_equal(len, len2);
 	assert_memory_equal(data, again, len);
+	delta_ops_free(d, ops);
 	free(again);
 	delta_free(d);
 	free(data);
@@ -546,6 +549,7 @@ random_flips(void **state)
 	const char *e = getenv("SEED");
 	unsigned int seed = e != NULL ? (unsigned int)strtoul(e, NULL, 0)
 				      : (unsigned int)time(NULL);
+	struct delta_op *ops;
 	struct sample s;
 	struct delta *d;
 	const char *why;
@@ -569,8 +573,10 @@ random_flips(void **state)
 		if (d == NULL)
 			assert_non_null(why);
 		else {
+			ops = delta_ops(d);
 			again = encode(d->commits, d->ncommits, d->context,
-			    d->ncontext, d->ops, d->nops, &len2);
+			    d->ncontext, ops, d->nops, &len2);
+			delta_ops_free(d, ops);
 			assert_int_equal(len, len2);
 			assert_memory_equal(data, again, len);
 			free(again);

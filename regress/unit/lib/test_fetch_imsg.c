@@ -116,6 +116,7 @@ test_api(void **state)
 			 r;
 	struct fetch_api_res s = { .status = 404,
 		.type = 1,
+		.dated = 1,
 		.skew_ms = -12345,
 		.what = "why",
 		.what_len = 3 },
@@ -147,8 +148,25 @@ test_api(void **state)
 	assert_int_equal(fetch_api_res_recv(&v, &q), 0);
 	assert_int_equal(q.status, 404);
 	assert_true(q.skew_ms == -12345);
+	assert_int_equal(q.dated, 1);
+	assert_int_equal(q.untrusted, 0);
 	assert_memory_equal(q.what, "why", 3);
 	REFUSES(fetch_api_res_recv(&b, &q));
+	body[3] = 3; /* an answer of who is not trusted */
+	v = view();
+	assert_int_equal(fetch_api_res_recv(&v, &q), -1);
+	s.status = 0;
+	s.dated = 0;
+	s.untrusted = 1;
+	assert_int_equal(fetch_api_res_send(out, 8, &s, -1), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_api_res_recv(&v, &q), 0);
+	assert_int_equal(q.dated, 0);
+	assert_int_equal(q.untrusted, 1);
+	body[3] = 4;
+	v = view();
+	assert_int_equal(fetch_api_res_recv(&v, &q), -1);
 }
 
 static void
@@ -158,20 +176,24 @@ test_hash(void **state)
 		.size = (uint64_t)1 << 40,
 		.ctime = { -3, 999999999 },
 		.before = { (int64_t)1 << 40, 1 },
-		.changed = 1 },
+		.changed = 1,
+		.kept = 1,
+		.list = (const uint8_t *)"list",
+		.list_len = 4 },
 			      r;
+	struct hash h = { .b = { 1, 2, 3 } }, got;
 	struct ibuf v;
-	uint64_t size;
-	uint32_t error;
-	uint8_t shift;
+	uint32_t error, bytes;
+	uint8_t shift, keep;
 
 	(void)state;
-	assert_int_equal(fetch_hash_send(out, 1, 25, dup(0)), 0);
+	assert_int_equal(fetch_hash_send(out, 1, 25, 1, dup(0)), 0);
 	receive();
 	v = view();
-	assert_int_equal(fetch_hash_recv(&v, &shift), 0);
+	assert_int_equal(fetch_hash_recv(&v, &shift, &keep), 0);
 	assert_int_equal(shift, 25);
-	REFUSES(fetch_hash_recv(&b, &shift));
+	assert_int_equal(keep, 1);
+	REFUSES(fetch_hash_recv(&b, &shift, &keep));
 	assert_int_equal(fetch_hash_res_send(out, 1, &s, -1), 0);
 	receive();
 	v = view();
@@ -179,23 +201,117 @@ test_hash(void **state)
 	assert_true(r.size == s.size);
 	assert_int_equal(timens_cmp(r.ctime, s.ctime), 0);
 	assert_int_equal(timens_cmp(r.before, s.before), 0);
+	assert_int_equal(r.kept, 1);
+	assert_int_equal(r.list_len, 4);
+	assert_memory_equal(r.list, "list", 4);
 	REFUSES(fetch_hash_res_recv(&b, &r));
-	assert_int_equal(fetch_verify_send(out, 2, 99, memfd_new("l", "x", 1),
-			     dup(0)),
-	    0);
+	assert_int_equal(fetch_verify_send(out, 2, 99, &h, dup(0)), 0);
 	receive();
-	if (body_len == 0)
-		receive();
 	v = view();
-	assert_int_equal(fetch_verify_recv(&v, &size), 0);
-	assert_true(size == 99);
-	REFUSES(fetch_verify_recv(&b, &size));
+	assert_int_equal(fetch_verify_recv(&v, &bytes, &got), 0);
+	assert_int_equal(bytes, 99);
+	assert_int_equal(hash_cmp(&h, &got), 0);
+	REFUSES(fetch_verify_recv(&b, &bytes, &got));
+	assert_int_equal(fetch_verify_send(out, 2, 0, &h, dup(0)), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_verify_recv(&v, &bytes, &got), -1);
 	assert_int_equal(fetch_verify_res_send(out, 2, 74), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_verify_res_recv(&v, &error), 0);
 	assert_int_equal(error, 74);
 	REFUSES(fetch_verify_res_recv(&b, &error));
+}
+
+static void
+test_hash_chunks(void **state)
+{
+	/* Two of 8 MiB and one byte, with a hole between them. */
+	static const struct fetch_hash_chunks good = {
+		.size = ((uint64_t)3 << 23) + 1,
+		.shift = 23,
+		.n = 3,
+		.chunks = { { .slot = 0, .hash = { .b = { 1 } } },
+		    { .slot = 2, .hash = { .b = { 2 } } },
+		    { .slot = 3, .hash = { .b = { 3 } } } }
+	};
+	static struct fetch_hash_chunks s, r;
+	struct ibuf v;
+	int i;
+
+	(void)state;
+	assert_int_equal(fetch_hash_chunks_send(out, 1, &good), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_hash_chunks_recv(&v, &r), 0);
+	assert_true(r.size == good.size && r.shift == 23 && r.n == 3);
+	assert_int_equal(r.chunks[1].slot, 2);
+	assert_int_equal(r.chunks[1].bytes, 1 << 23);
+	assert_int_equal(r.chunks[2].bytes, 1);
+	assert_int_equal(hash_cmp(&r.chunks[2].hash, &good.chunks[2].hash), 0);
+	REFUSES(fetch_hash_chunks_recv(&b, &r));
+	for (i = 0; i < 8; i++) {
+		s = good;
+		if (i == 0)
+			s.n = 0;
+		else if (i == 1)
+			s.size = ((uint64_t)3 << 23); /* none is in slot 3 */
+		else if (i == 2)
+			s.shift = 22;
+		else if (i == 3)
+			s.shift = 27;
+		else if (i == 4)
+			s.chunks[1].slot = 0; /* twice */
+		else if (i == 5)
+			s.chunks[2].slot = 1; /* backwards */
+		else if (i == 6)
+			s.chunks[2].slot = UINT64_MAX;
+		else
+			s.chunks[0].hash.b[0] = 0; /* a hole has no hash */
+		assert_int_equal(fetch_hash_chunks_send(out, 1, &s), 0);
+		receive();
+		v = view();
+		assert_int_equal(fetch_hash_chunks_recv(&v, &r), -1);
+	}
+}
+
+/* Who refused says so with an error; what is too long is left out. */
+static void
+test_upload_refusal(void **state)
+{
+	struct fetch_upload_res s = { .error = 2, .what = "no", .what_len = 2 },
+				r;
+	struct ibuf v;
+	uint32_t n;
+
+	(void)state;
+	s.status = 401;
+	s.refusal = "{}";
+	s.refusal_len = 2;
+	assert_int_equal(fetch_upload_res_send(out, 3, &s, -1), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_upload_res_recv(&v, &r), 0);
+	assert_int_equal(r.status, 401);
+	assert_int_equal(r.refusal_len, 2);
+	assert_memory_equal(r.refusal, "{}", 2);
+	REFUSES(fetch_upload_res_recv(&b, &r));
+	s.refusal_len = FETCH_REFUSAL_MAX + 1;
+	assert_int_equal(fetch_upload_res_send(out, 3, &s, -1), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_upload_res_recv(&v, &r), 0);
+	assert_int_equal(r.refusal_len, 0);
+	for (n = 0; n < 4; n++) {
+		s.status = n == 0 ? 0 : n == 1 ? 399 : n == 2 ? 500 : 404;
+		s.error = n != 3;
+		s.refusal_len = n == 0;
+		assert_int_equal(fetch_upload_res_send(out, 3, &s, -1), 0);
+		receive();
+		v = view();
+		assert_int_equal(fetch_upload_res_recv(&v, &r), -1);
+	}
 }
 
 static void
@@ -260,12 +376,70 @@ test_upload(void **state)
 	v = view();
 	assert_int_equal(fetch_upload_res_recv(&v, &r), 0);
 	REFUSES(fetch_upload_res_recv(&b, &r));
+	assert_int_equal(fetch_hash_progress_send(out, 3, 7), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_hash_progress_recv(&v, &done), 0);
+	assert_int_equal(done, 7);
+	REFUSES(fetch_hash_progress_recv(&b, &done));
 	assert_int_equal(fetch_upload_progress_send(out, 3, 1, 2, 3), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_upload_progress_recv(&v, &n, &done, &sent), 0);
 	assert_true(n == 1 && done == 2 && sent == 3);
 	REFUSES(fetch_upload_progress_recv(&b, &n, &done, &sent));
+}
+
+static void
+bundle_is(struct fetch_bundle *u, int rc)
+{
+	static struct fetch_bundle r;
+	struct ibuf v;
+
+	assert_int_equal(fetch_bundle_send(out, IMSG_FETCH_GET_BUNDLE, 5, u,
+			     dup(0)),
+	    0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_bundle_recv(&v, &r), rc);
+	if (rc == 0) {
+		assert_int_equal(r.n, u->n);
+		assert_memory_equal(r.chunks, u->chunks,
+		    u->n * sizeof(u->chunks[0]));
+	}
+}
+
+static void
+test_bundle(void **state)
+{
+	static struct fetch_bundle u, r;
+	struct fetch_bundle_chunk *k = &u.chunks[1];
+	uint16_t i;
+
+	(void)state;
+	for (i = 0; i < FETCH_BUNDLE_MAX; i++) {
+		u.chunks[i].hash.b[3] = (uint8_t)i;
+		u.chunks[i].offset = i * 4096u;
+		u.chunks[i].bytes = 4000;
+	}
+	u.n = FETCH_BUNDLE_MAX;
+	bundle_is(&u, 0);
+	u.n = 2;
+	bundle_is(&u, 0);
+	REFUSES(fetch_bundle_recv(&b, &r));
+	k->bytes = 0;
+	bundle_is(&u, -1);
+	k->bytes = FETCH_BUNDLE_CHUNK;
+	bundle_is(&u, -1);
+	k->bytes = 5000;
+	k->offset = FETCH_BUNDLE_BYTES - 5000;
+	bundle_is(&u, 0);
+	k->offset++;
+	bundle_is(&u, -1);
+	k->offset = UINT32_MAX;
+	bundle_is(&u, -1);
+	u.n = 0;
+	bundle_is(&u, -1);
 }
 
 static void
@@ -283,18 +457,19 @@ test_get(void **state)
 	g.volume_len = 5;
 	g.path = (const uint8_t *)"a/b";
 	g.path_len = 3;
-	g.shift = 23;
+	g.budget = 77;
 	g.n = FETCH_GET_MAX;
 	for (i = 0; i < FETCH_GET_MAX; i++) {
 		g.chunks[i].slot = i * 3;
 		g.chunks[i].bytes = 1 << 23;
 		g.chunks[i].hash.b[5] = (uint8_t)i;
 	}
-	assert_int_equal(fetch_get_send(out, 4, &g, dup(0)), 0);
+	assert_int_equal(fetch_get_send(out, 4, &g), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_get_recv(&v, &r), 0);
 	assert_int_equal(r.n, FETCH_GET_MAX);
+	assert_int_equal(r.budget, 77);
 	assert_memory_equal(r.path, "a/b", 3);
 	for (i = 0; i < FETCH_GET_MAX; i++) {
 		assert_true(r.chunks[i].slot == i * 3);
@@ -304,29 +479,35 @@ test_get(void **state)
 	REFUSES(fetch_get_recv(&b, &r));
 	g.n = 2;
 	g.chunks[1].slot = 0; /* not ascending */
-	assert_int_equal(fetch_get_send(out, 4, &g, dup(0)), 0);
+	assert_int_equal(fetch_get_send(out, 4, &g), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_get_recv(&v, &r), -1);
 	g.chunks[1].slot = 1;
-	g.chunks[1].bytes = (1 << 23) + 1;
-	assert_int_equal(fetch_get_send(out, 4, &g, dup(0)), 0);
+	g.chunks[1].bytes = FETCH_CHUNK_MAX + 1;
+	assert_int_equal(fetch_get_send(out, 4, &g), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_get_recv(&v, &r), -1);
 	g.chunks[1].bytes = 1;
 	g.chunks[1].slot = UINT64_MAX - 1;
-	assert_int_equal(fetch_get_send(out, 4, &g, dup(0)), 0);
+	assert_int_equal(fetch_get_send(out, 4, &g), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_get_recv(&v, &r), -1);
 	g.chunks[1].slot = 1;
 	g.path = (const uint8_t *)"../b";
 	g.path_len = 4;
-	assert_int_equal(fetch_get_send(out, 4, &g, dup(0)), 0);
+	assert_int_equal(fetch_get_send(out, 4, &g), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_get_recv(&v, &r), -1);
+	assert_int_equal(fetch_get_file_send(out, 4, 76, dup(0)), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_get_file_recv(&v, &slot), 0);
+	assert_true(slot == 76);
+	REFUSES(fetch_get_file_recv(&b, &slot));
 	assert_int_equal(fetch_get_done_send(out, 4, 77), 0);
 	receive();
 	v = view();
@@ -356,12 +537,19 @@ test_url(void **state)
 		.key = "sk_x",
 		.key_len = 4,
 		.concurrency = 3,
-		.deadline_ms = 4 },
+		.deadline_ms = 4,
+		.memory = (uint64_t)5 << 32 },
 			      q;
+	struct fetch_url_res res = { .status = 200,
+		.equal = 1,
+		.dated = 1,
+		.skew_ms = -3600000,
+		.length = (uint64_t)7 << 32,
+		.what = "x",
+		.code = "NoSuchKey" },
+			     got;
 	struct ibuf v;
 	uint32_t id;
-	uint16_t status;
-	uint8_t equal;
 
 	(void)state;
 	assert_int_equal(fetch_url_send(out, 5, &u), 0);
@@ -373,12 +561,24 @@ test_url(void **state)
 	body[0] = FETCH_METHOD_PUT;
 	v = view();
 	assert_int_equal(fetch_url_recv(&v, &r), -1);
-	assert_int_equal(fetch_url_res_send(out, 5, 200, 1, "x"), 0);
+	assert_int_equal(fetch_url_res_send(out, 5, &res, -1), 0);
 	receive();
 	v = view();
-	assert_int_equal(fetch_url_res_recv(&v, &status, &equal), 0);
-	assert_int_equal(status, 200);
-	REFUSES(fetch_url_res_recv(&b, &status, &equal));
+	assert_int_equal(fetch_url_res_recv(&v, &got), 0);
+	assert_int_equal(got.status, 200);
+	assert_int_equal(got.equal, 1);
+	assert_int_equal(got.dated, 1);
+	assert_true(got.skew_ms == -3600000);
+	assert_true(got.length == (uint64_t)7 << 32);
+	assert_string_equal(got.code, "NoSuchKey");
+	REFUSES(fetch_url_res_recv(&b, &got));
+	body[body_len - 1] = '\n'; /* of the code */
+	v = view();
+	assert_int_equal(fetch_url_res_recv(&v, &got), -1);
+	body[body_len - 1] = 'y';
+	body[3] = 2; /* dated */
+	v = view();
+	assert_int_equal(fetch_url_res_recv(&v, &got), -1);
 	assert_int_equal(fetch_cancel_send(out, 6), 0);
 	receive();
 	v = view();
@@ -390,8 +590,29 @@ test_url(void **state)
 	v = view();
 	assert_int_equal(fetch_settings_recv(&v, &q), 0);
 	assert_int_equal(q.concurrency, 3);
+	assert_true(q.memory == s.memory);
 	assert_memory_equal(q.key, "sk_x", 4);
 	REFUSES(fetch_settings_recv(&b, &q));
+}
+
+static void
+test_numbers(void **state)
+{
+	struct fetch_numbers n, m;
+	struct ibuf v;
+	size_t i;
+
+	(void)state;
+	memset(&n, 0, sizeof(n));
+	for (i = 0; i < sizeof(n); i++)
+		((uint8_t *)&n)[i] = (uint8_t)(i + 1);
+	assert_int_equal(fetch_numbers_send(out, 7, &n), 0);
+	receive();
+	assert_int_equal(body_len, FETCH_NUMBERS_LEN);
+	v = view();
+	assert_int_equal(fetch_numbers_recv(&v, &m), 0);
+	assert_memory_equal(&n, &m, sizeof(n));
+	REFUSES(fetch_numbers_recv(&b, &m));
 }
 
 int
@@ -400,9 +621,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_api),
 		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_hash_chunks),
+		cmocka_unit_test(test_upload_refusal),
 		cmocka_unit_test(test_upload),
 		cmocka_unit_test(test_get),
+		cmocka_unit_test(test_bundle),
 		cmocka_unit_test(test_url),
+		cmocka_unit_test(test_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -28,7 +28,6 @@ test_sha256(void **state)
 	struct hash h, g;
 
 	(void)state;
-	hash_init();
 	hash_bytes(&h, "abc", 3);
 	hash_hex(&h, hex);
 	assert_string_equal(hex, ABC);

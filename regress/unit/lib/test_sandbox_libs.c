@@ -30,6 +30,7 @@
 #include <netdb.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -39,6 +40,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <tls.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -561,6 +563,13 @@ test_http_api(void **state)
 }
 
 static void
+test_http_metrics(void **state)
+{
+	(void)state;
+	serve(ROLE_METRICS, MHD_USE_EPOLL, 0, api_work);
+}
+
+static void
 test_http_api_thread(void **state)
 {
 	(void)state;
@@ -582,6 +591,100 @@ test_http_store_thread(void **state)
 	serve(ROLE_STORE, MHD_USE_EPOLL_INTERNAL_THREAD, SANDBOX_THREADS,
 	    store_work);
 }
+
+/* ---- libtls: tls --------------------------------------------------------- */
+
+static char *pem; /* a certificate and its key */
+static size_t pem_len;
+
+static void
+before_tls(void)
+{
+	X509 *x = X509_new();
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data;
+
+	before_common();
+	CHECK(tls_init() == 0);
+	CHECK(x != NULL && key != NULL && bio != NULL);
+	CHECK(X509_gmtime_adj(X509_getm_notBefore(x), 0) != NULL);
+	CHECK(X509_gmtime_adj(X509_getm_notAfter(x), 3600) != NULL);
+	CHECK(X509_set_pubkey(x, key) == 1);
+	CHECK(X509_sign(x, key, EVP_sha256()) > 0);
+	CHECK(PEM_write_bio_X509(bio, x) == 1);
+	CHECK(
+	    PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1);
+	pem_len = (size_t)BIO_get_mem_data(bio, &data);
+	pem = strndup(data, pem_len);
+}
+
+static void
+tls_work(void)
+{
+	struct tls_config *config;
+	struct tls *server, *one;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *client = SSL_new(ctx);
+	int sv[2], pair[2], a = TLS_WANT_POLLIN, b = -1, i;
+	char buf[8];
+
+	/* In the sandbox, as a renewed certificate comes. */
+	CHECK((config = tls_config_new()) != NULL);
+	CHECK(tls_config_set_keypair_mem(config, (uint8_t *)pem, pem_len,
+		  (uint8_t *)pem, pem_len) == 0);
+	CHECK((server = tls_server()) != NULL);
+	CHECK(tls_configure(server, config) == 0);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+		  sv) == 0);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	CHECK(tls_accept_fds(server, &one, sv[0], sv[0]) == 0);
+	CHECK(client != NULL && SSL_set_fd(client, sv[1]) == 1);
+	for (i = 0; i < 100 && (a != 0 || b != 1); i++) {
+		if (b != 1)
+			b = SSL_connect(client);
+		if (a != 0)
+			a = tls_handshake(one);
+	}
+	CHECK(a == 0 && b == 1);
+	CHECK(SSL_write(client, "hello", 5) == 5);
+	CHECK(tls_read(one, buf, sizeof(buf)) == 5);
+	CHECK(tls_write(one, buf, 5) == 5);
+	CHECK(SSL_read(client, buf, sizeof(buf)) == 5);
+	CHECK(tls_close(one) == 0);
+	tls_free(one);
+	tls_free(server);
+	tls_config_free(config);
+}
+
+static void
+test_tls(void **state)
+{
+	(void)state;
+	finish(start(ROLE_TLS, 0, before_tls, tls_work));
+}
+
+static void
+other_pair(void)
+{
+	int sv[2];
+
+	(void)socketpair(AF_INET, SOCK_STREAM, 0, sv);
+}
+
+static void
+test_pairs(void **state)
+{
+	int status;
+
+	(void)state;
+	assert_true(
+	    waitpid(start(ROLE_TLS, 0, NULL, other_pair), &status, 0) != -1);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+/* ---- signals ------------------------------------------------------------- */
 
 /*
  * A descriptor's owner is sent a signal of one's choice when there is something
@@ -633,9 +736,12 @@ main(void)
 		T(test_read_only_tree),
 		T(test_fetch),
 		T(test_http_api),
+		T(test_http_metrics),
 		T(test_http_api_thread),
 		T(test_http_store),
 		T(test_http_store_thread),
+		T(test_tls),
+		T(test_pairs),
 		T(test_no_signals),
 	};
 

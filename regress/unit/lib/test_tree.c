@@ -349,6 +349,16 @@ check_diff(struct memstore *s, const struct hash *a, const struct hash *b,
 		    hash_cmp(&s->v[i].hash, b) != 0)
 			fail_msg("an equal node was loaded");
 	}
+	/* From a name on. */
+	d.at = rnd((unsigned int)m->n);
+	d.calls = 0;
+	assert_int_equal(tree_diff_from(&s->store, a, b, m->name[d.at],
+			     strlen(m->name[d.at]), on_diff, &d),
+	    0);
+	for (; d.at < m->n; d.at++)
+		assert_int_equal(m->version[d.at], old->version[d.at]);
+	d.at = d.calls = 0;
+	assert_int_equal(tree_diff(&s->store, a, b, on_diff, &d), 0);
 	if (d.calls > 0) {
 		d.stop = 1 + rnd(d.calls);
 		d.calls = d.at = 0;

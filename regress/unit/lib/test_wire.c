@@ -505,12 +505,13 @@ refusals_of_requests(void **state)
 static void
 refusals_of_bundles(void **state)
 {
+	struct wire_bundle b;
 	struct wbuf w;
 
 	(void)state;
 	wbuf_init(&w, 1 << 20);
 	make_bundle(&w);
-	w.data[6] |= 2;
+	w.data[6] |= 4;
 	assert_string_equal(dec_bundle(w.data, w.len), "bundle: unknown flags");
 	w.data[6] &= 1;
 	w.data[10] = 1;
@@ -525,6 +526,53 @@ refusals_of_bundles(void **state)
 	w.data[14] ^= 1;
 	assert_string_equal(dec_bundle(w.data, w.len),
 	    "bundle: commit is not what its id says");
+	/* One that was cut for a key is not. */
+	w.data[6] |= 2;
+	assert_null(dec_bundle(w.data, w.len));
+	assert_null(wire_bundle_open(&b, w.data, w.len));
+	assert_true(b.cut);
+	wbuf_free(&w);
+}
+
+/* The bytes of its chunks are all of a pack, or are followed by the tail. */
+static void
+lengths_of_packs(void **state)
+{
+	static const char why[] = "pack: length is not that of its chunks";
+	struct wire_chunk chunks[2] = { { hash_no(2), 1000 },
+		{ hash_no(3), 24 } };
+	struct wire_pack in = { hash_no(1), 0, 2, chunks }, out;
+	const uint32_t good[] = { 1024, 1024 + WIRE_PACK_TAIL };
+	const uint32_t bad[] = { 0, 1000, 1023, 1025, 1024 + 31, 1024 + 33,
+		1024 + 64, WIRE_PACK_BYTES };
+	struct wbuf w;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		in.length = good[i];
+		wbuf_init(&w, 4096);
+		wire_pack_encode(&w, &in);
+		assert_null(wire_pack_decode(w.data, w.len, &out));
+		assert_int_equal(out.length, good[i]);
+		assert_int_equal(out.n, 2);
+		assert_int_equal(out.chunks[1].bytes, 24);
+		free(out.chunks);
+		wbuf_free(&w);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		in.length = bad[i];
+		wbuf_init(&w, 4096);
+		wire_pack_encode(&w, &in);
+		assert_string_equal(wire_pack_decode(w.data, w.len, &out), why);
+		wbuf_free(&w);
+	}
+	/* One chunk is an object of its own. */
+	in.n = 1;
+	in.length = 1000 + WIRE_PACK_TAIL;
+	wbuf_init(&w, 4096);
+	wire_pack_encode(&w, &in);
+	assert_string_equal(wire_pack_decode(w.data, w.len, &out), why);
 	wbuf_free(&w);
 }
 
@@ -541,6 +589,7 @@ main(void)
 		cmocka_unit_test(refusals_of_headers),
 		cmocka_unit_test(refusals_of_requests),
 		cmocka_unit_test(refusals_of_bundles),
+		cmocka_unit_test(lengths_of_packs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

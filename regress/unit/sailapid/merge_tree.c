@@ -593,6 +593,79 @@ reports_differ(const struct mreport *want, const struct merge_out *out)
 	return 0;
 }
 
+static int
+outs_differ(const struct merge_out *want, const struct merge_out *got)
+{
+	struct wbuf a, b;
+	size_t i;
+	int bad;
+
+	wbuf_init(&a, NODE_MAX_BYTES);
+	wbuf_init(&b, NODE_MAX_BYTES);
+	entry_encode(&a, &want->root);
+	entry_encode(&b, &got->root);
+	bad = a.len != b.len || memcmp(a.data, b.data, a.len) != 0 ||
+	    want->changed != got->changed || want->refused != got->refused ||
+	    want->puts != got->puts || want->deletes != got->deletes ||
+	    want->overwritten != got->overwritten ||
+	    want->npaths != got->npaths;
+	for (i = 0; !bad && i < want->npaths; i++)
+		bad = want->paths[i].len != got->paths[i].len ||
+		    memcmp(want->paths[i].path, got->paths[i].path,
+			want->paths[i].len) != 0;
+	wbuf_free(&a);
+	wbuf_free(&b);
+	return bad;
+}
+
+/*
+ * The same after a merge with each of some earlier states as the head: want.
+ * Only what differs between the two is read.
+ */
+static int
+prior_differs(struct mem_store *s, const struct merge_in *in,
+    const struct merge_out *want, const struct state *const *commits,
+    uint32_t ncommits)
+{
+	struct merge_in first = *in, again = *in;
+	struct merge_out before, out;
+	struct mtree got = { NULL, 0, 0 };
+	uint32_t i, step = ncommits > 3 ? ncommits / 3 : 1;
+	int bad = 0;
+
+	first.if_unchanged = 0;
+	for (i = 0; i < ncommits && !bad; i += step) {
+		first.head_root = &commits[i]->root;
+		if (merge_apply(&first, &before) == -1) {
+			fprintf(stderr, "prior: %s\n", before.why);
+			merge_out_free(&before);
+			return 1;
+		}
+		again.prior = &before;
+		again.prior_head = first.head_root;
+		if (merge_apply(&again, &out) == -1) {
+			fprintf(stderr, "after a prior: %s\n", out.why);
+			bad = 1;
+		} else if ((bad = outs_differ(want, &out)) != 0) {
+			mtree_print("prior head", &commits[i]->flat);
+			tree_read(s, &out.root, &got);
+			mtree_print("after a prior", &got);
+			mtree_free(&got);
+			fprintf(stderr,
+			    "changed %d puts %ju deletes %ju overwritten "
+			    "%ju, expected %d %ju %ju %ju\n",
+			    out.changed, (uintmax_t)out.puts,
+			    (uintmax_t)out.deletes, (uintmax_t)out.overwritten,
+			    want->changed, (uintmax_t)want->puts,
+			    (uintmax_t)want->deletes,
+			    (uintmax_t)want->overwritten);
+		}
+		merge_out_free(&out);
+		merge_out_free(&before);
+	}
+	return bad;
+}
+
 int
 merge_both(struct mem_store *s, const struct state *head,
     const struct mdelta *d, const struct state *const *commits,
@@ -630,7 +703,8 @@ merge_both(struct mem_store *s, const struct state *head,
 	model_merge(&head->flat, d, if_unchanged, &result->flat, rep);
 	tree_read(s, &out.root, &got);
 	bad = trees_differ(&result->flat, &got) || reports_differ(rep, &out) ||
-	    steps_differ(&head->flat, d, &got, rep);
+	    steps_differ(&head->flat, d, &got, rep) ||
+	    prior_differs(s, &in, &out, commits, ncommits);
 	if (out.changed ==
 	    (hash_cmp(&out.root.root, &head->root.root) == 0 &&
 		mnode_equal(&result->flat.v[0].n, &head->flat.v[0].n))) {

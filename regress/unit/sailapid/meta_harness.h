@@ -35,21 +35,42 @@ struct asked {
 	uint8_t method;            /* of fetch */
 	struct hash hash;
 	uint64_t length;
+	struct fetch_part *parts;
+	uint32_t nparts;
 };
 TAILQ_HEAD(asked_list, asked);
 
+/* A pack that is in the store: what really lies in it. */
+struct packed {
+	struct hash object;
+	struct fetch_part parts[8];
+	uint32_t n;
+};
+
 static struct {
 	char dir[32], path[64];
-	struct db *db;
+	struct db *db, *thread_db;
+	struct work *working; /* held back, where hold_work is set */
+	int hold_work;
+	unsigned int works; /* that the thread has done */
 	char admin[DB_SECRET_LEN + 1], write[DB_SECRET_LEN + 1],
 	    read[DB_SECRET_LEN + 1], other[DB_SECRET_LEN + 1];
 	struct asked_list sign, fetch;
 	int sign_down, fetch_down; /* nobody is there */
 	uint16_t store_status;     /* 0: as it is, else that answer */
+	const char *store_code;    /* of its errors; NULL: NoSuchKey */
 	struct hashset store;      /* objects */
 	uint8_t gone[1 << 20];     /* by index in it */
+	struct packed packs[16];
+	unsigned int npacks;
 	unsigned int looks, verifies, deletes;
+	unsigned int refuse; /* so many times the store says 403 */
+	int64_t store_skew_ms;
+	int32_t last_offset_s; /* of what was signed */
 	char last_url[1024];
+	/* of what comes in, from the next meta_submit on */
+	const char *host; /* NULL: api.example:8470 */
+	uint8_t tls, store_tls, metrics;
 } h;
 
 static void *
@@ -66,6 +87,7 @@ stand_in_sign(uint32_t id, const struct sign_url *u, uint16_t n)
 	a->n = n;
 	for (i = 0; i < n; i++) {
 		assert_true(u[i].base.len > 0);
+		h.last_offset_s = u[i].offset_s;
 		assert_true(
 		    asprintf(&a->urls[i], "%.*s/sail/%.*s?m=%u",
 			(int)u[i].base.len, u[i].base.p, (int)u[i].key.len,
@@ -88,6 +110,11 @@ stand_in_fetch(uint32_t id, const struct fetch_url *u)
 	a->method = u->method;
 	a->hash = u->hash;
 	a->length = u->length;
+	a->nparts = u->nparts;
+	a->parts = calloc((size_t)u->nparts + 1, sizeof(*a->parts));
+	assert_non_null(a->parts);
+	if (u->nparts > 0)
+		memcpy(a->parts, u->parts, u->nparts * sizeof(*a->parts));
 	h.looks += u->method == 5;
 	h.verifies += u->method == 1;
 	h.deletes += u->method == 4;
@@ -102,6 +129,24 @@ stand_in_wake(void)
 {
 }
 
+static void
+stand_in_work(struct work *w)
+{
+	w->run(w);
+	h.works++;
+	if (h.hold_work) {
+		assert_null(h.working);
+		h.working = w;
+	} else
+		w->done(w);
+}
+
+static void
+stand_in_work_end(void)
+{
+	h.working = NULL;
+}
+
 /* Its object is: 0 not there, 1 good, 2 corrupt. */
 static void
 store_set(const struct hash *hash, uint8_t what)
@@ -113,23 +158,56 @@ store_set(const struct hash *hash, uint8_t what)
 	h.gone[i] = what == 1 ? 0 : what == 0 ? 1 : 2;
 }
 
+/* 1 when that part lies in a pack of the store. */
+static uint8_t
+part_right(const struct hash *object, const struct fetch_part *p)
+{
+	const struct packed *k;
+	uint32_t i, n;
+
+	for (i = 0; i < h.npacks; i++) {
+		k = &h.packs[i];
+		for (n = 0; n < k->n; n++) {
+			if (hash_cmp(&k->object, object) == 0 &&
+			    hash_cmp(&k->parts[n].hash, &p->hash) == 0 &&
+			    k->parts[n].offset == p->offset &&
+			    k->parts[n].bytes == p->bytes)
+				return 1;
+		}
+	}
+	return 0;
+}
+
 static int
 store_answer(struct asked *a)
 {
-	uint8_t equal = 1;
-	uint16_t status = 404;
+	struct fetch_url_res res = { .status = 404, .equal = 1 };
+	const char *code = h.store_code != NULL ? h.store_code : "NoSuchKey";
+	uint8_t right[64];
 	uint32_t i;
 
 	if (hashset_has(&h.store, &a->hash) &&
 	    hashset_add(&h.store, &a->hash, &i) == 0 && h.gone[i] != 1) {
-		status = a->method == 4 ? 204 : 200;
-		equal = h.gone[i] == 0 || a->method == 5;
+		res.status = a->method == 4 ? 204 : 200;
+		res.equal = h.gone[i] == 0 || a->method == 5;
 		if (a->method == 4)
 			h.gone[i] = 1;
 	}
+	if (h.refuse > 0) {
+		h.refuse--;
+		res.status = 403;
+	}
 	if (h.store_status != 0)
-		status = h.store_status;
-	meta_fetched(a->id, status, equal);
+		res.status = h.store_status;
+	/* The answer to HEAD has no body. */
+	if (res.status >= 400 && a->method != 5)
+		strlcpy(res.code, code, sizeof(res.code));
+	assert_true(a->nparts <= sizeof(right));
+	for (i = 0; i < a->nparts; i++)
+		right[i] = res.equal && part_right(&a->hash, &a->parts[i]);
+	res.dated = h.store_skew_ms != 0;
+	res.skew_ms = h.store_skew_ms;
+	meta_fetched(a->id, &res, right, a->nparts);
 	return 1;
 }
 
@@ -155,6 +233,7 @@ pump(void)
 	while ((a = TAILQ_FIRST(&h.fetch)) != NULL) {
 		TAILQ_REMOVE(&h.fetch, a, entry);
 		store_answer(a);
+		free(a->parts);
 		free(a);
 		did = 1;
 	}
@@ -171,6 +250,7 @@ drop_asked(struct asked_list *l)
 		TAILQ_REMOVE(l, a, entry);
 		for (i = 0; i < a->n; i++)
 			free(a->urls[i]);
+		free(a->parts);
 		free(a);
 	}
 }
@@ -230,7 +310,9 @@ submit(struct got *g, uint8_t method, const char *target, const char *key,
 	snprintf(auth, sizeof(auth), "Bearer %s", key);
 	in.method = method;
 	in.target = target;
-	in.host = "api.example:8470";
+	in.host = h.host != NULL ? h.host : "api.example:8470";
+	in.tls = h.tls;
+	in.metrics = h.metrics;
 	in.authorization = auth;
 	in.peer = "127.0.0.1";
 	if (len > 0) {
@@ -290,37 +372,54 @@ static void
 begin_meta(void)
 {
 	static const struct meta_backend b = { stand_in_sign, stand_in_fetch,
-		stand_in_wake };
+		stand_in_wake, stand_in_work, stand_in_work_end };
 	struct meta_settings s;
 
 	memset(&s, 0, sizeof(s));
 	s.store_port = 9000;
+	s.store_tls = h.store_tls;
+	strlcpy(s.store_url, "http://127.0.0.1:9000", sizeof(s.store_url));
 	s.url_life_s = 900;
 	h.db = db_open(h.path, 1);
 	assert_non_null(h.db);
-	meta_init(h.db, &b, &s);
+	h.thread_db = db_open(h.path, 0);
+	assert_non_null(h.thread_db);
+	meta_init(h.db, &h.thread_db, 1, &b, &s);
+	clock_init();
 }
 
 static void
 end_meta(void)
 {
 	meta_fini();
+	db_close(h.thread_db);
 	db_close(h.db);
 	drop_asked(&h.sign);
 	drop_asked(&h.fetch);
+}
+
+/* A key that expires so many seconds from now, or never. */
+static void
+mint(int64_t org, const char *name, uint8_t role, int64_t life_s, char *secret)
+{
+	struct key_new n = { .org = org,
+		.name = name,
+		.role = role,
+		.expires = life_s == 0 ? 0 : db_now() + life_s * 1000000000 };
+	struct db_key k;
+
+	assert_int_equal(db_key_mint(h.db, &n, secret, &k), 0);
 }
 
 static int
 setup(void **state)
 {
 	uint8_t public[DB_PUBLIC_LEN];
-	struct db_key k;
 	int64_t a, b;
 
 	(void)state;
 	memset(&h, 0, sizeof(h));
 	log_init("test_meta", 1, 0);
-	hash_init();
 	TAILQ_INIT(&h.sign);
 	TAILQ_INIT(&h.fetch);
 	hashset_init(&h.store);
@@ -334,10 +433,10 @@ setup(void **state)
 	assert_int_equal(db_org_add(h.db, public, "acme", 1, &a), 0);
 	db_random_public(public);
 	assert_int_equal(db_org_add(h.db, public, "other", 1, &b), 0);
-	db_key_mint(h.db, a, "root", KEY_ADMIN, h.admin, &k);
-	db_key_mint(h.db, a, "ci", KEY_WRITE, h.write, &k);
-	db_key_mint(h.db, a, "look", KEY_READ, h.read, &k);
-	db_key_mint(h.db, b, "root", KEY_ADMIN, h.other, &k);
+	mint(a, "root", KEY_ADMIN, 0, h.admin);
+	mint(a, "ci", KEY_WRITE, 0, h.write);
+	mint(a, "look", KEY_READ, 0, h.read);
+	mint(b, "root", KEY_ADMIN, 0, h.other);
 	return db_end(h.db);
 }
 
@@ -498,6 +597,38 @@ make_delta(struct wbuf *w, const struct hash *base, const struct change *c,
 	free(ctx);
 }
 
+/* Says that these chunks lie in an object that will come. */
+static UNUSED void
+claim_pack(const char *vol, const char *session, const struct hash *object,
+    struct wire_chunk *chunks, uint32_t n, uint16_t status, const char *code)
+{
+	struct wire_pack p = { .object = *object, .n = n, .chunks = chunks };
+	struct wire_upload *up;
+	char target[256];
+	struct got g;
+	struct wbuf w;
+	uint32_t i;
+
+	for (i = 0; i < n; i++)
+		p.length += chunks[i].bytes;
+	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%.32s/packs",
+	    vol, session);
+	wbuf_init(&w, 1 << 20);
+	wire_pack_encode(&w, &p);
+	call(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	assert_int_equal(g.status, status);
+	if (status == 200) {
+		assert_null(wire_uploads_decode(g.body, g.len, 1, &up));
+		assert_int_equal(up[0].presence, WIRE_UPLOAD);
+		assert_int_equal(hash_cmp(&up[0].object, object), 0);
+		assert_true(up[0].url_len > 0);
+		free(up);
+	} else
+		assert_string_equal(code_of(&g), code);
+	got_clear(&g);
+}
+
 /* Tells the session about the chunks, and uploads what is lacking when store
    is set.  Returns how many were lacking. */
 static UNUSED uint32_t
@@ -533,8 +664,16 @@ send_chunks(const char *vol, const char *session, const struct change *c,
 		assert_int_equal(g.type, API_TYPE_BINARY);
 		assert_null(wire_uploads_decode(g.body, g.len, m, &up));
 		for (i = 0; i < m; i++) {
-			if (up[i].presence != WIRE_UPLOAD)
+			if (up[i].presence == WIRE_PRESENT)
 				continue;
+			if (up[i].presence == WIRE_PACK) {
+				claim_pack(vol, session, &v[i].hash, &v[i], 1,
+				    200, "");
+				lacking++;
+				if (store)
+					store_set(&v[i].hash, 1);
+				continue;
+			}
 			assert_int_equal(hash_cmp(&up[i].object, &v[i].hash),
 			    0);
 			assert_true(up[i].url_len > 0);
@@ -607,6 +746,22 @@ publish(const char *vol, const struct hash *base, const struct change *c,
 	assert_int_equal(g.status, 200);
 	parse_hash(id, member(g.json, "commit"));
 	got_clear(&g);
+}
+
+/* What /metrics would say now. */
+static UNUSED uint64_t
+number(enum meta_number which)
+{
+	struct meta_numbers m;
+	struct got g;
+
+	h.metrics = 1;
+	call(&g, API_GET, "/metrics", "", NULL, 0);
+	h.metrics = 0;
+	assert_int_equal(g.status, 200);
+	assert_int_equal(meta_numbers_decode(&m, g.body, g.len), 0);
+	got_clear(&g);
+	return m.n[which];
 }
 
 /* Makes a volume, gives its head. */

@@ -19,13 +19,29 @@ test_round(void **state)
 	expect_round("");
 	expect_round("listen on ::1 port 1 port file \"/a \\\"b\\\"\"\n"
 		     "listen on 127.1.2.3 port 65535\n");
+	expect_round("metrics listen on ::1 port 0 port file \"/m\"\n"
+		     "listen on ::1 port 1\n");
+	expect_round("store \"/o\" listen on ::1 port 1\n"
+		     "metrics listen on localhost port 9100\n");
 	expect_round(
 	    "store \"/o\" listen on 127.0.0.1 port 0 port file \"/p\""
 	    " users from 7000 url life 2s log debug pid file \"/p i d\"");
 	expect_round(
+	    "store s3 \"https://s3.example.org/\" { bucket \"a.b\" region \"eu-1\""
+	    " credentials file \"/c\" ca file \"/ca\" }");
+	expect_round("store s3 \"http://localhost:7480\" {\nstyle virtual\n"
+		     "bucket \"b\"\n}\n");
+	expect_round(
 	    "store \"/o\" { listen on ::1 port 9 } user api \"nobody\"\n"
 	    "user store \"bin\" user tls daemon\n"
-	    "limits { connections 7 per peer 3, body size 3M, idle 2m }");
+	    "limits { connections 7 per peer 3, body size 3M, idle 2m,"
+	    " handshake 3s requests 9 per peer 2, header size 8K, rate 1M }");
+	expect_round("listen on * tls port 8443 listen on ::1 port 1\n"
+		     "listen on 10.0.0.1 tls port 2 port file \"/p\"\n"
+		     "listen on :: tls port 3\n"
+		     "tls { certificate file \"/c\" key file \"/k\" }\n");
+	expect_round("tls { key file \"/k\" certificate file \"/c\" }\n"
+		     "store \"/o\" listen on * tls port 5\n");
 }
 
 static void
@@ -42,8 +58,40 @@ test_values(void **state)
 	assert_string_equal(c->database, "/var/db/sailapi/db");
 	assert_string_equal(c->objects, "/var/db/sailapi/objects");
 	assert_int_equal(c->url_life_s, 900);
+	assert_int_equal(c->requests, 256);
+	assert_int_equal(c->requests_per_peer, 128);
+	assert_int_equal(c->header_size, 64 * 1024);
+	assert_int_equal(c->rate, 4096);
 	assert_int_equal(c->users_from, -1);
+	assert_int_equal(c->metrics.at.len, 0);
 	assert_string_equal(c->users[CONF_FETCH], "_sailvolnet");
+	config_free(c);
+
+	c = parse("store s3 \"https://s3.example.org/\" { bucket \"b\" }");
+	assert_non_null(c);
+	assert_string_equal(c->s3_url, "https://s3.example.org");
+	assert_string_equal(c->s3_region, "us-east-1");
+	assert_int_equal(c->s3_virtual, 0);
+	assert_null(c->s3_credentials);
+	config_free(c);
+
+	/* Of the store, too, when nothing else is said. */
+	c = parse("listen on * tls port 8443\n"
+		  "tls { certificate file \"/c\" key file \"/k\" }");
+	assert_non_null(c);
+	assert_int_equal(c->api[0].tls && c->api[0].any, 1);
+	assert_int_equal(c->store.tls && c->store.any, 1);
+	assert_int_equal(config_listen_port(&c->store), 0);
+	assert_int_equal(c->handshake_s, 10);
+	config_free(c);
+
+	c = parse("metrics listen on 127.0.0.1 port 9 port file \"/m\"\n");
+	assert_non_null(c);
+	assert_int_equal(c->napi, 1);
+	assert_int_equal(config_listen_port(&c->api[0]), 8470);
+	assert_int_equal(config_listen_port(&c->metrics), 9);
+	assert_int_equal(c->metrics.tls, 0);
+	assert_string_equal(c->metrics.port_file, "/m");
 	config_free(c);
 
 	/* On the next line it is the API's. */
@@ -81,9 +129,42 @@ test_refused(void **state)
 		{ "listen on example.org port 1", "not an address" },
 		{ "listen on 127.0.0.1 port 65536", "port is not 0 to 65535" },
 		{ "listen on 127.0.0.1 port 1K", "a number without a unit" },
-		{ "\nlisten on * tls port 1", "2: tls: this build has no tls" },
-		{ "store s3 \"https://x\" { bucket \"b\" }",
-		    "store s3: this build has only" },
+		{ "store s3 \"https://x\" { }",
+		    "store s3: no bucket is named" },
+		{ "store s3 \"https://x\"", "is not expected, but '{'" },
+		{ "store s3 { bucket \"b\" }",
+		    "{ is not expected, but a string" },
+		{ "store s3 \"http://x\" { bucket \"b\" }",
+		    "1: store s3: http://x: plain http is for loopback only" },
+		{ "store s3 \"https://x/b\" { bucket \"b\" }",
+		    "store s3: https://x/b: a path behind the host" },
+		{ "store s3 \"https://x\" {\nbucket \"a/b\" }",
+		    "2: bucket: a/b: not the name of a bucket" },
+		{ "store s3 \"https://x\" { bucket \"\" }",
+		    "bucket: : not 1 to 63 characters" },
+		{ "store s3 \"https://x\" { bucket \"b\" bucket \"b\" }",
+		    "bucket is there twice" },
+		{ "store s3 \"https://x\" { bucket \"b\" region \"a b\" }",
+		    "region: a b: not the name of a region" },
+		{ "store s3 \"https://x\" { bucket \"b\" style path "
+		  "style path }",
+		    "style is there twice" },
+		{ "store s3 \"https://x\" { bucket \"b\" credentials file "
+		  "\"c\" }",
+		    "credentials file: c: path does not begin with /" },
+		{ "store s3 \"https://1.2.3.4:5\" { bucket \"b\" "
+		  "style virtual }",
+		    "style virtual: a bucket cannot stand before an address" },
+		{ "store s3 \"https://[::1]\" { bucket \"b\" "
+		  "style virtual }",
+		    "style virtual: a bucket cannot stand before an address" },
+		{ "store s3 \"https://x.org\" { bucket \"a.b\" "
+		  "style virtual }",
+		    "style virtual: the bucket's name cannot be a label" },
+		{ "store \"/o\" store s3 \"https://x\" { bucket \"b\" }",
+		    "store is there twice" },
+		{ "store s3 \"https://x\" { bucket \"b\" } store \"/o\"",
+		    "store is there twice" },
 		{ "store \"o\"", "store: o: path does not begin with /" },
 		{ "database \"/a/../b\"", "path has . or .." },
 		{ "database \"/\"", "path is /" },
@@ -130,6 +211,69 @@ test_refused(void **state)
 	expect_refusals(t, sizeof(t) / sizeof(t[0]));
 }
 
+static void
+test_metrics_refused(void **state)
+{
+	static const struct conf_refusal t[] = {
+		{ "\nmetrics listen on 10.0.0.1 port 1",
+		    "2: listen on 10.0.0.1: plain HTTP is for loopback "
+		    "addresses only" },
+		{ "metrics listen on * port 1", "1: listen on *: plain HTTP" },
+		{ "metrics listen on 0.0.0.0 port 1", "plain HTTP is" },
+		{ "metrics listen on :: port 1", "plain HTTP is" },
+		{ "metrics listen on ::ffff:127.0.0.1 port 1", "plain HTTP" },
+		{ "metrics listen on x.example port 1", "not an address" },
+		{ "metrics listen on 127.0.0.1 tls port 1",
+		    "tls is not expected, but port" },
+		{ "metrics listen on 127.0.0.1", "not expected, but port" },
+		{ "metrics on 127.0.0.1 port 1", "not expected, but listen" },
+		{ "metrics listen on 127.0.0.1 port 65536",
+		    "port is not 0 to 65535" },
+		{ "metrics listen on ::1 port 1 port file \"m\"",
+		    "port file: m: path does not begin with /" },
+		{ "metrics listen on ::1 port 1\nmetrics listen on ::1 port 2",
+		    "2: metrics is there twice" },
+	};
+
+	(void)state;
+	expect_refusals(t, sizeof(t) / sizeof(t[0]));
+}
+
+static void
+test_tls_refused(void **state)
+{
+	static const struct conf_refusal t[] = {
+		{ "\nlisten on * tls port 1",
+		    "2: listen with tls: no certificate and key are named" },
+		{ "store \"/o\" listen on 127.0.0.1 tls port 1",
+		    "listen with tls: no certificate and key are named" },
+		{ "listen on example.org tls port 1", "not an address" },
+		{ "tls { key file \"/k\" }",
+		    "1: tls: no certificate file is named" },
+		{ "tls { certificate file \"/k\" }",
+		    "1: tls: no key file is named" },
+		{ "tls { key file \"k\" certificate file \"/c\" }",
+		    "key file: k: path does not begin with /" },
+		{ "tls { key file \"/k\" key file \"/k\" }",
+		    "key file is there twice" },
+		{ "tls { key file \"/k\" certificate file \"/c\" } tls { }",
+		    "tls is there twice" },
+		{ "listen on * tls port 1\n"
+		  "tls { key file \"/k\" certificate file \"/c\" }\n"
+		  "store \"/o\" listen on 127.0.0.1 port 2",
+		    "store: listens without tls" },
+		{ "limits { handshake 0s }", "handshake: not 1 to 3600" },
+		{ "limits { requests 0 }", "requests: not 1 to 65536" },
+		{ "limits { requests 9 per peer 0 }",
+		    "requests per peer: not 1" },
+		{ "limits { header size 4095 }", "header size: not 4K to 1M" },
+		{ "limits { rate 0 }", "rate: not 1 to 1G" },
+	};
+
+	(void)state;
+	expect_refusals(t, sizeof(t) / sizeof(t[0]));
+}
+
 int
 main(void)
 {
@@ -137,6 +281,8 @@ main(void)
 		cmocka_unit_test(test_round),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_metrics_refused),
+		cmocka_unit_test(test_tls_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

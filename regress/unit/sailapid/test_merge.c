@@ -628,8 +628,9 @@ static void
 prefix(void **state)
 {
 	const uint8_t *path;
-	size_t len;
+	size_t len, i;
 	struct fix f;
+	uint8_t *at;
 
 	(void)state;
 	fix_begin(&f, "D/ D/a=1 D/x/", "", "tree D/x; put D/a=2; attr D/!");
@@ -637,8 +638,12 @@ prefix(void **state)
 	assert_null(merge_check_prefix(f.delta, "D", 1, &path, &len));
 	assert_non_null(merge_check_prefix(f.delta, "D/x", 3, &path, &len));
 	assert_non_null(merge_check_prefix(f.delta, "E", 1, &path, &len));
-	f.delta->ops[2].tree.path = (const uint8_t *)"E";
-	f.delta->ops[2].tree.len = 1;
+	/* The path of the tree of the last operation. */
+	for (at = NULL, i = 0; i + 3 <= f.len; i++)
+		if (memcmp(f.bytes + i, "D/x", 3) == 0)
+			at = f.bytes + i;
+	assert_non_null(at);
+	*at = 'E';
 	assert_non_null(merge_check_prefix(f.delta, "D", 1, &path, &len));
 	assert_memory_equal(path, "E", 1);
 	fix_end(&f);

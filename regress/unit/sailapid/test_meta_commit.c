@@ -225,6 +225,45 @@ test_missing(void **state)
 	got_clear(&g);
 }
 
+/*
+ * A URL of the server's own that the store refuses is made anew, by the store's
+ * time, and not for ever.
+ */
+static void
+test_old_urls(void **state)
+{
+	static const struct change c[] = { { "a", "one", NULL },
+		{ "b", "two", NULL } };
+	char session[33];
+	struct hash base;
+	struct got g;
+
+	(void)state;
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	assert_int_equal(send_chunks("data", session, c, 2, 1), 2);
+	assert_int_equal(h.last_offset_s, 0);
+	h.refuse = 6;
+	send_commit(&g, "data", session, &base, c, 2);
+	assert_int_equal(g.status, 503);
+	assert_string_equal(code_of(&g), "store_unavailable");
+	got_clear(&g);
+	assert_int_equal(h.looks, 6);
+	h.refuse = 4;
+	h.store_skew_ms = -3600900;
+	send_commit(&g, "data", session, &base, c, 2);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	assert_int_equal(h.looks, 12);
+	assert_int_equal(h.last_offset_s, -3600);
+	/* Too far. */
+	clock_saw((int64_t)-2 * 24 * 3600 * 1000);
+	assert_int_equal(clock_offset_s(), 0);
+	clock_saw(0);
+	assert_int_equal(clock_offset_s(), 0);
+}
+
 /* Asked again by a session, what the store has is not to be sent again. */
 static void
 test_resumed(void **state)
@@ -570,6 +609,167 @@ test_log(void **state)
 	expect(API_GET, target, h.read, NULL, 404, "commit_not_found");
 }
 
+/* Until something runs in the thread; lets the one before go. */
+static void
+until_thread(const struct got *g)
+{
+	struct work *w = h.working;
+
+	h.working = NULL;
+	if (w != NULL)
+		w->done(w);
+	while (h.working == NULL && !g->done)
+		pump();
+}
+
+enum { MANY = 3000 };
+static char many_name[MANY][32], many_content[MANY][8];
+static struct change many[MANY];
+
+/* So many files in each directory. */
+static void
+make_many(int each)
+{
+	int i;
+
+	for (i = 0; i < MANY; i++) {
+		snprintf(many_name[i], sizeof(many_name[i]), "d%04d/%0*d",
+		    i / each, 20, i);
+		snprintf(many_content[i], sizeof(many_content[i]), "%d", i % 7);
+		many[i].path = many_name[i];
+		many[i].content = many_content[i];
+		many[i].seen = NULL;
+	}
+}
+
+/* While a large commit is merged others publish, in the same volume too; it
+   overwrites what they made of its paths, and says so. */
+static void
+test_between(void **state)
+{
+	static const struct change other[] = { { "a", "one", NULL },
+		{ "d0001/00000000000000000100", "two", NULL } };
+	static const struct change more[] = { { "z", "three", NULL } };
+	struct hash base, id;
+	char session[33], target[256];
+	struct got g, v;
+	struct wbuf w;
+	int merges = 0;
+
+	(void)state;
+	make_many(100);
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	send_chunks("data", session, many, MANY, 1);
+	make_delta(&w, &base, many, MANY);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/commit", session);
+	h.hold_work = 1;
+	submit(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	until_thread(&g); /* read */
+	until_thread(&g); /* merged */
+	assert_non_null(h.working);
+	publish("data", &base, other, 2, &id);
+	publish("data", &id, more, 1, &id);
+	for (; !g.done; merges++)
+		until_thread(&g);
+	/* What came between was little: no need to go to the thread again. */
+	assert_int_equal(merges, 1);
+	assert_int_equal(g.status, 200);
+	assert_int_equal(number_of(&g, "number"), 3);
+	assert_int_equal(number_of(&g, "puts"), MANY);
+	/* One file, and the 29 directories of the context that are not there
+	   and were said to be. */
+	assert_int_equal(json_integer_value(
+			     json_object_get(json_object_get(g.json,
+						 "overwritten"),
+				 "count")),
+	    30);
+	got_clear(&g);
+	call(&v, API_GET, "/v1/volumes/data", h.read, NULL, 0);
+	assert_int_equal(number_of(&v, "files"), MANY + 2);
+	got_clear(&v);
+}
+
+/* A small delta that has much to look at goes to the thread. */
+static void
+test_small_but_long(void **state)
+{
+	static const struct change c[] = { { "d", "x", NULL } };
+	static char name[MANY][40];
+	struct hash base, id;
+	char session[33], target[256];
+	struct got g;
+	struct wbuf w;
+	int i;
+
+	(void)state;
+	make_many(2);
+	for (i = 0; i < MANY; i++) {
+		snprintf(name[i], sizeof(name[i]), "d/%.31s", many_name[i]);
+		many[i].path = name[i];
+	}
+	make_volume("data", &base);
+	publish("data", &base, many, MANY, &id);
+	new_session(session);
+	open_session("data", session, "{}");
+	send_chunks("data", session, c, 1, 1);
+	make_delta(&w, &base, c, 1);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/commit", session);
+	h.hold_work = 1;
+	submit(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	until_thread(&g);
+	assert_non_null(h.working);
+	until_thread(&g);
+	assert_true(g.done);
+	assert_int_equal(g.status, 200);
+	/* The files, the directories, and the one that held them. */
+	assert_int_equal(json_integer_value(
+			     json_object_get(json_object_get(g.json,
+						 "overwritten"),
+				 "count")),
+	    MANY + MANY / 2 + 1);
+	got_clear(&g);
+}
+
+/* meta ends while something runs in the thread. */
+static void
+test_end_in_thread(void **state)
+{
+	struct hash base, now;
+	char session[33], target[256];
+	struct got g;
+	struct wbuf w;
+
+	(void)state;
+	make_many(100);
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	send_chunks("data", session, many, MANY, 1);
+	make_delta(&w, &base, many, MANY);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/commit", session);
+	h.hold_work = 1;
+	submit(&g, API_POST, target, h.write, w.data, w.len);
+	until_thread(&g);
+	until_thread(&g);
+	assert_non_null(h.working);
+	end_meta();
+	h.hold_work = 0;
+	begin_meta();
+	head_of("data", &now);
+	assert_int_equal(hash_cmp(&base, &now), 0);
+	call(&g, API_POST, target, h.write, w.data, w.len);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	wbuf_free(&w);
+}
+
 /* A full disk: 503, nothing is half done, and it works when there is room. */
 static void
 test_full_disk(void **state)
@@ -599,6 +799,9 @@ test_full_disk(void **state)
 	for (pages = 1; pages < 4000; pages = pages * 3 / 2 + 1) {
 		snprintf(text, sizeof(text), "PRAGMA max_page_count=%d", pages);
 		assert_int_equal(sqlite3_exec(h.db->h, text, NULL, NULL, NULL),
+		    SQLITE_OK);
+		assert_int_equal(sqlite3_exec(h.thread_db->h, text, NULL, NULL,
+				     NULL),
 		    SQLITE_OK);
 		snprintf(target, sizeof(target), target_fmt, session);
 		make_delta(&w, &base, c, N);
@@ -634,10 +837,11 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_sessions), T(test_publish),
 		T(test_restart), T(test_nothing), T(test_missing),
-		T(test_resumed), T(test_claims), T(test_refused),
-		T(test_concurrent), T(test_twice_at_once), T(test_blame),
-		T(test_peers), T(test_sizes), T(test_log), T(test_full_disk),
-		T(test_large_sums) };
+		T(test_old_urls), T(test_resumed), T(test_claims),
+		T(test_refused), T(test_concurrent), T(test_twice_at_once),
+		T(test_blame), T(test_peers), T(test_sizes), T(test_log),
+		T(test_full_disk), T(test_between), T(test_small_but_long),
+		T(test_end_in_thread), T(test_large_sums) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,6 +87,187 @@ test_keys(void **state)
 	got_clear(&g);
 }
 
+/* A key in the words of the body. */
+static void
+new_key(const char *body, char secret[DB_SECRET_LEN + 1])
+{
+	struct got g;
+
+	call(&g, API_POST, "/v1/keys", h.admin, body, strlen(body));
+	if (g.status != 201)
+		print_error("%s: %u %s\n", body, g.status, (char *)g.body);
+	assert_int_equal(g.status, 201);
+	strlcpy(secret, member(g.json, "key"), DB_SECRET_LEN + 1);
+	got_clear(&g);
+}
+
+/* A key that is limited to volumes has those and no others; and what is the
+   org's is not its. */
+static void
+test_limited(void **state)
+{
+	static const char *const bad[] = { "{\"role\":\"read\",\"volumes\":1}",
+		"{\"role\":\"read\",\"volumes\":[]}",
+		"{\"role\":\"read\",\"volumes\":[\"v\"]}",
+		"{\"role\":\"read\",\"volumes\":[{}]}",
+		"{\"role\":\"read\",\"volumes\":[{\"volume\":1}]}",
+		"{\"role\":\"read\",\"volumes\":[{\"volume\":\"v\"},"
+		"{\"volume\":\"v\"}]}" };
+	char key[DB_SECRET_LEN + 1], both[DB_SECRET_LEN + 1], back[128];
+	struct hash head;
+	struct got g;
+	json_t *list;
+	size_t i;
+
+	(void)state;
+	make_volume("u", &head);
+	make_volume("v", &head);
+	make_volume("w", &head);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		expect(API_POST, "/v1/keys", h.admin, bad[i], 400, "bad_json");
+	expect(API_POST, "/v1/keys", h.admin,
+	    "{\"role\":\"read\",\"volumes\":[{\"volume\":\"none\"}]}", 404,
+	    "volume_not_found");
+	new_key("{\"role\":\"admin\",\"volumes\":[{\"volume\":\"v\"}]}", key);
+	new_key("{\"role\":\"read\",\"volumes\":[{\"volume\":\"v\"},"
+		"{\"volume\":\"w\"}]}",
+	    both);
+	expect(API_GET, "/v1/volumes/v", key, NULL, 200, "");
+	expect(API_GET, "/v1/volumes/v/head", key, NULL, 200, "");
+	expect(API_GET, "/v1/volumes/w", key, NULL, 404, "volume_not_found");
+	expect(API_GET, "/v1/volumes/w/head", key, NULL, 404,
+	    "volume_not_found");
+	expect(API_GET, "/v1/volumes/none", key, NULL, 404, "volume_not_found");
+	expect(API_GET, "/v1/volumes/w", both, NULL, 200, "");
+	call(&g, API_GET, "/v1/volumes", both, NULL, 0);
+	list = json_object_get(g.json, "volumes");
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(member(json_array_get(list, 0), "name"), "v");
+	got_clear(&g);
+	/* It says what it is for. */
+	call(&g, API_GET, "/v1/whoami", both, NULL, 0);
+	list = json_object_get(json_object_get(g.json, "key"), "volumes");
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(member(json_array_get(list, 1), "name"), "w");
+	got_clear(&g);
+	/* Not what is the org's, whatever its role. */
+	expect(API_GET, "/v1/keys", key, NULL, 403, "key_limited");
+	expect(API_POST, "/v1/keys", key, "{\"role\":\"read\"}", 403,
+	    "key_limited");
+	expect(API_DELETE, "/v1/keys/key_0", key, NULL, 403, "key_limited");
+	expect(API_POST, "/v1/volumes", key, "{\"name\":\"x\"}", 403,
+	    "key_limited");
+	expect(API_POST, "/v1/volumes", key, "{\"name\":\"w\"}", 403,
+	    "key_limited");
+	expect(API_POST, "/v1/volumes/v/fork", key, "{\"name\":\"x\"}", 403,
+	    "key_limited");
+	expect(API_POST, "/v1/volumes/w/fork", key, "{\"name\":\"x\"}", 403,
+	    "key_limited");
+	expect(API_POST, "/v1/volumes", key,
+	    "{\"name\":\"v\",\"mint_if_missing\":true}", 200, "");
+	expect(API_POST, "/v1/volumes", key,
+	    "{\"name\":\"w\",\"mint_if_missing\":true}", 403, "key_limited");
+	/* Nor a new name: it would hear which there are. */
+	expect(API_POST, "/v1/volumes/v/rename", both, "{\"name\":\"x\"}", 403,
+	    "role");
+	expect(API_POST, "/v1/volumes/v/rename", key, "{\"name\":\"w\"}", 403,
+	    "key_limited");
+	expect(API_POST, "/v1/volumes/v/rename", key, "{\"name\":\"x\"}", 403,
+	    "key_limited");
+	/* What is the volume's is, if the role says so. */
+	call(&g, API_GET, "/v1/volumes/v", key, NULL, 0);
+	snprintf(back, sizeof(back), "/v1/volumes/%s/restore",
+	    member(g.json, "id"));
+	got_clear(&g);
+	expect(API_DELETE, "/v1/volumes/v", key, NULL, 204, "");
+	expect(API_POST, back, key, "{\"name\":\"w\"}", 403, "key_limited");
+	expect(API_POST, back, key, "{\"name\":\"v\"}", 200, "");
+	expect(API_DELETE, "/v1/volumes/v", key, NULL, 204, "");
+	call(&g, API_GET, "/v1/volumes?deleted=1", both, NULL, 0);
+	assert_int_equal(json_array_size(json_object_get(g.json, "volumes")),
+	    1);
+	got_clear(&g);
+	expect(API_DELETE, "/v1/volumes/w", h.admin, NULL, 204, "");
+	call(&g, API_GET, "/v1/volumes?deleted=1", key, NULL, 0);
+	assert_int_equal(json_array_size(json_object_get(g.json, "volumes")),
+	    1);
+	got_clear(&g);
+}
+
+static void
+test_life(void **state)
+{
+	char key[DB_SECRET_LEN + 1];
+	struct got g;
+	json_t *j;
+
+	(void)state;
+	expect(API_POST, "/v1/keys", h.admin, "{\"role\":\"read\",\"life\":0}",
+	    400, "bad_life");
+	expect(API_POST, "/v1/keys", h.admin, "{\"role\":\"read\",\"life\":-1}",
+	    400, "bad_life");
+	expect(API_POST, "/v1/keys", h.admin,
+	    "{\"role\":\"read\",\"life\":1.5}", 400, "bad_life");
+	expect(API_POST, "/v1/keys", h.admin,
+	    "{\"role\":\"read\",\"life\":315360001}", 400, "bad_life");
+	new_key("{\"role\":\"read\",\"life\":60}", key);
+	call(&g, API_GET, "/v1/whoami", key, NULL, 0);
+	assert_int_equal(g.status, 200);
+	j = json_object_get(json_object_get(g.json, "key"), "expires");
+	assert_true(json_number_value(j) > (double)time(NULL) + 55);
+	assert_true(json_number_value(j) < (double)time(NULL) + 65);
+	got_clear(&g);
+	mint(1, "late", KEY_READ, -1, key);
+	expect(API_GET, "/v1/whoami", key, NULL, 401, "bad_key");
+}
+
+/* While a request waits for others its key is revoked: it gets nothing. */
+static void
+test_revoked_meanwhile(void **state)
+{
+	char key[DB_SECRET_LEN + 1], target[128];
+	struct hash head, chunk, hash;
+	struct wire_chunk c;
+	struct db_key k;
+	struct wbuf w;
+	struct got g;
+
+	(void)state;
+	make_volume("v", &head);
+	new_key("{\"role\":\"write\",\"name\":\"thief\"}", key);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/v/sessions/0123456789abcdef0123456789abcdef");
+	expect(API_PUT, target, key, NULL, 201, "");
+	strlcat(target, "/chunks", sizeof(target));
+	hash_bytes(&chunk, "x", 1);
+	c.hash = chunk;
+	c.bytes = 1;
+	wbuf_init(&w, 4096);
+	wire_chunks_encode(&w, &c, 1);
+	submit(&g, API_POST, target, key, w.data, w.len);
+	meta_turn(); /* sign is asked for a URL */
+	assert_false(g.done);
+	assert_false(TAILQ_EMPTY(&h.sign));
+	hash_bytes(&hash, key, DB_SECRET_LEN);
+	assert_int_equal(db_key_by_hash(h.db, &hash, &k), 1);
+	assert_int_equal(db_key_revoked(h.db, k.id, db_now()), 0);
+	while (!g.done)
+		pump();
+	assert_int_equal(g.status, 401);
+	assert_string_equal(code_of(&g), "bad_key");
+	got_clear(&g);
+	/* The same with a key that is good. */
+	expect(API_PUT,
+	    "/v1/volumes/v/sessions/1123456789abcdef0123456789abcdef", h.write,
+	    NULL, 201, "");
+	call(&g, API_POST,
+	    "/v1/volumes/v/sessions/1123456789abcdef0123456789abcdef/chunks",
+	    h.write, w.data, w.len);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	wbuf_free(&w);
+}
+
 static void
 test_volume_names(void **state)
 {
@@ -265,8 +446,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_routes), T(test_auth),
-		T(test_keys), T(test_volume_names), T(test_volumes),
-		T(test_list), T(test_leases), T(test_forgotten), T(test_full) };
+		T(test_keys), T(test_limited), T(test_life),
+		T(test_revoked_meanwhile), T(test_volume_names),
+		T(test_volumes), T(test_list), T(test_leases),
+		T(test_forgotten), T(test_full) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

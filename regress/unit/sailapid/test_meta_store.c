@@ -93,6 +93,57 @@ test_locate(void **state)
 	    "bad_request");
 }
 
+/*
+ * A store that speaks TLS is named so to all but those who are on this machine
+ * and came without.
+ */
+static void
+test_locate_tls(void **state)
+{
+	static const struct change c[] = { { "a", "one", NULL } };
+	static const struct {
+		const char *host;
+		uint8_t tls;
+		const char *want;
+	} t[] = {
+		{ "api.example:8443", 1, "https://api.example:9000/sail/" },
+		{ "127.0.0.1", 1, "https://127.0.0.1:9000/sail/" },
+		{ "[::1]:8443", 1, "https://[::1]:9000/sail/" },
+		/* Through a proxy that speaks TLS. */
+		{ "api.example", 0, "https://api.example:9000/sail/" },
+		{ "127.0.0.9:80", 0, "http://127.0.0.1:9000/sail/" },
+		{ "localhost", 0, "http://127.0.0.1:9000/sail/" },
+		{ "[::1]:8470", 0, "http://127.0.0.1:9000/sail/" },
+		{ "127.0.0.1.example", 0,
+		    "https://127.0.0.1.example:9000/sail/" },
+	};
+	struct wire_span *spans;
+	struct hash base, id;
+	struct got g;
+	uint32_t n;
+	char url[256];
+	size_t i;
+
+	(void)state;
+	make_volume("data", &base);
+	publish("data", &base, c, 1, &id);
+	end_meta();
+	h.store_tls = 1;
+	begin_meta();
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		h.host = t[i].host;
+		h.tls = t[i].tls;
+		locate(&g, h.read, &id, "a", 0);
+		assert_int_equal(g.status, 200);
+		assert_null(wire_spans_decode(g.body, g.len, &spans, &n));
+		snprintf(url, sizeof(url), "%.*s", (int)strlen(t[i].want),
+		    (const char *)spans[0].url);
+		assert_string_equal(url, t[i].want);
+		wire_spans_free(spans, n);
+		got_clear(&g);
+	}
+}
+
 static void
 report(const char *content, const char *problem, uint16_t status)
 {
@@ -168,11 +219,77 @@ test_report(void **state)
 	assert_int_equal(located(&id, "a"), 0);
 }
 
-/* Several at once are one look; and not more than some at a time. */
+/* What was lost is looked for again, not all the time, when somebody wants it. */
+static void
+test_there_again(void **state)
+{
+	static const struct change one[] = { { "a", "one", NULL } };
+	struct hash base, id, chunk;
+	int i;
+
+	(void)state;
+	make_volume("data", &base);
+	publish("data", &base, one, 1, &id);
+	hash_bytes(&chunk, "one", 3);
+
+	/* Its bucket is missing, or something before the store is wrong. */
+	h.store_status = 404;
+	h.store_code = "NoSuchBucket";
+	report("one", "missing", 202);
+	assert_int_equal(located(&id, "a"), 1);
+	h.store_code = "";
+	report("one", "missing", 202);
+	assert_int_equal(located(&id, "a"), 1);
+	h.store_status = 0;
+	h.store_code = NULL;
+
+	/* It was looked for a moment ago. */
+	store_set(&chunk, 0);
+	report("one", "missing", 202);
+	h.verifies = 0;
+	store_set(&chunk, 1);
+	assert_int_equal(located(&id, "a"), 0);
+	assert_int_equal(h.verifies, 0);
+
+	/* A new start forgets that. */
+	end_meta();
+	begin_meta();
+	store_set(&chunk, 0);
+	refused(&id, "a", 0, 503, "busy");
+	for (i = 0; i < 20; i++)
+		pump();
+	assert_int_equal(h.verifies, 1);
+	assert_int_equal(located(&id, "a"), 0);
+	assert_int_equal(h.verifies, 1);
+	end_meta();
+	begin_meta();
+	store_set(&chunk, 1);
+	refused(&id, "a", 0, 503, "busy");
+	for (i = 0; i < 20; i++)
+		pump();
+	assert_int_equal(located(&id, "a"), 1);
+	assert_int_equal(h.deletes, 0);
+
+	/* There, and wrong: out of the way of who brings it. */
+	store_set(&chunk, 0);
+	report("one", "missing", 202);
+	end_meta();
+	begin_meta();
+	store_set(&chunk, 2);
+	refused(&id, "a", 0, 503, "busy");
+	for (i = 0; i < 20; i++)
+		pump();
+	assert_int_equal(h.deletes, 1);
+	assert_int_equal(located(&id, "a"), 0);
+}
+
+/* Several at once are one look; and not more than some at a time, of a key
+   and of all. */
 static void
 test_many_reports(void **state)
 {
-	enum { N = 20 };
+	enum { N = 30 };
+	const char *const keys[] = { h.read, h.write, h.admin };
 	static char content[N][8], name[N][8];
 	static struct change c[N];
 	struct got g[2 * N];
@@ -196,8 +313,8 @@ test_many_reports(void **state)
 		    "{\"object\":\"%s\","
 		    "\"chunk\":\"%s\",\"problem\":\"corrupt\"}",
 		    hex, hex);
-		submit(&g[i], API_POST, "/v1/volumes/data/report", h.read, body,
-		    strlen(body));
+		submit(&g[i], API_POST, "/v1/volumes/data/report", keys[i / 20],
+		    body, strlen(body));
 	}
 	while (pump())
 		;
@@ -206,7 +323,8 @@ test_many_reports(void **state)
 		got_clear(&g[i]);
 	}
 	assert_int_equal(h.verifies, 16);
-	assert_int_equal(busy, 8);
+	/* Of each key 8 were taken, and then there was no room. */
+	assert_int_equal(busy, 4 + 4 + 20);
 	report(content[N - 1], "corrupt", 202);
 	assert_int_equal(h.verifies, 17);
 }
@@ -214,8 +332,8 @@ test_many_reports(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_locate), T(test_report),
-		T(test_many_reports) };
+	const struct CMUnitTest tests[] = { T(test_locate), T(test_locate_tls),
+		T(test_report), T(test_there_again), T(test_many_reports) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

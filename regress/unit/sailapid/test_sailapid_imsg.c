@@ -92,6 +92,38 @@ recv_signed(struct ibuf *b)
 	return signed_urls_recv(b, u, &n);
 }
 
+static int
+recv_tls_limits(struct ibuf *b)
+{
+	struct tls_limits l;
+
+	return tls_limits_recv(b, &l);
+}
+
+static int
+recv_tls_listen(struct ibuf *b)
+{
+	uint8_t service;
+
+	return tls_listen_recv(b, &service);
+}
+
+static int
+recv_tls_pair(struct ibuf *b)
+{
+	uint32_t len;
+
+	return tls_pair_recv(b, &len);
+}
+
+static int
+recv_tls_client(struct ibuf *b)
+{
+	struct tls_client t;
+
+	return tls_client_recv(b, &t);
+}
+
 /* What was sent last, and every wrong length of it. */
 static void
 expect_exact(uint32_t type, int (*recv)(struct ibuf *))
@@ -115,17 +147,19 @@ expect_exact(uint32_t type, int (*recv)(struct ibuf *))
 static void
 test_exact(void **state)
 {
-	struct api_config limits = { 1, 2, 3, (uint64_t)1 << 40 };
+	struct api_config limits = { 1, 2, 3, 4, 5, 6, 7, (uint64_t)1 << 40 };
 	struct s3_config s3 = { api_str("a"), api_str("b"), api_str("c"),
-		api_str("") };
-	struct meta_config meta = { 80, api_str("http://x"), 900 };
-	struct api_request req = { API_PUT, api_str("/v1"), api_str("h"),
+		api_str(""), api_str("t") };
+	struct meta_config meta = { 80, 1, api_str("http://x"), 900 };
+	struct api_request req = { API_PUT, 1, api_str("/v1"), api_str("h"),
 		api_str("Bearer x"), api_str("127.0.0.1") };
+	struct tls_limits tls = { 1, 2, 3, 4 };
+	struct tls_client client = { 6, { 1, 2 }, 443 };
 	struct api_response res = { 200, API_TYPE_JSON, api_str("{}"), 0 };
 	struct sign_url urls[2] = { { API_GET, api_str("http://h"),
-					api_str("k"), api_str("A:b\n"), 60 },
-		{ API_HEAD, api_str("http://h"), api_str("k2"), api_str(""),
-		    1 } };
+					api_str("k"), api_str("A:b\n"), 60, 0 },
+		{ API_HEAD, api_str("http://h"), api_str("k2"), api_str(""), 1,
+		    -SIGN_OFFSET_MAX } };
 	struct api_str done[2] = { api_str("http://h/k?x"), api_str("") };
 
 	(void)state;
@@ -139,19 +173,33 @@ test_exact(void **state)
 	expect_exact(IMSG_PARENT_META_CONFIG, recv_meta);
 	assert_int_equal(api_request_send(NULL, 1, &req, -1), 0);
 	expect_exact(IMSG_API_META_REQUEST, recv_request);
+	req.whence = API_METRICS;
+	assert_int_equal(api_request_send(NULL, 1, &req, -1), 0);
+	expect_exact(IMSG_API_META_REQUEST, recv_request);
 	assert_int_equal(api_response_send(NULL, 1, &res, -1), 0);
 	expect_exact(IMSG_META_API_RESPONSE, recv_response);
 	assert_int_equal(sign_urls_send(NULL, 1, urls, 2), 0);
 	expect_exact(IMSG_META_SIGN_URLS, recv_sign);
 	assert_int_equal(signed_urls_send(NULL, 1, done, 2), 0);
 	expect_exact(IMSG_SIGN_META_URLS, recv_signed);
+	assert_int_equal(tls_limits_send(NULL, &tls), 0);
+	expect_exact(IMSG_PARENT_TLS_CONFIG, recv_tls_limits);
+	assert_int_equal(tls_listen_send(NULL, TLS_FOR_STORE, -1), 0);
+	expect_exact(IMSG_PARENT_TLS_LISTEN, recv_tls_listen);
+	assert_int_equal(tls_pair_send(NULL, 1000, -1), 0);
+	expect_exact(IMSG_PARENT_TLS_PAIR, recv_tls_pair);
+	assert_int_equal(tls_client_send(NULL, IMSG_TLS_API_CONNECTION, &client,
+			     -1),
+	    0);
+	assert_int_equal(sent_len, TLS_CLIENT_LEN);
+	expect_exact(IMSG_TLS_API_CONNECTION, recv_tls_client);
 }
 
 static void
 test_values(void **state)
 {
 	struct sign_url in = { API_PUT, api_str("http://h"), api_str("key"),
-		api_str("N:v\n"), 77 },
+		api_str("N:v\n"), 77, -3600 },
 			out[SIGN_URLS_MAX];
 	struct ibuf b;
 	uint16_t n = SIGN_URLS_MAX;
@@ -163,6 +211,16 @@ test_values(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(out[0].method, API_PUT);
 	assert_int_equal(out[0].life_s, 77);
+	assert_int_equal(out[0].offset_s, -3600);
+	in.offset_s = SIGN_OFFSET_MAX + 1;
+	assert_int_equal(sign_urls_send(NULL, 1, &in, 1), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(sign_urls_recv(&b, out, &n), -1);
+	in.offset_s = 0;
+	assert_int_equal(sign_urls_send(NULL, 1, &in, 1), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	n = SIGN_URLS_MAX;
+	assert_int_equal(sign_urls_recv(&b, out, &n), 0);
 	assert_int_equal(out[0].key.len, 3);
 	assert_memory_equal(out[0].key.p, "key", 3);
 	assert_memory_equal(out[0].headers.p, "N:v\n", 4);
@@ -172,17 +230,25 @@ static void
 test_refused(void **state)
 {
 	static char big[API_ANSWER_INLINE + 1];
-	struct api_request req = { 0, api_str("/"), api_str(""), api_str(""),
+	struct api_request req = { 0, 0, api_str("/"), api_str(""), api_str(""),
 		api_str("") };
+	struct tls_client client = { 5, { 0 }, 0 };
 	struct api_response res = { 199, API_TYPE_NONE, { big, 0 }, 0 };
 	struct sign_url u = { API_GET, api_str("h"), api_str("k"), api_str(""),
-		1 };
+		1, 0 };
 	struct ibuf b;
 	uint16_t n = 0;
 
 	(void)state;
 	assert_int_equal(api_request_send(NULL, 1, &req, -1), 0);
 	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(recv_request(&b), -1);
+	assert_int_equal(errno, EBADMSG);
+	req.method = API_GET;
+	req.whence = API_METRICS + 1;
+	assert_int_equal(api_request_send(NULL, 1, &req, -1), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	errno = 0;
 	assert_int_equal(recv_request(&b), -1);
 	assert_int_equal(errno, EBADMSG);
 	assert_int_equal(api_response_send(NULL, 1, &res, -1), 0);
@@ -194,6 +260,15 @@ test_refused(void **state)
 	assert_int_equal(errno, ERANGE);
 	assert_int_equal(sign_urls_send(NULL, 1, &u, 0), -1);
 	assert_int_equal(sign_urls_send(NULL, 1, &u, SIGN_URLS_MAX + 1), -1);
+	/* No such service, no such family. */
+	assert_int_equal(tls_listen_send(NULL, TLS_SERVICES, -1), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(recv_tls_listen(&b), -1);
+	assert_int_equal(tls_client_send(NULL, IMSG_TLS_API_CONNECTION, &client,
+			     -1),
+	    0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(recv_tls_client(&b), -1);
 	/* More than there is room for. */
 	assert_int_equal(sign_urls_send(NULL, 1, &u, 1), 0);
 	ibuf_from_buffer(&b, sent, sent_len);

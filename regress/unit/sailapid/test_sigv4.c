@@ -17,7 +17,7 @@
 
 /* The examples of "Authenticating Requests" in the S3 API reference. */
 static const struct sigv4_keys aws = { "AKIAIOSFODNN7EXAMPLE",
-	"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1" };
+	"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1", NULL };
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define HOST "examplebucket.s3.amazonaws.com"
 #define DAY "20130524T000000Z"
@@ -105,6 +105,42 @@ test_published_url(void **state)
 	wbuf_free(&w);
 }
 
+/* It is signed, as a parameter of its own, and what is signed with another is
+   not the same. */
+static void
+test_token(void **state)
+{
+	static const char param[] = "&X-Amz-Security-Token=a%2F%2B%3D&";
+	struct sigv4_keys k = aws;
+	struct wbuf with, other, none;
+
+	(void)state;
+	wbuf_init(&with, 4096);
+	wbuf_init(&other, 4096);
+	wbuf_init(&none, 4096);
+	k.token = "a/+=";
+	assert_int_equal(sigv4_presign(&with, &k, "GET", "https://" HOST,
+			     "/test.txt", NULL, 0, 1369353600, 86400),
+	    0);
+	k.token = "a/+-";
+	assert_int_equal(sigv4_presign(&other, &k, "GET", "https://" HOST,
+			     "/test.txt", NULL, 0, 1369353600, 86400),
+	    0);
+	k.token = "";
+	assert_int_equal(sigv4_presign(&none, &k, "GET", "https://" HOST,
+			     "/test.txt", NULL, 0, 1369353600, 86400),
+	    0);
+	assert_non_null(memmem(with.data, with.len, param, strlen(param)));
+	assert_null(memmem(none.data, none.len, "Token", 5));
+	assert_memory_not_equal(with.data + with.len - SIGV4_SIGNATURE_LEN,
+	    other.data + other.len - SIGV4_SIGNATURE_LEN, SIGV4_SIGNATURE_LEN);
+	assert_memory_not_equal(with.data + with.len - SIGV4_SIGNATURE_LEN,
+	    none.data + none.len - SIGV4_SIGNATURE_LEN, SIGV4_SIGNATURE_LEN);
+	wbuf_free(&with);
+	wbuf_free(&other);
+	wbuf_free(&none);
+}
+
 static void
 test_dates(void **state)
 {
@@ -171,8 +207,9 @@ static void
 test_verify(void **state)
 {
 	static const struct sigv4_keys other = { "AKIAIOSFODNN7EXAMPLE", "x",
-		"us-east-1" };
-	static const struct sigv4_keys unknown = { "AKIA", "x", "us-east-1" };
+		"us-east-1", NULL };
+	static const struct sigv4_keys unknown = { "AKIA", "x", "us-east-1",
+		NULL };
 	struct sigv4_request r = { "PUT", NULL, put_headers, 5 };
 	struct sigv4_header h[6];
 	struct sigv4_result res;
@@ -319,6 +356,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_published),
 		cmocka_unit_test(test_published_url),
+		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_every_byte),

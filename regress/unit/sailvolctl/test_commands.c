@@ -93,6 +93,12 @@ test_order(void **state)
 	good("stash show /x 7", "stash", 2, 0);
 	good("stash list", "stash", 0, 0);
 	good("key create read name", "key", 2, 0);
+	good("ls -lR v:/d -1", "ls", 1,
+	    OPT_BIT(OPT_LONG) | OPT_BIT(OPT_RECURSIVE) | OPT_BIT(OPT_ONE));
+	good("put - v:d -m x", "put", 2, OPT_BIT(OPT_MESSAGE));
+	good("rm -r v:d -m x", "rm", 1,
+	    OPT_BIT(OPT_READONLY) | OPT_BIT(OPT_MESSAGE));
+	good("get v@head:d - --force", "get", 2, OPT_BIT(OPT_FORCE));
 
 	assert_int_equal(parse(&inv, "commit -m -- -- --keep", why,
 			     sizeof(why)),

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "lib/json_name.h"
+#include "lib/path.h"
 #include "sailvolctl/commands.h"
 #include "sailvolctl/mountinfo.h"
 #include "sailvolctl/names.h"
@@ -99,6 +100,30 @@ test_failures(void **state)
 	failure_clear(&f);
 }
 
+/* A message that is too long keeps its end, and whole characters. */
+static void
+test_long_failure(void **state)
+{
+	struct failure f = { .whole = NULL };
+	char path[3 * 1024 + 1];
+	size_t begin, i, len;
+
+	(void)state;
+	for (begin = 0; begin < 3; begin++) {
+		for (i = 0; i < sizeof(path) - 1; i++)
+			path[i] = "\xe2\x82\xac"[(i + begin) % 3];
+		path[sizeof(path) - 1 - begin] = '\0';
+		failure_set(&f, "", "c", "%s: too long", path + 3 - begin);
+		len = strlen(f.message);
+		assert_in_range(len, sizeof(f.message) - 8,
+		    sizeof(f.message) - 1);
+		assert_true(utf8_valid(f.message, len));
+		assert_non_null(strstr(f.message, " ... "));
+		assert_string_equal(f.message + len - 10, ": too long");
+	}
+	failure_clear(&f);
+}
+
 static void
 test_names(void **state)
 {
@@ -163,17 +188,33 @@ test_progress(void **state)
 	    "bytes_total", 2097152, "skipped", 1024, "bytes_per_s", 8192,
 	    "seconds_left", 128);
 	char line[512];
+	int width;
 
 	(void)state;
 	progress_line(j, 200, line, sizeof(line));
 	assert_non_null(strstr(line, "1.0 MiB of 2.0 MiB"));
 	assert_non_null(strstr(line, "3 of 4 files, 1.0 KiB skipped"));
-	assert_non_null(strstr(line, "8.0 KiB/s, 2:08 left"));
+	assert_non_null(strstr(line, "upload 50% ["));
+	assert_non_null(strstr(line, "2:08 left, 8.0 KiB/s"));
 	json_object_set_new(j, "seconds_left", json_null());
 	progress_line(j, 200, line, sizeof(line));
 	assert_null(strstr(line, "left"));
-	progress_line(j, 20, line, sizeof(line));
-	assert_true(strlen(line) < 20);
+	json_object_set_new(j, "seconds_left", json_integer(128));
+	for (width = 1; width < 120; width++) {
+		progress_line(j, width, line, sizeof(line));
+		assert_true(strlen(line) < (size_t)width);
+	}
+	/* What does not fit is left out whole, the least telling first. */
+	progress_line(j, 12, line, sizeof(line));
+	assert_string_equal(line, "upload 50%");
+	progress_line(j, 45, line, sizeof(line));
+	assert_string_equal(line, "upload 50% 1.0 MiB of 2.0 MiB, 2:08 left");
+	json_object_set_new(j, "bytes", json_integer(0));
+	json_object_set_new(j, "hashed", json_integer(524288));
+	progress_line(j, 30, line, sizeof(line));
+	assert_string_equal(line, "upload 25%, 2:08 left");
+	progress_line(j, 40, line, sizeof(line));
+	assert_string_equal(line, "upload 25% 512.0 KiB of 2.0 MiB");
 	json_object_set_new(j, "phase", json_string("\033[2Jevil"));
 	progress_line(j, 80, line, sizeof(line));
 	assert_null(strchr(line, '\033'));
@@ -214,6 +255,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_long_failure),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_bad_base64),
 		cmocka_unit_test(test_progress),

@@ -43,8 +43,10 @@ struct step {
 	char *target;
 	uint8_t *data;
 	size_t len;
+	hash_chunks_cb chunks_f;
+	unsigned int told;
 };
-static TAILQ_HEAD(, step) steps = TAILQ_HEAD_INITIALIZER(steps);
+static TAILQ_HEAD(step_list, step) steps = TAILQ_HEAD_INITIALIZER(steps);
 static unsigned int steps_done;
 
 static struct step *
@@ -144,7 +146,7 @@ run_open(struct step *s)
 	int fd = files[s->n] == -1 ? -1 : dup(files[s->n]);
 
 	((ask_open_cb)s->f)(&mnt, s->arg, fd == -1 ? ENOENT : 0, fd,
-	    writers[s->n]);
+	    writers[s->n], -1);
 }
 
 int
@@ -266,10 +268,32 @@ mount_foreach(void (*f)(struct mount *, void *), void *arg)
 
 static unsigned int changes_while_hashed; /* so many hashes say "changed" */
 static unsigned int uploads, hashes;
+/* What each hash tells before its end, and the chunks that it has then. */
+static struct fetch_hash_chunks tells[8];
+static struct hash told_list[8];
+static unsigned int ntells, ntold;
+
+/* The hash of a file of several chunks advances: 1: not its end yet. */
+static int
+hash_tells(struct step *s)
+{
+	struct step *again;
+
+	if (s->told == ntells)
+		return 0;
+	s->chunks_f(s->arg, &tells[s->told]);
+	again = post_step(s->run, s->f, s->arg);
+	again->fd = s->fd;
+	again->count = s->count;
+	again->chunks_f = s->chunks_f;
+	again->told = s->told + 1;
+	return 1;
+}
 
 static void
 run_hash(struct step *s)
 {
+	unsigned int i;
 	struct fetch_hash_res res;
 	struct chunklist *cl;
 	struct hash h;
@@ -278,6 +302,8 @@ run_hash(struct step *s)
 	char buf[4096];
 	ssize_t n;
 
+	if (hash_tells(s))
+		return;
 	memset(&res, 0, sizeof(res));
 	hashes++;
 	assert_int_equal(fstat(s->fd, &st), 0);
@@ -291,27 +317,57 @@ run_hash(struct step *s)
 		res.changed = 1;
 	}
 	cl = chunklist_new(res.size, CHUNK_SHIFT_MIN);
-	if (res.size > 0) {
+	for (i = 0; i < ntold; i++)
+		chunklist_add(cl, &told_list[i]);
+	if (res.size > 0 && ntold == 0) {
 		hash_bytes(&h, buf, (size_t)n);
 		chunklist_add(cl, &h);
 	}
 	wbuf_init(&w, 65536);
 	chunklist_encode(&w, cl);
-	((hash_cb)s->f)(s->arg, &res, memfd_new("list", w.data, w.len));
+	/* By turns kept with a list in the message, and not. */
+	res.kept = s->count && n > 0 && hashes % 2 == 0 && ntold == 0;
+	if (res.kept) {
+		res.list = w.data;
+		res.list_len = w.len;
+	}
+	((hash_cb)s->f)(s->arg, &res,
+	    res.kept ? -1 : memfd_new("list", w.data, w.len));
 	wbuf_free(&w);
 	chunklist_free(cl);
 	close(s->fd);
 }
 
 uint32_t
-server_hash(uint8_t shift, int fd, hash_cb f, void *arg)
+server_hash(uint8_t shift, uint8_t flags, int fd, int rest_fd, hash_cb f,
+    void *arg)
 {
+	struct step *s = post_step(run_hash, (void (*)(void))f, arg);
+
 	(void)shift;
-	post_step(run_hash, (void (*)(void))f, arg)->fd = fd;
+	assert_int_equal(rest_fd, -1);
+	s->fd = fd;
+	s->count = flags & FETCH_HASH_KEEP;
 	return 7;
 }
 
+void
+server_hash_watch(uint32_t number, hash_progress_cb f, hash_chunks_cb chunks)
+{
+	(void)number;
+	(void)f;
+	TAILQ_LAST(&steps, step_list)->chunks_f = chunks;
+}
+
 static unsigned int stale_uploads; /* so many say that the bytes changed */
+static struct {
+	struct fetch_upload_chunk chunk;
+	unsigned int hashes; /* that had ended */
+} sent_chunks[64];
+static unsigned int nsent;
+
+/* Of uploads; with a status it is why they fail. */
+static struct server_answer upload_answer;
 
 static void
 run_upload(struct step *s)
@@ -322,9 +378,10 @@ run_upload(struct step *s)
 	uploads++;
 	if (stale_uploads > 0) {
 		stale_uploads--;
-		status[0] = 2;
+		status[0] = stale_uploads % 2 == 0 ? 2 : 4;
 	}
-	((upload_cb)s->f)(s->arg, 0, "", status, s->count);
+	((upload_cb)s->f)(s->arg, upload_answer.status != 0 ? EACCES : 0,
+	    &upload_answer, status, s->count);
 }
 
 static uint32_t next_question = 100;
@@ -335,11 +392,17 @@ server_upload(const char *volume_id, const char *session, struct upload_file *f,
     upload_progress_cb progress, upload_cb cb, void *arg)
 {
 	struct step *s;
+	uint32_t i;
 
 	(void)volume_id;
 	(void)session;
-	(void)chunks;
 	(void)progress;
+	for (i = 0; i < n && nsent < 64; i++) {
+		assert_true(chunks[i].file < nfiles ||
+		    chunks[i].file == FETCH_UPLOAD_KEPT);
+		sent_chunks[nsent].chunk = chunks[i];
+		sent_chunks[nsent++].hashes = hashes;
+	}
 	while (nfiles > 0)
 		close(f[--nfiles].fd);
 	s = post_step(run_upload, (void (*)(void))cb, arg);
@@ -378,7 +441,7 @@ drop_steps(void)
 		if (s->run == run_offset)
 			((ask_offset_cb)s->f)(&mnt, s->arg, ENODEV, 0);
 		else if (s->run == run_open)
-			((ask_open_cb)s->f)(&mnt, s->arg, ENODEV, -1, 0);
+			((ask_open_cb)s->f)(&mnt, s->arg, ENODEV, -1, 0, -1);
 		else if (s->run == run_switch)
 			((ask_switch_cb)s->f)(&mnt, s->arg, ENODEV, 0, -1);
 		else if (s->run == run_done)
@@ -442,12 +505,15 @@ do_publish(const char *key, const uint8_t *data, size_t len, uint16_t *status)
 	struct merge_in in;
 	struct delta *d;
 	const char *why;
-	char hex[HASH_HEX_LEN + 1];
+	char hex[HASH_HEX_LEN + 1], sent[HASH_HEX_LEN + 1];
+	struct hash h;
 
 	*status = 200;
 	posts++;
 	if (strcmp(key, published_key) == 0)
 		return published_result;
+	hash_bytes(&h, data, len);
+	hash_hex(&h, sent);
 	d = delta_decode(data, len, &why);
 	if (d == NULL)
 		fail_msg("delta: %s", why);
@@ -468,9 +534,11 @@ do_publish(const char *key, const uint8_t *data, size_t len, uint16_t *status)
 	snprintf(published_result, sizeof(published_result),
 	    "{\"commit\":"
 	    "\"%s\",\"number\":%llu,\"changed\":true,\"puts\":%llu,"
-	    "\"deletes\":%llu,\"overwritten\":{\"count\":0,\"paths\":[]}}",
+	    "\"deletes\":%llu,\"overwritten\":{\"count\":0,\"paths\":[]},"
+	    "\"delta\":\"%s\"}",
 	    hex, (unsigned long long)(head_number - 1),
-	    (unsigned long long)out.puts, (unsigned long long)out.deletes);
+	    (unsigned long long)out.puts, (unsigned long long)out.deletes,
+	    sent);
 	merge_out_free(&out);
 	delta_free(d);
 	return published_result;
@@ -492,7 +560,10 @@ answer(struct step *s, uint16_t status, const void *data, size_t len,
 	((server_cb)s->f)(s->arg, &a);
 }
 
-static int refuse_next;
+static int refuse_next, hold_next;
+static uint8_t *held; /* a delta that comes through late */
+static size_t held_len;
+static char held_key[33];
 
 static void
 run_request(struct step *s)
@@ -517,7 +588,19 @@ run_request(struct step *s)
 		text = "{\"error\":{\"message\":\"f was changed\",\"type\":"
 		       "\"refused\",\"code\":\"overwritten\"}}";
 		answer(s, 409, text, strlen(text), 1);
+	} else if (t != NULL && s->method == 3 && hold_next) {
+		/* It is on its way, and its client hears nothing. */
+		hold_next = 0;
+		held_len = s->len;
+		assert_non_null(held = mem_dup(s->data, s->len));
+		snprintf(held_key, sizeof(held_key), "%s", key);
+		answer(s, 0, "", 0, 0);
 	} else if (t != NULL && s->method == 3) {
+		if (held != NULL) {
+			(void)do_publish(held_key, held, held_len, &status);
+			free(held);
+			held = NULL;
+		}
 		text = do_publish(key, s->data, s->len, &status);
 		if (lost_answers > 0) {
 			lost_answers--;

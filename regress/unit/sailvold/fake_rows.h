@@ -132,6 +132,7 @@ setup(void **state)
 	head_number = 0;
 	published_count = lost_answers = unavailable = posts = 0;
 	changes_while_hashed = stale_uploads = hashes = uploads = 0;
+	ntells = ntold = nsent = 0;
 	switches = told_now = parked_now = refuse_next = let_go = 0;
 	cache_puts = 0;
 	published_key[0] = '\0';

@@ -127,7 +127,6 @@ static inline void
 h_open(void)
 {
 	log_init("test", 1, 0);
-	hash_init();
 	h_base = event_init(); /* the current one: lib/chan.h */
 	assert_non_null(h_base);
 	manifest_db = db_open(":memory:");

@@ -118,8 +118,9 @@ on_offset(struct mount *m, void *arg, int error, uint64_t offset)
 }
 
 static void
-on_open(struct mount *m, void *arg, int error, int fd, int writers)
+on_open(struct mount *m, void *arg, int error, int fd, int writers, int rest_fd)
 {
+	assert_int_equal(rest_fd, -1);
 	(void)m;
 	(void)arg;
 	answers++;

@@ -179,11 +179,62 @@ test_random(void **state)
 	cache_index_clear(&x);
 }
 
+static struct cache_entry *
+bundle(struct cache_index *x, unsigned int i, unsigned int first, uint16_t n)
+{
+	struct cache_part *p = calloc(n, sizeof(*p));
+	struct cache_entry *e = add(x, i, 10);
+	uint16_t k;
+
+	assert_non_null(p);
+	assert_non_null(e);
+	for (k = 0; k < n; k++)
+		p[k].key = name(first + k);
+	cache_index_add_parts(x, e, p, n);
+	return e;
+}
+
+static struct cache_entry *
+having(struct cache_index *x, unsigned int i)
+{
+	struct hash h = name(i);
+
+	return cache_index_having(x, &h);
+}
+
+static void
+test_bundles(void **state)
+{
+	struct cache_entry *a, *b, *c;
+	struct cache_index x;
+
+	(void)state;
+	cache_index_init(&x, 100);
+	a = bundle(&x, 1, 100, 10);
+	b = bundle(&x, 2, 105, 10);
+	c = add(&x, 100, 10);
+	assert_ptr_equal(having(&x, 100), c); /* a file of its own first */
+	assert_ptr_equal(having(&x, 101), a);
+	assert_ptr_equal(having(&x, 105), b); /* the younger */
+	assert_null(having(&x, 1));           /* its name is no chunk's */
+	assert_null(having(&x, 115));
+	cache_index_remove(&x, c);
+	assert_ptr_equal(having(&x, 100), a);
+	cache_index_remove(&x, a);
+	assert_null(having(&x, 100));
+	assert_ptr_equal(having(&x, 109), b);
+	assert_int_equal(x.used, 10);
+	cache_index_clear(&x);
+	assert_null(having(&x, 105));
+	assert_int_equal(x.used, 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_bundles),
 		cmocka_unit_test(test_busy_and_full_disk),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_random),

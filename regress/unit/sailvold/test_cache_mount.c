@@ -1,8 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * Claim: one mount has only so many questions and bytes of lists that wait, a
- * list that alone is larger than these excepted; and a content has another key
- * in another volume.
+ * Claim: one mount has only so many chunks and PUTs that wait; and a chunk has
+ * another key in another volume.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,41 +21,27 @@ room(void **state)
 	unsigned int i;
 
 	(void)state;
-	for (i = 0; i < CACHE_PUTS_MAX; i++) {
-		assert_int_equal(cache_mount_room(&m, 1, 100), 0);
-		cache_mount_waits(&m, 1, 100);
-	}
-	assert_int_equal(cache_mount_room(&m, 1, 100), -1);
-	for (i = 0; i < CACHE_GETS_MAX; i++) {
-		assert_int_equal(cache_mount_room(&m, 0, 100), 0);
-		cache_mount_waits(&m, 0, 100);
-	}
-	assert_int_equal(cache_mount_room(&m, 0, 100), -1);
-	while (i-- > 0)
-		cache_mount_answered(&m, 0, 100);
-	/* A large one comes when no other waits, and none comes then. */
-	assert_int_equal(cache_mount_room(&m, 0, CACHE_LISTS_MAX * 2), 0);
-	cache_mount_waits(&m, 0, CACHE_LISTS_MAX * 2);
+	for (i = 0; i < CACHE_PUTS_MAX; i++, m.puts++)
+		assert_int_equal(cache_mount_room(&m, 1, 1), 0);
+	assert_int_equal(cache_mount_room(&m, 1, 1), -1);
+	for (i = 0; i < CACHE_GETS_MAX; i++, m.gets++)
+		assert_int_equal(cache_mount_room(&m, 0, 1), 0);
 	assert_int_equal(cache_mount_room(&m, 0, 1), -1);
-	cache_mount_answered(&m, 0, CACHE_LISTS_MAX * 2);
-	cache_mount_waits(&m, 0, CACHE_LISTS_MAX - 10);
-	assert_int_equal(cache_mount_room(&m, 0, 10), 0);
-	assert_int_equal(cache_mount_room(&m, 0, 11), -1);
+	m.gets = 10;
+	assert_int_equal(cache_mount_room(&m, 0, CACHE_GETS_MAX - 10), 0);
+	assert_int_equal(cache_mount_room(&m, 0, CACHE_GETS_MAX - 9), -1);
 }
 
 static void
 keys(void **state)
 {
-	struct cache_mount a = { .instance = 1, .volume_id = "vol_a" },
-			   b = { .instance = 2, .volume_id = "vol_b" },
-			   c = { .instance = 3, .volume_id = "vol_a" };
-	struct hash content, of_a, of_b, of_c;
+	struct hash chunk, of_a, of_b, of_c;
 
 	(void)state;
-	hash_bytes(&content, "x", 1);
-	cache_mount_key(&a, &content, &of_a);
-	cache_mount_key(&b, &content, &of_b);
-	cache_mount_key(&c, &content, &of_c);
+	hash_bytes(&chunk, "x", 1);
+	cache_key("vol_a", &chunk, &of_a);
+	cache_key("vol_b", &chunk, &of_b);
+	cache_key("vol_a", &chunk, &of_c);
 	assert_int_not_equal(hash_cmp(&of_a, &of_b), 0);
 	assert_int_equal(hash_cmp(&of_a, &of_c), 0);
 }
@@ -69,6 +54,5 @@ main(void)
 		cmocka_unit_test(keys),
 	};
 
-	hash_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,11 +27,17 @@ test_round(void **state)
 	    "api \"http://127.0.0.1:8470\" {\n\tkey file \"/k \\\"\"\n"
 	    "\tca \"/etc/ssl/sail.pem\"\n}\nstate \"/s\" cache \"/c\" size 3G "
 	    "keep free 1M control \"/run/x\" owner bin group adm mode 660 "
-	    "users from 7000 fetchers 3 stash size 1G stash keep 3d log debug "
-	    "pid file \"/p\" user cache \"nobody\" user fuse daemon");
+	    "users from 7000 fetchers 3 transfers 7 transfer memory 20M stash size 1G stash total 5G stash keep 3d log debug "
+	    "passthrough no pid file \"/p\" user cache \"nobody\" user fuse daemon");
+	expect_round(API "metrics listen on 127.0.0.1 port 9101");
+	expect_round(API "metrics listen on localhost port 0 port file \"/p\" "
+			 "user metrics \"nobody\"");
+	expect_round(API "metrics listen on \"::1\" port 65535");
 	expect_round(API
 	    "volume \"shared-data\" { mount \"/mnt/shared\" create }"
-	    "volume other { mount \"/mnt/o\" subpath \"/a/b\" read only suid }");
+	    "volume other { mount \"/mnt/o\" subpath \"/a/b\" read only suid noexec }"
+	    "volume c { mount \"/c\" commit every 90m commit on umount overlay size 3G }"
+	    "volume box { mount \"/mnt/b\" uids 100000 65536 }");
 	expect_round(
 	    API "volume v { mount \"/m\" commit \"0123456789abcdef"
 		"0123456789abcdef0123456789abcdef0123456789abcdef\" }");
@@ -53,6 +59,19 @@ test_values(void **state)
 	assert_string_equal(c->control, "/run/sailvold.sock");
 	assert_int_equal(c->control_mode, -1);
 	assert_int_equal(c->fetchers, 2);
+	assert_int_equal(c->transfers, 16);
+	assert_true(c->transfer_memory == 128 << 20);
+	assert_int_equal(c->passthrough, 1);
+	assert_int_equal(c->metrics, 0);
+	config_free(c);
+	c = parse(API "metrics listen on 127.0.0.1 port 9101 port file \"/p\" "
+		      "users from 100");
+	assert_non_null(c);
+	assert_int_equal(c->metrics, 1);
+	assert_int_equal(inaddr_port(&c->metrics_at), 9101);
+	assert_string_equal(c->metrics_port_file, "/p");
+	assert_int_equal(config_user(c, CONF_METRICS, &uid, &gid), 0);
+	assert_int_equal(uid, 104);
 	config_free(c);
 	c = parse(API "users from 100 control \"/c\" mode 0640 "
 		      "volume v { mount \"/m\" subpath \"/a\" create }");
@@ -122,7 +141,7 @@ test_refused(void **state)
 		    "key file: k: not an absolute path" },
 		{ API "state \"/a/../b\"", "state: /a/../b: has a component" },
 		{ API "state \"/a\" cache \"/a\"", "the same folder" },
-		{ API "cache \"/c\" size 1K", "cache size: less than 1M" },
+		{ API "cache \"/c\" size 63M", "cache size: less than 64M" },
 		{ API "cache \"/c\" size 3d", "a size is expected" },
 		{ API "users from 0", "users from: not 1" },
 		{ API "log info\nuser fuse \"root\"\n\nlog info",
@@ -134,7 +153,10 @@ test_refused(void **state)
 		{ API "\ncontrol \"/k\" group \"no such\"\n\n",
 		    "2: control group no such: there is no such group" },
 		{ API "user nobody \"x\"", "no such role: nobody" },
+		{ API "passthrough 1", "yes" },
 		{ API "fetchers 0", "fetchers: not 1 to 64" },
+		{ API "transfers 257", "transfers: not 1 to 256" },
+		{ API "transfer memory 1M", "transfer memory: not 16M to 64G" },
 		{ API "control \"/c\" mode 888", "mode: not 0 to 777" },
 		{ API "volume \"a/b\" { mount \"/m\" }", "volume a/b: " },
 		{ API "\nvolume v { }", "2: volume v: no mount" },
@@ -143,10 +165,29 @@ test_refused(void **state)
 		    "volume w: /m is mounted on already" },
 		{ API "volume v { mount \"/m\" subpath \"a/../b\" }",
 		    "subpath: a/../b: " },
-		{ API "volume v { mount \"/m\" commit every 60s }",
-		    "commit every: this version does not have it" },
+		{ API "volume v { mount \"/m\" commit every 0 }",
+		    "commit every: not 1s to 366d" },
+		{ API "volume v { mount \"/m\" commit every 367d }",
+		    "commit every: not 1s to 366d" },
+		{ API "volume v { mount \"/m\" overlay size 1023K }",
+		    "overlay size: less than 1M" },
+		{ API "volume v { mount \"/m\" overlay size 10s }",
+		    "a size is expected" },
+		{ API "volume v { mount \"/m\" commit every 1G }",
+		    "a time is expected" },
+		{ API "volume v { mount \"/m\" read only commit every 1s }",
+		    "volume v: commit every, or on umount: it is read only" },
+		{ API "volume v { mount \"/m\" commit on umount commit \"" ZEROS
+		      "\" }",
+		    "volume v: commit every, or on umount: it is read only" },
 		{ API "volume v { mount \"/m\" commit \"12\" }",
 		    "commit: not 64 hexadecimal digits" },
+		{ API "volume v { mount \"/m\" uids 0 10 }",
+		    "uids: the range cannot begin at root" },
+		{ API "volume v { mount \"/m\" uids 10 4294967296 }",
+		    "uids: not 1 to 65536 ids" },
+		{ API "volume v { mount \"/m\" uids 10 10s }",
+		    "a number without a unit" },
 		{ API "volume v { mount \"/m\" owner 1000 }",
 		    "owner: only sailvold writes it" },
 		{ API "\nvolume v {\n create\n\n}\n\n",
@@ -171,6 +212,36 @@ test_refused(void **state)
 	expect_refusals(t, sizeof(t) / sizeof(t[0]));
 }
 
+static void
+test_metrics_refused(void **state)
+{
+	static const struct conf_refusal t[] = {
+		{ API "\nmetrics listen on * port 1",
+		    "2: metrics listen on *: not a loopback address" },
+		{ API "metrics listen on 0.0.0.0 port 1",
+		    "metrics listen on 0.0.0.0: not a loopback address" },
+		{ API "metrics listen on \"::\" port 1",
+		    "metrics listen on ::: not a loopback address" },
+		{ API "metrics listen on 192.168.1.1 port 1 port file \"/p\"",
+		    "metrics listen on 192.168.1.1: not a loopback address" },
+		{ API "metrics listen on example.org port 1",
+		    "metrics listen on example.org: not an address" },
+		{ API "metrics listen on 127.0.0.1 port 65536",
+		    "port is not 0 to 65535" },
+		{ API "metrics listen on 127.0.0.1 port 1s",
+		    "a number without a unit is expected" },
+		{ API "metrics listen on 127.0.0.1", "port" },
+		{ API "metrics listen on 127.0.0.1 port 1 port file \"p\"",
+		    "port file: p: not an absolute path" },
+		{ API "metrics listen on 127.0.0.1 port 1\n"
+		      "metrics listen on 127.0.0.1 port 2",
+		    "2: metrics is there twice" },
+	};
+
+	(void)state;
+	expect_refusals(t, sizeof(t) / sizeof(t[0]));
+}
+
 int
 main(void)
 {
@@ -179,6 +250,7 @@ main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_metrics_refused),
 	};
 
 	return cmocka_run_group_tests_name("sailvold.conf", tests, setup,

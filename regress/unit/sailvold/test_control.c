@@ -336,7 +336,6 @@ main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as every role does */
-	hash_init();
 	assert_int_equal(proc_base_init(), 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@
 
 #include "lib/commit.h"
 #include "lib/log.h"
+#include "regress/unit/delta_ops.h"
 #include "regress/unit/sailvold/model_tree.h"
 #include "sailvold/rebase.h"
 
@@ -249,12 +250,21 @@ print_op(const struct delta_op *op)
 }
 
 static void
-bad(const char *what, const uint8_t *path, size_t len, const struct delta *d)
+print_ops(const struct delta *d)
 {
+	struct delta_op *ops = delta_ops(d);
 	uint32_t i;
 
-	for (i = 0; d != NULL && i < d->nops; i++)
-		print_op(&d->ops[i]);
+	for (i = 0; i < d->nops; i++)
+		print_op(&ops[i]);
+	delta_ops_free(d, ops);
+}
+
+static void
+bad(const char *what, const uint8_t *path, size_t len, const struct delta *d)
+{
+	if (d != NULL)
+		print_ops(d);
 	fail_msg("%s: %.*s", what, (int)len, (const char *)path);
 }
 
@@ -430,8 +440,7 @@ mount_commit(struct model *md)
 		foreign_stay(&before, &view, &result, &out, d);
 	}
 	if (getenv("TRACE") != NULL)
-		for (uint32_t k = 0; k < d->nops; k++)
-			print_op(&d->ops[k]);
+		print_ops(d);
 	if (out.changed)
 		commit_new(&out.root);
 	record_published(md, &set);
@@ -661,6 +670,5 @@ main(void)
 		cmocka_unit_test(random_changes),
 	};
 
-	hash_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,9 +96,9 @@ cut_load(struct ibuf *b)
 static int
 cut_get(struct ibuf *b)
 {
-	struct cache_get m;
+	static struct cache_want m;
 
-	return cache_get_recv(b, &m);
+	return cache_want_recv(b, &m);
 }
 
 static void
@@ -120,6 +120,10 @@ mounts(void **state)
 	m.uid = 1234;
 	m.has_commit = 1;
 	memset(m.commit.b, 3, HASH_LEN);
+	m.ids.base = 100000;
+	m.ids.count = 65536;
+	m.policy.commit_every = 60;
+	m.policy.commit_on_umount = 1;
 	assert_int_equal(mount_req_send(NULL, 1, &m), 0);
 	assert_int_equal(sent_type, IMSG_PARENT_MANIFEST_MOUNT);
 	ibuf_from_buffer(&b, sent, sent_len);
@@ -130,8 +134,16 @@ mounts(void **state)
 	assert_int_equal(out.flags, m.flags);
 	assert_int_equal(out.uid, 1234);
 	assert_memory_equal(&out.commit, &m.commit, HASH_LEN);
+	assert_int_equal(out.ids.base, 100000);
+	assert_int_equal(out.ids.count, 65536);
+	assert_true(policy_equal(&out.policy, &m.policy));
 	mount_req_free(&out);
 	cuts(cut_mount);
+	m.ids.base = 0; /* root is in it */
+	assert_int_equal(mount_req_send(NULL, 1, &m), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(mount_req_recv(&b, &out), -1);
+	m.ids.count = 0;
 
 	memset(&p, 0, sizeof(p));
 	p.verb = PARENT_UMOUNT;
@@ -151,12 +163,112 @@ mounts(void **state)
 	memset(f.mount, 4, 16);
 	f.overlay_limit = 1ULL << 40;
 	f.view_bytes = 12345;
+	f.ids.base = 1;
+	f.ids.count = 10;
 	strlcpy(f.volume, "v", sizeof(f.volume));
 	assert_int_equal(fuse_config_send(NULL, &f), 0);
 	ibuf_from_buffer(&b, sent, sent_len);
 	assert_int_equal(fuse_config_recv(&b, &fout), 0);
 	assert_memory_equal(&f, &fout, sizeof(f));
 	cuts(cut_config);
+	f.ids.count = 65537;
+	assert_int_equal(fuse_config_send(NULL, &f), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(fuse_config_recv(&b, &fout), -1);
+}
+
+static int
+cut_policy(struct ibuf *b)
+{
+	struct mount_policy p;
+	uint32_t instance;
+
+	return policy_recv(b, &instance, &p);
+}
+
+static void
+policies(void **state)
+{
+	struct mount_policy p, out;
+	uint32_t instance;
+	struct ibuf b;
+
+	(void)state;
+	memset(&p, 0, sizeof(p));
+	p.commit_every = COMMIT_EVERY_MAX;
+	p.commit_on_umount = 1;
+	p.overlay_limit = 1ULL << 50;
+	assert_int_equal(policy_send(NULL, 77, &p), 0);
+	assert_int_equal(sent_type, IMSG_PARENT_MANIFEST_POLICY);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(policy_recv(&b, &instance, &out), 0);
+	assert_int_equal(instance, 77);
+	assert_true(policy_equal(&p, &out));
+	cuts(cut_policy);
+	p.commit_every++;
+	assert_int_equal(policy_send(NULL, 77, &p), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(policy_recv(&b, &instance, &out), -1);
+}
+
+static int
+cut_numbers(struct ibuf *b)
+{
+	uint64_t ovls[4];
+	uint16_t n;
+
+	return numbers_recv(b, ovls, 4, &n);
+}
+
+static int
+cut_backing(struct ibuf *b)
+{
+	struct backing_res r[BACKING_BATCH];
+	uint16_t n;
+
+	return backing_res_recv(b, r, &n);
+}
+
+static void
+backing_files(void **state)
+{
+	uint64_t ovls[3] = { 1, 1ULL << 40, UINT64_MAX }, got[4];
+	struct backing_res r[2] = { { 7, 0, 3 }, { 8, ENOENT, 0 } };
+	struct backing_res rout[BACKING_BATCH];
+	struct ibuf b;
+	uint16_t n;
+
+	(void)state;
+	assert_int_equal(numbers_send(NULL, IMSG_FUSE_PARENT_BACKING, 1, ovls,
+			     3),
+	    0);
+	assert_int_equal(sent_type, IMSG_FUSE_PARENT_BACKING);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(numbers_recv(&b, got, 4, &n), 0);
+	assert_int_equal(n, 3);
+	assert_memory_equal(got, ovls, sizeof(ovls));
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(numbers_recv(&b, got, 2, &n), -1);
+	cuts(cut_numbers);
+
+	assert_int_equal(backing_res_send(NULL, 5, r, 2), 0);
+	assert_int_equal(sent_type, IMSG_PARENT_FUSE_BACKING_RES);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(backing_res_recv(&b, rout, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(rout[0].ovl, 7);
+	assert_int_equal(rout[0].id, 3);
+	assert_int_equal(rout[1].error, ENOENT);
+	cuts(cut_backing);
+	/* Ids are numbers above 0 that fit the kernel's answer. */
+	r[0].id = 0;
+	assert_int_equal(backing_res_send(NULL, 5, r, 2), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(backing_res_recv(&b, rout, &n), -1);
+	r[0].id = (uint32_t)INT32_MAX + 1;
+	assert_int_equal(backing_res_send(NULL, 5, r, 2), 0);
+	ibuf_from_buffer(&b, sent, sent_len);
+	assert_int_equal(backing_res_recv(&b, rout, &n), -1);
 }
 
 static void
@@ -215,26 +327,49 @@ starts_and_loads(void **state)
 }
 
 static void
-cache_gets(void **state)
+cache_wants(void **state)
 {
-	struct cache_get g, out;
+	static struct cache_want w, out;
 	struct ibuf b;
+	int i;
 
 	(void)state;
-	memset(&g, 0, sizeof(g));
-	memset(g.content.b, 1, HASH_LEN);
-	g.size = 99;
-	g.path = (const uint8_t *)"x";
-	g.path_len = 1;
-	g.list = (const uint8_t *)"list";
-	g.list_len = 4;
-	assert_int_equal(cache_get_send(NULL, IMSG_FUSE_CACHE_GET, 1, &g, -1),
+	memset(w.commit.b, 2, HASH_LEN);
+	w.path = (const uint8_t *)"a/b";
+	w.path_len = 3;
+	w.shift = CHUNK_SHIFT_MID;
+	w.n = CACHE_WANT_MAX;
+	for (i = 0; i < w.n; i++) {
+		w.chunks[i].slot = (uint64_t)i * 7;
+		w.chunks[i].bytes = (uint32_t)1 << CHUNK_SHIFT_MID;
+		w.chunks[i].hash.b[0] = (uint8_t)i;
+	}
+	assert_int_equal(cache_want_send(NULL, IMSG_FUSE_CACHE_GET, 1, &w, -1),
 	    0);
 	ibuf_from_buffer(&b, sent, sent_len);
-	assert_int_equal(cache_get_recv(&b, &out), 0);
-	assert_int_equal(out.size, 99);
-	assert_int_equal(out.list_len, 4);
+	assert_int_equal(cache_want_recv(&b, &out), 0);
+	assert_int_equal(out.n, w.n);
+	assert_int_equal(out.shift, w.shift);
+	assert_int_equal(out.path_len, 3);
+	assert_memory_equal(out.chunks, w.chunks, sizeof(w.chunks));
 	cuts(cut_get);
+	for (i = 0; i < 6; i++) {
+		w.n = 2;
+		w.shift = i == 0 ? 22 : CHUNK_SHIFT_MID;
+		w.chunks[1].slot = i == 1 ? 0
+		    : i == 2              ? SAIL_SIZE_MAX >> CHUNK_SHIFT_MID
+					  : 1;
+		w.chunks[1].bytes = i == 3 ? 0
+		    : i == 4 ? ((uint32_t)1 << CHUNK_SHIFT_MID) + 1
+			     : 1;
+		if (i == 5)
+			w.n = 0;
+		assert_int_equal(cache_want_send(NULL, IMSG_FUSE_CACHE_GET, 1,
+				     &w, -1),
+		    0);
+		ibuf_from_buffer(&b, sent, sent_len);
+		assert_int_equal(cache_want_recv(&b, &out), -1);
+	}
 }
 
 static void
@@ -309,10 +444,14 @@ lists(void **state)
 	assert_int_equal(diff_decode(&r, &kind, &p, &len), -1);
 	w.len = 0;
 	tell_encode(&w, TELL_ENTRY, 7, "x", 1);
+	tell_encode(&w, TELL_LIST, 9, "", 0);
 	tell_encode(&w, TELL_ATTR, 8, "", 0);
 	rbuf_init(&r, w.data, w.len);
 	assert_int_equal(tell_decode(&r, &kind, &node, &p, &len), 1);
 	assert_int_equal(node, 7);
+	assert_int_equal(tell_decode(&r, &kind, &node, &p, &len), 1);
+	assert_int_equal(kind, TELL_LIST);
+	assert_int_equal(node, 9);
 	assert_int_equal(tell_decode(&r, &kind, &node, &p, &len), 1);
 	assert_int_equal(kind, TELL_ATTR);
 	assert_int_equal(tell_decode(&r, &kind, &node, &p, &len), 0);
@@ -324,12 +463,13 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mounts),
+		cmocka_unit_test(policies),
+		cmocka_unit_test(backing_files),
 		cmocka_unit_test(starts_and_loads),
-		cmocka_unit_test(cache_gets),
+		cmocka_unit_test(cache_wants),
 		cmocka_unit_test(items),
 		cmocka_unit_test(lists),
 	};
 
-	hash_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,11 +48,17 @@ gone(void **state)
 }
 
 static void
-again(void)
+again_of(uint32_t slots)
 {
 	inode_close();
-	assert_int_equal(inode_open(fd, SLOTS, 1), 0);
+	assert_int_equal(inode_open(fd, slots, 1), 0);
 	handle_open_table(1);
+}
+
+static void
+again(void)
+{
+	again_of(SLOTS);
 }
 
 static void
@@ -147,6 +153,41 @@ full(void **state)
 	for (i = 0; inode_new(INODE_ROOT, name, 255, 0) != 0; i++)
 		;
 	assert_int_equal(i, n);
+	/* What they leave is cut up for short ones. */
+	for (i = INODE_FIRST; i < SLOTS; i++)
+		inode_try_free(i);
+	for (i = INODE_FIRST; i < SLOTS; i++) {
+		snprintf(name, sizeof(name), "short%u", i);
+		assert_int_not_equal(inode_new(INODE_ROOT, name, strlen(name),
+					 0),
+		    0);
+	}
+	for (i = INODE_FIRST; i < SLOTS; i++) {
+		snprintf(name, sizeof(name), "short%u", i);
+		assert_int_not_equal(inode_by_name(INODE_ROOT, name,
+					 strlen(name)),
+		    0);
+	}
+}
+
+/* More look-ups than can be counted: it stays, whatever is taken back. */
+static void
+lookups(void **state)
+{
+	uint32_t a;
+
+	(void)state;
+	a = inode_new(INODE_ROOT, "f", 1, 0);
+	inode_slot(a)->nlookup = INODE_LOOKUPS_MAX - 1;
+	assert_int_equal(inode_forget(a, INODE_LOOKUPS_MAX - 1), 1);
+	inode_slot(a)->nlookup = INODE_LOOKUPS_MAX - 1;
+	inode_ref(a);
+	inode_ref(a);
+	inode_ref(a);
+	assert_int_equal(inode_forget(a, INODE_LOOKUPS_MAX), 0);
+	assert_int_equal(inode_forget(a, 2), 0);
+	assert_int_equal(inode_try_free(a), 0);
+	assert_int_equal(inode_by_name(INODE_ROOT, "f", 1), a);
 }
 
 static void
@@ -159,20 +200,80 @@ handles(void **state)
 	a = inode_new(INODE_ROOT, "f", 1, 3);
 	r = handle_new(HANDLE_FILE, a, 0, 100, 0);
 	w = handle_new(HANDLE_FILE, a, 2, 101, 0);
-	d = handle_new(HANDLE_DIR, INODE_ROOT, 0, 102, 0);
-	assert_int_equal(inode_priv(a)->opens, 2);
-	assert_int_equal(inode_priv(a)->writers, 1);
+	d = handle_new(HANDLE_INFO, INODE_ROOT, 0, 102, 0);
+	assert_int_equal(inode_opens(a), 2);
+	assert_int_equal(inode_writers(a), 1);
 	again();
-	assert_int_equal(inode_priv(a)->opens, 2);
-	assert_int_equal(inode_priv(a)->writers, 1);
+	assert_int_equal(inode_opens(a), 2);
+	assert_int_equal(inode_writers(a), 1);
 	assert_int_equal(handle_by_unique(101, HANDLE_FILE), w);
-	assert_int_equal(handle_by_unique(101, HANDLE_DIR), 0);
+	assert_int_equal(handle_by_unique(101, HANDLE_INFO), 0);
 	handle_free(w);
 	assert_null(handle_get(w));
-	assert_int_equal(inode_priv(a)->writers, 0);
+	assert_int_equal(inode_writers(a), 0);
 	assert_non_null(handle_get(r));
 	assert_non_null(handle_get(d));
 	assert_int_equal(inode_try_free(a), 0);
+	/* One of a slot that was never used, and so is not looked at. */
+	inode_slot(SLOTS - 1)->kind = INODE_NAMED;
+	inode_slot(SLOTS - 1)->name_len = 5;
+	inode_slot(SLOTS - 1)->name_off = UINT32_MAX;
+	handle_get(r)->inode = SLOTS - 1;
+	again();
+	assert_null(handle_get(r));
+	assert_non_null(handle_get(d));
+}
+
+/*
+ * How a file is open lasts as long as its handles, also over a takeover, and
+ * pages from before a time of passthrough are dropped by all plain opens until
+ * the last of them has gone.
+ */
+static void
+modes(void **state)
+{
+	uint64_t one, two;
+	uint32_t a, b;
+
+	(void)state;
+	a = inode_new(INODE_ROOT, "f", 1, 3);
+	b = inode_new(INODE_ROOT, "g", 1, 4);
+	inode_set_mode(a, MODE_PASSTHROUGH);
+	one = handle_new(HANDLE_FILE, a, 2, 100, 0);
+	two = handle_new(HANDLE_FILE, a, 0, 101, 0);
+	/* Its process died before there was a handle. */
+	inode_set_mode(b, MODE_PLAIN);
+	assert_int_equal(inode_passthrough(), 1);
+	again();
+	assert_int_equal(inode_passthrough(), 1);
+	assert_int_equal(inode_slot(a)->mode, MODE_PASSTHROUGH);
+	assert_int_equal(inode_slot(b)->mode, MODE_NONE);
+	handle_free(one);
+	assert_int_equal(inode_slot(a)->mode, MODE_PASSTHROUGH);
+	handle_free(two);
+	assert_int_equal(inode_slot(a)->mode, MODE_NONE);
+	assert_int_equal(inode_passthrough(), 0);
+	assert_true(inode_slot(a)->flags & INODE_PAGES);
+	inode_set_mode(a, MODE_PLAIN);
+	one = handle_new(HANDLE_FILE, a, 0, 102, 0);
+	two = handle_new(HANDLE_FILE, a, 0, 103, 0);
+	handle_free(one);
+	assert_true(inode_slot(a)->flags & INODE_PAGES);
+	handle_free(two);
+	assert_false(inode_slot(a)->flags & INODE_PAGES);
+	/* What has no overlay file cannot be passed through. */
+	inode_set_mode(a, MODE_PASSTHROUGH);
+	one = handle_new(HANDLE_FILE, a, 0, 104, 0);
+	inode_set_named(a);
+	again();
+	assert_int_equal(inode_slot(a)->mode, MODE_PLAIN);
+	assert_int_equal(inode_passthrough(), 0);
+	/* A slot that is used again begins anew. */
+	handle_free(one);
+	assert_int_equal(inode_try_free(a), 1);
+	assert_int_equal(inode_new(INODE_ROOT, "h", 1, 9), a);
+	assert_int_equal(inode_slot(a)->flags, 0);
+	assert_int_equal(inode_slot(a)->mode, MODE_NONE);
 }
 
 /* Who makes a file asks first: it is not left behind where none fits. */
@@ -184,16 +285,111 @@ no_room(void **state)
 
 	(void)state;
 	while (handle_room()) {
-		fh = handle_new(HANDLE_DIR, INODE_ROOT, 0, 1, 0);
+		fh = handle_new(HANDLE_INFO, INODE_ROOT, 0, 1, 0);
 		assert_int_not_equal(fh, 0);
 		n++;
 	}
 	last = fh;
 	assert_int_equal(n, table_handles(SLOTS));
-	assert_int_equal(handle_new(HANDLE_DIR, INODE_ROOT, 0, 1, 0), 0);
+	assert_int_equal(handle_new(HANDLE_INFO, INODE_ROOT, 0, 1, 0), 0);
 	assert_int_equal(errno, ENFILE);
 	handle_free(last);
 	assert_int_equal(handle_room(), 1);
+}
+
+static uint32_t
+long_name(uint32_t i, size_t len)
+{
+	char name[256];
+
+	memset(name, 'x', sizeof(name));
+	snprintf(name, sizeof(name), "%06u", i);
+	name[6] = 'x';
+	return inode_new(INODE_ROOT, name, len, 0);
+}
+
+/* Room that names left is used again after a takeover, wherever it lies. */
+static void
+room(void **state)
+{
+	uint32_t i, n, last = 0, all;
+
+	(void)state;
+	for (all = 0; (i = long_name(all, 255)) != 0; all++)
+		last = i;
+	assert_int_equal(errno, ENOSPC);
+	for (i = INODE_FIRST; i < last; i++)
+		assert_int_equal(inode_try_free(i), 1);
+	again();
+	for (n = 0; (i = long_name(n, 255)) != 0; n++)
+		;
+	assert_int_equal(n, all - 1);
+	/* Every second one goes, and shorter ones get what it had. */
+	for (i = INODE_FIRST; i < last; i += 2)
+		assert_int_equal(inode_try_free(i), 1);
+	again();
+	for (n = 0; n < all / 2 * 6; n++)
+		assert_int_not_equal(long_name(n, 40), 0);
+}
+
+/*
+ * However often the process dies: names that take a third of the room, and come
+ * and go, always find some.
+ */
+static void
+room_always(void **state)
+{
+	enum { LIVE = 30, ROUNDS = 2000, CHANGES = 20 };
+	unsigned int seed = (unsigned int)time(NULL), round, k;
+	uint32_t live[LIVE] = { 0 }, i = 0;
+	size_t len;
+
+	(void)state;
+	if (getenv("SEED") != NULL)
+		seed = (unsigned int)strtoul(getenv("SEED"), NULL, 10);
+	printf("SEED=%u\n", seed);
+	srandom(seed);
+	for (round = 0; round < ROUNDS; round++) {
+		for (k = 0; k < CHANGES; k++, i++) {
+			if (live[i % LIVE] != 0)
+				inode_try_free(live[i % LIVE]);
+			len = 7 + (size_t)random() % 80;
+			live[i % LIVE] = long_name(i, len);
+			assert_int_not_equal(live[i % LIVE], 0);
+		}
+		again();
+		for (k = 0; k < LIVE && k < i; k++) {
+			assert_int_equal(inode_slot(live[k])->kind,
+			    INODE_NAMED);
+			assert_memory_equal(inode_name(live[k], &len), "0", 1);
+		}
+	}
+}
+
+/* Two slots never have the same bytes as their names. */
+static void
+overlap(void **state)
+{
+	uint32_t a, b, c, d;
+
+	(void)state;
+	a = inode_new(INODE_ROOT, "aaaaaaaa", 8, 0);
+	b = inode_new(INODE_ROOT, "bbbbbbbb", 8, 0);
+	c = inode_new(INODE_ROOT, "cccc", 4, 0);
+	d = inode_new(INODE_ROOT, "dddd", 4, 0);
+	inode_slot(b)->name_off = inode_slot(a)->name_off + 1;
+	inode_slot(d)->name_off = inode_slot(d)->name_off + 1; /* above all */
+	again();
+	assert_int_equal(inode_by_name(INODE_ROOT, "aaaaaaaa", 8), a);
+	assert_int_equal(inode_by_name(INODE_ROOT, "cccc", 4), c);
+	assert_int_equal(inode_slot(b)->kind, INODE_STALE);
+	assert_int_equal(inode_slot(b)->name_len, 0);
+	assert_int_equal(inode_slot(d)->kind, INODE_STALE);
+	/* What is free then is nobody's. */
+	assert_int_not_equal(inode_new(INODE_ROOT, "eeee", 4, 0), 0);
+	assert_int_not_equal(inode_new(INODE_ROOT, "ffffffff", 8, 0), 0);
+	assert_int_equal(inode_by_name(INODE_ROOT, "aaaaaaaa", 8), a);
+	assert_int_equal(inode_by_name(INODE_ROOT, "cccc", 4), c);
 }
 
 /* Whatever stands in the table: it is taken over, or the process ends. */
@@ -229,19 +425,28 @@ tampered(void **state)
 	for (try = 0; try < TRIES; try++) {
 		/* Slots, handles, names; the header ends the process. */
 		for (i = 0; i < 4; i++)
-			map[4096 + (size_t)random() % (48 * 60)] =
+			map[4096 + (size_t)random() % (32 * 60)] =
 			    (uint8_t)random();
-		map[4096 + SLOTS * 48 + (size_t)random() % (48 * 50)] =
+		map[4096 + SLOTS * 32 + (size_t)random() % (48 * 50)] =
 		    (uint8_t)random();
 		again();
 		for (i = INODE_FIRST; i < 60; i++) {
-			if (inode_slot(i)->kind == INODE_FREE)
+			if (!inode_is(i))
 				continue;
 			(void)inode_name(i, &len);
+			assert_true(inode_slot(i)->parent < SLOTS);
 			if (len > 0 && inode_slot(i)->kind != INODE_STALE)
 				(void)inode_by_name(inode_slot(i)->parent,
 				    inode_name(i, &len), len);
 			inode_make_stale(i);
+		}
+		/* What they leave is used again. */
+		for (i = 0; i < 40; i++) {
+			memset(name, (int)random(), sizeof(name));
+			idx = inode_new(INODE_ROOT, name,
+			    1 + (size_t)random() % sizeof(name), 0);
+			if (idx != 0 && random() % 2)
+				inode_try_free(idx);
 		}
 		memcpy(map, copy, bytes);
 	}
@@ -343,6 +548,43 @@ churn(void **state)
 	assert_in_range(resident_kib() - before, 0, 256);
 }
 
+/*
+ * A file that the kernel has looked up, and that nothing else is known of,
+ * takes 32 bytes, its name, and 12 that are private; a takeover takes no more.
+ */
+static void
+memory(void **state)
+{
+#ifdef __SANITIZE_ADDRESS__
+	/* Its shadow is an eighth of what is touched. */
+	enum { N = 200000, OPEN = 100, MAX_KIB = N * 60 / 1024 * 9 / 8 };
+#else
+	enum { N = 200000, OPEN = 100, MAX_KIB = N * 60 / 1024 };
+#endif
+	uint32_t i, idx;
+	char name[16];
+	long before;
+
+	(void)state;
+	fresh_of(4 << 20);
+	handle_open_table(0);
+	before = resident_kib();
+	for (i = 0; i < N; i++) {
+		snprintf(name, sizeof(name), "name-%06u", i);
+		idx = inode_new(INODE_ROOT, name, 11, 0);
+		assert_int_not_equal(idx, 0);
+		inode_ref(idx);
+		if (i < OPEN)
+			assert_int_not_equal(handle_new(HANDLE_FILE, idx, 0, i,
+						 0),
+			    0);
+	}
+	assert_in_range(resident_kib() - before, 0, MAX_KIB);
+	again_of(4 << 20);
+	assert_in_range(resident_kib() - before, 0, MAX_KIB);
+	assert_int_equal(inode_by_name(INODE_ROOT, name, 11), idx);
+}
+
 int
 main(void)
 {
@@ -350,11 +592,17 @@ main(void)
 		cmocka_unit_test_setup_teardown(names_and_numbers, fresh, gone),
 		cmocka_unit_test_setup_teardown(kinds, fresh, gone),
 		cmocka_unit_test_setup_teardown(full, fresh, gone),
+		cmocka_unit_test_setup_teardown(lookups, fresh, gone),
 		cmocka_unit_test_setup_teardown(handles, fresh, gone),
+		cmocka_unit_test_setup_teardown(modes, fresh, gone),
 		cmocka_unit_test_setup_teardown(no_room, fresh, gone),
+		cmocka_unit_test_setup_teardown(room, fresh, gone),
+		cmocka_unit_test_setup_teardown(room_always, fresh, gone),
+		cmocka_unit_test_setup_teardown(overlap, fresh, gone),
 		cmocka_unit_test_setup_teardown(tampered, fresh, gone),
 		cmocka_unit_test_setup_teardown(many, fresh, gone),
 		cmocka_unit_test_setup_teardown(churn, fresh, gone),
+		cmocka_unit_test_setup_teardown(memory, fresh, gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -194,6 +194,202 @@ commit_faults(void **state)
 	assert_int_equal(dirty(), 0);
 }
 
+/* An upload that the server refuses is not tried again. */
+static void
+commit_upload_refused(void **state)
+{
+	static char none[] = "";
+
+	(void)state;
+	make_file(2, "f", "hello");
+	upload_answer.what = none;
+	upload_answer.status = 401;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	expect_error("authentication");
+	assert_int_equal(uploads, 1);
+	assert_int_equal(published_count, 0);
+	memset(&upload_answer, 0, sizeof(upload_answer));
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	json_decref(result());
+	assert_true(head_has("f"));
+}
+
+/* A batch to which its first chunk could not be added is not sent. */
+static void
+commit_empty_batch(void **state)
+{
+	struct commit_run c;
+	struct hash h = { { 1 } };
+	struct cfile f;
+	struct job j;
+
+	(void)state;
+	memset(&c, 0, sizeof(c));
+	memset(&f, 0, sizeof(f));
+	memset(&j, 0, sizeof(j));
+	j.m = &mnt;
+	c.job = &j;
+	c.waiting_tail = &c.waiting;
+	f.fd = -1;
+	assert_int_equal(commit_batch_add(&c, &f, 0, 8 << 20, &h), -1);
+	assert_int_equal(commit_batch_add(&c, &f, 0, 4096, &h), -1);
+	assert_int_equal(c.filling[BATCH_PACKS]->small, 0);
+	commit_batch_idle(&c);
+	assert_true(TAILQ_EMPTY(&steps));
+	commit_files_stop(&c);
+}
+
+/* One that nobody asked for does not wait for its server, and one of a person
+   that waits behind it does: it is not told that nobody knows. */
+static void
+commit_behind_automatic(void **state)
+{
+	json_t *r;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	ask(JOB_COMMIT, "{\"request\":\"commit\",\"automatic\":true}");
+	lost_answers = 1;
+	while (posts == 0)
+		assert_true(one_step());
+	/* With nobody behind it, it stands in the queue. */
+	assert_false(jobs_running(&mnt) && TAILQ_FIRST(&mnt.jobs)->running);
+	assert_true(jobs_running(&mnt));
+	make_file(3, "g", "world");
+	unavailable = 2;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	r = result();
+	json_decref(r);
+	assert_int_equal(published_count, 2);
+	assert_true(head_has("f") && head_has("g"));
+	assert_int_equal(dirty(), 0);
+}
+
+/* How often a chunk of that hash and place was sent; *early: before the end of
+   any hash. */
+static unsigned int
+times_sent(const struct hash *h, uint64_t at, uint32_t bytes, int *early)
+{
+	unsigned int i, n = 0;
+
+	*early = 0;
+	for (i = 0; i < nsent; i++)
+		if (hash_cmp(&sent_chunks[i].chunk.hash, h) == 0) {
+			assert_int_equal(sent_chunks[i].chunk.offset, at);
+			assert_int_equal(sent_chunks[i].chunk.bytes, bytes);
+			*early |= sent_chunks[i].hashes == 0;
+			n++;
+		}
+	return n;
+}
+
+static void
+tell(unsigned int i, unsigned int from, unsigned int to)
+{
+	struct fetch_hash_chunks *t = &tells[i];
+
+	t->size = ((uint64_t)3 << CHUNK_SHIFT_MIN) + 1000;
+	t->shift = CHUNK_SHIFT_MIN;
+	for (t->n = 0; from <= to; from++) {
+		t->chunks[t->n].slot = from;
+		t->chunks[t->n].bytes = from < 3 ? 1 << CHUNK_SHIFT_MIN : 1000;
+		t->chunks[t->n++].hash = told_list[from];
+	}
+	ntells = i + 1;
+}
+
+static void
+large_file(uint64_t ovl, const char *name)
+{
+	make_file(ovl, name, "large");
+	assert_int_equal(ftruncate(files[ovl],
+			     ((off_t)3 << CHUNK_SHIFT_MIN) + 1000),
+	    0);
+}
+
+static void
+told_begin(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++)
+		memset(&told_list[i], (int)(17 + i), sizeof(told_list[i]));
+	ntold = 4;
+}
+
+/* Chunks of a large file go up while it is hashed, each once; what its hash
+   says in the end counts. */
+static void
+commit_while_hashed(void **state)
+{
+	const uint32_t whole = 1 << CHUNK_SHIFT_MIN;
+	struct hash wrong;
+	unsigned int i;
+	int early;
+
+	(void)state;
+	told_begin();
+	tell(0, 0, 1);
+	tell(1, 0, 2); /* another sailvol-fetch begins anew */
+	tell(2, 1, 3);
+	memset(&wrong, 99, sizeof(wrong));
+	tells[1].chunks[2].hash = wrong; /* it changes later */
+	large_file(2, "f");
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	json_decref(result());
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(times_sent(&told_list[i], (uint64_t)i * whole,
+				     i < 3 ? whole : 1000, &early),
+		    1);
+		assert_int_equal(early, i < 2);
+	}
+	assert_int_equal(times_sent(&wrong, 2 * (uint64_t)whole, whole, &early),
+	    1);
+	assert_int_equal(dirty(), 0);
+	assert_int_equal(published_count, 1);
+}
+
+/* Several files side by side, whose chunks meet in one upload; some of them
+   change, while they are hashed and when they are sent. */
+static void
+commit_side_by_side(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	told_begin();
+	for (i = 0; i < 4; i++)
+		tell(i, i, i);
+	large_file(2, "f");
+	large_file(3, "g");
+	large_file(4, "h");
+	stale_uploads = 3;
+	changes_while_hashed = 1;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	json_decref(result());
+	assert_true(hashes > 3);
+	assert_true(head_has("f") && head_has("g") && head_has("h"));
+	assert_int_equal(dirty(), 0);
+	/* Given up in the middle of it all. */
+	large_file(5, "i");
+	large_file(6, "j");
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	i = hashes;
+	nsent = 0;
+	while (nsent < 3 && one_step())
+		;
+	assert_int_equal(hashes, i);
+	job_cancel(TAILQ_FIRST(&mnt.jobs));
+	run_all();
+	assert_false(head_has("i"));
+	assert_true(dirty() > 0);
+}
+
 static void
 commit_leaves_what_changes(void **state)
 {
@@ -271,7 +467,7 @@ commit_hidden_stores(void **state)
 	run_all();
 	writers[2] = 0;
 	first = hashes;
-	usleep(50 * 1000);
+	usleep(50 * 1000); /* its ctime is not young any more */
 	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
 	run_all();
 	assert_int_equal(hashes, first + 1);
@@ -322,6 +518,81 @@ commit_crashes(void **state)
 	}
 	assert_true(k > 5);
 	setup(state);
+}
+
+/* A delta comes through when its job has begun again with what was changed
+   since: that is not taken for published. */
+static void
+commit_late(void **state)
+{
+	int64_t id;
+	char *text;
+	unsigned int i;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	hold_next = 1;
+	id = ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	for (i = 0; i < 200 && held == NULL && one_step(); i++)
+		;
+	assert_non_null(held);
+	/* The process dies, and more is changed. */
+	jobs_mount_gone(&mnt);
+	drop_steps();
+	mount_row_free(&mnt.row);
+	memset(&mnt.row, 0, sizeof(mnt.row));
+	assert_int_equal(db_mount_find(manifest_db, (const uint8_t[16]){ 0 },
+			     &mnt.row),
+	    0);
+	make_file(3, "g", "more");
+	jobs_mount_started(&mnt);
+	run_all();
+	assert_int_equal(published_count, 1);
+	assert_true(head_has("f") && !head_has("g"));
+	assert_int_equal(db_job_answer(manifest_db, mnt.row.row, id, &text), 0);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "published_before"));
+	free(text);
+	assert_true(dirty() > 0);
+	/* The next one brings it. */
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	assert_true(head_has("f") && head_has("g"));
+	assert_int_equal(dirty(), 0);
+}
+
+/* Old answers go some at a time, those of today stay, and so does what is not
+   done yet. */
+static void
+answers_go(void **state)
+{
+	enum { N = 200 };
+	struct job j = { .m = &mnt, .kind = JOB_COMMIT };
+	int64_t id[N];
+	char *text;
+	int i, gone, rounds;
+
+	(void)state;
+	for (i = 0; i < N; i++) {
+		j.created = i < 150 ? 1000 : 5000;
+		assert_int_equal(db_job_insert(manifest_db, &j, "{}"), 0);
+		id[i] = j.id;
+		if (i != 3)
+			assert_int_equal(db_job_state(manifest_db, j.id,
+					     JOB_DONE, "{}"),
+			    0);
+	}
+	for (rounds = 0; rounds < 10; rounds++)
+		assert_int_equal(db_job_trim(manifest_db, 2000), 0);
+	for (gone = i = 0; i < N; i++) {
+		if (db_job_answer(manifest_db, mnt.row.row, id[i], &text) ==
+		    -1) {
+			gone++;
+			assert_true(i < 150 && i != 3);
+		} else
+			free(text);
+	}
+	assert_int_equal(gone, 149);
 }
 
 /* ---- reloads ------------------------------------------------------------------------------------ */
@@ -510,11 +781,18 @@ main(void)
 		T(count_bound),
 		T(commit_plain),
 		T(commit_faults),
+		T(commit_upload_refused),
+		T(commit_behind_automatic),
+		T(commit_empty_batch),
+		T(commit_while_hashed),
+		T(commit_side_by_side),
 		T(commit_leaves_what_changes),
 		T(commit_refused),
 		T(commit_suspect),
 		T(commit_hidden_stores),
 		T(commit_crashes),
+		T(commit_late),
+		T(answers_go),
 		T(reload_plain_and_quick),
 		T(reload_stashes_and_restores),
 		T(reload_keeps),
@@ -522,7 +800,6 @@ main(void)
 		T(cancelled),
 	};
 
-	hash_init();
 	assert_int_equal(proc_base_init(), 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,16 +240,22 @@ server_says(uint16_t status, const void *data, size_t len)
 }
 
 static void
-volume_is(const char *id, unsigned int must_know)
+volume_is_called(const char *id, const char *name, unsigned int must_know)
 {
 	char json[512];
 	int n;
 
 	n = snprintf(json, sizeof(json),
-	    "{\"id\":\"%s\",\"name\":\"x\","
+	    "{\"id\":\"%s\",\"name\":\"%s\","
 	    "\"org\":{\"name\":\"o\"},\"format\":{\"must_know\":%u}}",
-	    id, must_know);
+	    id, name, must_know);
 	server_says(200, json, (size_t)n);
+}
+
+static void
+volume_is(const char *id, unsigned int must_know)
+{
+	volume_is_called(id, "x", must_know);
 }
 
 /* The commit alone: its nodes are here. */
@@ -364,14 +370,25 @@ test_taken_up(void **state)
 	/* The server says that it is the same volume, or nothing. */
 	begin("", 0, NULL);
 	assert_int_equal(asked, 1);
+	assert_string_equal(asked_target, "/v1/volumes/" H_VOLUME_ID);
 	assert_int_equal(answers, 0);
 	server_says(0, "", 0);
 	assert_int_equal(answers, 1);
 	assert_int_equal(answer_error, 0);
 	mount_free(ready);
 	ready = NULL;
+	/* It has none of them. */
+	begin("", 0, NULL);
+	server_says(404, "", 0);
+	assert_string_equal(asked_target, "/v1/volumes/x");
+	server_says(404, "", 0);
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_error, 0);
+	mount_free(ready);
+	ready = NULL;
 	/* It has another one of that name. */
 	begin("", 0, NULL);
+	server_says(404, "", 0);
 	volume_is(OTHER_ID, 0);
 	assert_failed(ESTALE);
 	assert_non_null(strstr(answer_what, "deleted and made again"));
@@ -382,6 +399,46 @@ test_taken_up(void **state)
 	assert_int_equal(answer_error, 0);
 	assert_string_equal(answer_volume, H_VOLUME_ID);
 	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+}
+
+/* The volume has another name by now: who types the old one means the one that
+   has it; what was there before the daemon began goes on. */
+static void
+test_renamed(void **state)
+{
+	(void)state;
+	begin_at_head();
+	mount_free(ready); /* all die */
+	ready = NULL;
+	begin("", MOUNT_BACK, NULL);
+	volume_is_called(H_VOLUME_ID, "y", 0);
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_error, 0);
+	assert_string_equal(answer_volume, H_VOLUME_ID);
+	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+	mount_free(ready);
+	ready = NULL;
+	begin("", 0, NULL);
+	volume_is_called(H_VOLUME_ID, "y", 0);
+	assert_string_equal(asked_target, "/v1/volumes/x");
+	volume_is(OTHER_ID, 0);
+	assert_failed(ESTALE);
+	assert_non_null(strstr(answer_what, "renamed"));
+	/* The old name is nobody's. */
+	begin("", 0, NULL);
+	volume_is_called(H_VOLUME_ID, "y", 0);
+	server_says(404, "", 0);
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer_error, 0);
+	assert_string_equal(answer_volume, H_VOLUME_ID);
+	mount_free(ready);
+	ready = NULL;
+	/* One that was deleted is not taken for another, not after a start. */
+	begin("", MOUNT_BACK, NULL);
+	server_says(404, "", 0);
+	volume_is(OTHER_ID, 0);
+	assert_failed(ESTALE);
+	assert_non_null(strstr(answer_what, "deleted and made again"));
 }
 
 static void
@@ -656,6 +713,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_new),
 		T(test_taken_up),
+		T(test_renamed),
 		T(test_failures),
 		T(test_commit),
 		T(test_commit_missing),

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 
 #include "regress/unit/sailvold/manifest_harness.h"
+#include "sailvold/obj_batch.h"
 
 /* ---- stand-ins ------------------------------------------------------------------ */
 
@@ -111,7 +112,11 @@ apply(struct record r, const char **why)
 
 	offset += 100;
 	assert_int_equal(db_begin(manifest_db), 0);
+	obj_batch_begin(h_mount.row.row);
 	rc = namespace_apply(manifest_db, &h_mount.row, &r, offset, why);
+	if (rc == 0)
+		assert_int_equal(obj_batch_flush(manifest_db), 0);
+	obj_batch_end();
 	if (rc == 0)
 		assert_int_equal(db_commit(manifest_db), 0);
 	else
@@ -294,7 +299,9 @@ test_link(void **state)
 	refused(h_named(RECORD_LINK, 11, "m", 11));
 	refused(h_named(RECORD_LINK, 11, "m", 99));
 	refused(h_named(RECORD_LINK, 10, "m", 10));
-	refused(h_of(RECORD_DROP, 10));
+	/* One that has names stays. */
+	ok(h_of(RECORD_DROP, 10));
+	assert_int_equal(links_of(10), 2);
 	ok(h_named(RECORD_REMOVE, 1, "f", 0));
 	ok(h_named(RECORD_REMOVE, 11, "l", 0));
 	assert_int_equal(links_of(10), 0);
@@ -470,8 +477,9 @@ test_xattrs(void **state)
 static void
 test_content(void **state)
 {
-	struct obj o;
+	struct record later;
 	uint64_t content;
+	struct obj o;
 
 	(void)state;
 	ok(h_alloc(100));
@@ -481,6 +489,7 @@ test_content(void **state)
 	refused(h_of(RECORD_DIRTY, 10));
 	refused(sized(RECORD_CONTENT, 11, 5));
 	refused(sized(RECORD_CONTENT, 99, 5));
+	ok(sized(RECORD_SETTLE, 99, 5));
 	refused(sized(RECORD_CONTENT, 10, SAIL_SIZE_MAX + 1));
 	ok(sized(RECORD_CONTENT, 10, 5));
 	content = offset;
@@ -498,6 +507,19 @@ test_content(void **state)
 	o = obj(10);
 	assert_int_equal(o.flags, OBJ_LOCAL | OBJ_UNSETTLED);
 	assert_int_equal(o.changed_content, offset);
+	content = offset;
+	obj_free(&o);
+	/* It was written to after somebody had settled it. */
+	later = sized(RECORD_SETTLE, 10, 5);
+	ok(later);
+	o = obj(10);
+	assert_int_equal(o.changed_content, content);
+	obj_free(&o);
+	later.entry.mtime.sec++;
+	ok(later);
+	o = obj(10);
+	assert_int_equal(o.changed_content, offset);
+	assert_int_equal(o.changed_attr, offset);
 	obj_free(&o);
 }
 
@@ -582,6 +604,36 @@ test_sweep_many(void **state)
 		assert_int_equal(told[i], 10 + i);
 }
 
+/* Those that are still open are not gone through at one go, and none is left
+   out that is let go while the others are looked at. */
+static void
+test_sweep_open(void **state)
+{
+	unsigned int i, rounds;
+	char name[16];
+	int rc;
+
+	(void)state;
+	ok(h_alloc(10000));
+	for (i = 10; i < 3020; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		ok(h_make(1, name, i, ENTRY_FILE));
+		ok(h_named(RECORD_REMOVE, 1, name, 0));
+	}
+	ok(h_of(RECORD_DROP, 3019));
+	assert_int_equal(namespace_sweep(&h_mount), 1);
+	assert_int_equal(ntold, 0);
+	ok(h_of(RECORD_DROP, 11));
+	rc = namespace_sweep(&h_mount);
+	for (rounds = 0; rc == 1 && rounds < 20; rounds++)
+		rc = namespace_sweep_on(&h_mount);
+	assert_int_equal(rc, 0);
+	assert_int_equal(ntold, 2);
+	assert_int_equal(told[0], 3019);
+	assert_int_equal(told[1], 11);
+	assert_int_equal(namespace_sweep_on(&h_mount), 0);
+}
+
 static void
 test_path(void **state)
 {
@@ -604,6 +656,152 @@ test_path(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+/* ---- batches ----------------------------------------------------------------- */
+
+/* A row as text: what it holds, without where it is. */
+static void
+row_text(struct wbuf *w, uint64_t ovl)
+{
+	struct obj o;
+
+	if (db_obj_get(manifest_db, h_mount.row.row, ovl, &o) == -1) {
+		assert_int_equal(errno, ENOENT);
+		wbuf_u8(w, 0);
+		return;
+	}
+	wbuf_u8(w, 1);
+	wbuf_u32(w, o.flags);
+	wbuf_u32(w, o.links);
+	wbuf_u64(w, o.changed_content);
+	wbuf_u64(w, o.changed_attr);
+	wbuf_u8(w, (uint8_t)o.has_origin);
+	wbuf_bytes(w, o.origin_path, o.origin_path_len);
+	entry_encode(w, o.entry);
+	obj_free(&o);
+}
+
+/* Files and directories that come, change, move and go; each n records are one
+   batch.  All rows then. */
+static void
+run_batches(unsigned int n, struct wbuf *rows)
+{
+	struct record r[64];
+	const char *why;
+	unsigned int i, count = 0;
+	uint64_t ovl;
+
+	r[count++] = h_alloc(100);
+	r[count++] = h_make(1, "p", 10, ENTRY_DIR);
+	r[count++] = h_make(10, "f", 11, ENTRY_FILE);
+	r[count++] = h_of(RECORD_DIRTY, 11);
+	r[count++] = sized(RECORD_SETTLE, 11, 4096);
+	r[count++] = h_make(10, "g", 12, ENTRY_FILE);
+	r[count++] = h_of(RECORD_DIRTY, 12);
+	r[count++] = h_named(RECORD_LINK, 1, "l", 12);
+	r[count++] = h_rename(10, "f", 1, "f2", 0);
+	r[count++] = h_copyup(1, "a", 13, &file_a, &base, "a");
+	r[count] = h_of(RECORD_ATTR, 13);
+	r[count].flags = RECORD_ATTR_MODE | RECORD_ATTR_CTIME;
+	r[count++].entry.mode = 0600;
+	r[count++] = h_rename(1, "f2", 1, "a", 0);
+	r[count++] = h_named(RECORD_REMOVE, 10, "g", 0);
+	r[count++] = h_named(RECORD_REMOVE, 1, "l", 0);
+	r[count++] = h_of(RECORD_DROP, 12);
+	r[count++] = h_named(RECORD_REMOVE, 1, "p", 0);
+	offset = 0;
+	for (i = 0; i < count; i++) {
+		if (i % n == 0) {
+			assert_int_equal(db_begin(manifest_db), 0);
+			obj_batch_begin(h_mount.row.row);
+		}
+		offset += 100;
+		if (namespace_apply(manifest_db, &h_mount.row, &r[i], offset,
+			&why) == -1)
+			fail_msg("record %u: %s", i, why);
+		if (i % n == n - 1 || i == count - 1) {
+			assert_int_equal(obj_batch_flush(manifest_db), 0);
+			obj_batch_end();
+			assert_int_equal(db_commit(manifest_db), 0);
+		}
+	}
+	wbuf_init(rows, 65536);
+	for (ovl = OVL_ROOT; ovl < 20; ovl++)
+		row_text(rows, ovl);
+	assert_int_equal(rows->error, 0);
+}
+
+/* Rows are the same however the records were gathered. */
+static void
+test_batches(void **state)
+{
+	static const unsigned int sizes[] = { 2, 3, 5, 64 };
+	struct wbuf one, more;
+	size_t i;
+
+	run_batches(1, &one);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(teardown(state), 0);
+		assert_int_equal(setup(state), 0);
+		run_batches(sizes[i], &more);
+		assert_int_equal(more.len, one.len);
+		assert_memory_equal(more.data, one.data, one.len);
+		wbuf_free(&more);
+	}
+	wbuf_free(&one);
+}
+
+/* What is too large for memory is written early, and there for the next. */
+static void
+test_large_batch(void **state)
+{
+	static uint8_t value[60000];
+	uint8_t *x;
+	size_t len;
+	struct record r;
+	struct obj o;
+	const char *why;
+	unsigned int i;
+
+	(void)state;
+	ok(h_alloc(1000));
+	assert_int_equal(xattrs_set(NULL, 0, "user.big", value, sizeof(value),
+			     0, &x, &len),
+	    0);
+	assert_int_equal(db_begin(manifest_db), 0);
+	obj_batch_begin(h_mount.row.row);
+	for (i = 0; i < 200; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		r = h_make(1, name, 10 + i, ENTRY_FILE);
+		assert_int_equal(namespace_apply(manifest_db, &h_mount.row, &r,
+				     offset, &why),
+		    0);
+		r = h_of(RECORD_XATTR, 10 + i);
+		r.entry.xattrs = x;
+		r.entry.xattrs_len = len;
+		assert_int_equal(namespace_apply(manifest_db, &h_mount.row, &r,
+				     offset, &why),
+		    0);
+	}
+	for (i = 0; i < 200; i++) {
+		assert_int_equal(obj_batch_get(manifest_db, h_mount.row.row,
+				     10 + i, &o),
+		    0);
+		assert_int_equal(o.entry->xattrs_len, len);
+		obj_free(&o);
+	}
+	assert_int_equal(obj_batch_flush(manifest_db), 0);
+	obj_batch_end();
+	assert_int_equal(db_commit(manifest_db), 0);
+	for (i = 0; i < 200; i++) {
+		o = obj(10 + i);
+		assert_int_equal(o.entry->xattrs_len, len);
+		obj_free(&o);
+	}
+	free(x);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -622,7 +820,10 @@ main(void)
 		T(test_content),
 		T(test_sweep),
 		T(test_sweep_many),
+		T(test_sweep_open),
 		T(test_path),
+		T(test_batches),
+		T(test_large_batch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

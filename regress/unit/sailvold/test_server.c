@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <sys/socket.h>
+#include <errno.h>
 #include <fcntl.h>
 
 #include "regress/unit/sailvold/manifest_harness.h"
@@ -62,10 +63,10 @@ peer_api(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 static int
 peer_hash(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
-	uint8_t shift;
+	uint8_t shift, keep;
 
 	(void)ch;
-	assert_int_equal(fetch_hash_recv(body, &shift), 0);
+	assert_int_equal(fetch_hash_recv(body, &shift, &keep), 0);
 	assert_int_equal(shift, 23);
 	keep_body(im);
 	last_id = id;
@@ -79,10 +80,21 @@ peer_file(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	uint32_t file;
 
 	(void)ch;
-	(void)id;
+	last_id = id;
 	assert_int_equal(fetch_upload_file_recv(body, &file), 0);
 	assert_int_equal(file, files);
 	keep_body(im);
+	files++;
+	return 0;
+}
+
+static int
+peer_rest(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
+{
+	(void)ch;
+	(void)body;
+	keep_body(im);
+	last_id = id;
 	files++;
 	return 0;
 }
@@ -121,6 +133,7 @@ static const struct msg_rule peer_rules[] = {
 	RULE(IMSG_FETCH_UPLOAD_FILE, ROLE_MANIFEST, CHAN_FD, peer_file),
 	RULE(IMSG_FETCH_UPLOAD, ROLE_MANIFEST, CHAN_FD, peer_upload),
 	RULE(IMSG_FETCH_CANCEL, ROLE_MANIFEST, CHAN_NOFD, peer_cancel),
+	RULE(IMSG_FETCH_HASH_REST, ROLE_MANIFEST, CHAN_FD, peer_rest),
 };
 static const struct msg_rule our_rules[] = {
 	RULE(IMSG_FETCH_API_RES, ROLE_FETCH, CHAN_MAYFD, server_api_res),
@@ -128,6 +141,7 @@ static const struct msg_rule our_rules[] = {
 	RULE(IMSG_FETCH_UPLOAD_PROGRESS, ROLE_FETCH, CHAN_NOFD,
 	    server_upload_progress),
 	RULE(IMSG_FETCH_UPLOAD_RES, ROLE_FETCH, CHAN_MAYFD, server_upload_res),
+	RULE(IMSG_FETCH_HASH_CHUNKS, ROLE_FETCH, CHAN_NOFD, server_hash_chunks),
 };
 
 static void
@@ -149,9 +163,9 @@ peer_close(struct chan *ch, void *arg)
 static void
 fetch_start(void)
 {
-	static const struct chan_ops our_ops = { our_rules, 4, our_close,
+	static const struct chan_ops our_ops = { our_rules, 5, our_close,
 		NULL };
-	static const struct chan_ops peer_ops = { peer_rules, 5, peer_close,
+	static const struct chan_ops peer_ops = { peer_rules, 6, peer_close,
 		NULL };
 	int sv[2];
 
@@ -189,6 +203,7 @@ fetch_die(void)
 
 static unsigned int answers, progress;
 static int last_status, last_error;
+static char last_words[64];
 static char last_answer[256], last_what[256];
 static uint32_t to_cancel;
 
@@ -217,12 +232,17 @@ on_hash(void *arg, const struct fetch_hash_res *res, int fd)
 }
 
 static void
-on_upload(void *arg, uint32_t error, const char *what, const uint8_t *status,
-    uint32_t n)
+on_upload(void *arg, uint32_t error, const struct server_answer *a,
+    const uint8_t *status, uint32_t n)
 {
+	char code[64];
+
 	(void)arg;
-	(void)what;
 	answers++;
+	last_status = a->status;
+	if (a->status != 0)
+		server_error(a, last_words, sizeof(last_words), code,
+		    sizeof(code));
 	last_error = (int)error;
 	if (error == 0) {
 		assert_int_equal(n, 2);
@@ -402,8 +422,8 @@ test_poison(void **state)
 
 	(void)state;
 	fetch_start();
-	assert_int_not_equal(server_hash(23, memfd_new("f", "abc", 3), on_hash,
-				 NULL),
+	assert_int_not_equal(server_hash(23, 0, memfd_new("f", "abc", 3), -1,
+				 on_hash, NULL),
 	    0);
 	for (i = 0; i < 20 && answers == 0; i++) {
 		turn();
@@ -416,15 +436,28 @@ test_poison(void **state)
 	assert_in_range(i, 2, 10);
 }
 
+static unsigned int told;
+
+static void
+on_told(void *arg, const struct fetch_hash_chunks *m)
+{
+	(void)arg;
+	told += m->n;
+	assert_int_equal(m->chunks[0].bytes, 1 << 23);
+}
+
 static void
 test_hash(void **state)
 {
+	struct fetch_hash_chunks some = { .size = 1 << 24,
+		.shift = 23,
+		.n = 2 };
 	struct fetch_hash_res res;
 	uint32_t n;
 
 	(void)state;
 	fetch_start();
-	n = server_hash(23, memfd_new("f", "abc", 3), on_hash, NULL);
+	n = server_hash(23, 0, memfd_new("f", "abc", 3), -1, on_hash, NULL);
 	turn();
 	assert_string_equal(last_body, "abc");
 	fetch_die();
@@ -432,6 +465,18 @@ test_hash(void **state)
 	turn();
 	assert_int_equal(asked, 2);
 	assert_string_equal(last_body, "abc");
+	/* Chunks come before the answer, and of no other question. */
+	some.chunks[1].slot = 1;
+	memset(&some.chunks[0].hash, 1, HASH_LEN);
+	memset(&some.chunks[1].hash, 2, HASH_LEN);
+	assert_int_equal(fetch_hash_chunks_send(peer, n, &some), 0);
+	turn();
+	assert_int_equal(told, 0);
+	server_hash_watch(n, NULL, on_told);
+	assert_int_equal(fetch_hash_chunks_send(peer, n, &some), 0);
+	assert_int_equal(fetch_hash_chunks_send(peer, n + 1, &some), 0);
+	turn();
+	assert_int_equal(told, 2);
 	memset(&res, 0, sizeof(res));
 	assert_int_equal(fetch_hash_res_send(peer, n, &res,
 			     memfd_new("list", "list", 4)),
@@ -449,8 +494,8 @@ test_hash(void **state)
 static void
 test_upload(void **state)
 {
-	struct upload_file f[2] = { { 5, memfd_new("a", "aa", 2) },
-		{ 6, memfd_new("b", "bb", 2) } };
+	struct upload_file f[2] = { { memfd_new("a", "aa", 2) },
+		{ memfd_new("b", "bb", 2) } };
 	struct fetch_upload_chunk c[2];
 	struct fetch_upload_res res;
 	uint32_t n;
@@ -484,11 +529,72 @@ test_upload(void **state)
 	assert_int_equal(last_error, 0);
 }
 
+/* The words of a server that refuses come with it. */
+static void
+test_upload_refused(void **state)
+{
+	static const char json[] = "{\"error\":{\"message\":\"the API key was "
+				   "revoked\",\"code\":\"bad_key\"}}";
+	struct upload_file f = { memfd_new("a", "aa", 2) };
+	struct fetch_upload_chunk c = { .bytes = 2 };
+	struct fetch_upload_res res = { .error = EACCES,
+		.what = "no",
+		.what_len = 2,
+		.status = 401,
+		.refusal = json,
+		.refusal_len = sizeof(json) - 1 };
+	uint32_t n;
+
+	(void)state;
+	fetch_start();
+	n = server_upload(H_VOLUME_ID, "key", &f, 1, &c, 1, NULL, on_upload,
+	    NULL);
+	assert_int_equal(fetch_upload_res_send(peer, n, &res, -1), 0);
+	turn();
+	assert_int_equal(answers, 1);
+	assert_int_equal(last_error, EACCES);
+	assert_int_equal(last_status, 401);
+	assert_string_equal(last_words, "the API key was revoked");
+}
+
+#define NO_FILE 99999 /* nothing is open there */
+
+/* A question that failed when it was put in part: what came of it is let go. */
+static void
+test_put_in_part(void **state)
+{
+	struct upload_file f[2] = { { memfd_new("a", "aa", 2) }, { NO_FILE } };
+	struct fetch_upload_chunk c[2];
+
+	(void)state;
+	memset(c, 0, sizeof(c));
+	c[0].bytes = c[1].bytes = 2;
+	c[1].file = 1;
+	fetch_start();
+	assert_int_equal(server_upload(H_VOLUME_ID, "key", f, 2, c, 2,
+			     on_progress, on_upload, NULL),
+	    0);
+	assert_int_equal(errno, EBADF);
+	turn();
+	assert_int_equal(files, 1);
+	assert_int_equal(cancelled, 1);
+	assert_int_equal(last_cancel, last_id);
+	assert_int_equal(server_hash(23, 0, NO_FILE,
+			     memfd_new("rest", "rest", 4), on_hash, NULL),
+	    0);
+	assert_int_equal(errno, EBADF);
+	turn();
+	assert_int_equal(files, 2);
+	assert_int_equal(asked, 0);
+	assert_int_equal(cancelled, 2);
+	assert_int_equal(last_cancel, last_id);
+}
+
 /* A status for each chunk, or it counts as an error. */
 static void
 test_upload_wrong_size(void **state)
 {
-	struct upload_file f = { 5, memfd_new("a", "aa", 2) };
+	struct upload_file f = { memfd_new("a", "aa", 2) };
 	struct fetch_upload_chunk c[2];
 	struct fetch_upload_res res;
 	uint32_t n;
@@ -547,6 +653,8 @@ main(void)
 		T(test_poison),
 		T(test_hash),
 		T(test_upload),
+		T(test_upload_refused),
+		T(test_put_in_part),
 		T(test_upload_wrong_size),
 		T(test_error_words),
 	};

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,6 +270,119 @@ origins(void **state)
 	assert_memory_equal(&commit, &from, sizeof(from));
 }
 
+/* A directory of one file below the root; pinned: the kernel knows the file. */
+static struct vn *
+small_dir(int i, int pinned)
+{
+	struct vn *dir = vn_new(ENTRY_DIR), *file = vn_new(ENTRY_FILE);
+	char name[16];
+
+	snprintf(name, sizeof(name), "d%d", i);
+	assert_int_equal(view_set(root, name, strlen(name), dir), 0);
+	assert_int_equal(view_set(dir, "f", 1, file), 0);
+	if (pinned)
+		vn_pin(file);
+	return file;
+}
+
+/* Many directories that must stay do not keep the others; and once all are
+   looked at for nothing, there is no hurry. */
+static void
+evict_in_slices(void **state)
+{
+	enum { PINNED = 500, OTHERS = 1000 };
+	struct vn *pinned[PINNED];
+	int i, slices, more;
+
+	(void)state;
+	set_root();
+	/* The first are the longest unused. */
+	for (i = 0; i < PINNED; i++)
+		pinned[i] = small_dir(i, 1);
+	for (; i < PINNED + OTHERS; i++)
+		small_dir(i, 0);
+	for (slices = 0, more = 1; more; slices++) {
+		assert_true(slices < 1000);
+		more = view_evict(UINT64_MAX);
+	}
+	for (i = 0; i < PINNED + OTHERS; i++) {
+		struct vn *vn;
+		char name[16];
+
+		snprintf(name, sizeof(name), "d%d", i);
+		assert_int_equal(view_lookup(root, name, strlen(name), &vn), 1);
+		assert_int_equal(vn->dir != NULL, i < PINNED);
+	}
+	assert_int_equal(view_evict(UINT64_MAX), 0);
+	/* One that may go again is found, and then the others. */
+	for (i = 0; i < PINNED; i++)
+		vn_unpin(pinned[i]);
+	for (i = 0; root->dir != NULL; i++) {
+		assert_true(i < 1000);
+		view_evict(UINT64_MAX);
+	}
+}
+
+static uint64_t
+allocated(void)
+{
+	return mallinfo2().uordblks;
+}
+
+/* What the view says that it takes is what it takes, and it gives it back. */
+static void
+accounts(void **state)
+{
+	enum { DIRS = 100, FILES = 200 };
+	uint64_t before, heap, took;
+	const char *why;
+	struct item it;
+	struct wbuf w;
+	struct rbuf r;
+	struct vn *dir;
+	char name[16];
+	int i, k;
+
+	(void)state;
+	set_root();
+	view_forget_names();
+	before = view_bytes();
+	wbuf_init(&w, 1 << 20);
+	for (k = 0; k < FILES; k++) {
+		snprintf(name, sizeof(name), "file%05d", k);
+		memset(&it, 0, sizeof(it));
+		it.name = (const uint8_t *)name;
+		it.name_len = strlen(name);
+		it.links = 1;
+		it.entry.type = k % 2 ? ENTRY_SYMLINK : ENTRY_FILE;
+		it.entry.target = (const uint8_t *)"some/where/else";
+		it.entry.target_len = k % 2 ? 15 : 0;
+		it.entry.chunk_shift = 23;
+		it.entry.fileid = 1000 + (uint64_t)k;
+		item_encode(&w, &it);
+	}
+	assert_int_equal(w.error, 0);
+	heap = allocated();
+	for (i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof(name), "dir%05d", i);
+		assert_non_null(dir = vn_new(ENTRY_DIR));
+		assert_int_equal(view_set(root, name, strlen(name), dir), 0);
+		rbuf_init(&r, w.data, w.len);
+		if (view_fill(dir, "", 0, "", 0, 1, &r, &why) == -1)
+			fail_msg("%s", why);
+		assert_int_equal(view_set(dir, "new", 3, NULL), 0);
+	}
+	took = view_bytes() - before;
+	/* Where malloc is another's it does not tell. */
+	if (allocated() != heap) {
+		heap = allocated() - heap;
+		assert_in_range(took, heap - heap / 100, heap + heap / 100);
+	}
+	view_forget_names();
+	assert_int_equal(view_bytes(), before);
+	wbuf_free(&w);
+}
+
 int
 main(void)
 {
@@ -276,10 +390,11 @@ main(void)
 		cmocka_unit_test(model),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(origins),
+		cmocka_unit_test(evict_in_slices),
+		cmocka_unit_test(accounts),
 	};
 	int fd = memfd_create("table", MFD_CLOEXEC);
 
-	hash_init();
 	if (fd == -1 || ftruncate(fd, (off_t)table_bytes(1024)) == -1 ||
 	    inode_open(fd, 1024, 0) == -1)
 		return 1;

@@ -3,9 +3,10 @@
  * httpd: libmicrohttpd inside the event loop of a role, without threads of its
  * own.  In api and store.
  */
-#ifndef SAILAPID_HTTPD_H
-#define SAILAPID_HTTPD_H
+#ifndef LIB_HTTPD_H
+#define LIB_HTTPD_H
 
+#include <sys/socket.h>
 #include <microhttpd.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +14,10 @@
 struct httpd;
 
 struct httpd_conf {
+	int tls; /* what httpd_add() brings came by TLS (httpd_is_tls()) */
 	uint32_t max_connections, per_peer, idle_s;
+	uint32_t
+	    rate; /* bytes a second that a body or an answer has at least */
 	size_t memory; /* of a connection: headers must fit, and the buffers */
 	/* A request begins; target is raw.  NULL: out of memory. */
 	void *(*begin)(const char *target);
@@ -26,15 +30,40 @@ struct httpd_conf {
 	void (*end)(void *request); /* frees it */
 };
 
-/* listen_fd is owned from a success on.  NULL after a message. */
+/*
+ * listen_fd is owned from a success on; -1: there are only the connections of
+ * httpd_add().  NULL after a message.
+ */
 struct httpd *httpd_new(int listen_fd, const struct httpd_conf *);
 void httpd_free(struct httpd *);
-/* A suspended request goes on. */
+/* A connection that another accepted, and of whom; fd is taken. */
+void httpd_add(struct httpd *, int fd, const struct sockaddr *, socklen_t);
+/* It waits for another role or a thread, for as long as that takes; and goes
+   on. */
+void httpd_suspend(struct MHD_Connection *);
 void httpd_resume(struct MHD_Connection *);
+/*
+ * An answer of that many bytes was queued.  Who does not take it in idle_s and a
+ * second for each rate bytes is cut off, as who does not send a whole header in
+ * idle_s, or of whose body after idle_s less has come than rate bytes a second.
+ */
+void httpd_allow(struct MHD_Connection *, uint64_t bytes);
+/* That time of a body begins now, for before nobody looked for it. */
+void httpd_begin_body(struct MHD_Connection *);
+
+/* Of its connections. */
+struct httpd_counts {
+	uint64_t open, accepted;
+	uint64_t cut; /* by us, for they were silent or too slow */
+};
+/* Adds those of one to what stands there. */
+void httpd_count(const struct httpd *, struct httpd_counts *);
 
 /* Before chroot: what libmicrohttpd would look for later. */
 void httpd_prepare(void);
 
+/* 1: the client speaks TLS, with tls. */
+int httpd_is_tls(struct MHD_Connection *);
 /* "127.0.0.1" of the client. */
 void httpd_peer(struct MHD_Connection *, char *, size_t);
 /* 1 once, 0 not there, 2 several; *value is the last. */

@@ -14,17 +14,34 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/httpd.h"
 #include "lib/log.h"
-#include "sailapid/httpd.h"
+#include "lib/monotime.h"
 
 /* Slices of one turn, so that other events of the loop get theirs. */
 #define RUNS_A_TURN 16
+#define YEAR_S (365 * 86400)
+#define SLOW_S 1 /* between two looks for those that are too slow */
+
+/* A connection. */
+struct client {
+	LIST_ENTRY(client) entry;
+	int fd;
+	int in_body;      /* the header of its request is there */
+	int waits;        /* for us: as long as that takes */
+	int cut;          /* counted as such */
+	uint64_t came;    /* of the body */
+	monotime_t since; /* it was due */
+	monotime_t end;
+};
 
 struct httpd {
 	struct MHD_Daemon *mhd;
 	struct httpd_conf conf;
-	struct event readable, timer;
+	struct event readable, timer, slow;
+	LIST_HEAD(, client) clients;
 	unsigned int connections; /* after the last run */
+	struct httpd_counts counts;
 	LIST_ENTRY(httpd) entry;
 };
 static LIST_HEAD(, httpd) all = LIST_HEAD_INITIALIZER(all);
@@ -85,6 +102,177 @@ on_event(int fd, short what, void *arg)
 	run(arg);
 }
 
+/* ---- who is too slow ------------------------------------------------------ */
+
+/* NULL: there was no memory for it. */
+static struct client *
+client_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info;
+
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	return info == NULL ? NULL : info->socket_context;
+}
+
+static void
+allow_from(const struct httpd *h, struct client *cl, monotime_t from,
+    uint64_t bytes)
+{
+	uint64_t s = bytes / h->conf.rate + h->conf.idle_s;
+
+	cl->end =
+	    monotime_add_ms(from, (int64_t)(s < YEAR_S ? s : YEAR_S) * 1000);
+}
+
+static void
+allow(const struct httpd *h, struct client *cl, uint64_t bytes)
+{
+	if (cl == NULL)
+		return;
+	cl->waits = 0;
+	allow_from(h, cl, monotime_now(), bytes);
+}
+
+static void
+cut(struct httpd *h, struct client *cl)
+{
+	h->counts.cut += !cl->cut;
+	cl->cut = 1;
+}
+
+static void
+on_slow(int fd, short what, void *arg)
+{
+	struct timeval tv = { SLOW_S, 0 };
+	struct httpd *h = arg;
+	struct client *cl;
+
+	(void)fd;
+	(void)what;
+	LIST_FOREACH (cl, &h->clients, entry)
+		if (!cl->waits && monotime_reached(cl->end)) {
+			/* libmicrohttpd sees its end. */
+			(void)shutdown(cl->fd, SHUT_RDWR);
+			cut(h, cl);
+			cl->waits = 1;
+			log_debug("a connection is too slow");
+		}
+	if (!LIST_EMPTY(&h->clients) && evtimer_add(&h->slow, &tv) == -1)
+		fatalx("evtimer_add");
+}
+
+static void
+on_connection(void *cls, struct MHD_Connection *c, void **context,
+    enum MHD_ConnectionNotificationCode what)
+{
+	const union MHD_ConnectionInfo *info;
+	struct timeval tv = { SLOW_S, 0 };
+	struct httpd *h = cls;
+	struct client *cl = *context;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		h->counts.open--;
+		if (cl != NULL) {
+			/* libmicrohttpd looks for silence, too. */
+			if (!cl->waits && monotime_reached(cl->end))
+				cut(h, cl);
+			LIST_REMOVE(cl, entry);
+		}
+		free(cl);
+		*context = NULL;
+		return;
+	}
+	h->counts.open++;
+	h->counts.accepted++;
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (info == NULL || (cl = calloc(1, sizeof(*cl))) == NULL)
+		return;
+	cl->fd = info->connect_fd;
+	allow(h, cl, 0);
+	LIST_INSERT_HEAD(&h->clients, cl, entry);
+	*context = cl;
+	if (!evtimer_pending(&h->slow, NULL) &&
+	    evtimer_add(&h->slow, &tv) == -1)
+		fatalx("evtimer_add");
+}
+
+/* Of a body what has come counts, and not what was announced. */
+static void
+begin_body(const struct httpd *h, struct client *cl)
+{
+	if (cl == NULL)
+		return;
+	cl->in_body = 1;
+	cl->came = 0;
+	cl->since = monotime_now();
+	allow(h, cl, 0);
+}
+
+/* The header is there, and so much of the body. */
+static void
+allow_body(const struct httpd *h, struct client *cl, size_t came)
+{
+	if (cl == NULL)
+		return;
+	if (!cl->in_body)
+		begin_body(h, cl);
+	if (came == 0)
+		return;
+	cl->came += came;
+	allow_from(h, cl, cl->since, cl->came);
+}
+
+static struct httpd *
+httpd_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info;
+	struct httpd *h;
+
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_DAEMON);
+	LIST_FOREACH (h, &all, entry)
+		if (info != NULL && h->mhd == info->daemon)
+			return h;
+	return NULL;
+}
+
+void
+httpd_allow(struct MHD_Connection *c, uint64_t bytes)
+{
+	const struct httpd *h = httpd_of(c);
+
+	if (h != NULL)
+		allow(h, client_of(c), bytes);
+}
+
+void
+httpd_begin_body(struct MHD_Connection *c)
+{
+	const struct httpd *h = httpd_of(c);
+
+	if (h != NULL)
+		begin_body(h, client_of(c));
+}
+
+void
+httpd_count(const struct httpd *h, struct httpd_counts *out)
+{
+	out->open += h->counts.open;
+	out->accepted += h->counts.accepted;
+	out->cut += h->counts.cut;
+}
+
+void
+httpd_suspend(struct MHD_Connection *c)
+{
+	struct client *cl = client_of(c);
+
+	if (cl != NULL)
+		cl->waits = 1;
+	MHD_suspend_connection(c);
+}
+
+/* ---- libmicrohttpd's callbacks --------------------------------------------- */
+
 static void *
 on_uri(void *cls, const char *uri, struct MHD_Connection *c)
 {
@@ -105,6 +293,7 @@ on_access(void *cls, struct MHD_Connection *c, const char *url,
 	(void)version;
 	if (*request == NULL)
 		return MHD_NO;
+	allow_body(h, client_of(c), *size);
 	return h->conf.handle(*request, c, method, data, size);
 }
 
@@ -113,23 +302,32 @@ on_completed(void *cls, struct MHD_Connection *c, void **request,
     enum MHD_RequestTerminationCode why)
 {
 	struct httpd *h = cls;
+	struct client *cl = client_of(c);
 
-	(void)c;
-	(void)why;
+	if (cl != NULL && why == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED)
+		cut(h, cl);
 	if (*request != NULL)
 		h->conf.end(*request);
 	*request = NULL;
+	if (cl != NULL)
+		cl->in_body = 0;
+	allow(h, cl, 0);
 }
 
 static void
 on_log(void *cls, const char *fmt, va_list ap)
 {
+	struct httpd *h = cls;
 	char line[512];
 
-	(void)cls;
 	if (vsnprintf(line, sizeof(line), fmt, ap) < 0)
 		return;
 	line[strcspn(line, "\r\n")] = '\0';
+	/* The plain ends of tls are not TCP, which it asks about each time. */
+	if (h->conf.tls &&
+	    (strstr(line, " TCP_") != NULL ||
+		strstr(line, "push the data") != NULL))
+		return;
 	log_debug("libmicrohttpd: %s", line);
 }
 
@@ -142,25 +340,40 @@ no_unescape(void *cls, struct MHD_Connection *c, char *s)
 	return strlen(s);
 }
 
+static int
+set_nonblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags == -1 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
 struct httpd *
 httpd_new(int listen_fd, const struct httpd_conf *conf)
 {
 	const union MHD_DaemonInfo *info;
+	struct MHD_OptionItem listening[] = {
+		{ MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL },
+		{ MHD_OPTION_END, 0, NULL },
+	};
 	struct httpd *h;
-	int flags;
+	unsigned int flags =
+	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
-	flags = fcntl(listen_fd, F_GETFL);
-	if (flags == -1 ||
-	    fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) == -1 ||
+	if ((listen_fd != -1 && set_nonblock(listen_fd) == -1) ||
 	    (h = calloc(1, sizeof(*h))) == NULL) {
 		log_warn("listening socket");
 		return NULL;
 	}
+	if (listen_fd == -1) {
+		flags |= MHD_USE_NO_LISTEN_SOCKET;
+		listening[0] = listening[1];
+	}
 	h->conf = *conf;
-	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
-		MHD_USE_ERROR_LOG,
-	    0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-	    NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+	LIST_INIT(&h->clients);
+	evtimer_set(&h->slow, on_slow, h);
+	h->mhd = MHD_start_daemon(flags, 0, NULL, NULL, on_access, h,
+	    MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_ARRAY, listening,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned int)conf->max_connections,
 	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int)conf->per_peer,
 	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)conf->idle_s,
@@ -168,6 +381,7 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	    MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
 	    MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL,
 	    MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 	    /* It is ignored in every role; without this no sendfile(2). */
 	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_STRICT_FOR_CLIENT,
 	    1, MHD_OPTION_END);
@@ -197,26 +411,54 @@ httpd_free(struct httpd *h)
 	event_del(&h->readable);
 	evtimer_del(&h->timer);
 	MHD_stop_daemon(h->mhd);
+	evtimer_del(&h->slow);
 	free(h);
+}
+
+static void
+run_soon(struct httpd *h)
+{
+	struct timeval now = { 0, 0 };
+
+	if (evtimer_add(&h->timer, &now) == -1)
+		fatalx("evtimer_add");
+}
+
+void
+httpd_add(struct httpd *h, int fd, const struct sockaddr *sa, socklen_t len)
+{
+	/* Who cannot be taken sees the end of the connection. */
+	if (set_nonblock(fd) == -1) {
+		close(fd);
+		return;
+	}
+	(void)MHD_add_connection(h->mhd, fd, sa, len);
+	run_soon(h);
 }
 
 /* Not run here: the caller may be in the middle of a run. */
 void
 httpd_resume(struct MHD_Connection *c)
 {
-	struct timeval now = { 0, 0 };
 	struct httpd *h;
 
 	MHD_resume_connection(c);
 	LIST_FOREACH (h, &all, entry)
-		if (evtimer_add(&h->timer, &now) == -1)
-			fatalx("evtimer_add");
+		run_soon(h);
 }
 
 void
 httpd_prepare(void)
 {
 	tzset();
+}
+
+int
+httpd_is_tls(struct MHD_Connection *c)
+{
+	const struct httpd *h = httpd_of(c);
+
+	return h != NULL && h->conf.tls;
 }
 
 void
@@ -293,6 +535,7 @@ httpd_reply(struct MHD_Connection *c, unsigned int status,
 	if (r == NULL)
 		return MHD_NO;
 	ret = MHD_queue_response(c, status, r);
+	httpd_allow(c, 0);
 	MHD_destroy_response(r);
 	return ret;
 }

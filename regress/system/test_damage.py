@@ -1,0 +1,212 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Folders and files of the daemons' own that are damaged, full or read-only:
+each says what is wrong and what to do, and nothing that was there is lost."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+
+from sailtest import deadline, error_of, stack
+
+
+def memory(t, path, size, mode="0711"):
+    os.makedirs(path)
+    t.run(["mount", "-t", "tmpfs", "-o", "size=%s,mode=%s" % (size, mode),
+           "none", path])
+
+
+def database(d):
+    """Those of manifest: [path]."""
+    top = os.path.join(d.dir, "state", "db")
+    return sorted(os.path.join(top, n) for n in os.listdir(top))
+
+
+def keep(paths, top):
+    shutil.rmtree(top, ignore_errors=True)
+    os.makedirs(top)
+    for p in paths:
+        shutil.copy2(p, top)
+        st = os.stat(p)
+        os.chown(os.path.join(top, os.path.basename(p)), st.st_uid, st.st_gid)
+
+
+def give_back(d, top):
+    for p in database(d):
+        os.unlink(p)
+    for n in os.listdir(top):
+        p = os.path.join(top, n)
+        to = os.path.join(d.dir, "state", "db", n)
+        shutil.copy2(p, to)
+        st = os.stat(p)
+        os.chown(to, st.st_uid, st.st_gid)
+
+
+@deadline(180)
+def test_database(t):
+    """A damaged database of sailvold: nothing is written over; the log says
+    which file, and what to do; with the old file all is there."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/published", "one\n")
+    s.commit(a)
+    for i in range(2000):
+        stack.write(a + "/n%d" % i, "dirty %d\n" % i)
+    want = stack.look(a)
+    d.stop()
+    saved = t.path("saved")
+    keep(database(d), saved)
+    main = max(database(d), key=os.path.getsize)
+    size = os.path.getsize(main)
+    with open(main, "r+b") as f:
+        f.write(b"not a database" * 10)
+    d.start(wait=False)
+    t.wait_for(lambda: "does not start: the log says why" in
+               d.ctl("status", ok=None).stderr, "status says it")
+    t.true("db/sailvold.db of the state" in d.log() and ".recover" in d.log(),
+           d.log())
+    d.stop()
+    give_back(d, saved)
+    for where, what in ((size // 2, b"\xff" * 4096),
+                        (8192, b"\xff" * (size - 8192))):
+        with open(main, "r+b") as f:
+            f.seek(where)
+            f.write(what)
+        d.start(wait=False)
+        t.wait_for(lambda: d.ctl("status", ok=None).returncode == 0 or
+                   "does not start" in d.ctl("status", ok=None).stderr,
+                   "it answers")
+        r = d.ctl("commit", a, ok=None)
+        t.true(r.returncode != 0 and r.stderr, "a commit: %r" % r)
+        t.true(".recover" in d.log(), d.log())
+        d.stop()
+        give_back(d, saved)
+    d.start()
+    t.wait_for(lambda: os.path.ismount(a), "it comes back")
+    stack.same(t, want, stack.look(a), "as it was")
+    s.commit(a)
+    b = s.mount("vol", "b")
+    stack.same(t, want, stack.look(b), "published")
+
+
+@contextlib.contextmanager
+def disk(t, path, mib):
+    """A disk of its own there, ext4; break(): it becomes read-only, as after an
+    error; mend(): checked, and mounted again, when nobody has it any more."""
+    image = t.path("disk.img")
+    with open(image, "wb") as f:
+        f.truncate(mib << 20)
+    t.run(["mkfs.ext4", "-q", "-F", image])
+    loop = t.run(["losetup", "-f", "--show", image]).stdout.strip()
+
+    class Disk:
+        def mount(self):
+            t.run(["mount", "-o", "errors=remount-ro", loop, path])
+
+        def fail(self):
+            name = os.path.basename(loop)
+            with open("/sys/fs/ext4/%s/trigger_fs_error" % name, "w",
+                      encoding="ascii") as f:
+                f.write("a test\n")
+
+        def mend(self):
+            t.run(["umount", path])
+            t.run(["e2fsck", "-p", "-f", loop], ok=None)
+            self.mount()
+    try:
+        one = Disk()
+        one.mount()
+        yield one
+    finally:
+        t.run(["umount", "-l", path], ok=None)
+        t.run(["losetup", "-d", loop])
+
+
+@deadline(120)
+def test_read_only_state(t):
+    """The disk of the state folder becomes read-only after an error: who
+    changes something hears so, what is there is read, and on the mended disk
+    all is there that was acknowledged."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    state = os.path.join(d.dir, "state")
+    os.mkdir(state, 0o711)
+    with disk(t, state, 128) as one:
+        os.chmod(state, 0o711)
+        d.start()
+        a = d.mount("vol", "a", create=True)
+        stack.write(a + "/published", "one\n")
+        s.ctl("-s", d.socket, "commit", a)
+        stack.write(a + "/dirty", "two\n")
+        os.sync()
+        one.fail()
+        before = stack.look(a)
+        t.equal(["EROFS"] * 4, [
+            error_of(stack.write, a + "/dirty", "three\n"),
+            error_of(stack.write, a + "/new", "x\n"),
+            error_of(os.mkdir, a + "/d"), error_of(os.unlink, a + "/dirty")],
+            "changes")
+        stack.same(t, before, stack.look(a), "what is there")
+        r = d.ctl("commit", a, ok=None)
+        t.equal(1, r.returncode, "a commit: %r" % r)
+        t.true("Read-only file system" in r.stderr, r.stderr)
+        d.kill_all()
+        # The kernel has its files of passthrough until then.
+        t.run(["umount", "-l", a])
+        one.mend()
+        d.start()
+        t.wait_for(lambda: os.path.ismount(a), "it comes back")
+        stack.same(t, before, stack.look(a), "on the mended disk")
+        stack.write(a + "/new", "x\n")
+        d.ctl("commit", a)
+        d.umount(a)
+        d.stop()
+
+
+def server_on(t, mib):
+    """A stack whose server has its folder in a memory of that size."""
+    class Server(stack.FixedServer):
+        def configure(self, extra):
+            memory(t, self.dir + "/db", "%dm" % mib)
+            memory(t, self.dir + "/objects", "%dm" % mib)
+            return super().configure(extra)
+
+    class Stack(stack.Stack):
+        server_class = Server
+    return Stack(t)
+
+
+@deadline(120)
+def test_full_server(t):
+    """No room for the server's database, then none for objects: the log says so,
+    nothing is published, and with room the commit goes on."""
+    s = server_on(t, 48)
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/published", "one\n")
+    first = s.commit(a)
+    b = s.mount("vol", "b")
+    with open(a + "/big", "wb") as f:
+        f.write(os.urandom(60 << 20))
+    for i in range(8000):
+        os.close(os.open("%s/n%d" % (a, i), os.O_CREAT | os.O_WRONLY))
+    want = stack.look(a)
+    full = os.path.join(s.server.dir, "db", "filler")
+    with contextlib.suppress(OSError), open(full, "wb", 0) as f:
+        while True:
+            f.write(b"f" * 4096)
+    p = stack.spawn(s, "commit", a)
+    for log, says, name in (
+            ("sailapid.log", "disk is full", "db"),
+            (s.daemon.log_name, "store answered 507: it has no room",
+             "objects")):
+        t.wait_for(lambda: says in stack.read(t.path(log)) or
+                   p.poll() is not None, says, 60)
+        t.equal(None, p.poll(), "%s: it is tried again" % name)
+        t.equal(first, s.reload(b), "nothing is published")
+        t.run(["mount", "-o", "remount,size=200m",
+               os.path.join(s.server.dir, name)])
+    status, answer = stack.end(p)
+    t.equal(0, status, str(answer))
+    t.equal(answer["commit"], s.reload(b), "the commit")
+    stack.same(t, want, stack.look(b), "published")

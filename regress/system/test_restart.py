@@ -1,0 +1,433 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""sailvolctl restart, and a supervisor that keeps the descriptors of a sailvold
+that died: programs in the mounts see that neither ever happened."""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import re
+import shutil
+import signal
+import socket
+import threading
+import time
+
+from sailtest import deadline, error_of, stack
+
+PAGE = mmap.PAGESIZE
+
+
+class Busy:
+    """Threads that work in a folder until they are stopped; the first call that
+    fails is kept."""
+
+    def __init__(self, top):
+        self.top = top
+        self.ends, self.errors = threading.Event(), []
+        self.lines, self.made, self.longest = 0, 0, 0.0
+        os.mkdir(top)
+        self.log = os.open(top + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with open(top + "/mapped", "wb") as f:
+            f.truncate(PAGE)
+        with open(top + "/mapped", "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), PAGE)
+        self.threads = [threading.Thread(target=self.work, args=(f,))
+                        for f in (self.append, self.make, self.read)]
+        for one in self.threads:
+            one.start()
+
+    def work(self, step):
+        try:
+            while not self.ends.is_set():
+                before = time.monotonic()
+                step()
+                self.longest = max(self.longest, time.monotonic() - before)
+        except Exception as e:
+            self.errors.append("%s: %r" % (step.__name__, e))
+
+    def append(self):
+        os.write(self.log, b"%08d\n" % self.lines)
+        self.lines += 1
+        self.map[self.lines % PAGE] = self.lines % 251
+
+    def make(self):
+        """A name that is made twice, or not at all, fails."""
+        path = "%s/n%d" % (self.top, self.made)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
+        os.rename(path, path + ".there")
+        os.mkdir(path)
+        if self.made % 2:
+            os.unlink(path + ".there")
+        os.rmdir(path)
+        self.made += 1
+
+    def read(self):
+        with open(self.top + "/log", "rb") as f:
+            text = f.read()
+        if any(int(line) != i for i, line in enumerate(text.split(b"\n")[:-1])):
+            raise ValueError("the log is not what was written")
+
+    def stop(self, t):
+        self.ends.set()
+        for one in self.threads:
+            one.join(60)
+            t.true(not one.is_alive(), "a call hangs")
+        t.equal([], self.errors, "calls that failed")
+        t.true(self.lines > 0 and self.made > 0, "they worked")
+        with open(self.top + "/log", "rb") as f:
+            t.equal(b"".join(b"%08d\n" % i for i in range(self.lines)),
+                    f.read(), "the log")
+        t.equal(sorted(["log", "mapped"] + ["n%d.there" % i for i in range(
+            0, self.made, 2)]), sorted(os.listdir(self.top)), "names")
+        with open(self.top + "/mapped", "rb") as f:
+            t.equal(bytes(self.map), f.read(), "what was stored")
+
+    def close(self):
+        os.close(self.log)
+        self.map.close()
+
+
+def workers(d):
+    return {pid for pid, _ in d.roles()}
+
+
+def restart(t, d):
+    """All workers are others then, and the parent is not."""
+    before, parent = workers(d), d.process.pid
+    d.ctl("restart")
+    t.wait_for(lambda: not before & workers(d), "the workers end")
+    t.equal(parent, d.ctl_json("status")["daemon"]["pid"], "the parent")
+    t.equal(None, d.process.poll(), "it lives")
+
+
+def progress(t, busy):
+    """Each of them has worked since."""
+    lines, made = busy.lines, busy.made
+    t.wait_for(lambda: busy.errors or
+               (busy.lines > lines and busy.made > made), "it goes on")
+
+
+@deadline(240)
+def test_under_load(t):
+    """Five times under load, over a commit: nothing fails, and nothing is lost
+    or done twice."""
+    s = stack.Stack(t)
+    d, reader = s.daemon, s.add_daemon()
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/clean", "published\n")
+    s.commit(a)
+    b = reader.mount("vol", "b")
+    busy = Busy(a + "/busy")
+    held = open(a + "/clean", encoding="ascii")
+    gone = open(a + "/gone", "w+b")
+    gone.write(b"deleted, and open\n")
+    gone.flush()
+    os.unlink(a + "/gone")
+    for i in range(5):
+        progress(t, busy)
+        restart(t, d)
+        progress(t, busy)
+        if i == 2:
+            s.commit(a)
+            held.seek(0)
+            t.equal("published\n", held.read(), "what was open")
+    t.equal(5, d.ctl_json("status")["daemon"]["restarts"], "restarts")
+    busy.stop(t)
+    gone.seek(0)
+    t.equal(b"deleted, and open\n", gone.read(), "without a name")
+    gone.close()
+    held.close()
+    busy.close()
+    s.commit(a)
+    s.reload(b)
+    stack.same(t, stack.look(a), stack.look(b), "as published")
+    t.true(re.search("vol on .*/a: its session goes on", d.log()), d.log())
+    d.umount(a)
+    d.stop()
+
+
+def test_mounts(t):
+    """Each kind of mount comes back as it was: read-only, of a subpath, of a
+    commit, with a range of uids, from the configuration, and one that is
+    unmounted and still in use; one that was taken out of the configuration
+    goes."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    os.makedirs(a + "/sub")
+    stack.write(a + "/sub/f", "one\n")
+    first = s.commit(a)
+    stack.write(a + "/sub/f", "two\n")
+    s.commit(a)
+    ro = s.mount("vol", "ro", args=["-r"])
+    sub = s.mount("vol:/sub", "sub")
+    old = s.mount("vol", "old", args=["-c", first])
+    ids = s.mount("vol", "ids", args=["--uids", "200000:65536"])
+    conf = s.point("conf")
+    with open(d.conf, encoding="ascii") as f:
+        text = f.read()
+    t.write(d.name + "/sailvold.conf",
+            text + 'volume "vol" {\n\tmount "%s"\n}\n' % conf)
+    d.hup()
+    t.wait_for(lambda: os.path.ismount(conf), "it is mounted")
+    left = s.mount("vol", "left")
+    f = open(left + "/sub/f", encoding="ascii")
+    d.umount(left, "--force")
+
+    def shown():
+        return [(m["path"], m["state"], m.get("uid"))
+                for m in d.ctl_json("status")["daemon"]["mounts"]]
+    want = shown()
+    t.equal(7, len(want), str(want))
+    restart(t, d)
+    t.wait_for(lambda: want == shown(), "the same mounts")
+    t.equal("two\n", f.read(), "of one that is unmounted")
+    f.close()
+    t.wait_for(lambda: len(shown()) == 6, "it ends with its last file")
+    for path, content in ((a + "/sub/f", "two\n"), (ro + "/sub/f", "two\n"),
+                          (sub + "/f", "two\n"), (old + "/sub/f", "one\n"),
+                          (ids + "/sub/f", "two\n"), (conf + "/sub/f",
+                                                      "two\n")):
+        t.equal(content, stack.read(path), path)
+    t.equal(200000, os.stat(ids + "/sub/f").st_uid, "in the range")
+    for path in (ro, old):
+        t.equal("EROFS", error_of(stack.write, path + "/no", ""), path)
+    stack.write(sub + "/new", "x\n")
+    s.commit(sub)
+    s.reload(a)
+    t.equal("x\n", stack.read(a + "/sub/new"), "through the subpath")
+    t.write(d.name + "/sailvold.conf", text)
+    restart(t, d)
+    t.wait_for(lambda: not os.path.ismount(conf), "it goes")
+    d.stop()
+    d.start()
+    t.wait_for(lambda: len(shown()) == 5 and all(
+        state == "mounted" for _, state, _ in shown()), "those that were up")
+    for path in (a, ro, sub, old, ids):
+        d.umount(path)
+    d.stop()
+
+
+def test_refused(t):
+    """Nothing changes when the configuration of now or the program of now is
+    not fit for it, nor for another than root."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/f", "x\n")
+    before = workers(d)
+    with open(d.conf, encoding="ascii") as f:
+        text = f.read()
+    for bad, says in ((text + "nonsense\n", "nonsense"),
+                      (text.replace("/state", "/elsewhere"), "cannot go on"),
+                      (re.sub("users from [0-9]+", "users from 61900", text),
+                       "cannot go on")):
+        t.write(d.name + "/sailvold.conf", bad)
+        r = d.ctl("restart", ok=False)
+        t.true(says in r.stderr and "nothing was changed" in r.stderr,
+               r.stderr)
+    t.write(d.name + "/sailvold.conf", re.sub(
+        r'(control "[^"]*")', r"\1 mode 640", text))
+    t.equal(before, workers(d), "the workers")
+    t.equal(0, d.ctl_json("status")["daemon"]["restarts"], "restarts")
+    t.equal("x\n", stack.read(a + "/f"), "the mount")
+    restart(t, d)
+    t.equal("x\n", stack.read(a + "/f"), "the mount")
+    t.equal(0o640, os.stat(d.socket).st_mode & 0o777, "of now")
+
+
+def installed(t):
+    """A copy of the programs, as an installation has them."""
+    top = t.path("programs")
+    for name in ("sailvold", "sailvol-fetch"):
+        os.makedirs(os.path.join(top, name))
+        shutil.copy(os.path.join(t.repo, name, name),
+                    os.path.join(top, name, name))
+    return os.path.join(top, "sailvold", "sailvold")
+
+
+def replace(path, with_what):
+    """As an installation does: beside, and renamed."""
+    shutil.copy(with_what, path + ".new")
+    os.rename(path + ".new", path)
+
+
+def test_another_program(t):
+    """The program that is there now is what runs then; one that cannot be
+    executed, or is another thing, is not taken."""
+    s = stack.Stack(t)
+    d = s.daemon
+    d.stop()
+    d.program = program = installed(t)
+    d.start()
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/f", "x\n")
+    busy = Busy(a + "/busy")
+    for bad, says in (("/bin/false", "does not take"),
+                      ("/bin/true", "another version"),
+                      ("/etc/passwd", "cannot be executed")):
+        replace(program, bad)
+        r = d.ctl("restart", ok=False)
+        t.true(says in r.stderr, "%s: %s" % (bad, r.stderr))
+    progress(t, busy)
+    replace(program, os.path.join(t.repo, "sailvold", "sailvold"))
+    t.true(not os.path.samefile(program, "/proc/%d/exe" % d.process.pid),
+           "it runs what was there")
+    restart(t, d)
+    t.true(os.path.samefile(program, "/proc/%d/exe" % d.process.pid),
+           "the parent")
+    for pid in workers(d):
+        # One may end meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            t.true("(deleted)" not in os.readlink("/proc/%d/exe" % pid),
+                   "%d runs what was there" % pid)
+    progress(t, busy)
+    busy.stop(t)
+    busy.close()
+
+
+def test_background(t):
+    """In the background too, with a relative path of its configuration: it is
+    the same process, and SIGHUP is heard."""
+    s = stack.Stack(t)
+    d = s.daemon
+    d.stop()
+    pid_file = t.path("pid")
+    with open(d.conf, "a", encoding="ascii") as f:
+        f.write('pid file "%s"\n' % pid_file)
+    r = t.run([d.program, "-f", os.path.basename(d.conf)],
+              cwd=os.path.dirname(d.conf))
+    t.equal(0, r.returncode, r.stderr)
+    t.wait_for(lambda: d.ctl("status", ok=None).returncode == 0, "it answers")
+    pid = int(stack.read(pid_file))
+    try:
+        a = s.mount("vol", "a", create=True)
+        d.ctl("restart")
+        t.equal(pid, d.ctl_json("status")["daemon"]["pid"], "the process")
+        t.equal(pid, int(stack.read(pid_file)), "its file")
+        stack.write(a + "/f", "x\n")
+        conf = s.point("conf")
+        with open(d.conf, "a", encoding="ascii") as f:
+            f.write('volume "vol" {\n\tmount "%s"\n}\n' % conf)
+        os.kill(pid, signal.SIGHUP)
+        t.wait_for(lambda: os.path.ismount(conf), "SIGHUP is heard")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        t.wait_for(lambda: not stack.alive(pid), "it ends")
+
+
+class Store:
+    """What systemd(1) does for a service with FileDescriptorStoreMax."""
+
+    def __init__(self, t):
+        self.t, self.path = t, t.path("notify")
+        self.kept, self.said = {}, []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.thread = threading.Thread(target=self.hear, daemon=True)
+        self.thread.start()
+
+    def hear(self):
+        while True:
+            data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+            words = dict(line.split("=", 1)
+                         for line in data.decode().split("\n"))
+            name = words.get("FDNAME")
+            if "FDSTORE" in words:
+                self.kept[name] = fds[0]
+            elif "FDSTOREREMOVE" in words and name in self.kept:
+                os.close(self.kept.pop(name))
+            self.said.append(data)
+
+    def start(self, d):
+        """The daemon, with what is kept."""
+        names = sorted(self.kept)
+        copies = [os.dup(self.kept[n]) for n in names]
+        first = 200
+
+        def child():
+            for i, fd in enumerate(copies):
+                os.dup2(fd, first + i)
+            for i in range(len(copies)):
+                os.dup2(first + i, 3 + i)
+        env = dict(os.environ, NOTIFY_SOCKET=self.path,
+                   LISTEN_FDS=str(len(names)),
+                   LISTEN_FDNAMES=":".join(names))
+        d.process = self.t.spawn(
+            ["sh", "-c", 'export LISTEN_PID=$$; exec "$0" "$@"', d.program,
+             "-d", "-f", d.conf], d.log_name, env=env, preexec_fn=child,
+            close_fds=False)
+        for fd in copies:
+            os.close(fd)
+        self.t.wait_for(d.up, "it answers")
+
+    def close(self):
+        for fd in self.kept.values():
+            os.close(fd)
+
+
+@deadline(240)
+def test_killed_parent(t):
+    """kill -9 of the parent, or of all, under a supervisor that keeps the
+    descriptors: no call fails.  What is unmounted is not kept."""
+    s = stack.Stack(t)
+    d = s.daemon
+    d.stop()
+    store = Store(t)
+    with contextlib.closing(store):
+        store.start(d)
+        t.equal({}, store.kept, "without a mount")
+        a = s.mount("vol", "a", create=True)
+        t.wait_for(lambda: len(store.kept) == 3, "of a mount: three")
+        busy = Busy(a + "/busy")
+        for i in range(4):
+            progress(t, busy)
+            if i % 2:
+                d.kill_all()
+            else:
+                d.t.expect_deaths = True
+                os.kill(d.process.pid, signal.SIGKILL)
+                d.process.wait()
+            store.start(d)
+            progress(t, busy)
+        t.true(len(store.kept) == 3, "the same")
+        restart(t, d)
+        progress(t, busy)
+        busy.stop(t)
+        busy.close()
+        s.commit(a)
+        b = s.mount("vol", "b")
+        stack.same(t, stack.look(a), stack.look(b), "as published")
+        d.umount(a)
+        d.umount(b)
+        t.wait_for(lambda: not store.kept, "nothing is kept")
+        d.stop()
+
+
+def test_strange_descriptors(t):
+    """What is handed over and is not what it says is closed, and the daemon
+    starts."""
+    s = stack.Stack(t)
+    d = s.daemon
+    d.stop()
+    store = Store(t)
+    with contextlib.closing(store):
+        null = os.open("/dev/null", os.O_RDWR)
+        small = os.memfd_create("small", os.MFD_ALLOW_SEALING)
+        os.write(small, b"SAILKEPT" + b"\xff" * 100)
+        fcntl.fcntl(small, fcntl.F_ADD_SEALS,
+                    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        for i, fd in enumerate((null, small)):
+            store.kept["record-%032x" % i] = fd
+            store.kept["table-%032x" % i] = os.dup(null)
+            store.kept["session-%032x" % i] = os.dup(null)
+        store.kept["control"] = os.dup(null)
+        store.start(d)
+        t.wait_for(lambda: "is not needed" in d.log(), "it says so")
+        t.wait_for(lambda: not store.kept, "nothing of it is kept")
+        a = s.mount("vol", "a", create=True)
+        stack.write(a + "/f", "x\n")
+        s.commit(a)
+        d.umount(a)
+        d.stop()

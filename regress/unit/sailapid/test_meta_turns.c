@@ -1,0 +1,127 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: while a commit of very many small chunks is written down, other
+ * requests have their turn: none waits for more than a part of it.
+ */
+#include <time.h>
+
+#include "meta_harness.h"
+
+#define PACKS 12
+#define FILES ((size_t)PACKS * WIRE_PACK_MAX)
+#define BYTES 12
+
+static char names[FILES][12], texts[FILES][BYTES + 1];
+static struct change changes[FILES];
+static uint64_t
+cpu_us(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void
+make_files(void)
+{
+	size_t i;
+
+	for (i = 0; i < FILES; i++) {
+		snprintf(names[i], sizeof(names[i]), "f%06zu", i);
+		snprintf(texts[i], sizeof(texts[i]), "content%05zu", i);
+		changes[i].path = names[i];
+		changes[i].content = texts[i];
+	}
+}
+
+/* All in the store, and claimed. */
+static void
+bring_packs(const char *session)
+{
+	struct wire_chunk *chunks;
+	struct hash_ctx *ctx;
+	struct hash object;
+	size_t at;
+	uint32_t i;
+
+	chunks = calloc(WIRE_PACK_MAX, sizeof(*chunks));
+	assert_non_null(chunks);
+	for (at = 0; at < FILES; at += WIRE_PACK_MAX) {
+		ctx = hash_begin();
+		assert_non_null(ctx);
+		for (i = 0; i < WIRE_PACK_MAX; i++) {
+			chunks[i].bytes = BYTES;
+			hash_bytes(&chunks[i].hash, texts[at + i], BYTES);
+			hash_update(ctx, texts[at + i], BYTES);
+		}
+		hash_end(ctx, &object);
+		claim_pack("data", session, &object, chunks, WIRE_PACK_MAX, 200,
+		    "");
+		store_set(&object, 1);
+	}
+	free(chunks);
+}
+
+static void
+test_many_small(void **state)
+{
+	struct hash base;
+	struct got g, other;
+	struct wbuf w;
+	char session[33], target[256];
+	uint64_t began, took, longest = 0, sum = 0, others = 0, before;
+	int i, busy;
+
+	(void)state;
+	make_files();
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	bring_packs(session);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/commit", session);
+	make_delta(&w, &base, changes, FILES);
+	submit(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	while (!g.done) {
+		/* Somebody else asks, and has the answer soon. */
+		submit(&other, API_GET, "/v1/volumes/data", h.read, NULL, 0);
+		for (i = 0; !other.done; i++) {
+			before = h.works;
+			began = cpu_us();
+			busy = pump();
+			took = cpu_us() - began;
+			assert_true(busy || other.done);
+			/* What a thread does holds up nobody. */
+			if (h.works != before || g.done)
+				continue;
+			sum += took;
+			if (took > longest)
+				longest = took;
+		}
+		assert_int_equal(other.status, 200);
+		assert_true(i <= 3);
+		others++;
+		got_clear(&other);
+	}
+	if (g.status != 200)
+		print_error("commit: %u %s\n", g.status, (char *)g.body);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	assert_int_equal(number(NUMBER_CHUNKS), FILES);
+	print_message("longest turn %llu us of %llu, %llu others\n",
+	    (unsigned long long)longest, (unsigned long long)sum,
+	    (unsigned long long)others);
+	assert_true(longest < sum / 4);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_many_small),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
