@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import random
+import ssl
 import time
 from typing import Any, Dict, Optional
 from urllib.parse import SplitResult, urlsplit
@@ -38,6 +39,7 @@ class Client:
             raise SailError("%s: plain HTTP is for loopback only" % url,
                             "client", "bad_url")
         self.url = url
+        self._context = _context() if parts.scheme == "https" else None
         self._parts = parts
         self._key = key
 
@@ -59,10 +61,11 @@ class Client:
         raise AssertionError("not reached")
 
     def _connect(self) -> http.client.HTTPConnection:
-        kind = (http.client.HTTPSConnection if self._parts.scheme == "https"
-                else http.client.HTTPConnection)
-        return kind(self._parts.hostname or "", self._parts.port,
-                    timeout=TIMEOUT_S)
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._parts.scheme != "https":
+            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S,
+                                           context=self._context)
 
     def _once(self, method: str, target: str,
               body: Optional[Dict[str, Any]]) -> Dict[str, Any]:
@@ -78,6 +81,9 @@ class Client:
                          headers)
             answer = conn.getresponse()
             status, raw = answer.status, answer.read(ANSWER_MAX + 1)
+        except ssl.SSLCertVerificationError as e:
+            raise SailError("%s: %s" % (self.url, e.verify_message), "client",
+                            "bad_certificate") from e
         except (OSError, http.client.HTTPException) as e:
             raise UnavailableError("%s: %s" % (self.url, e or type(e).__name__),
                                    "unavailable", "no_answer") from e
@@ -105,6 +111,18 @@ def _result(status: int, raw: bytes) -> Dict[str, Any]:
                                "unavailable", "status_%d" % status)
     raise SailError("the server answered with status %d" % status, "",
                     "status_%d" % status)
+
+
+def _context() -> ssl.SSLContext:
+    """What the server's certificate is checked with."""
+    ca = os.environ.get("SAIL_CA_FILE")
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except OSError as e:
+        raise SailError("SAIL_CA_FILE: %s: %s" % (ca, e), "client",
+                        "bad_ca_file") from e
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _split(url: str) -> SplitResult:

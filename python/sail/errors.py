@@ -41,6 +41,22 @@ class MountError(SailError):
     """The path is not in a mount of sailvold, or the mount does not work."""
 
 
+class SailboxError(SailError):
+    """What a sandbox could not do."""
+
+
+class SailboxCreationError(SailboxError):
+    """There is no new sandbox, and nothing of it is left."""
+
+
+class SailboxExecutionError(SailboxError):
+    """A command was not started, or how it ended is not known."""
+
+
+class SailboxTerminatedError(SailboxExecutionError):
+    """The sandbox has ended."""
+
+
 _BY_TYPE = {
     "authentication": AuthError,
     "permission": AuthError,

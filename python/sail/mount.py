@@ -6,8 +6,10 @@ import ctypes
 import errno
 import json
 import os
+import select
 import socket
 import stat
+import time
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from sail.errors import MountError, UnavailableError, from_answer
@@ -171,25 +173,33 @@ def ask(path: Path, request: Dict[str, Any],
             os.close(fd)
 
 
-def _name(path: str) -> Union[str, Dict[str, str]]:
-    raw = os.fsencode(path)
+def json_name(raw: bytes) -> Union[str, Dict[str, str]]:
+    """A name as sailapi(7) and sailvol-ctl(5) have it."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
         return {"b64": base64.b64encode(raw).decode()}
 
 
+def name_of_json(name: Any) -> str:
+    """Such a name as a string (os.fsdecode)."""
+    if isinstance(name, dict):
+        return os.fsdecode(base64.b64decode(name.get("b64", "")))
+    return os.fsdecode(str(name).encode())
+
+
 def _ask_socket(path: Path, request: Dict[str, Any],
                 progress: Optional[Progress]) -> Dict[str, Any]:
     """The same through the control socket: where the mount is read-only its
     ctl cannot be written to."""
-    where = os.environ.get("SAILVOLD_SOCKET") or SOCKET
+    where = daemon_socket()
     top = _top(path)
     try:
         point = os.readlink("/proc/self/fd/%d" % top)
     finally:
         os.close(top)
-    line = json.dumps(dict(request, path=_name(point))).encode() + b"\n"
+    name = json_name(os.fsencode(point))
+    line = json.dumps(dict(request, path=name)).encode() + b"\n"
     with socket.socket(socket.AF_UNIX) as s:
         try:
             s.connect(where)
@@ -203,9 +213,41 @@ def _ask_socket(path: Path, request: Dict[str, Any],
         return _listen(s.fileno(), progress)
 
 
-def _listen(fd: int, progress: Optional[Progress]) -> Dict[str, Any]:
+def daemon_socket() -> str:
+    """Where sailvold listens: $SAILVOLD_SOCKET, or its default place."""
+    return os.environ.get("SAILVOLD_SOCKET") or SOCKET
+
+
+def ask_daemon(request: Dict[str, Any], where: Optional[str] = None,
+               timeout_s: Optional[float] = None) -> Dict[str, Any]:
+    """One request through the control socket: the object behind "result"."""
+    where = where or daemon_socket()
+    line = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+    if len(line) > LINE_MAX:
+        raise MountError("the request is longer than 64 KiB",
+                         "invalid_request", "too_long")
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(where)
+            s.sendall(line)
+        except OSError as e:
+            raise UnavailableError("sailvold: %s: %s" % (where, e.strerror),
+                                   "unavailable", "no_daemon") from e
+        return _listen(s.fileno(), None, timeout_s)
+
+
+def _listen(fd: int, progress: Optional[Progress],
+            timeout_s: Optional[float] = None) -> Dict[str, Any]:
     data = b""
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
     while len(data) < ANSWER_MAX:
+        if end is not None and not poll.poll(
+                max(0, end - time.monotonic()) * 1000):
+            raise UnavailableError(
+                "sailvold did not answer within %d seconds" % timeout_s,
+                "unavailable", "no_answer")
         more = os.read(fd, 65536)
         if not more:
             raise UnavailableError("sailvold ended before it answered",
