@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <event.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,7 +50,9 @@ static unsigned int nready;
 static struct refill *making;      /* by a thread */
 static struct refill *registering; /* by the parent */
 static struct event ev_refill;
-static int closed;
+static atomic_int closed;
+/* Held by the thread that makes files: pool_close() waits for it. */
+static pthread_mutex_t making_lock = PTHREAD_MUTEX_INITIALIZER;
 static int list_fd = -1;
 static uint64_t left[LIST_MAX]; /* of a process before, until manifest knows */
 static uint16_t nleft;
@@ -156,15 +160,22 @@ refill_in(int ms)
 }
 
 static void
-refill_failed(struct refill *r, int error)
+remove_made(struct refill *r)
 {
 	uint16_t i;
 
 	for (i = 0; i < r->n; i++)
 		if (r->f[i].fd != -1) {
 			close(r->f[i].fd);
+			r->f[i].fd = -1;
 			(void)overlay_unlink(r->f[i].ovl);
 		}
+}
+
+static void
+refill_failed(struct refill *r, int error)
+{
+	remove_made(r);
 	free(r);
 	log_debug("pool: %s", strerror(error));
 	refill_in(RETRY_MS);
@@ -176,9 +187,11 @@ make_run(struct work *w)
 	struct refill *r = (struct refill *)w;
 	uint16_t i;
 
-	for (i = 0; i < r->n && w->error == 0; i++)
+	pthread_mutex_lock(&making_lock);
+	for (i = 0; i < r->n && w->error == 0 && !closed; i++)
 		if ((r->f[i].fd = overlay_create(r->f[i].ovl, 0)) == -1)
 			w->error = errno;
+	pthread_mutex_unlock(&making_lock);
 }
 
 static void
@@ -307,4 +320,10 @@ pool_close(void)
 		close(f->fd);
 		(void)overlay_unlink(f->ovl);
 	}
+	pthread_mutex_lock(&making_lock);
+	if (making != NULL)
+		remove_made(making);
+	pthread_mutex_unlock(&making_lock);
+	if (registering != NULL)
+		remove_made(registering);
 }
