@@ -78,6 +78,8 @@ void diff_request(struct asker *, struct mount *, json_t *);
 void umount_request(struct asker *, struct mount *, json_t *);
 /* The answer of the job before it. */
 void umount_continue(struct asker *, const char *answer);
+/* sailvold ends: one with keep waits for nothing more. */
+void umount_soon(struct asker *);
 /* "; its changes were ..": what was done before an umount that fails, or "". */
 void umount_done_before(const struct asker *, char *text, size_t size);
 

@@ -181,6 +181,17 @@ asker_request(struct asker *a, const char *line, size_t len)
 	json_decref(req);
 }
 
+void
+control_ends(void)
+{
+	struct asker *a, *next;
+
+	for (a = TAILQ_FIRST(&askers); a != NULL; a = next) {
+		next = TAILQ_NEXT(a, link);
+		umount_soon(a);
+	}
+}
+
 /* ---- ctl ----------------------------------------------------------------------------- */
 
 static struct asker *

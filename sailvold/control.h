@@ -34,6 +34,8 @@ struct control_peer {
 	size_t ngroups;
 };
 void control_client(int fd, const struct control_peer *);
+/* sailvold ends, and nothing is waited for: umounts with keep are asked for. */
+void control_ends(void);
 /* Before the end: writes what their sockets take at once. */
 void control_clients_flush(void);
 /* PARENT_MANIFEST_DONE and PARENT_MANIFEST_STATUS_RES (fd is taken) answer

@@ -239,6 +239,13 @@ umount_is_late(evutil_socket_t fd, short what, void *arg)
 	umount_now(a, 0);
 }
 
+void
+umount_soon(struct asker *a)
+{
+	if (a->umount_path != NULL && a->umount_keep && !a->umount_sent)
+		umount_now(a, 0);
+}
+
 static int
 set_late(struct asker *a)
 {

@@ -263,6 +263,10 @@ on_ends(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	(void)im;
 	(void)body;
 	jobs_daemon_ends();
+	control_ends();
+	if (chan_send(role_parent(), IMSG_MANIFEST_PARENT_ENDS_RES, 0, -1, NULL,
+		0) == -1)
+		log_warn("parent");
 	return 0;
 }
 

@@ -27,6 +27,7 @@
 #define ELSEWHERE_S 2 /* for a session to end after its umount */
 #define END_ELSEWHERE_S 10
 #define LAST_COMMITS_S 30
+#define ENDS_S 3      /* for manifest to hear of the end */
 #define BUSY_TRIES 10 /* of an umount */
 #define BUSY_MS 100
 
@@ -765,25 +766,13 @@ mounts_adopt(void)
 
 /* ---- the end ------------------------------------------------------------- */
 
-static struct event *last_timer;
+static struct event *last_timer, *ends_timer;
 
 static void
-end_all(void (*done)(void))
+umount_all(void)
 {
-	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 	struct mnt *m, *next;
 
-	ending = 1;
-	if (TAILQ_EMPTY(&mnts_all)) {
-		done();
-		return;
-	}
-	all_ended = done;
-	/* Each client that waits for a job keeps its mount in use. */
-	if (manifest != NULL && proc_chan(manifest) != NULL &&
-	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_ENDS, 0, -1,
-		NULL, 0) == -1)
-		log_warn("manifest");
 	for (m = TAILQ_FIRST(&mnts_all); m != NULL; m = next) {
 		next = TAILQ_NEXT(m, link);
 		m->ending = 1;
@@ -798,6 +787,67 @@ end_all(void (*done)(void))
 		else if (m->state == MOUNT_MANIFEST)
 			mount_failed(m, ECANCELED, "sailvold ends");
 	}
+}
+
+int
+mounts_on_ends_res(struct chan *ch, uint32_t id, struct imsg *im,
+    struct ibuf *body)
+{
+	(void)ch;
+	(void)id;
+	(void)im;
+	(void)body;
+	if (ends_timer != NULL && evtimer_pending(ends_timer, NULL)) {
+		evtimer_del(ends_timer);
+		umount_all();
+	}
+	return 0;
+}
+
+static void
+ends_is_late(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	umount_all();
+}
+
+/* Each client that waits for a job keeps its mount in use, and an umount that
+   waits for one is asked for: before all are. */
+static int
+ask_for_umounts(void)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	struct timeval tv = { ENDS_S, 0 };
+
+	if (manifest == NULL || proc_chan(manifest) == NULL ||
+	    !proc_ready(manifest))
+		return 0;
+	if ((ends_timer = evtimer_new(proc_base(), ends_is_late, NULL)) ==
+		NULL ||
+	    evtimer_add(ends_timer, &tv) == -1 ||
+	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_ENDS, 0, -1,
+		NULL, 0) == -1) {
+		log_warn("manifest");
+		if (ends_timer != NULL)
+			evtimer_del(ends_timer);
+		return 0;
+	}
+	return 1;
+}
+
+static void
+end_all(void (*done)(void))
+{
+	ending = 1;
+	if (TAILQ_EMPTY(&mnts_all)) {
+		done();
+		return;
+	}
+	all_ended = done;
+	if (!ask_for_umounts())
+		umount_all();
 }
 
 static void

@@ -42,6 +42,7 @@ void mounts_tell_cache(struct proc *cache);
 int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_start_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_last_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int mounts_on_ends_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_dirty_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int mounts_on_notify(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /*

@@ -125,6 +125,8 @@ static const struct msg_rule manifest_rules[] = {
 	    mounts_on_start_res, "MANIFEST_PARENT_START_RES" },
 	{ IMSG_MANIFEST_PARENT_LAST_RES, ROLE_MANIFEST, CHAN_NOFD, 0, 0,
 	    mounts_on_last_res, "MANIFEST_PARENT_LAST_RES" },
+	{ IMSG_MANIFEST_PARENT_ENDS_RES, ROLE_MANIFEST, CHAN_NOFD, 0, 0,
+	    mounts_on_ends_res, "MANIFEST_PARENT_ENDS_RES" },
 	{ IMSG_MANIFEST_PARENT_DIRTY_RES, ROLE_MANIFEST, CHAN_NOFD, 5, 5,
 	    mounts_on_dirty_res, "MANIFEST_PARENT_DIRTY_RES" },
 	{ IMSG_MANIFEST_PARENT_DO, ROLE_MANIFEST, CHAN_NOFD, 16, 16384,

@@ -55,7 +55,8 @@
 	X(MANIFEST_PARENT_DIRTY_RES, 112, MANIFEST, PARENT, NOFD,                 \
 	    "u32 instance, u8 it has changes that are not published")             \
 	X(PARENT_MANIFEST_ENDS, 113, PARENT, MANIFEST, NOFD,                      \
-	    "empty: sailvold ends; nobody need listen to a job any more")         \
+	    "empty: sailvold ends; nobody need listen to a job any more, and an " \
+	    "umount that waits for one is asked for")                             \
 	X(PARENT_MANIFEST_POLICY, 114, PARENT, MANIFEST, NOFD,                    \
 	    "u32 instance, struct mount_policy: it is another now")               \
 	X(PARENT_MANIFEST_LAST, 115, PARENT, MANIFEST, NOFD,                      \
@@ -65,6 +66,8 @@
 	X(PARENT_MANIFEST_NUMBERS, 117, PARENT, MANIFEST, NOFD, "empty")          \
 	X(MANIFEST_PARENT_NUMBERS_RES, 118, MANIFEST, PARENT, FD,                 \
 	    "memfd of manifest's numbers (metrics_imsg.h), passed on unread")     \
+	X(MANIFEST_PARENT_ENDS_RES, 119, MANIFEST, PARENT, NOFD,                  \
+	    "empty: all that is to be asked for before the end has been")         \
 	/* parent and fuse, notify */                                             \
 	X(PARENT_FUSE_CONFIG, 120, PARENT, FUSE, NOFD, "struct fuse_config")      \
 	X(PARENT_FUSE_TABLE, 121, PARENT, FUSE, FD,                               \

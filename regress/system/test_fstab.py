@@ -376,10 +376,16 @@ def test_umount_overtaken(t):
 
     for n in range(3):
         one = begin(str(n))
+        # Once with a manifest that hears of all of it late, and at once.
+        slow = d.pids("manifest") if n == 1 else []
+        for pid in slow:
+            os.kill(pid, signal.SIGSTOP)
         d.process.send_signal(signal.SIGTERM)
         t.wait_for(lambda: not os.path.exists(d.socket), "the end to begin")
         # The last commits, of which that is one, are not waited for.
         d.process.send_signal(signal.SIGTERM)
+        for pid in slow:
+            os.kill(pid, signal.SIGCONT)
         _, said = one.communicate(timeout=60)
         t.equal(0, one.returncode, "umount: " + said)
         t.true("not committed: " in said and
