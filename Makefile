@@ -5,6 +5,7 @@
 #	make check [T=name]	deps, build, all tests (or those whose name has T)
 #	make check-long		the tests that take minutes
 #	make soak		random histories next to a model, SOAK_SECONDS long
+#	make valgrind [T=name]	the unit tests under valgrind(1)
 #	make fuzz [T=name] [FUZZ_SECONDS=60]
 #				each fuzzer so long; what it finds: obj/fuzz
 #	make bench [SCALE=0.1] [ROW=name] [RUNS=5] [JSON=file] [BENCHDIR=folder]
@@ -189,6 +190,12 @@ check-nodeps: all unit
 check-long: all
 	@/usr/bin/python3 regress/run.py --long --obj $(OBJ) $(if $(T),-t '$(T)')
 
+# Unit tests with each access to memory looked at.
+valgrind: deps
+	@$(MAKE) --no-print-directory all unit
+	@SAIL_VALGRIND=yes /usr/bin/python3 regress/run.py -j $(JOBS) --obj $(OBJ) \
+	    -t 'unit/$(T)'
+
 # New histories next to the model, and memory over them.
 soak: all
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) /usr/bin/python3 regress/run.py \
@@ -262,4 +269,4 @@ clean:
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d $(OBJ)/regress/posix/*.d \
     $(OBJ)/regress/bench/*.d $(OBJ)/regress/fuzz/*.d)
 
-.PHONY: all unit fuzzers fuzz deps check check-nodeps check-long soak bench bench-deps quickstart quickstart-down install lint format clean FORCE
+.PHONY: all unit fuzzers fuzz deps check check-nodeps check-long valgrind soak bench bench-deps quickstart quickstart-down install lint format clean FORCE

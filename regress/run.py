@@ -40,6 +40,11 @@ from sailtest.leftovers import adopt_orphans, clean_up  # noqa: E402
 
 GATEWAY = "@s3"         # behind the name of a test
 UNIT_DEADLINE_S = 120
+# SAIL_VALGRIND=yes: unit tests under it.  Leaks are for SAN=1: here they would be
+# those of forks that end in the middle, too.
+VALGRIND = ["valgrind", "-q", "--error-exitcode=99"]
+VALGRIND_SLOWER = 50
+SAN_SLOWER = 5
 FUZZ = "fuzz/"          # before the name of a fuzzer
 LOG_TAIL_LINES = 60
 BAD_WORDS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
@@ -259,15 +264,20 @@ def worker_unit(name, program):
     if not os.access(program, os.X_OK):
         print("%s was not built" % program)
         return {"counts": {"failed": 1}, "text": "not built"}
+    command, seconds = [program], UNIT_DEADLINE_S
+    if os.environ.get("SAIL_VALGRIND") == "yes":
+        command, seconds = VALGRIND + command, seconds * VALGRIND_SLOWER
+    elif "/obj-san/" in program:
+        seconds *= SAN_SLOWER
     directory = tempfile.mkdtemp(prefix="sail-unit.")
     os.chmod(directory, 0o755)
     try:
         with tempfile.TemporaryFile() as out:
             p = subprocess.Popen(
-                [program], stdin=subprocess.DEVNULL, stdout=out,
+                command, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, cwd=REPO, start_new_session=True,
                 env=dict(os.environ, TMPDIR=directory))
-            status = wait_until(p.pid, UNIT_DEADLINE_S)
+            status = wait_until(p.pid, seconds)
             late = status is None
             status = 1 if late else os.waitstatus_to_exitcode(status)
             problems = clean_up(directory)
@@ -277,7 +287,7 @@ def worker_unit(name, program):
         shutil.rmtree(directory, ignore_errors=True)
     bad = count_cmocka(output, status, counts)
     if late:
-        problems.append("not done after %d s" % UNIT_DEADLINE_S)
+        problems.append("not done after %d s" % seconds)
     if problems and not counts.get("failed"):
         counts["failed"] = 1
     if counts.get("failed"):
