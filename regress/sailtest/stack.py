@@ -194,6 +194,19 @@ def alive(pid):
         return False
 
 
+def in_namespace(kind, link):
+    """The living processes of a namespace, by what readlink(2) says of one."""
+    found = []
+    for pid in os.listdir("/proc"):
+        try:
+            if pid.isdigit() and alive(int(pid)) and os.readlink(
+                    "/proc/%s/ns/%s" % (pid, kind)) == link:
+                found.append(int(pid))
+        except OSError:
+            continue            # it has ended
+    return found
+
+
 class Stack:
     """proxied: daemons reach the API and the store through self.api and
     self.store, which count."""
