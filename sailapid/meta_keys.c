@@ -85,6 +85,30 @@ meta_key_list(struct req *req)
 
 /* ---- a new key ----------------------------------------------------------- */
 
+/*
+ * Each member is one of names: what is misspelt would make a key that may more
+ * than was meant; -1: answered.
+ */
+static int
+only_members(struct req *req, json_t *j, const char *const *names)
+{
+	const char *name;
+	json_t *value;
+	size_t i;
+
+	json_object_foreach(j, name, value)
+	{
+		for (i = 0; names[i] != NULL; i++)
+			if (strcmp(name, names[i]) == 0)
+				break;
+		if (names[i] != NULL)
+			continue;
+		req_error(req, 400, "bad_json", "%.64s: unknown", name);
+		return -1;
+	}
+	return 0;
+}
+
 /* 0 and the key's role and name; -1: answered. */
 static int
 take_words(struct req *req, json_t *body, struct key_new *new)
@@ -137,9 +161,10 @@ take_path(struct req *req, json_t *j, const struct db_volume *v,
 	char *path;
 	int r = -1;
 
-	if (value == NULL || json_is_null(value))
+	/* An empty one would be all of the volume, and is somebody's mistake. */
+	if (value == NULL)
 		return 0;
-	if ((path = json_name_get(value, &g->len)) == NULL ||
+	if ((path = json_name_get(value, &g->len)) == NULL || g->len == 0 ||
 	    (why = path_problem(path, g->len)) != NULL)
 		req_error(req, 400, "bad_json", "path: %s",
 		    why != NULL ? why : "not one");
@@ -173,6 +198,7 @@ take_volume(struct req *req, const char *name, struct db_volume *v)
 static int
 take_grant(struct req *req, json_t *j, struct db_grant *g)
 {
+	static const char *const members[] = { "volume", "path", NULL };
 	const char *name = NULL;
 	struct db_volume v;
 
@@ -180,6 +206,8 @@ take_grant(struct req *req, json_t *j, struct db_grant *g)
 		req_error(req, 400, "bad_json", "volumes: not objects");
 		return -1;
 	}
+	if (only_members(req, j, members) == -1)
+		return -1;
 	if (req_member_string(req, j, "volume", &name) == -1)
 		return -1;
 	if (name == NULL) {
@@ -256,13 +284,16 @@ key_mint(struct req *req, const struct key_new *new)
 void
 meta_key_create(struct req *req)
 {
+	static const char *const members[] = { "role", "name", "life",
+		"volumes", NULL };
 	struct key_new new = { .org = req->key.org.id };
 	struct db_grant *grants = NULL;
 	json_t *body;
 
 	if ((body = req_body_json(req)) == NULL)
 		return;
-	if (take_words(req, body, &new) == 0 &&
+	if (only_members(req, body, members) == 0 &&
+	    take_words(req, body, &new) == 0 &&
 	    take_life(req, body, &new) == 0 &&
 	    take_grants(req, body, &new, &grants) == 0 && req_write(req) == 0)
 		key_mint(req, &new);

@@ -246,7 +246,8 @@ write_begin(struct req *req, int lazy)
 	}
 	req->saved = 1;
 	req->lazy = lazy;
-	return 0;
+	/* It may have waited for another server, which took the key away. */
+	return !req->authorized || meta_route_still(req) ? 0 : -1;
 }
 
 int

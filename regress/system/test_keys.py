@@ -2,12 +2,14 @@
 """Keys of the whole: roles, volumes, a time to expire, and revocation, by the
 server's commands, sailvolctl, raw HTTP on an open connection, and a mount."""
 
+import concurrent.futures
 import http.client
 import json
 import os
+import sqlite3
 import time
 
-from sailtest import server, stack
+from sailtest import client, server, stack, wire
 from sailtest.stack import write
 
 
@@ -29,6 +31,20 @@ class Talk:
 
     def same(self):
         return self.conn.sock is self.sock
+
+
+def is_waiting(srv):
+    """The server's database is another's, and a request is first there."""
+    conn = http.client.HTTPConnection("127.0.0.1", srv.port, timeout=0.5)
+    try:
+        conn.request("GET", "/v1/whoami",
+                     headers={"Authorization": "Bearer " + srv.key})
+        conn.getresponse().read()
+        return False
+    except TimeoutError:
+        return True
+    finally:
+        conn.close()
 
 
 def new_key(srv, **body):
@@ -125,6 +141,57 @@ def test_at_once(t):
     t.equal((401, "bad_key"), (status, out["error"]["code"]), "expired")
     t.true("expired" in out["error"]["message"], out)
     t.true(talk.same(), "the connection is the same")
+    srv.stop()
+
+
+def test_while_it_waits(t):
+    """What waits for another server to write is refused when that took the key
+    away meanwhile: no commit, and no key of the next one."""
+    srv = server.Server(t)
+    admin = new_key(srv, role="admin")
+    writer = new_key(srv, role="write")
+    c = client.Client(srv, "v", writer["key"])
+    delta = wire.delta([wire.op(wire.PUT, b"late", wire.symlink(b"x"))])
+
+    def commit():
+        try:
+            return 200, c.ask(c.session + "/commit", delta)
+        except client.Refused as e:
+            return e.status, e.code
+
+    def make():
+        return srv.call("POST", "/v1/keys", {"role": "admin"},
+                        key=admin["key"])
+
+    for made, ask in ((writer, commit), (admin, make)):
+        other = sqlite3.connect(os.path.join(srv.dir, "db", "sailapi.db"),
+                                isolation_level=None, timeout=60)
+        other.execute("BEGIN IMMEDIATE")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = pool.submit(ask)
+            t.wait_for(lambda: is_waiting(srv), "the request to wait")
+            public = bytes.fromhex(made["id"][len("key_"):])
+            t.equal(1, other.execute(
+                "UPDATE key SET revoked = ? WHERE public = ?",
+                (time.time_ns(), public)).rowcount, "keys")
+            other.execute("COMMIT")
+            other.close()
+            status = asked.result()[0]
+        t.equal(401, status, "what waited")
+    t.equal(0, srv.call("GET", "/v1/volumes/v")[1]["number"], "commits")
+    srv.stop()
+
+
+def test_misspelt(t):
+    """What a key is limited by is never left out because it is not understood."""
+    srv = server.Server(t)
+    srv.call("POST", "/v1/volumes", {"name": "v"})
+    for body in ({"role": "read", "volume": "v"}, {"role": "read", "expires": 5},
+                 {"role": "read", "volumes": [{"volume": "v", "Path": "a"}]},
+                 {"role": "read", "volumes": [{"volume": "v", "path": ""}]},
+                 {"role": "read", "volumes": [{"volume": "v", "path": None}]}):
+        status, out = srv.call("POST", "/v1/keys", body)
+        t.equal((400, "bad_json"), (status, out["error"]["code"]), body)
     srv.stop()
 
 

@@ -14,6 +14,8 @@ from sailtest import server, stack, wire
 from sailtest.bigvolume import put_object
 from sailtest.wire import sha
 
+BOTH_STORES = True
+
 BINARY = "application/x-sailvol"
 SECRET = b"the plans of the treasury " * 40
 BIG = os.urandom(1 << 20) + b"large secret"
