@@ -43,7 +43,7 @@ AR =		ar
 
 PROGS =		sailvold sailvol-fetch sailvolctl sailapid
 # Tests that run at a time: many wait more than they work.
-JOBS ?=		$(shell expr $$(nproc) + 1)
+JOBS ?=		$(shell expr $$(nproc) + 2)
 AREAS =		imsg lib $(PROGS)
 
 ifeq ($(FUZZ),1)
