@@ -39,11 +39,11 @@ from sailtest import emulator, gateway  # noqa: E402
 from sailtest.leftovers import adopt_orphans, clean_up  # noqa: E402
 
 GATEWAY = "@s3"         # behind the name of a test
-UNIT_DEADLINE_S = 120
+UNIT_DEADLINE_S = 300
 # SAIL_VALGRIND=yes: unit tests under it.  Leaks are for SAN=1: here they would be
 # those of forks that end in the middle, too.
 VALGRIND = ["valgrind", "-q", "--error-exitcode=99"]
-VALGRIND_SLOWER = 50
+VALGRIND_SLOWER = 20
 SAN_SLOWER = 5
 FUZZ = "fuzz/"          # before the name of a fuzzer
 LOG_TAIL_LINES = 60
