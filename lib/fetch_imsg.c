@@ -832,7 +832,9 @@ fetch_url_send(struct chan *c, uint32_t id, const struct fetch_url *u)
 	if (ibuf_add_n8(b, u->method) == -1 ||
 	    add_str16(b, u->url, u->url_len) == -1 ||
 	    ibuf_add(b, u->hash.b, HASH_LEN) == -1 ||
-	    ibuf_add_n64(b, u->length) == -1 || ibuf_add_n8(b, u->verify) == -1)
+	    ibuf_add_n64(b, u->length) == -1 ||
+	    ibuf_add_n8(b, u->verify) == -1 ||
+	    ibuf_add_n32(b, u->deadline_ms) == -1)
 		body_drop(b);
 	else if (chan_send_ibuf(c, IMSG_FETCH_URL, id, fd, b) == 0)
 		return 0;
@@ -850,10 +852,12 @@ fetch_url_recv(struct ibuf *b, struct fetch_url *u)
 	if (ibuf_get_n8(b, &u->method) == -1 ||
 	    get_str16(b, &u->url, &u->url_len, URL_MAX) == -1 ||
 	    get_hash(b, &u->hash) == -1 || ibuf_get_n64(b, &u->length) == -1 ||
-	    ibuf_get_n8(b, &u->verify) == -1)
+	    ibuf_get_n8(b, &u->verify) == -1 ||
+	    ibuf_get_n32(b, &u->deadline_ms) == -1)
 		return -1;
 	if ((u->method != FETCH_METHOD_GET && u->method != FETCH_METHOD_HEAD &&
-		u->method != FETCH_METHOD_DELETE) ||
+		u->method != FETCH_METHOD_DELETE &&
+		u->method != FETCH_METHOD_PUT) ||
 	    u->verify > 1 || u->url_len == 0 || u->length > FETCH_OBJECT_MAX)
 		return bad();
 	u->parts = NULL;
@@ -873,6 +877,30 @@ fetch_code_ok(const char *s, size_t len)
 }
 
 int
+fetch_elsewhere_ok(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (!isalnum((unsigned char)s[i]) && s[i] != '-' && s[i] != '.')
+			return 0;
+	return len <= FETCH_ELSEWHERE_MAX;
+}
+
+/* Words for a log and for people far away. */
+static void
+printable(char *to, const char *s, size_t len)
+{
+	size_t i;
+
+	if (len > FETCH_SAID_MAX)
+		len = FETCH_SAID_MAX;
+	for (i = 0; i < len; i++)
+		to[i] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
+	to[len] = '\0';
+}
+
+int
 fetch_url_res_send(struct chan *c, uint32_t id, const struct fetch_url_res *r,
     int parts_fd)
 {
@@ -885,7 +913,8 @@ fetch_url_res_send(struct chan *c, uint32_t id, const struct fetch_url_res *r,
 	    ibuf_add_n64(b, (uint64_t)r->skew_ms) == -1 ||
 	    ibuf_add_n64(b, r->length) == -1 ||
 	    add_what(b, r->what, strlen(r->what)) == -1 ||
-	    add_what(b, r->code, strlen(r->code)) == -1)
+	    add_what(b, r->code, strlen(r->code)) == -1 ||
+	    add_what(b, r->elsewhere, strlen(r->elsewhere)) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_FETCH_URL_RES, id, parts_fd, b);
 }
@@ -893,22 +922,26 @@ fetch_url_res_send(struct chan *c, uint32_t id, const struct fetch_url_res *r,
 int
 fetch_url_res_recv(struct ibuf *b, struct fetch_url_res *r)
 {
-	const char *code;
+	const char *code, *where;
+	size_t len, what_len, where_len;
 	uint64_t skew;
-	size_t len;
 
 	if (ibuf_get_n16(b, &r->status) == -1 ||
 	    ibuf_get_n8(b, &r->equal) == -1 ||
 	    ibuf_get_n8(b, &r->dated) == -1 || ibuf_get_n64(b, &skew) == -1 ||
 	    ibuf_get_n64(b, &r->length) == -1 ||
-	    get_str16(b, &r->what, &len, WHAT_MAX) == -1 ||
-	    get_str16(b, &code, &len, FETCH_CODE_MAX) == -1)
+	    get_str16(b, &r->what, &what_len, WHAT_MAX) == -1 ||
+	    get_str16(b, &code, &len, FETCH_CODE_MAX) == -1 ||
+	    get_str16(b, &where, &where_len, FETCH_ELSEWHERE_MAX) == -1)
 		return -1;
+	printable(r->said, r->what, what_len);
 	r->what = NULL; /* without an end */
-	if (!fetch_code_ok(code, len))
+	if (!fetch_code_ok(code, len) || !fetch_elsewhere_ok(where, where_len))
 		return bad();
 	memcpy(r->code, code, len);
 	r->code[len] = '\0';
+	memcpy(r->elsewhere, where, where_len);
+	r->elsewhere[where_len] = '\0';
 	r->skew_ms = (int64_t)skew;
 	if (r->equal > 1 || r->dated > 1 || !skew_ok(r->skew_ms))
 		return bad();

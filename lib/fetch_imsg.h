@@ -75,15 +75,18 @@
  *   VERIFY_RES	u32 errno (0, EBADMSG)
  *
  * URL (from meta): an operation on an object by a signed URL.
- *	u8 method (1 GET 5 HEAD 4 DELETE), str16 URL, hash expected, u64 length
- *	expected, u8 verify (GET: hash what comes); verify of a pack: memfd of
- *	u32 n, n of: hash, u32 offset, u32 bytes (little-endian)
+ *	u8 method (1 GET 5 HEAD 4 DELETE 2 PUT, of nothing), str16 URL, hash
+ *	expected, u64 length expected, u8 verify (GET: hash what comes), u32 ms
+ *	until it must have ended, with all its tries (0: while bytes flow); verify
+ *	of a pack: memfd of u32 n, n of: hash, u32 offset, u32 bytes
+ *	(little-endian)
  *   URL_RES	u16 status (0: no answer), u8 equal (length, and hash when
  *	verified), u8 dated, i64 the store's clock less ours in ms (dated; 0
  *	where they may be equal), u64 length that the store says (0: unknown),
- *	str16 what, str16 code of the store's error (letters and digits, "": none
- *	known); of a pack with status 200: memfd of n u8, 1: the bytes there
- *	have that hash
+ *	str16 what was wrong (status 0), str16 code of the store's error (letters
+ *	and digits, "": none known), str16 the region or host to which it sends
+ *	us ("": none); of a pack with status 200: memfd of n u8, 1: the bytes
+ *	there have that hash
  *
  * NUMBERS (from the parent): empty
  *   NUMBERS_RES	struct fetch_numbers, field by field: u64 each
@@ -140,7 +143,9 @@ enum fetch_message {
 #define FETCH_OBJECT_MAX (64 * 1024 * 1024) /* bytes of an object */
 #define FETCH_PARTS_MAX 16384     /* chunks of a pack that is verified */
 #define FETCH_PART_LEN 40         /* of one, in the memfd of URL */
-#define FETCH_CODE_MAX 40         /* of an error of the store's */
+#define FETCH_CODE_MAX 64         /* of an error of the store's */
+#define FETCH_ELSEWHERE_MAX 64    /* of a region or host */
+#define FETCH_SAID_MAX 255        /* of words about a store */
 #define FETCH_UPLOAD_CHUNK_LEN 48 /* of the list of UPLOAD, in its memfd */
 #define FETCH_GET_MAX 256         /* chunks of one GET */
 #define FETCH_GET_FILES 64        /* of them with a file */
@@ -319,6 +324,7 @@ struct fetch_url {
 	struct hash hash;
 	uint64_t length;
 	uint8_t verify;
+	uint32_t deadline_ms; /* 0: while bytes flow */
 	/* of a pack; not set by recv */
 	const struct fetch_part *parts;
 	uint32_t nparts;
@@ -336,11 +342,16 @@ struct fetch_url_res {
 	int64_t skew_ms;
 	uint64_t length;  /* of the whole object, says the store; 0: unknown */
 	const char *what; /* of a sender */
+	char said[FETCH_SAID_MAX + 1]; /* of a receiver: the same, printable */
 	/* of the store's error, as S3 names them: "NoSuchKey"; "": unknown */
 	char code[FETCH_CODE_MAX + 1];
+	/* where the bucket is, says the store: a region or a host; "": nowhere
+	   else */
+	char elsewhere[FETCH_ELSEWHERE_MAX + 1];
 };
 /* Such a code, or none. */
 int fetch_code_ok(const char *, size_t);
+int fetch_elsewhere_ok(const char *, size_t);
 int fetch_url_res_send(struct chan *, uint32_t id, const struct fetch_url_res *,
     int parts_fd);
 int fetch_url_res_recv(struct ibuf *, struct fetch_url_res *);

@@ -239,7 +239,7 @@ static const struct msg_rule rules[] = {
 	    on_request, "API_META_REQUEST" },
 	{ IMSG_SIGN_META_URLS, ROLE_SIGN, CHAN_NOFD, 2, PROC_MAX_BODY,
 	    on_signed, "SIGN_META_URLS" },
-	{ IMSG_FETCH_URL_RES, ROLE_FETCH, CHAN_MAYFD, 24, PROC_MAX_BODY,
+	{ IMSG_FETCH_URL_RES, ROLE_FETCH, CHAN_MAYFD, 26, PROC_MAX_BODY,
 	    on_fetched, "FETCH_URL_RES" },
 };
 

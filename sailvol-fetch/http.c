@@ -334,6 +334,8 @@ http_try(struct http *h)
 	h->offset = 0;
 	if (h->flowed.ns == 0)
 		h->flowed = monotime_now();
+	if (h->tries == 1 && h->spec.late)
+		h->began = h->tried;
 	if (h->spec.rewind != NULL)
 		h->spec.rewind(h->spec.arg);
 	if (h->host.literal) {

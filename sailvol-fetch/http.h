@@ -65,6 +65,7 @@ struct http_spec {
 	/* All tries together; 0: as long as bytes flow, and the configured
 	   deadline without any. */
 	uint32_t total_ms;
+	int late;            /* total_ms counts from when it has a place */
 	uint64_t max_answer; /* longer is EFBIG */
 	/* The body of the request: stays the caller's to the end. */
 	const void *body;

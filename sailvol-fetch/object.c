@@ -1,9 +1,10 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * object: looks at, verifies and deletes one object by a signed URL.  In
- * sailvol-fetch.
+ * object: looks at, verifies, deletes and makes (an empty) one object by a
+ * signed URL.  In sailvol-fetch.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,26 +96,39 @@ object_equal(struct object *o, const struct http_result *r)
 	return hash_cmp(&h, &o->msg.hash) == 0;
 }
 
-void
-object_code(const struct http_result *r, char code[FETCH_CODE_MAX + 1])
+/* What stands in an element of the store's error, if it is such a thing. */
+static void
+element(const struct http_result *r, const char *name,
+    int (*ok)(const char *, size_t), char *out)
 {
-	static const char begin[] = "<Code>", end[] = "</Code>";
+	char begin[32], end[32];
 	const char *p, *q;
 	size_t left;
 
-	code[0] = '\0';
-	if (r->status < 300 || r->body_len == 0)
-		return;
-	p = memmem(r->body, r->body_len, begin, sizeof(begin) - 1);
+	snprintf(begin, sizeof(begin), "<%s>", name);
+	snprintf(end, sizeof(end), "</%s>", name);
+	p = memmem(r->body, r->body_len, begin, strlen(begin));
 	if (p == NULL)
 		return;
-	p += sizeof(begin) - 1;
+	p += strlen(begin);
 	left = r->body_len - (size_t)(p - (const char *)r->body);
-	q = memmem(p, left, end, sizeof(end) - 1);
-	if (q == NULL || !fetch_code_ok(p, (size_t)(q - p)))
+	q = memmem(p, left, end, strlen(end));
+	if (q == NULL || !ok(p, (size_t)(q - p)))
 		return;
-	memcpy(code, p, (size_t)(q - p));
-	code[q - p] = '\0';
+	memcpy(out, p, (size_t)(q - p));
+	out[q - p] = '\0';
+}
+
+void
+object_error(const struct http_result *r, struct fetch_url_res *res)
+{
+	res->code[0] = res->elsewhere[0] = '\0';
+	if (r->status < 300 || r->body_len == 0)
+		return;
+	element(r, "Code", fetch_code_ok, res->code);
+	element(r, "Region", fetch_elsewhere_ok, res->elsewhere);
+	if (res->elsewhere[0] == '\0')
+		element(r, "Endpoint", fetch_elsewhere_ok, res->elsewhere);
 }
 
 static void
@@ -133,7 +147,7 @@ object_done(const struct http_result *r, void *arg)
 		res.status = (uint16_t)r->status;
 		res.equal = (uint8_t)object_equal(o, r);
 		res.what = r->what;
-		object_code(r, res.code);
+		object_error(r, &res);
 	}
 	object_answer(o, &res);
 }
@@ -168,6 +182,9 @@ op_url(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	spec.method = o->msg.method;
 	spec.url = url;
 	spec.repeat = 1;
+	spec.total_ms = o->msg.deadline_ms;
+	/* Not for its turn: others of a store that hangs may have all places. */
+	spec.late = spec.first = o->msg.deadline_ms != 0;
 	spec.max_answer = o->msg.length;
 	spec.rewind = object_rewind;
 	spec.sink = object_sink;

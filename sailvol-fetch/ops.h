@@ -38,8 +38,9 @@ void get_given_up(struct chan *, uint32_t);
 int op_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* object.c */
 int op_url(struct chan *, uint32_t, struct imsg *, struct ibuf *);
-/* What the store calls the error; "" it does not. */
-void object_code(const struct http_result *, char code[FETCH_CODE_MAX + 1]);
+struct fetch_url_res;
+/* What the store calls the error, and where it sends us; "" it does not. */
+void object_error(const struct http_result *, struct fetch_url_res *);
 /* pack_check.c: URL with a list of parts in fd, which it takes. */
 struct fetch_url;
 int pack_check(struct chan *, uint32_t id, const struct fetch_url *, int fd);

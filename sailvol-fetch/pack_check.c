@@ -72,7 +72,7 @@ check_answer(struct pack_check *p, uint16_t status, const char *what,
 		res.status = status;
 		res.what = what;
 		if (r != NULL)
-			object_code(r, res.code);
+			object_error(r, &res);
 		if (fetch_url_res_send(p->req.peer, p->req.id, &res, fd) ==
 		    -1) {
 			op_lost("url");

@@ -263,7 +263,7 @@ static const struct msg_rule rules[] = {
 	RULE(VERIFY, ROLE_CACHE, CHAN_FD, 4 + HASH_LEN, 4 + HASH_LEN, op_verify,
 	    "verify"),
 	CANCEL_RULE(ROLE_CACHE, on_cancel),
-	RULE(URL, ROLE_META, CHAN_MAYFD, 44, 8192, op_url, "url"),
+	RULE(URL, ROLE_META, CHAN_MAYFD, 48, 8192, op_url, "url"),
 	CANCEL_RULE(ROLE_META, on_cancel),
 	API_RULE(ROLE_PARENT, parent_op_api),
 	HASH_RULE(ROLE_PARENT, parent_op_hash),

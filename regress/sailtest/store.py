@@ -102,6 +102,8 @@ class Server:
         self.answer(h, fault, status, out, ctype)
 
     def answer(self, h, fault, status, out, ctype):
+        if isinstance(fault, tuple):
+            status, out = fault[0], fault[1].encode()
         if isinstance(fault, int):
             status, out = fault, b'{"error":{}}'
         if fault == "wrong":

@@ -160,7 +160,7 @@ def test_bad_settings_and_messages(t):
     for url in ("http://93.184.216.34/x", "http://x.test/", "file:///etc/x",
                 "http://user@127.0.0.1/", "gopher://127.0.0.1/"):
         m.send(URL, 2, b"\5" + r.str16(url) + b"\0" * 32 +
-               struct.pack(">QB", 1, 0))
+               struct.pack(">QBI", 1, 0, 0))
         t.equal(b"\0\0\0", m.wait(URL_RES, 2).body[:3], url)
     t.true(f.alive(), "alive")
 
@@ -700,10 +700,10 @@ def test_url(t):
     b = b"object" * 1000
     s.objects[sha(b)] = b
 
-    def ask(method, name, length, verify=0, digest=sha(b)):
+    def ask(method, name, length, verify=0, digest=sha(b), deadline=0):
         m.send(URL, 1, struct.pack(">B", method) +
                r.str16(s.url + "/obj/" + name) + digest +
-               struct.pack(">QB", length, verify))
+               struct.pack(">QBI", length, verify, deadline))
         return struct.unpack_from(">HB", m.wait(URL_RES, 1).body)
 
     def parts(name, length, *want):
@@ -711,7 +711,7 @@ def test_url(t):
         data = struct.pack("<I", len(want)) + b"".join(
             d + struct.pack("<II", at, n) for d, at, n in want)
         m.send(URL, 1, b"\1" + r.str16(s.url + "/obj/" + name) + sha(b) +
-               struct.pack(">QB", length, 1), r.memfd(data))
+               struct.pack(">QBI", length, 1, 0), r.memfd(data))
         got = m.wait(URL_RES, 1)
         return struct.unpack_from(">HB", got.body), r.read_fd(got.fd)
 
@@ -735,7 +735,44 @@ def test_url(t):
     t.equal((200, 1), ask(5, name, len(b)), "HEAD after 503")
     t.equal((204, 0), ask(4, name, len(b)), "DELETE")
     t.equal({}, s.objects, "gone")
+    t.equal(200, ask(2, sha(b"").hex(), 0)[0], "PUT of nothing")
+    t.equal({sha(b""): b""}, s.objects, "an empty one")
+    s.faults["object GET"] = [503] * 100
+    began = time.monotonic()
+    t.equal(503, ask(1, name, 0, deadline=1000)[0], "GET, in a second")
+    # Without it the tries would go on for eight.
+    t.true(time.monotonic() - began < 6, "its end came late")
     t.equal(set(), s.keys, "no key")
+
+
+def test_url_error(t):
+    """What the store says of an error is told: its code, and where the bucket
+    is; and nothing that is neither."""
+    s = Server()
+    f = start(t, s)
+    m = f.peer(r.META)
+    url = s.url + "/obj/" + "f" * 64
+
+    def told(body):
+        s.faults["object GET"] = [body]
+        m.send(URL, 1, b"\1" + r.str16(url) + b"\0" * 32 +
+               struct.pack(">QBI", 0, 0, 0))
+        body, out = m.wait(URL_RES, 1).body[20:], []
+        while body:
+            n, = struct.unpack_from(">H", body)
+            out.append(body[2:2 + n].decode())
+            body = body[2 + n:]
+        return out[1:]
+    error = "<Error><Code>%s</Code>%s</Error>"
+    t.equal(["NoSuchKey", ""], told((404, error % ("NoSuchKey", ""))), "none")
+    t.equal(["AuthorizationHeaderMalformed", "eu-west-1"], told((
+        400, error % ("AuthorizationHeaderMalformed",
+                      "<Region>eu-west-1</Region>"))), "a region")
+    t.equal(["PermanentRedirect", "b.s3.example"], told((
+        301, error % ("PermanentRedirect",
+                      "<Endpoint>b.s3.example</Endpoint>"))), "an endpoint")
+    t.equal(["", ""], told((400, error % ("a b", "<Region>%s</Region>" % (
+        "x" * 65)))), "neither")
 
 
 def test_packs(t):

@@ -530,7 +530,8 @@ test_url(void **state)
 		.url = "https://x/",
 		.url_len = 10,
 		.length = 9,
-		.verify = 1 },
+		.verify = 1,
+		.deadline_ms = 70000 },
 			 r;
 	struct fetch_settings s = { .url = "https://a",
 		.url_len = 9,
@@ -545,8 +546,9 @@ test_url(void **state)
 		.dated = 1,
 		.skew_ms = -3600000,
 		.length = (uint64_t)7 << 32,
-		.what = "x",
-		.code = "NoSuchKey" },
+		.what = "x\n\xc3",
+		.code = "NoSuchKey",
+		.elsewhere = "eu-west-1.x" },
 			     got;
 	struct ibuf v;
 	uint32_t id;
@@ -557,8 +559,9 @@ test_url(void **state)
 	v = view();
 	assert_int_equal(fetch_url_recv(&v, &r), 0);
 	assert_memory_equal(r.url, u.url, 10);
+	assert_int_equal(r.deadline_ms, 70000);
 	REFUSES(fetch_url_recv(&b, &r));
-	body[0] = FETCH_METHOD_PUT;
+	body[0] = FETCH_METHOD_POST;
 	v = view();
 	assert_int_equal(fetch_url_recv(&v, &r), -1);
 	assert_int_equal(fetch_url_res_send(out, 5, &res, -1), 0);
@@ -571,11 +574,17 @@ test_url(void **state)
 	assert_true(got.skew_ms == -3600000);
 	assert_true(got.length == (uint64_t)7 << 32);
 	assert_string_equal(got.code, "NoSuchKey");
+	assert_string_equal(got.elsewhere, "eu-west-1.x");
+	assert_string_equal(got.said, "x??");
 	REFUSES(fetch_url_res_recv(&b, &got));
-	body[body_len - 1] = '\n'; /* of the code */
+	body[body_len - 1] = '/'; /* of elsewhere */
 	v = view();
 	assert_int_equal(fetch_url_res_recv(&v, &got), -1);
 	body[body_len - 1] = 'y';
+	body[body_len - 14] = '-'; /* of the code */
+	v = view();
+	assert_int_equal(fetch_url_res_recv(&v, &got), -1);
+	body[body_len - 14] = 'y';
 	body[3] = 2; /* dated */
 	v = view();
 	assert_int_equal(fetch_url_res_recv(&v, &got), -1);
