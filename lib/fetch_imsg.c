@@ -3,7 +3,6 @@
  * fetch_imsg: writes and reads the bodies of the messages of
  * sailvol-fetch(8).  In it, and in all who ask it.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -492,7 +491,8 @@ fetch_upload_res_recv(struct ibuf *b, struct fetch_upload_res *r)
 		return -1;
 	if (r->status == 0
 		? r->refusal_len != 0
-		: r->status < 400 || r->status > 499 || r->error == 0)
+		: ((r->status < 400 || r->status > 499) && r->status != 503) ||
+		    r->error == 0)
 		return bad();
 	return get_end(b);
 }
@@ -866,41 +866,6 @@ fetch_url_recv(struct ibuf *b, struct fetch_url *u)
 }
 
 int
-fetch_code_ok(const char *s, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if (!isalnum((unsigned char)s[i]))
-			return 0;
-	return len <= FETCH_CODE_MAX;
-}
-
-int
-fetch_elsewhere_ok(const char *s, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if (!isalnum((unsigned char)s[i]) && s[i] != '-' && s[i] != '.')
-			return 0;
-	return len <= FETCH_ELSEWHERE_MAX;
-}
-
-/* Words for a log and for people far away. */
-static void
-printable(char *to, const char *s, size_t len)
-{
-	size_t i;
-
-	if (len > FETCH_SAID_MAX)
-		len = FETCH_SAID_MAX;
-	for (i = 0; i < len; i++)
-		to[i] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
-	to[len] = '\0';
-}
-
-int
 fetch_url_res_send(struct chan *c, uint32_t id, const struct fetch_url_res *r,
     int parts_fd)
 {
@@ -934,7 +899,7 @@ fetch_url_res_recv(struct ibuf *b, struct fetch_url_res *r)
 	    get_str16(b, &code, &len, FETCH_CODE_MAX) == -1 ||
 	    get_str16(b, &where, &where_len, FETCH_ELSEWHERE_MAX) == -1)
 		return -1;
-	printable(r->said, r->what, what_len);
+	fetch_printable(r->said, r->what, what_len);
 	r->what = NULL; /* without an end */
 	if (!fetch_code_ok(code, len) || !fetch_elsewhere_ok(where, where_len))
 		return bad();

@@ -52,7 +52,7 @@
  *	its bytes were kept by HASH
  *   UPLOAD_PROGRESS	u32 chunks done, u64 bytes done, u64 bytes sent
  *   UPLOAD_RES	u32 errno, str16 what, u16 status (0; 4xx: the API refused, and
- *	will again), str16 body of that answer; memfd of n u8: 0 present before,
+ *	will again; 503: so does its store), str16 body of that answer; memfd of n u8: 0 present before,
  *	1 sent, 2 the bytes are no longer those of the hash, 3 not done, 4 its
  *	bytes are not kept any more
  *
@@ -352,6 +352,8 @@ struct fetch_url_res {
 /* Such a code, or none. */
 int fetch_code_ok(const char *, size_t);
 int fetch_elsewhere_ok(const char *, size_t);
+/* The first of such words, with an end; to: FETCH_SAID_MAX + 1. */
+void fetch_printable(char *to, const char *, size_t);
 int fetch_url_res_send(struct chan *, uint32_t id, const struct fetch_url_res *,
     int parts_fd);
 int fetch_url_res_recv(struct ibuf *, struct fetch_url_res *);

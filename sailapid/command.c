@@ -46,6 +46,15 @@ run_revoke(char **a, int n, int64_t life_s)
 	return db_key_revoke("/", a[0], a[1]);
 }
 
+static int
+run_accept(char **a, int n, int64_t life_s)
+{
+	(void)a;
+	(void)n;
+	(void)life_s;
+	return db_store_accept("/");
+}
+
 static const struct command {
 	const char *words[2];
 	int min, max; /* operands */
@@ -57,11 +66,12 @@ static const struct command {
 	{ { "key", "create" }, 2, 3 + KEY_GRANTS_MAX, 0, 1, run_create },
 	{ { "key", "list" }, 1, 1, 0, 0, run_list },
 	{ { "key", "revoke" }, 2, 2, 0, 0, run_revoke },
+	{ { "store", "accept" }, 0, 0, 0, 0, run_accept },
 };
 
 const char *const command_usage[] = { "init org",
 	"[-e life] key create org role [name [volume[:/path] ...]]",
-	"key list org", "key revoke org id", NULL };
+	"key list org", "key revoke org id", "store accept", NULL };
 
 /* skip: how many words name it. */
 static const struct command *

@@ -117,6 +117,11 @@ static const char *const migrations[DB_VERSION] = {
 	"ALTER TABLE lease ADD COLUMN maker INTEGER;"
 	"CREATE INDEX lease_maker ON lease(maker, expires)"
 	" WHERE maker IS NOT NULL;",
+
+	/* The store has an object with the name of the database, once it was
+	   seen to be its store. */
+	"CREATE TABLE store(public BLOB NOT NULL, mark INTEGER NOT NULL);"
+	"INSERT INTO store(public, mark) VALUES(randomblob(16), 0);",
 };
 
 static const char *const sql[ST_COUNT] = {

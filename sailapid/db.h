@@ -20,7 +20,7 @@
 #include "lib/tree.h"
 
 #define DB_FILE "sailapi.db"
-#define DB_VERSION 6     /* user_version of the schema */
+#define DB_VERSION 7     /* user_version of the schema */
 #define DB_PUBLIC_LEN 8  /* bytes of the ids of orgs and keys */
 #define DB_ID_LEN 16     /* bytes of the ids of volumes and families */
 #define DB_SECRET_LEN 67 /* "sk_" and 64 digits */
@@ -304,7 +304,8 @@ struct db_object {
 	uint64_t size;
 	uint8_t state; /* of a pack: enum location_state */
 	uint8_t pack;
-	uint8_t family_public[DB_ID_LEN]; /* of db_pack_due alone */
+	/* of db_pack_due and db_store_known alone */
+	uint8_t family_public[DB_ID_LEN];
 };
 int db_object_find(struct db *, int64_t family, const struct hash *,
     struct db_object *);
@@ -340,6 +341,23 @@ int db_pack_each(struct db *, int64_t row,
 int db_place_set(struct db *, int64_t row, const struct hash *, uint64_t offset,
     uint64_t bytes, uint8_t state);
 int db_pack_checked(struct db *, int64_t row);
+
+/* ---- the store (db_store.c) ----------------------------------------------- */
+
+enum store_mark {
+	STORE_UNMARKED = 0, /* as far as is known */
+	STORE_MARKED = 1,  /* it has an object with the name of this database */
+	STORE_ACCEPTED = 2 /* the next one is it, marked or not */
+};
+struct db_store {
+	uint8_t public[DB_ID_LEN]; /* of this database */
+	uint8_t mark;
+};
+int db_store_get(struct db *, struct db_store *);
+int db_store_mark(struct db *, uint8_t mark);
+/* Some objects that the store has or had, the first and the last: how many, max at
+   most; -1.  Their names alone. */
+int db_store_known(struct db *, struct db_object *, int max);
 
 /* ---- upload sessions and leases (db_sessions.c) -------------------------- */
 
@@ -431,5 +449,7 @@ int db_key_create(const char *dir, const char *org, const char *role,
 /* A line a key: id, role, created, revoked or -, expires or -, name, grants. */
 int db_key_list(const char *dir, const char *org);
 int db_key_revoke(const char *dir, const char *org, const char *id);
+/* The store that is found next is that of the database, whatever is in it. */
+int db_store_accept(const char *dir);
 
 #endif

@@ -202,6 +202,23 @@ db_key_create(const char *dir, const char *orgname, const char *role,
 	return r;
 }
 
+int
+db_store_accept(const char *dir)
+{
+	struct db *db;
+	int r;
+
+	if ((db = command_open(dir, 0)) == NULL)
+		return -1;
+	if ((r = db_begin(db)) == -1 ||
+	    (r = db_store_mark(db, STORE_ACCEPTED)) == -1 ||
+	    (r = db_end(db)) == -1)
+		log_warn("store accept");
+	db_abort(db);
+	db_close(db);
+	return r;
+}
+
 static void
 print_time(int64_t ns, char *out, size_t size)
 {

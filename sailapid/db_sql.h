@@ -253,7 +253,16 @@
 	X(LEASE_EACH,                                                             \
 	    "SELECT \"commit\" FROM lease WHERE volume = ? AND mount = ? "        \
 	    "ORDER BY expires DESC LIMIT ?")                                      \
-	X(LEASE_EXPIRE, "DELETE FROM lease WHERE expires < ?")
+	X(LEASE_EXPIRE, "DELETE FROM lease WHERE expires < ?")                    \
+	X(STORE_GET, "SELECT public, mark FROM store")                            \
+	X(STORE_MARK, "UPDATE store SET mark = ?")                                \
+	X(STORE_KNOWN,                                                            \
+	    "SELECT o.id, o.family, o.hash, f.public FROM object o "              \
+	    "JOIN family f ON f.id = o.family WHERE o.id IN (SELECT id FROM "     \
+	    "(SELECT id FROM object WHERE state IN (2, 3) "                       \
+	    "ORDER BY id LIMIT ?1)) OR o.id IN (SELECT id FROM "                  \
+	    "(SELECT id FROM object WHERE state IN (2, 3) "                       \
+	    "ORDER BY id DESC LIMIT ?1)) ORDER BY o.id")
 
 enum db_st {
 #define X(name, sql) ST_##name,

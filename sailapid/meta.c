@@ -55,8 +55,14 @@ backend_wake(void)
 	event_active(self.turn, EV_TIMEOUT, 0);
 }
 
+static void
+backend_refuse(void)
+{
+	(void)chan_send(role_parent(), IMSG_META_PARENT_REFUSE, 0, -1, NULL, 0);
+}
+
 static const struct meta_backend backend = { backend_sign, backend_fetch,
-	backend_wake, work_queue, work_end };
+	backend_wake, work_queue, work_end, backend_refuse };
 
 /*
  * A message that has a descriptor ends a read: without this each would have a
@@ -85,6 +91,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	meta_tick();
 	clock_tick();
+	store_tick();
 	meta_peer_found();
 }
 
@@ -108,6 +115,9 @@ on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	memcpy(self.settings.store_url, conf.store_url.p, conf.store_url.len);
 	self.settings.store_url[conf.store_url.len] = '\0';
 	self.settings.url_life_s = conf.url_life_s;
+	/* Its keys may be others. */
+	if (self.configured)
+		store_ask_soon();
 	self.configured = 1;
 	return 0;
 }
@@ -295,7 +305,7 @@ meta_start(void)
 	meta_init(self.db, self.thread_dbs, META_THREADS, &backend,
 	    &self.settings);
 	clock_init();
-	clock_tick();
+	store_tick();
 	return 0;
 }
 

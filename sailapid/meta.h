@@ -62,6 +62,8 @@ struct meta_backend {
 	/* Runs it in a thread: as many at a time as there are; work_end(): nothing runs there any more. */
 	void (*work)(struct work *);
 	void (*work_end)(void);
+	/* The store is not that of this database: the server is to end. */
+	void (*refuse)(void);
 };
 struct meta_settings {
 	uint16_t store_port; /* embedded store: on the API's host; or 0 */
@@ -102,7 +104,8 @@ enum object_use {
 	OBJECT_DOWNLOAD,   /* GET by a client */
 	OBJECT_LOOK,       /* HEAD by our fetch */
 	OBJECT_VERIFY, /* GET by our fetch, hashed; with an index its parts */
-	OBJECT_DELETE  /* DELETE by our fetch */
+	OBJECT_DELETE, /* DELETE by our fetch */
+	OBJECT_MARK    /* PUT of nothing by our fetch */
 };
 /* An object of the request's volume: what is wanted, and what came of it. */
 struct object_url {
@@ -123,6 +126,9 @@ struct object_url {
 	uint16_t status; /* after req_fetch; 0 no answer */
 	uint8_t equal;
 	uint64_t said; /* its length, by the store; 0: unknown */
+	/* of the store itself: its name, and all of the answer */
+	const char *key;
+	struct fetch_url_res *res;
 };
 
 /* What META_SEARCHES may do at a time, and of one key one: its trees are held
@@ -151,6 +157,9 @@ struct req {
 	/* on its way */
 	req_step next;
 	int queued, finished, saved, lost, to_work, lazy;
+	/* Waits for what the store is found to be: 1, or 2, asked from now on. */
+	int at_store;
+	req_step then; /* of req_upload */
 	struct work work;
 	size_t thread; /* that works on it */
 	enum req_search search;
@@ -191,6 +200,13 @@ int req_objects(struct req *, size_t n);
 void req_sign(struct req *, req_step next);
 /* Has all objects looked at, verified or deleted, then runs next. */
 void req_fetch(struct req *, req_step next);
+/*
+ * Runs next when it is known how the store is; anew: by an answer to what it is
+ * asked from now on.
+ */
+void req_store(struct req *, req_step next, int anew);
+/* It was asked, and that began then: how many wait for the next time. */
+size_t req_store_judged(monotime_t began);
 /* meta ends: whatever runs in the thread should fail with ECANCELED. */
 const atomic_int *meta_stop(void);
 /* Runs next in this turn or a later one. */
@@ -341,18 +357,33 @@ void meta_diff(struct req *);
 /* ---- the store's clock (meta_clock.c) ------------------------------------ */
 
 void clock_init(void);
-/* Once a second: asks the store what time it has, when nobody did for long. */
+/* Once a second: has the store asked, when our own clock was set. */
 void clock_tick(void);
 /* An answer of the store's: its clock less ours, 0 where they may be equal. */
 void clock_saw(int64_t skew_ms);
-/* An answer of the store's: its status, and what it calls the error, or "". */
-void clock_said(uint16_t status, const char *code);
 /* Added to our time when a URL is signed. */
 int32_t clock_offset_s(void);
+
+/* ---- how the store is (meta_store.c) --------------------------------------- */
+
+void store_init(const struct meta_backend *, const struct meta_settings *);
+/* Once a second: asks it, when nobody did for long, or it was not good. */
+void store_tick(void);
+/* Now, unless that is under way. */
+void store_ask(void);
+/* With the next tick: something was mended, perhaps. */
+void store_ask_soon(void);
+/* What came of an object. */
+void store_said(const struct object_url *, const struct fetch_url_res *);
+/* The store calls an error so that is none of an object. */
+int store_code_of_all(const char *code);
 /* The store takes URLs that sign which headers must not be sent. */
-int clock_store_absent(void);
-/* It has been asked for that. */
-int clock_store_known(void);
+int store_absent(void);
+/* It cannot be used: 1, the request was answered, in words; 0. */
+int store_refuses(struct req *);
+/* As req_sign() for uploads, when it is known how to sign them; or answers why
+   there can be none. */
+void req_upload(struct req *, req_step next);
 
 /* ---- verification (meta_check.c) ----------------------------------------- */
 

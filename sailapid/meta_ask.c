@@ -23,6 +23,8 @@
 #define ASK_TRIES 3 /* URLs of one object that the store refused */
 #define OBJECT_KEY_LEN (2 * DB_ID_LEN + 4 + HASH_HEX_LEN)
 #define HEADERS_MAX 2048
+#define STORE_WITHIN_MS \
+	5000 /* all tries of what is asked of the store itself */
 
 enum { ASK_SIGN, ASK_FETCH, ASK_KINDS };
 
@@ -113,6 +115,10 @@ object_key(const struct object_url *o, char out[OBJECT_KEY_LEN + 1])
 {
 	char hex[HASH_HEX_LEN + 1], family[2 * DB_ID_LEN + 1];
 
+	if (o->key != NULL) {
+		strlcpy(out, o->key, OBJECT_KEY_LEN + 1);
+		return;
+	}
 	hash_hex(&o->hash, hex);
 	hex_encode(o->family.public, DB_ID_LEN, family);
 	snprintf(out, OBJECT_KEY_LEN + 1, "%s/%.2s/%s", family, hex, hex);
@@ -217,6 +223,7 @@ object_method(uint8_t use)
 {
 	switch (use) {
 	case OBJECT_UPLOAD:
+	case OBJECT_MARK:
 		return API_PUT;
 	case OBJECT_LOOK:
 		return API_HEAD;
@@ -250,8 +257,7 @@ send_sign(const struct ask *a)
 			upload_headers(o, headers[i], sizeof(headers[i]));
 		else if (o->use == OBJECT_DOWNLOAD && o->length != 0)
 			range_header(o, headers[i], sizeof(headers[i]));
-		if (o->absent ||
-		    (o->use == OBJECT_UPLOAD && clock_store_absent()))
+		if (o->absent || (o->use == OBJECT_UPLOAD && store_absent()))
 			strlcat(headers[i], ABSENT, sizeof(headers[i]));
 		u[i].method = object_method(o->use);
 		u[i].base = api_str(base[o->use >= OBJECT_LOOK]);
@@ -263,6 +269,21 @@ send_sign(const struct ask *a)
 	return asks.backend.sign(a->id, u, (uint16_t)a->n);
 }
 
+static uint8_t
+fetch_method(uint8_t use)
+{
+	switch (use) {
+	case OBJECT_LOOK:
+		return FETCH_METHOD_HEAD;
+	case OBJECT_DELETE:
+		return FETCH_METHOD_DELETE;
+	case OBJECT_MARK:
+		return FETCH_METHOD_PUT;
+	default:
+		return FETCH_METHOD_GET;
+	}
+}
+
 static void *
 send_fetch(const struct ask *a)
 {
@@ -270,37 +291,16 @@ send_fetch(const struct ask *a)
 	static struct fetch_url u;
 
 	memset(&u, 0, sizeof(u));
-	u.method = o->use == OBJECT_LOOK ? 5 : o->use == OBJECT_DELETE ? 4 : 1;
+	u.method = fetch_method(o->use);
 	u.url = o->url;
 	u.url_len = strlen(o->url);
 	u.hash = o->hash;
 	u.length = o->bytes;
 	u.verify = o->use == OBJECT_VERIFY;
+	u.deadline_ms = o->res != NULL ? STORE_WITHIN_MS : 0;
 	u.parts = o->index;
 	u.nparts = o->nindex;
 	return asks.backend.fetch(a->id, &u);
-}
-
-/* A URL for an upload to S3, and how that reads signatures is not known yet. */
-static int
-ask_early(const struct ask *a)
-{
-	return a->kind == ASK_SIGN && asks.settings.store_port == 0 &&
-	    a->req->objects[a->first].use == OBJECT_UPLOAD &&
-	    !clock_store_known();
-}
-
-/* The next that may be sent. */
-static struct ask *
-ask_next(int kind)
-{
-	struct ask *a;
-
-	TAILQ_FOREACH (a, &asks.waiting[kind], entry) {
-		if (!ask_early(a))
-			break;
-	}
-	return a;
 }
 
 static void
@@ -311,7 +311,8 @@ ask_pump(int kind)
 	struct ask *a;
 	void *who;
 
-	while (asks.under_way[kind] < window && (a = ask_next(kind)) != NULL) {
+	while (asks.under_way[kind] < window &&
+	    (a = TAILQ_FIRST(&asks.waiting[kind])) != NULL) {
 		who = kind == ASK_SIGN ? send_sign(a) : send_fetch(a);
 		if (who == NULL)
 			break;
@@ -468,16 +469,21 @@ meta_fetched(uint32_t id, const struct fetch_url_res *res, const uint8_t *right,
 
 	if (res->dated)
 		clock_saw(res->skew_ms);
-	clock_said(res->status, res->code);
 	if (a == NULL)
 		return;
+	o = &a->req->objects[a->first];
+	store_said(o, res);
 	/* It was too old, or our clock is wrong: that is known now. */
 	if (status == 403 && ++a->tries < ASK_TRIES) {
 		ask_turn(a, ASK_SIGN);
 		return;
 	}
-	o = &a->req->objects[a->first];
+	if (o->res != NULL)
+		*o->res = *res;
 	if (status == 404 && !said_missing(o, res))
+		status = 0;
+	/* Nor does what it has against all requests say anything of one. */
+	if (status == 400 && store_code_of_all(res->code))
 		status = 0;
 	/* Of a pack that was read it says what each part is. */
 	if (status == 200 && o->nindex > 0 && n != o->nindex)

@@ -318,7 +318,7 @@ lookup_sign(struct req *req)
 		o->use = OBJECT_UPLOAD;
 		o++;
 	}
-	req_sign(req, lookup_answer);
+	req_upload(req, lookup_answer);
 }
 
 /* The store has that object; of a pack whose length nobody has seen it says it. */
@@ -583,7 +583,7 @@ pack_begin(struct req *req, const struct wire_pack *p, int64_t session)
 	req->objects[0].hash = p->object;
 	req->objects[0].bytes = p->length;
 	req->objects[0].use = OBJECT_UPLOAD;
-	req_sign(req, pack_answer);
+	req_upload(req, pack_answer);
 }
 
 void

@@ -64,6 +64,8 @@ struct publish {
 	uint32_t adopted; /* the next to be */
 	json_t *missing;
 	uint32_t nmissing;
+	int doubt;         /* by the store's word, which may lack its bucket */
+	uint16_t answered; /* by the store, to what could not be confirmed */
 };
 
 /* Searches that hold trees, each one of every directory on its way. */
@@ -199,6 +201,8 @@ publish_missing(struct req *req)
 {
 	struct publish *p = req->state;
 
+	if (p->doubt && store_refuses(req))
+		return;
 	req_json(req, 409,
 	    json_pack("{s:o, s:{s:I, s:O}}", "error",
 		error_json(409, "missing_chunks",
@@ -554,7 +558,9 @@ publish_confirmed(struct req *req)
 		}
 	}
 	/* What was confirmed is kept also if others are missing. */
-	if (p->nmissing > 0)
+	if (p->nmissing > 0 && p->doubt)
+		req_store(req, publish_missing, 1);
+	else if (p->nmissing > 0)
 		req_again(req, publish_missing);
 	else
 		req_again(req, p->apart ? publish_adopt : meta_publish);
@@ -776,19 +782,37 @@ count_read(const struct req *req, const struct look *l,
 		metrics_add(wrong ? NUMBER_WRONG : NUMBER_VERIFIED, 1);
 }
 
-/* -1: the request was answered. */
+static void
+publish_unconfirmed(struct req *req)
+{
+	const struct publish *p = req->state;
+
+	if (!store_refuses(req))
+		req_error(req, 503, "store_unavailable",
+		    "the store answered %u when it was asked for a chunk",
+		    p->answered);
+}
+
+/* -1: the request was answered, or waits for what the store is found to be. */
 static int
 look_note(struct req *req, struct publish *p, struct look *l,
     const struct object_url *o)
 {
-	l->lacking = o->status == 404 ||
+	/* HEAD cannot say why there is no object. */
+	p->doubt |= o->status == 404 || o->status == 400;
+	l->lacking = o->status == 404 || o->status == 400 ||
 	    (o->status == 200 && !o->equal && l->nparts == 0);
+	/* Put there so that nobody can read it: it is in the way. */
+	if (o->status == 400 &&
+	    check_now(req, req_family(req).id, &l->hash) == -1) {
+		req_errno(req, "chunk");
+		return -1;
+	}
 	if (l->lacking)
 		return 0;
 	if (o->status != 200) {
-		req_error(req, 503, "store_unavailable",
-		    "the store answered %u when it was asked for a chunk",
-		    o->status);
+		p->answered = o->status;
+		req_store(req, publish_unconfirmed, 1);
 		return -1;
 	}
 	if (object_there(req, p, l, o) == -1) {

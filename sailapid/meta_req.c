@@ -55,6 +55,7 @@ meta_init(struct db *db, struct db *const *thread_dbs, size_t nthreads,
 	meta.expired = monotime_now();
 	threads_init(thread_dbs, nthreads, backend->work);
 	ask_init(backend, settings);
+	store_init(backend, settings);
 	check_init();
 	metrics_init();
 	meta_route_init();
@@ -360,7 +361,8 @@ meta_tick(void)
 
 	for (req = TAILQ_FIRST(&meta.all); req != NULL; req = tmp) {
 		tmp = TAILQ_NEXT(req, all);
-		if (req->queued || req->finished || req->pending == 0 ||
+		if (req->queued || req->finished ||
+		    (req->pending == 0 && !req->at_store) ||
 		    monotime_diff_ms(now, req->since) < META_WAIT_MS)
 			continue;
 		ask_drop(req);
@@ -425,6 +427,36 @@ req_fetch(struct req *req, req_step next)
 	req_ask(req, next, ask_fetch);
 }
 
+void
+req_store(struct req *req, req_step next, int anew)
+{
+	req->next = next;
+	req->since = monotime_now();
+	req->at_store = anew ? 2 : 1;
+	store_ask();
+}
+
+size_t
+req_store_judged(monotime_t began)
+{
+	struct req *req;
+	size_t n = 0;
+
+	if (atomic_load(&meta.stop))
+		return 0;
+	TAILQ_FOREACH (req, &meta.all, all) {
+		if (!req->at_store)
+			continue;
+		if (req->at_store == 2 && req->since.ns > began.ns) {
+			n++;
+			continue;
+		}
+		req->at_store = 0;
+		req_again(req, req->next);
+	}
+	return n;
+}
+
 /* ---- answers ------------------------------------------------------------- */
 
 static void
@@ -441,6 +473,7 @@ req_finish(struct req *req, uint16_t status, uint8_t type, uint8_t *answer,
 	if (req->queued)
 		req_unready(req);
 	threads_forget(req);
+	req->at_store = 0;
 	if (!req->finished)
 		TAILQ_INSERT_TAIL(&meta.finished, req, entry);
 	req->finished = 1;

@@ -47,6 +47,7 @@ static struct certificate certificate = { .fd = -1 };
 static struct store_keys keys;
 static char fetch_path[PATH_MAX];
 static struct event ev_hup, ev_term, ev_int;
+static int status; /* of the exit */
 
 /* ---- what each role gets ------------------------------------------------- */
 
@@ -217,6 +218,31 @@ configure_fetch(struct proc *p, void *arg)
 	return fetch_configure(proc_chan(p), &c);
 }
 
+/* ---- what they say ------------------------------------------------------- */
+
+/* The log has it already.  One that has begun again found the store right at
+   first: what needs no store goes on. */
+static int
+on_refuse(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	const struct proc *p = chan_arg(c);
+
+	(void)id;
+	(void)imsg;
+	(void)body;
+	if (proc_starts(p) > 1)
+		return 0;
+	log_warnx("not started");
+	status = 1;
+	proc_stop_all(GRACE_MS);
+	return 0;
+}
+
+static const struct msg_rule meta_rules[] = {
+	{ IMSG_META_PARENT_REFUSE, ROLE_META, CHAN_NOFD, 0, 0, on_refuse,
+	    "META_PARENT_REFUSE" },
+};
+
 /* ---- start --------------------------------------------------------------- */
 
 static const struct start {
@@ -252,9 +278,11 @@ start_role(const struct start *s)
 
 	if (config_user(conf, s->user, &spec.uid, &spec.gid) == -1)
 		return -1;
-	if (s->role == ROLE_META)
+	if (s->role == ROLE_META) {
 		spec.chroot_dir = conf->database;
-	else if (s->role == ROLE_STORE)
+		spec.rules = meta_rules;
+		spec.nrules = sizeof(meta_rules) / sizeof(meta_rules[0]);
+	} else if (s->role == ROLE_STORE)
 		spec.chroot_dir = conf->objects;
 	else if (s->role == ROLE_FETCH)
 		spec.exec = fetch_path;
@@ -567,9 +595,6 @@ apply(struct config *c, const struct sockets *s)
 	p = proc_find(ROLE_TLS, 0);
 	if (p != NULL && proc_chan(p) != NULL && configure_tls(p, NULL) == -1)
 		log_warn("settings of tls");
-	p = proc_find(ROLE_META, 0);
-	if (p != NULL && proc_chan(p) != NULL && configure_meta(p, NULL) == -1)
-		log_warn("settings of meta");
 	p = proc_find(ROLE_SIGN, 0);
 	if (p != NULL && proc_chan(p) != NULL && configure_sign(p, NULL) == -1)
 		log_warn("settings of sign");
@@ -577,6 +602,10 @@ apply(struct config *c, const struct sockets *s)
 	p = proc_find(ROLE_FETCH, 0);
 	if (p != NULL && proc_chan(p) != NULL && configure_fetch(p, NULL) == -1)
 		log_warn("settings of fetch");
+	/* Behind these, for it will look what has become of the store by them. */
+	p = proc_find(ROLE_META, 0);
+	if (p != NULL && proc_chan(p) != NULL && configure_meta(p, NULL) == -1)
+		log_warn("settings of meta");
 	log_set_verbose(verbose_option || conf->debug);
 	proc_set_verbose(verbose_option || conf->debug);
 	config_free(old);
@@ -715,5 +744,5 @@ parent_run(struct config *c, const char *path, int foreground, int verbose)
 	explicit_bzero(&keys, sizeof(keys));
 	certificate_close(&certificate);
 	config_free(conf);
-	return 0;
+	return status;
 }

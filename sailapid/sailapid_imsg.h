@@ -43,6 +43,8 @@
 	    "u16 n, n of: u8 method, str16 base URL (scheme://host:port), "   \
 	    "str16 key, str16 headers (lines Name:value\\n), u32 life s")     \
 	X(SIGN_META_URLS, 121, SIGN, META, NOFD, "u16 n, n of: str16 URL")    \
+	X(META_PARENT_REFUSE, 122, META, PARENT, NOFD,                        \
+	    "empty: the store is not that of the database")                   \
 	X(PARENT_TLS_LISTEN, 130, PARENT, TLS, FD,                            \
 	    "u8 whose connections (enum tls_service); listening socket")      \
 	X(PARENT_TLS_PAIR, 131, PARENT, TLS, FD,                              \

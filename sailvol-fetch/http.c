@@ -126,6 +126,17 @@ http_is_refusal(unsigned int status)
 }
 
 int
+http_is_final(unsigned int status, const uint8_t *body, size_t len)
+{
+	/* As sailapid writes it: there is no parser in this process. */
+	static const char code[] = "\"code\":\"store_unusable\"";
+
+	return http_is_refusal(status) ||
+	    (status == 503 && len > 0 &&
+		memmem(body, len, code, sizeof(code) - 1) != NULL);
+}
+
+int
 http_was_fresh(const struct http_result *r, monotime_t url_came)
 {
 	return monotime_diff_ms(r->tried, url_came) < HTTP_FRESH_MS;

@@ -106,5 +106,7 @@ int http_was_fresh(const struct http_result *, monotime_t url_came);
 int http_errno(unsigned int status);
 /* 1: who answers that will say no again, whenever it is asked. */
 int http_is_refusal(unsigned int status);
+/* The same of an answer of the API: also that its store refuses it. */
+int http_is_final(unsigned int status, const uint8_t *body, size_t len);
 
 #endif

@@ -497,8 +497,10 @@ answered(struct http *h)
 		return 0;
 	}
 	h->status = (unsigned int)status;
+	/* It was not done; but of the API's store nothing else is to be had. */
 	if (status == 429 || status == 503)
-		return 1; /* it was not done */
+		return !h->spec.api ||
+		    !http_is_final(h->status, h->buf, h->buf_len);
 	return h->spec.repeat &&
 	    (status == 408 || status == 500 || status == 502 || status == 504);
 }

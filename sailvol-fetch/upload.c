@@ -137,7 +137,7 @@ upload_refused(struct upload *u, const struct http_result *r, const char *who)
 {
 	char what[256];
 
-	if (u->error == 0 && http_is_refusal(r->status)) {
+	if (u->error == 0 && http_is_final(r->status, r->body, r->body_len)) {
 		u->status = r->status;
 		/* Without words of it, which are no binary, its number is. */
 		if (r->body_len > 0 && r->body_len <= FETCH_REFUSAL_MAX &&

@@ -223,6 +223,9 @@ answer_bad(struct commit_run *c, const struct server_answer *a,
 	server_error(a, what, sizeof(what), code, sizeof(code));
 	if (a->untrusted)
 		give_up(c, what);
+	/* It has not published, and will not until somebody mends the store. */
+	else if (a->status == 503 && strcmp(code, "store_unusable") == 0)
+		commit_fail(c, "unavailable", code, what);
 	else if (a->status == 0 || a->status >= 500 || a->status == 429)
 		retry_later(c, f, what);
 	else if (a->status == 409 && strcmp(code, "overwritten") == 0)

@@ -11,8 +11,16 @@ from sailtest import tls
 
 CUT, CORRUPT, DELAY, REFUSE, CLOSE = "cut", "corrupt", "delay", "refuse", "close"
 HOLD, LATE, WITHHOLD, LOSE = "hold", "late", "withhold", "lose"
+ANSWER = "answer"
 REFUSAL = (b"HTTP/1.1 %d Faulty\r\nContent-Length: 0\r\n"
            b"Connection: close\r\n\r\n")
+
+
+def s3_error(status, code="", more=""):
+    """For ANSWER: an error as a store says it."""
+    body = b"<Error><Code>%s</Code>%s</Error>" % (code.encode(), more.encode())
+    return (b"HTTP/1.1 %d Error\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n" % (status, len(body))) + body
 
 
 class Request:
@@ -34,7 +42,7 @@ class Fault:
     CUT: the answer ends after `at' bytes of its body.  CORRUPT: one bit of byte
     `at' of the body is turned.  DELAY: `at' seconds pass before.  LATE: the
     same, between the server's answer and the client.  REFUSE: the answer is
-    status `at'.  CLOSE: the connection ends without an answer.  HOLD: it goes
+    status `at'.  ANSWER: it is the bytes `at'.  CLOSE: the connection ends without an answer.  HOLD: it goes
     on when release() is called.  WITHHOLD: the same, between the server's
     answer, which sets `reached', and the client.  LOSE: the connection ends
     instead of the server's answer.
@@ -69,6 +77,7 @@ class Proxy:
         self.down = False
         self.throttle = None    # bytes a second of the body of a request
         self.without = None     # the name of a header that answers lose
+        self.hidden = None      # targets that no test wants to see or hit
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -162,6 +171,8 @@ class Proxy:
     def _began(self, method, target):
         request = Request(method, target)
         line = "%s %s" % (method, target)
+        if self.hidden and re.search(self.hidden, line):
+            return request, None
         with self.lock:
             self.requests.append(request)
             for f in self.faults:
@@ -242,7 +253,11 @@ class _Connection:
             f.released.wait()
         elif f.kind == REFUSE:
             self.client.sendall(REFUSAL % f.at)
-        if f.kind in (REFUSE, CLOSE):
+        elif f.kind == ANSWER:
+            head, sep, body = f.at.partition(b"\r\n\r\n")
+            self.client.sendall(head + sep + (
+                b"" if self.current.method == "HEAD" else body))
+        if f.kind in (REFUSE, ANSWER, CLOSE):
             _shut(self.client)
             _shut(self.server)
             return True

@@ -215,8 +215,8 @@ class S3:
                  for e in root.iter(NS + "CommonPrefixes")],
                 root.findtext(NS + "NextContinuationToken"))
 
-    def sizes(self):
-        """{key: bytes} of all."""
+    def sizes(self, marks=False):
+        """{key: bytes} of all; marks: also what a server marks its store by."""
         found, query = {}, {}
         while True:
             root = self._page(query)
@@ -224,5 +224,6 @@ class S3:
                 found[e.findtext(NS + "Key")] = int(e.findtext(NS + "Size"))
             token = root.findtext(NS + "NextContinuationToken")
             if not token:
-                return found
+                return {k: n for k, n in found.items()
+                        if marks or not k.startswith("sailapid/")}
             query["continuation-token"] = token

@@ -222,6 +222,8 @@ class Stack:
         store = store or gateway.of_environment(t, "sailapid")
         if proxied and store is not None:
             self.store = proxy.Proxy(("127.0.0.1", store.port))
+            # What the server asks of the store itself, at times of its own.
+            self.store.hidden = " /[^/]*/?sailapid/[0-9a-f]{32}[?]"
             store.host, store.at_port = self.store.host, self.store.port
         self.server = self.server_class(t, server_extra, store=store,
                                         authority=authority)

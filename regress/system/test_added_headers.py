@@ -62,3 +62,36 @@ def test_others_publish(t):
     # The first may fail, and mend it.
     t.wait_for(publishes, "the file of the others", 10)
     t.equal(data, honest.read("f"), "its bytes")
+
+
+def poisoned(t, srv, c, data):
+    """There before anybody could know better; False: the store takes none such,
+    or, as the embedded one, as if those headers were not there."""
+    (signed,) = c.chunks([(sha(data), len(data))])
+    key = signed.target.split("?")[0].lstrip("/").split("/", 1)[1]
+    a = srv.s3.put(key, data, headers=customer_key())
+    t.true(a.status in (200, 400, 501), a.status)
+    return a.status == 200 and srv.store is not None
+
+
+def test_unreadable_is_healed(t):
+    """An object that was brought so that nobody else can read it goes when
+    somebody brings it again."""
+    srv = server.Server(t)
+    c = Client(srv)
+    data = b"a file that many publish\n" * 4000
+    if not poisoned(t, srv, c, data):
+        return
+
+    def publishes():
+        try:
+            return c.write("f", data)["changed"]
+        except Refused as e:
+            t.equal("missing_chunks", e.code, "refused")
+            c.begin()
+            return False
+
+    t.wait_for(publishes, "the file", 30)
+    t.equal(data, c.read("f"), "its bytes")
+    t.true("cannot be read as it was brought: it is deleted" in srv.log(),
+           "log")

@@ -80,7 +80,8 @@ def test_upload(t):
     t.equal((0, "", [1] * len(chunks) + [2, 2]), (error, what, got), "sent")
     stored = {}
     for top, _, names in os.walk(srv.dir + "/objects"):
-        for name in names:
+        # What marks the store is no object of a client.
+        for name in [] if "/sailapid%" in top else names:
             with open(os.path.join(top, name), "rb") as o:
                 stored[name] = o.read()
     pack = b"".join(small)

@@ -36,13 +36,28 @@ def away(s, text):
     return back
 
 
+def refused_and_accepted(t, srv, what):
+    """The server does not start with that store, and does when it is told to."""
+    process = t.spawn([srv.program, "-d", "-f", srv.conf], srv.name + ".log")
+    t.equal(1, process.wait(60), "exit status, " + what)
+    for said in ("does not have the mark of this database", "not started"):
+        t.true(said in srv.log(), "log, %s: %s" % (what, said))
+    t.run([srv.program, "-f", srv.conf, "store", "accept"])
+    srv.start()
+    t.wait_for(lambda: "store: marked as that of this database" in
+               srv.log().rsplit("not started", 1)[1], "a mark, " + what)
+
+
 def test_away(t):
     """All is missing while somebody reads, and is there again later."""
     s, a, b = volume(t)
     text = read(s.server.conf)
     s.server.stop()
     back = away(s, text)
-    s.server.start()
+    if s.server.store is None:
+        refused_and_accepted(t, s.server, "an empty folder")
+    else:
+        s.server.start()
     for name in ("big", "small1"):
         t.equal("EIO", error_of(read, os.path.join(b, name)), "away: " + name)
     t.wait_for(lambda: "is lost in object" in s.server.log() or

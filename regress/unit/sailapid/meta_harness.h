@@ -37,6 +37,7 @@ struct asked {
 	uint64_t length;
 	struct fetch_part *parts;
 	uint32_t nparts;
+	int mark; /* the object that marks the store */
 };
 TAILQ_HEAD(asked_list, asked);
 
@@ -71,6 +72,11 @@ static struct {
 	/* of what comes in, from the next meta_submit on */
 	const char *host; /* NULL: api.example:8470 */
 	uint8_t tls, store_tls, metrics;
+	/* what marks the store as that of the database */
+	int marked, s3;
+	unsigned int mark_asks, marks, refused;
+	const char *elsewhere, *said;
+	uint16_t mark_status; /* 0: as it is, else that answer to PUT */
 } h;
 
 static void *
@@ -115,11 +121,14 @@ stand_in_fetch(uint32_t id, const struct fetch_url *u)
 	assert_non_null(a->parts);
 	if (u->nparts > 0)
 		memcpy(a->parts, u->parts, u->nparts * sizeof(*a->parts));
+	a->mark = memmem(u->url, u->url_len, "/sailapid/", 10) != NULL;
+	h.mark_asks += a->mark;
 	h.looks += u->method == 5;
-	h.verifies += u->method == 1;
+	h.verifies += u->method == 1 && !a->mark;
 	h.deletes += u->method == 4;
-	snprintf(h.last_url, sizeof(h.last_url), "%.*s", (int)u->url_len,
-	    u->url);
+	if (!a->mark)
+		snprintf(h.last_url, sizeof(h.last_url), "%.*s",
+		    (int)u->url_len, u->url);
 	TAILQ_INSERT_TAIL(&h.fetch, a, entry);
 	return &h.fetch;
 }
@@ -147,7 +156,14 @@ stand_in_work_end(void)
 	h.working = NULL;
 }
 
-/* Its object is: 0 not there, 1 good, 2 corrupt. */
+static void
+stand_in_refuse(void)
+{
+	h.refused++;
+}
+
+/* Its object is: 0 not there, 1 good, 2 corrupt, 3 readable with somebody's key
+   alone. */
 static void
 store_set(const struct hash *hash, uint8_t what)
 {
@@ -155,7 +171,7 @@ store_set(const struct hash *hash, uint8_t what)
 
 	assert_true(hashset_add(&h.store, hash, &i) >= 0);
 	assert_true(i < sizeof(h.gone));
-	h.gone[i] = what == 1 ? 0 : what == 0 ? 1 : 2;
+	h.gone[i] = what == 1 ? 0 : what == 0 ? 1 : what;
 }
 
 /* 1 when that part lies in a pack of the store. */
@@ -190,18 +206,35 @@ store_answer(struct asked *a)
 	    hashset_add(&h.store, &a->hash, &i) == 0 && h.gone[i] != 1) {
 		res.status = a->method == 4 ? 204 : 200;
 		res.equal = h.gone[i] == 0 || a->method == 5;
+		if (h.gone[i] == 3 && a->method != 4)
+			res.status = 400;
 		if (a->method == 4)
 			h.gone[i] = 1;
 	}
+	if (a->mark)
+		res.status = a->method == 2 ? 200 : h.marked ? 200 : 404;
 	if (h.refuse > 0) {
 		h.refuse--;
 		res.status = 403;
 	}
 	if (h.store_status != 0)
 		res.status = h.store_status;
+	if (a->mark && a->method == 2 && h.mark_status != 0)
+		res.status = h.mark_status;
+	if (a->mark && a->method == 2 && res.status == 200) {
+		h.marked = 1;
+		h.marks++;
+	}
 	/* The answer to HEAD has no body. */
 	if (res.status >= 400 && a->method != 5)
 		strlcpy(res.code, code, sizeof(res.code));
+	if (h.said != NULL) {
+		res.status = 0;
+		res.code[0] = '\0';
+		strlcpy(res.said, h.said, sizeof(res.said));
+	}
+	if (h.elsewhere != NULL)
+		strlcpy(res.elsewhere, h.elsewhere, sizeof(res.elsewhere));
 	assert_true(a->nparts <= sizeof(right));
 	for (i = 0; i < a->nparts; i++)
 		right[i] = res.equal && part_right(&a->hash, &a->parts[i]);
@@ -372,11 +405,12 @@ static void
 begin_meta(void)
 {
 	static const struct meta_backend b = { stand_in_sign, stand_in_fetch,
-		stand_in_wake, stand_in_work, stand_in_work_end };
+		stand_in_wake, stand_in_work, stand_in_work_end,
+		stand_in_refuse };
 	struct meta_settings s;
 
 	memset(&s, 0, sizeof(s));
-	s.store_port = 9000;
+	s.store_port = h.s3 ? 0 : 9000;
 	s.store_tls = h.store_tls;
 	strlcpy(s.store_url, "http://127.0.0.1:9000", sizeof(s.store_url));
 	s.url_life_s = 900;

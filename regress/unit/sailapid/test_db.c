@@ -86,6 +86,7 @@ test_migrate(void **state)
 	struct db_location l;
 	struct db_key key;
 	struct hash h;
+	struct db_store store;
 
 	(void)state;
 	memset(h.b, 3, HASH_LEN);
@@ -111,9 +112,12 @@ test_migrate(void **state)
 	    "ALTER TABLE session_chunk DROP COLUMN pack;"
 	    "CREATE TABLE chunk(family INTEGER NOT NULL, hash BLOB NOT NULL,"
 	    " bytes INTEGER NOT NULL, PRIMARY KEY(family, hash)) WITHOUT ROWID;"
+	    "DROP TABLE store;"
 	    "PRAGMA user_version=1");
 	db = db_open(path, 0);
 	assert_non_null(db);
+	assert_int_equal(db_store_get(db, &store), 0);
+	assert_int_equal(store.mark, STORE_UNMARKED);
 	assert_int_equal(db_chunk_find(db, 1, &h, &l), 1);
 	assert_int_equal(l.own, 1);
 	assert_int_equal(location_present(&l), 1);
@@ -122,6 +126,50 @@ test_migrate(void **state)
 	assert_int_equal(key.limited, 0);
 	assert_int_equal(db_key_by_id(db, 2, &key), 1);
 	assert_int_equal(key.limited, 1);
+}
+
+/* Each database has a name of its own, which stays; and of the objects that the
+   store has some are known. */
+static void
+test_store(void **state)
+{
+	struct db_store a, b;
+	uint8_t public[DB_ID_LEN] = { 4 }, salt[TREE_SALT_LEN] = { 5 };
+	struct db_object o[4];
+	struct hash h[8];
+	int64_t family;
+	int i;
+
+	(void)state;
+	assert_int_equal(db_store_get(db, &a), 0);
+	assert_int_equal(a.mark, STORE_UNMARKED);
+	assert_int_equal(db_store_known(db, o, 4), 0);
+	assert_int_equal(db_store_mark(db, STORE_MARKED), 0);
+	db_close(db);
+	db = db_open(path, 0);
+	assert_non_null(db);
+	assert_int_equal(db_store_get(db, &b), 0);
+	assert_memory_equal(a.public, b.public, DB_ID_LEN);
+	assert_int_equal(b.mark, STORE_MARKED);
+	assert_int_equal(db_family_add(db, public, salt, &family), 0);
+	for (i = 0; i < 8; i++) {
+		hash_bytes(&h[i], &i, sizeof(i));
+		/* 0 is only claimed, and 7 was lost. */
+		assert_int_equal(db_chunk_set(db, family, &h[i], 9,
+				     i == 0       ? LOCATION_CLAIMED
+					 : i == 7 ? LOCATION_BAD
+						  : LOCATION_CONFIRMED),
+		    0);
+	}
+	assert_int_equal(db_store_known(db, o, 4), 4);
+	assert_int_equal(hash_cmp(&o[0].hash, &h[1]), 0);
+	assert_int_equal(hash_cmp(&o[1].hash, &h[2]), 0);
+	assert_int_equal(hash_cmp(&o[2].hash, &h[5]), 0);
+	assert_int_equal(hash_cmp(&o[3].hash, &h[6]), 0);
+	assert_int_equal(o[3].family, family);
+	assert_int_equal(db_store_accept(dir), 0);
+	assert_int_equal(db_store_get(db, &b), 0);
+	assert_int_equal(b.mark, STORE_ACCEPTED);
 }
 
 static void
@@ -805,7 +853,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_migrate), T(test_packs),
-		T(test_open), T(test_transactions), T(test_keys),
+		T(test_store), T(test_open), T(test_transactions), T(test_keys),
 		T(test_volumes), T(test_grants), T(test_commits), T(test_nodes),
 		T(test_chunks), T(test_sessions), T(test_many_pins),
 		T(test_leases), T(test_bounds), T(test_commands) };
