@@ -361,6 +361,8 @@ void clock_init(void);
 void clock_tick(void);
 /* An answer of the store's: its clock less ours, 0 where they may be equal. */
 void clock_saw(int64_t skew_ms);
+/* By more than URLs can be signed for. */
+int clock_too_far(void);
 /* Added to our time when a URL is signed. */
 int32_t clock_offset_s(void);
 

@@ -64,10 +64,16 @@ clock_saw(int64_t skew_ms)
 	say(skew_ms);
 }
 
+int
+clock_too_far(void)
+{
+	return llabs(self.skew_ms) > CLOCK_MAX_MS;
+}
+
 int32_t
 clock_offset_s(void)
 {
-	if (llabs(self.skew_ms) > CLOCK_MAX_MS)
+	if (clock_too_far())
 		return 0;
 	return (int32_t)(self.skew_ms / 1000);
 }

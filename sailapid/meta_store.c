@@ -73,6 +73,10 @@ static const struct trouble {
 /* Of what has no code that is known. */
 static const struct trouble redirected = { "", ELSEWHERE, 1 };
 static const struct trouble denied = { "", DENIED, 1 };
+static const struct trouble skewed = { "",
+	"refuses URLs that are signed by our clock, which is too far from its "
+	"own: set the clock",
+	1 };
 static const struct trouble silent = { "",
 	"does not answer: is it up, and its URL in sailapid.conf right?", 0 };
 static const struct trouble other = { "", "answers", 0 };
@@ -219,6 +223,10 @@ judge_answer(const struct fetch_url_res *r)
 	else if (t == NULL &&
 	    (r->status == 301 || r->status == 307 || r->status == 308))
 		t = &redirected;
+	/* So it calls a URL whose time has not come, or is over. */
+	if (r->status == 403 && clock_too_far() &&
+	    (t == &denied || strcmp(r->code, "AccessDenied") == 0))
+		t = &skewed;
 	judge(t != NULL ? t : &other, r);
 }
 

@@ -13,9 +13,12 @@ DATA = b"0123456789" * 1000
 
 
 def objects(srv):
-    """Files of objects on disk, and those that are still being written."""
+    """Files of objects on disk, but the mark, and those that are still being
+    written."""
     done, tmp = [], []
     for root, _, files in os.walk(os.path.join(srv.dir, "objects")):
+        if root.endswith("/sailapid%"):
+            continue
         (tmp if root.endswith("%tmp") else done).extend(files)
     return done, tmp
 

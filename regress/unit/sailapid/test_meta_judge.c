@@ -240,6 +240,13 @@ test_mark_denied(void **state)
 	assert_int_equal(h.marks, 1);
 	h.store_code = NULL;
 	upload("one", 200, "", "");
+
+	/* It says the same to a clock that is days off. */
+	h.store_status = 403;
+	h.store_code = "AccessDenied";
+	h.store_skew_ms = (int64_t)-3 * 86400 * 1000;
+	ask();
+	upload("one", 503, "store_unusable", "signed by our clock");
 }
 
 static void
