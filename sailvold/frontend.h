@@ -56,6 +56,9 @@ int node_dir(fuse_ino_t, struct vn **);
 int node_path_error(const struct vn *dir, size_t len);
 /* The slot of a thing, made when there is none; 0 and errno. */
 uint32_t node_slot(struct vn *);
+/* The slot of a thing that was found by its name is bound to it, if the kernel
+   has one.  Before the name goes or another gets it. */
+void node_known(struct vn *);
 void node_stat(struct vn *, struct stat *);
 /* Answers a look-up of the thing; the kernel has it one time more then. */
 void node_reply(fuse_req_t, struct vn *);

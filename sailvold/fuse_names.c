@@ -37,7 +37,12 @@ find(fuse_ino_t parent, const char *name, struct vn **dir, struct vn **vn)
 		return EPERM;
 	if ((error = node_dir(parent, dir)) != 0)
 		return error;
-	return query_name(*dir, name, strlen(name), vn);
+	if ((error = query_name(*dir, name, strlen(name), vn)) != 0)
+		return error;
+	/* What the kernel has it under goes with its name. */
+	if (*vn != NULL)
+		node_known(*vn);
+	return 0;
 }
 
 /* The name is gone from memory; the thing stays for who has it. */

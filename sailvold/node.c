@@ -151,12 +151,51 @@ renew_name(struct vn *vn)
 		log_warn("inode table");
 }
 
+/*
+ * The slot that the kernel has it under, of a fuse before this one, or since
+ * before a reload, or before it was dropped from memory; 0: none.
+ */
+static uint32_t
+known_slot(const struct vn *vn, uint32_t parent)
+{
+	uint32_t idx = 0;
+
+	if (vn->ovl != 0 && (idx = inode_by_ovl(vn->ovl)) != 0)
+		return idx;
+	if (parent == 0 || vn->name == NULL)
+		return 0;
+	idx = inode_by_name(parent, vn->name->name, vn->name->len);
+	if (idx == 0 || inode_slot(idx)->kind != INODE_NAMED ||
+	    inode_vn(idx) != NULL)
+		return 0;
+	return idx;
+}
+
+static void
+bind_known(uint32_t idx, struct vn *vn)
+{
+	bind_slot(idx, vn);
+	if (vn->ovl != 0 && inode_slot(idx)->kind == INODE_NAMED)
+		inode_set_ovl(idx, vn->ovl);
+}
+
+void
+node_known(struct vn *vn)
+{
+	uint32_t idx;
+
+	if (vn->slot != 0 || vn->name == NULL)
+		return;
+	if ((idx = known_slot(vn, vn->name->dir->slot)) != 0)
+		bind_known(idx, vn);
+}
+
 uint32_t
 node_slot(struct vn *vn)
 {
 	const char *name = vn->name != NULL ? vn->name->name : "";
 	size_t len = vn->name != NULL ? vn->name->len : 0;
-	uint32_t idx = 0, parent = 0;
+	uint32_t idx, parent = 0;
 
 	if (vn->slot != 0) {
 		renew_name(vn);
@@ -164,16 +203,7 @@ node_slot(struct vn *vn)
 	}
 	if (vn->name != NULL && (parent = vn->name->dir->slot) == 0)
 		parent = node_slot(vn->name->dir);
-	if (vn->ovl != 0)
-		idx = inode_by_ovl(vn->ovl);
-	else if (parent != 0) {
-		idx = inode_by_name(parent, name, len);
-		if (idx != 0 &&
-		    (inode_slot(idx)->kind != INODE_NAMED ||
-			inode_vn(idx) != NULL))
-			idx = 0;
-	}
-	if (idx == 0) {
+	if ((idx = known_slot(vn, parent)) == 0) {
 		if (parent == 0 && vn->ovl == 0) {
 			errno = ESTALE;
 			return 0;
@@ -183,7 +213,7 @@ node_slot(struct vn *vn)
 		if (idx == 0)
 			return 0;
 	}
-	bind_slot(idx, vn);
+	bind_known(idx, vn);
 	return idx;
 }
 
