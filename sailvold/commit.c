@@ -292,7 +292,7 @@ nothing(struct commit_run *c)
 	}
 	/* Files that turned out as they were published are clean again. */
 	if (c->has_set) {
-		if (db_begin(manifest_db) == -1 ||
+		if (db_begin_durable(manifest_db) == -1 ||
 		    delta_set_published(manifest_db, row, &c->set) == -1 ||
 		    db_commit(manifest_db) == -1) {
 			db_rollback(manifest_db);
@@ -311,7 +311,7 @@ record(struct commit_run *c, const struct hash *commit, uint64_t number,
 {
 	struct mount_row *row = &c->job->m->row;
 
-	if (db_begin(manifest_db) == -1)
+	if (db_begin_durable(manifest_db) == -1)
 		return -1;
 	if (c->has_set && delta_set_published(manifest_db, row, &c->set) == -1)
 		goto fail;
@@ -484,7 +484,7 @@ chunks_came(void *arg, int error)
 static int
 publish_begin(struct commit_run *c)
 {
-	if (db_begin(manifest_db) == -1)
+	if (db_begin_durable(manifest_db) == -1)
 		return -1;
 	if (delta_save(manifest_db, c->job->id, &c->set, &c->sent) == -1 ||
 	    db_job_state(manifest_db, c->job->id, JOB_PUBLISHING, NULL) == -1 ||

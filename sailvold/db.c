@@ -15,6 +15,7 @@
 struct db {
 	sqlite3 *sql;
 	sqlite3_stmt *stmts[DB_STATEMENT_COUNT];
+	int durable; /* until the transaction ends */
 };
 
 static const char *const statement_text[] = {
@@ -180,14 +181,9 @@ db_begin(struct db *db)
 	return db_exec_stmt(db, db_stmt(db, DB_BEGIN));
 }
 
-int
-db_commit(struct db *db)
-{
-	return db_exec_stmt(db, db_stmt(db, DB_COMMIT));
-}
-
-int
-db_durable(struct db *db, int on)
+/* Not within a transaction. */
+static int
+set_durable(struct db *db, int on)
 {
 	if (sqlite3_exec(db->sql,
 		on ? "PRAGMA synchronous = FULL"
@@ -199,6 +195,35 @@ db_durable(struct db *db, int on)
 	return -1;
 }
 
+int
+db_begin_durable(struct db *db)
+{
+	if (set_durable(db, 1) == -1)
+		return -1;
+	db->durable = 1;
+	if (db_begin(db) == 0)
+		return 0;
+	db_rollback(db);
+	return -1;
+}
+
+static void
+end_durable(struct db *db)
+{
+	/* Left as it is, all is only slower. */
+	if (db->durable && set_durable(db, 0) == 0)
+		db->durable = 0;
+}
+
+int
+db_commit(struct db *db)
+{
+	if (db_exec_stmt(db, db_stmt(db, DB_COMMIT)) == -1)
+		return -1;
+	end_durable(db);
+	return 0;
+}
+
 void
 db_rollback(struct db *db)
 {
@@ -206,5 +231,6 @@ db_rollback(struct db *db)
 
 	if (!sqlite3_get_autocommit(db->sql))
 		db_exec_stmt(db, db_stmt(db, DB_ROLLBACK));
+	end_durable(db);
 	errno = saved;
 }

@@ -21,11 +21,12 @@ struct db;
 struct db *db_open(const char *path);
 void db_close(struct db *);
 int db_begin(struct db *);
+/* When it is committed, it and all before it is safe from a loss of power; after
+   db_begin() it is only in order.  For what no journal has: above all before
+   something is removed that the rows of before need. */
+int db_begin_durable(struct db *);
 int db_commit(struct db *);
 void db_rollback(struct db *);
-/* Between transactions: from now on each commit is on the disk when it returns
-   (1), or only in order (0, as it is after db_open()). */
-int db_durable(struct db *, int on);
 
 /* ---- nodes and commits (db_node.c) --------------------------------------- */
 

@@ -329,17 +329,13 @@ journal_sync(struct mount *m)
 {
 	int rc = -1;
 
-	if (db_durable(manifest_db, 1) == -1)
-		return -1;
-	if (db_begin(manifest_db) == 0) {
+	if (db_begin_durable(manifest_db) == 0) {
 		if (db_mount_update(manifest_db, &m->row) == 0 &&
 		    db_commit(manifest_db) == 0)
 			rc = 0;
 		else
 			db_rollback(manifest_db);
 	}
-	if (db_durable(manifest_db, 0) == -1)
-		rc = -1;
 	if (rc == 0 && m->journal != NULL)
 		m->journal->unsynced = 0;
 	return rc;

@@ -158,7 +158,7 @@ put_root(struct mount *m, const struct entry *e)
 static int
 store_row(struct mount *m, const struct entry *root)
 {
-	if (db_begin(manifest_db) == -1)
+	if (db_begin_durable(manifest_db) == -1)
 		return -1;
 	m->row.epoch++;
 	if (m->row.row == 0) {

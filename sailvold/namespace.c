@@ -815,7 +815,8 @@ namespace_sweep_on(struct mount *m)
 		NAMELESS_BATCH, &n) == -1)
 		goto fail;
 	if (n > 0) {
-		if (db_begin(manifest_db) == -1)
+		/* The rows and records of before need the files. */
+		if (db_begin_durable(manifest_db) == -1)
 			goto fail;
 		if (sweep_some(m, ovls, n) == -1 ||
 		    db_commit(manifest_db) == -1) {

@@ -548,7 +548,7 @@ switch_rows(struct reload_run *r)
 
 	memset(&miss, 0, sizeof(miss));
 	if ((before = snap_take(manifest_db, &m->row, &miss)) == NULL ||
-	    db_begin(manifest_db) == -1)
+	    db_begin_durable(manifest_db) == -1)
 		goto done;
 	if (change_rows(r, &m->row, &refused, &miss) == -1 || refused)
 		goto rollback;

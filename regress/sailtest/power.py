@@ -1,0 +1,95 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A disk that loses power: ext4 on a loop device that writes to its image
+directly, so that the image has what reached the disk, and not what the file
+system and the page cache still hold.  A copy of it is the disk after the loss.
+
+The device goes with its mount, which the runner takes away."""
+
+import os
+import shutil
+import subprocess
+
+from sailtest import Failure
+
+COPIES = 200
+
+
+def command(*argv):
+    done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    if done.returncode != 0:
+        raise Failure("%s: status %d: %s" % (argv, done.returncode,
+                                             done.stdout))
+    return done.stdout.strip()
+
+
+def require(t):
+    for program in ("losetup", "mkfs.ext4"):
+        if shutil.which(program) is None:
+            t.skip("no " + program)
+    if not os.path.exists("/dev/loop-control"):
+        t.skip("no loop devices")
+
+
+class Disk:
+    """Below a folder, whose content it takes over."""
+
+    def __init__(self, t, folder, mib=256):
+        self.t, self.folder, self.serial = t, folder, 0
+        self.image = t.path(os.path.basename(folder) + ".disk.data")
+        with open(self.image, "wb") as f:
+            f.truncate(mib << 20)
+        command("mkfs.ext4", "-q", "-m", "0", self.image)
+        before = folder + ".before"
+        os.rename(folder, before)
+        os.mkdir(folder)
+        self.mount()
+        command("cp", "-a", before + "/.", folder)
+        os.sync()
+
+    def mount(self):
+        loop = command("losetup", "--direct-io=on", "-f", "--show", self.image)
+        try:
+            command("mount", "-t", "ext4", loop, self.folder)
+        finally:
+            # It goes when it is not mounted any more.
+            command("losetup", "-d", loop)
+        self.name = os.path.basename(loop)
+
+    def writes(self):
+        """What was written, and is on its way."""
+        with open("/sys/block/%s/stat" % self.name, encoding="ascii") as f:
+            fields = f.read().split()
+        return fields[4], fields[6], fields[8]
+
+    def metadata(self):
+        """The file system's journal goes to disk, as it does every 5 s; what
+        was written to other files does not."""
+        path = os.path.join(self.folder, "unrelated")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.write(fd, b"x")
+        os.fsync(fd)
+        os.close(fd)
+
+    def snapshot(self):
+        """A copy of the image during which nothing was written to it."""
+        self.serial += 1
+        path = "%s.%d.data" % (self.image[:-5], self.serial)
+        for _ in range(COPIES):
+            before = self.writes()
+            command("cp", "--sparse=always", self.image, path)
+            if self.writes() == before and before[2] == "0":
+                return path
+        raise Failure("%s is never quiet" % self.folder)
+
+    def lose(self, snapshot):
+        """What uses it has ended: it is as it was then."""
+        self.t.wait_for(self.unmounted, "%s is not in use" % self.folder)
+        os.unlink(self.image)
+        self.image = snapshot
+        self.mount()
+
+    def unmounted(self):
+        return subprocess.run(["umount", self.folder], check=False,
+                              stderr=subprocess.DEVNULL).returncode == 0

@@ -1,0 +1,184 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Loss of power: what fsync(2) or a commit acknowledged is there, whole; the
+rest may be as before, and nothing is broken."""
+
+import os
+
+from sailtest import deadline, power, stack
+
+FILES = 40
+LATE = 10           # after the last fsync(2)
+LEFT = 4 * FILES + LATE         # of the files that work() makes
+READY = 48          # that sailvold makes beforehand
+
+
+def stack_on_disk(t):
+    """A stack whose server and daemon lie on disks of their own."""
+    power.require(t)
+    s = stack.Stack(t, daemons=0)
+    s.server.stop()
+    server_disk = power.Disk(t, s.server.dir)
+    s.server.start()
+    d = s.add_daemon(start=False)
+    disk = power.Disk(t, d.dir)
+    d.start()
+    return s, d, server_disk, disk
+
+
+def lose_daemon(s, d, disk, snapshot):
+    """The power of the machine with the daemon went at the snapshot."""
+    mounts = [m["path"] for m in d.ctl_json("status")["mounts"]]
+    d.kill_all()
+    for path in mounts:
+        power.command("umount", path)
+    disk.lose(snapshot)
+    d.start()
+    for path in mounts:
+        s.t.wait_for(lambda p=path: os.path.exists(p + "/.sailvol"),
+                     "%s comes back" % path, 60)
+
+
+def write(path, text, sync):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+        f.flush()
+        if sync:
+            os.fsync(f.fileno())
+
+
+def body(name, version):
+    return "%s %d\n" % (name, version) * 700
+
+
+def overlay_files(d):
+    return sum(len(files) for where, _, files in os.walk(d.dir + "/state/mounts")
+               if "/files" in where)
+
+
+def readable(t, top):
+    """All of what is listed: {path: text}."""
+    found = {}
+    for where, _, files in os.walk(top):
+        for name in files:
+            path = os.path.join(where, name)
+            found[os.path.relpath(path, top)] = stack.read(path)
+    return found
+
+
+ANY = "any"     # version of what may be partly there
+
+
+def work(a, n):
+    """Of each kind some.  {name: versions that it may have, the last is what
+    it had; None: missing}"""
+    top = "%s/%d" % (a, n)
+    os.mkdir(top)
+    may = {}
+
+    def put(name, version, sync, to=None):
+        write(os.path.join(top, to or name), body(name, version), sync)
+
+    for i in range(FILES):
+        for kind in ("synced", "replaced", "removed", "moved"):
+            put("%s%d" % (kind, i), 1, True)
+        may["%d/synced%d" % (n, i)] = [1]
+    for i in range(FILES):
+        put("replaced%d" % i, 2, True, "tmp")
+        os.rename(top + "/tmp", "%s/replaced%d" % (top, i))
+        may["%d/replaced%d" % (n, i)] = [1, 2]
+        os.unlink("%s/removed%d" % (top, i))
+        may["%d/removed%d" % (n, i)] = [1, None]
+        os.rename("%s/moved%d" % (top, i), "%s/to%d" % (top, i))
+        may["%d/moved%d" % (n, i)] = [1, None]
+        put("unsynced%d" % i, 1, False)
+        may["%d/unsynced%d" % (n, i)] = [None, ANY, 1]
+    for i in range(LATE):
+        put("late%d" % i, 1, False)
+        may["%d/late%d" % (n, i)] = [None, ANY, 1]
+    return may
+
+
+def check(t, a, may):
+    """What is there is one of what may be; how many changes were lost."""
+    found, lost = readable(t, a), 0
+    for path, versions in may.items():
+        name = os.path.basename(path)
+        got = found.get(path)
+        t.true(ANY in versions or got in [v and body(name, v)
+                                          for v in versions],
+               "%s: may be version %s, is %.40r of %s bytes" % (
+                   path, versions, got, got and len(got)))
+        if name.startswith("moved"):
+            to = found.get(path.replace("moved", "to"))
+            t.equal({None, body(name, 1)}, {got, to}, "%s is there once" % path)
+        last = versions[-1]
+        lost += got != (last and body(name, last))
+    return lost
+
+
+@deadline(400)
+def test_unsynced(t):
+    """At once; when the daemon has let go what was replaced and removed, and
+    the file system has written that; and after a commit."""
+    s, d, _, disk = stack_on_disk(t)
+    a = s.mount("v", "a", create=True)
+    may, lost = {}, []
+    for n, how in enumerate(("at once", "later", "committed", "later")):
+        before = overlay_files(d)
+        may.update(work(a, n))
+        if how == "committed":
+            s.commit(a)
+            have = readable(t, a)
+            os.unlink("%s/%d/synced0" % (a, n))
+            may["%d/synced0" % n] = [1, None]
+            have.pop("%d/synced0" % n)
+        if how != "at once":
+            # Those that it keeps ready are there too.
+            t.wait_for(lambda b=before: overlay_files(d) <= b + LEFT + READY,
+                       "what was removed is let go", 60)
+        disk.metadata()
+        lose_daemon(s, d, disk, disk.snapshot())
+        lost.append(check(t, a, may))
+        if how == "committed":
+            found = readable(t, a)
+            for path, text in have.items():
+                t.equal(text, found.get(path), "committed: " + path)
+        # What came back is what counts from now on.
+        os.sync()
+        may = {p: v for p, v in may.items() if v == [1]}
+    t.true(sum(lost) > 0, "nothing was at risk: no change was lost")
+    s.commit(a)
+    b = s.mount("v", "b")
+    stack.same(t, stack.look(a), stack.look(b), "A and B")
+    t.said = "changes that were not synced and lost, by image: %s" % lost
+
+
+@deadline(400)
+def test_committed(t):
+    """The machines of both server and daemon lose power when a commit is
+    acknowledged, of files that no program has synced."""
+    s, d, server_disk, disk = stack_on_disk(t)
+    a = s.mount("v", "a", create=True)
+    want = {}
+    for n in range(3):
+        for i in range(FILES):
+            name = "%d-%d" % (n, i)
+            write(os.path.join(a, name), body(name, n), False)
+            want[name] = body(name, n)
+        if n > 0:
+            # Published before, and known to be so after the loss.
+            os.unlink("%s/%d-0" % (a, n - 1))
+            want.pop("%d-0" % (n - 1))
+        ident = s.commit(a)
+        snapshot = disk.snapshot()
+        server_snapshot = server_disk.snapshot()
+        stack.kill_all(t, s.server.process, list(s.server.roles().values()))
+        server_disk.lose(server_snapshot)
+        s.server.start()
+        lose_daemon(s, d, disk, snapshot)
+        status, log = s.server.call("GET", "/v1/volumes/v/commits")
+        t.equal((200, ident), (status, log["commits"][0]["id"]), "the newest")
+        t.equal(want, readable(t, a), "in the mount")
+        t.equal(ident, s.commit(a), "it is known to be published")
+    b = s.mount("v", "b")
+    t.equal(want, readable(t, b), "in another mount")
