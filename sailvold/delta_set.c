@@ -635,8 +635,12 @@ object_hashed(struct db *db, const struct mount_row *row,
 	o.flags &= ~OBJ_SUSPECT;
 	if (it->writers)
 		o.flags |= OBJ_SUSPECT;
-	if (o.changed_content <= mark)
+	if (o.changed_content <= mark) {
 		o.changed_content = 0;
+		/* A writer that was looked at: suspect says as much. */
+		if (it->writers)
+			o.flags &= ~OBJ_UNSETTLED;
+	}
 	if (o.links > 0 && o.changed_attr <= mark)
 		o.changed_attr = 0;
 	rc = db_obj_put(db, row->row, &o);

@@ -596,7 +596,7 @@ apply_size(struct apply *a)
 		if (errno != ENOENT)
 			return -1;
 		/* Asked for at the start, and swept before the record came. */
-		return r->type == RECORD_SETTLE
+		return r->type != RECORD_CONTENT
 		    ? 0
 		    : refuse(a, "content of no object");
 	}
@@ -613,7 +613,10 @@ apply_size(struct apply *a)
 			refuse(a, "settling what has no overlay file");
 			goto done;
 		}
-		o.flags &= ~OBJ_UNSETTLED;
+		if (r->type == RECORD_SETTLE)
+			o.flags &= ~OBJ_UNSETTLED;
+		else
+			o.flags |= OBJ_UNSETTLED;
 		if (e.size != r->entry.size)
 			o.changed_content = a->offset;
 		/* Times that moved: it was written to, whoever could not say. */
@@ -698,6 +701,7 @@ namespace_apply(struct db *db, struct mount_row *row, const struct record *rec,
 		[RECORD_DIRTY] = apply_flag,
 		[RECORD_DROP] = apply_flag,
 		[RECORD_CTL] = apply_ctl,
+		[RECORD_LOOK] = apply_size,
 	};
 	struct apply a = { db, row, rec, offset, why };
 

@@ -150,6 +150,7 @@ put_payload(struct wbuf *w, const struct record *r)
 		break;
 	case RECORD_CONTENT:
 	case RECORD_SETTLE:
+	case RECORD_LOOK:
 		put_ovl(w, r->ovl);
 		wbuf_u64(w, r->entry.size);
 		wbuf_time(w, r->entry.mtime);
@@ -311,6 +312,7 @@ get_payload(struct rbuf *r, struct record *rec)
 		break;
 	case RECORD_CONTENT:
 	case RECORD_SETTLE:
+	case RECORD_LOOK:
 		rec->ovl = get_ovl(r);
 		e->size = rbuf_u64(r);
 		e->mtime = rbuf_time(r);

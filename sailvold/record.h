@@ -53,7 +53,10 @@ enum record_type {
 	/* ovl has no name, and its last handle is gone. */
 	RECORD_DROP,
 	/* A finished line of .sailvol/ctl: session, uid, gid, line. */
-	RECORD_CTL
+	RECORD_CTL,
+	/* As SETTLE, with a writer that may say nothing of what it writes then:
+	   after a crash it is settled once more. */
+	RECORD_LOOK
 };
 
 #define RECORD_ATTR_MODE 0x01

@@ -28,6 +28,7 @@ struct origin {
 #define VN_GONE 0x08      /* has no name any more */
 #define VN_ATIME 0x10     /* atime was set; else it is mtime */
 #define VN_WHOLE 0x20     /* its overlay file was looked at: nothing lacks */
+#define VN_LOOKED 0x40    /* settled, with a writer: once more without it */
 
 /* A thing that has, or had, a name. */
 struct vn {

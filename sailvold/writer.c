@@ -70,17 +70,25 @@ int
 writer_settle(struct vn *vn)
 {
 	struct record r;
+	int writers, error;
 
-	if (!(vn->flags & VN_LOCAL) || !(vn->flags & VN_UNSETTLED))
+	if (!(vn->flags & VN_LOCAL) ||
+	    !(vn->flags & (VN_UNSETTLED | VN_LOOKED)))
 		return 0;
 	node_refresh(vn);
+	writers = vn->slot != 0 && inode_writers(vn->slot) > 0;
 	memset(&r, 0, sizeof(r));
-	r.type = RECORD_SETTLE;
+	r.type = writers ? RECORD_LOOK : RECORD_SETTLE;
 	r.ovl = vn->ovl;
 	r.entry.size = vn->size;
 	r.entry.mtime = vn->mtime;
 	r.entry.ctime = vn->ctime;
-	return one_record(&r);
+	if ((error = one_record(&r)) != 0)
+		return error;
+	vn->flags &= ~VN_LOOKED;
+	if (writers)
+		vn->flags |= VN_LOOKED;
+	return 0;
 }
 
 void
@@ -90,7 +98,7 @@ writer_end(struct vn *vn)
 
 	if (vn->slot != 0 && inode_writers(vn->slot) > 0)
 		return;
-	if (!(vn->flags & VN_UNSETTLED))
+	if (!(vn->flags & (VN_UNSETTLED | VN_LOOKED)))
 		return;
 	/* Without room it stays unsettled: fstat tells, as after a crash. */
 	if ((error = writer_settle(vn)) != 0) {
@@ -104,7 +112,7 @@ writer_end(struct vn *vn)
 
 /* e is what is known of it. */
 static int
-settle_file(uint64_t ovl, struct entry *e)
+settle_file(uint64_t ovl, struct entry *e, uint8_t type)
 {
 	struct record r;
 	struct stat st;
@@ -118,7 +126,7 @@ settle_file(uint64_t ovl, struct entry *e)
 	if (error != 0)
 		return error;
 	memset(&r, 0, sizeof(r));
-	r.type = RECORD_SETTLE;
+	r.type = type;
 	r.ovl = ovl;
 	(void)writer_look(e, &st);
 	r.entry.size = e->size;
@@ -135,7 +143,7 @@ settle_unseen(const struct inode_slot *s)
 	int error;
 
 	if (s->mode == MODE_PASSTHROUGH && s->kind == INODE_OBJECT &&
-	    (error = settle_file(s->ovl, &e)) != 0)
+	    (error = settle_file(s->ovl, &e, RECORD_LOOK)) != 0)
 		log_warnx("object %llu is not settled: %s",
 		    (unsigned long long)s->ovl, strerror(error));
 }
@@ -179,7 +187,7 @@ writer_settle_closed(uint64_t ovl, struct entry *e)
 		writer_end(vn);
 		return 0;
 	}
-	return settle_file(ovl, e);
+	return settle_file(ovl, e, RECORD_SETTLE);
 }
 
 void
@@ -197,7 +205,7 @@ writer_mapped(uint64_t ovl)
 		e.mtime = vn->mtime;
 		e.ctime = vn->ctime;
 	}
-	if ((error = settle_file(ovl, &e)) != 0) {
+	if ((error = settle_file(ovl, &e, RECORD_SETTLE)) != 0) {
 		log_warnx("object %llu is not settled: %s",
 		    (unsigned long long)ovl, strerror(error));
 		return;

@@ -72,7 +72,7 @@ round_trip(void **state)
 	uint8_t type;
 
 	(void)state;
-	for (type = RECORD_ALLOC; type <= RECORD_CTL; type++) {
+	for (type = RECORD_ALLOC; type <= RECORD_LOOK; type++) {
 		wbuf_init(&w, 1 << 20);
 		wbuf_init(&w2, 1 << 20);
 		in = make_record(type);
