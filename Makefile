@@ -196,7 +196,8 @@ valgrind: deps
 	@SAIL_VALGRIND=yes /usr/bin/python3 regress/run.py -j $(JOBS) --obj $(OBJ) \
 	    -t 'unit/$(T)'
 
-# New histories next to the model, and memory over them.
+# New histories next to the model, and memory over them; then, for a quarter of
+# that time, kills.
 soak: all
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) /usr/bin/python3 regress/run.py \
 	    --long --obj $(OBJ) -t test_soak
