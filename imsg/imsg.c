@@ -265,6 +265,12 @@ imsgbuf_queuelen(struct imsgbuf *b)
 	return b->w == NULL ? 0 : b->w->count;
 }
 
+size_t
+imsgbuf_queuebytes(struct imsgbuf *b)
+{
+	return b->w == NULL ? 0 : b->w->bytes;
+}
+
 static void
 set_header(struct imsgbuf *b, struct ibuf *buf, uint32_t type, uint32_t id,
     pid_t pid)

@@ -130,6 +130,8 @@ void imsgbuf_clear(struct imsgbuf *);
 
 /* Messages not yet written completely. */
 uint32_t imsgbuf_queuelen(struct imsgbuf *);
+/* Bytes of their bodies. */
+size_t imsgbuf_queuebytes(struct imsgbuf *);
 
 /* ---- sending ----------------------------------------------------------- */
 

@@ -62,6 +62,7 @@ msgbuf_push(struct msgbuf *w, struct ibuf *buf)
 {
 	TAILQ_INSERT_TAIL(&w->queue, buf, entry);
 	w->count++;
+	w->bytes += ibuf_size(buf);
 }
 
 /* Add what is left of buf behind its first skip bytes; the new count. */
@@ -136,6 +137,7 @@ drain(struct msgbuf *w, size_t n)
 		n -= left;
 		w->sent = 0;
 		w->count--;
+		w->bytes -= ibuf_size(buf);
 		TAILQ_REMOVE(&w->queue, buf, entry);
 		ibuf_free(buf);
 	}

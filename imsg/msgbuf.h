@@ -21,7 +21,8 @@
 struct msgbuf {
 	TAILQ_HEAD(msgbuf_queue, ibuf) queue;
 	uint32_t count;
-	size_t sent; /* of the first in the queue, header included */
+	size_t bytes; /* of the queue's bodies */
+	size_t sent;  /* of the first in the queue, header included */
 
 	unsigned char *rbuf;
 	size_t rsize;

@@ -19,6 +19,10 @@
 #include "lib/monotime.h"
 #include "lib/proc.h"
 
+/* Who does not read that much, and goes on to ask, is broken or hostile. */
+#define QUEUE_MAX 65536
+#define QUEUE_BYTES_MAX (128 * 1024 * 1024)
+
 /* After EMFILE and ETOOMANYREFS: others may have closed some by then. */
 #define RETRY_MS 50
 
@@ -36,6 +40,7 @@ struct chan {
 	int no_fds; /* a descriptor was lacking at the last read */
 	int eof;    /* nothing more will come */
 	int wdead;  /* nothing more can be sent */
+	int full;   /* its peer does not read */
 	int busy;   /* handlers of this channel on the stack */
 	int freed;  /* chan_free() was called by one of them */
 };
@@ -385,7 +390,10 @@ chan_on_later(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	chan_enter(c);
-	if (!c->paused && !c->eof)
+	if (c->full)
+		chan_violation(c, "%u messages are not read",
+		    imsgbuf_queuelen(&c->buf));
+	if (!c->freed && !c->paused && !c->eof)
 		event_add(&c->rev, NULL);
 	chan_write(c);
 	chan_pump(c);
@@ -396,6 +404,13 @@ chan_on_later(int fd, short ev, void *arg)
 static void
 chan_kick(struct chan *c)
 {
+	if (c->ops.on_violation != NULL && !c->full &&
+	    (imsgbuf_queuelen(&c->buf) > QUEUE_MAX ||
+		imsgbuf_queuebytes(&c->buf) > QUEUE_BYTES_MAX)) {
+		/* Not here: the caller may be in the middle of something. */
+		c->full = 1;
+		run_later(c, 0);
+	}
 	if (!event_pending(&c->wev, EV_WRITE, NULL))
 		chan_write(c);
 }
@@ -404,7 +419,7 @@ int
 chan_send(struct chan *c, uint32_t type, uint32_t id, int fd, const void *data,
     size_t len)
 {
-	if (c->freed || c->wdead) {
+	if (c->freed || c->wdead || c->full) {
 		errno = EPIPE;
 		return -1;
 	}
@@ -420,7 +435,7 @@ chan_send_ibuf(struct chan *c, uint32_t type, uint32_t id, int fd,
 {
 	int ret;
 
-	if (c->freed || c->wdead) {
+	if (c->freed || c->wdead || c->full) {
 		ibuf_free(body);
 		errno = EPIPE;
 		return -1;

@@ -69,8 +69,9 @@ uint32_t chan_instance(const struct chan *);
 void *chan_arg(const struct chan *);
 
 /*
- * Queue a message, and write what the socket takes.  data/len or ibuf is its body (the ibuf is taken, also on
- * failure; NULL: empty).  fd: passed along and owned from a success on, -1:
+ * Queue a message, and write what the socket takes.  data/len or ibuf is its
+ * body (the ibuf is taken, also on failure; NULL: empty).  A peer that leaves
+ * 65,536 messages unread, or 128 MiB, is broken: with on_violation set, that.  fd: passed along and owned from a success on, -1:
  * none; on failure it stays with the caller.  0, or -1 and errno.
  */
 int chan_send(struct chan *, uint32_t type, uint32_t id, int fd,

@@ -30,6 +30,11 @@
 #define SHORT_LIFE_MS 1000
 #define CLOSED_MS 500 /* from the end of its channel to its SIGKILL */
 #define FD_LIMIT 65536
+#define GUILTY_LIFE_MS (60 * 1000) /* after that its guilt is forgotten */
+#define BLAMES_MAX 6               /* of one peer by another, in BLAMES_MS */
+#define BLAMES_MS (60 * 1000)
+#define LOG_WINDOW_MS 10000
+#define LOG_WINDOW_LINES 20000 /* of one role */
 
 struct proc {
 	TAILQ_ENTRY(proc) entry;
@@ -40,13 +45,16 @@ struct proc {
 	pid_t pid;
 	int ready;
 	char sandbox[SANDBOX_STATUS_BYTES]; /* its own word, once ready */
+	int guilty;                         /* it is killed for what it did */
 	int stopping;
 	int grace_ms;
 	int stop_stage; /* 0 nothing, 1 STOP, 2 SIGTERM, 3 SIGKILL was sent */
 	int backoff_ms;
 	unsigned int deaths;
 	monotime_t started;
-	struct event timer; /* to READY, to a restart or to a stop */
+	monotime_t log_since;
+	unsigned int log_lines; /* since then */
+	struct event timer;     /* to READY, to a restart or to a stop */
 };
 
 /* Two roles that have, or will have again, a channel. */
@@ -54,6 +62,13 @@ struct link {
 	TAILQ_ENTRY(link) entry;
 	struct proc *a, *b;
 	int up;
+	uint32_t number;    /* of the channel that is up */
+	struct event timer; /* from an end of it to deaths by themselves */
+	struct {
+		int closed; /* said of the other */
+		monotime_t since;
+		unsigned int n;
+	} blames[2]; /* by a, by b */
 };
 
 static TAILQ_HEAD(, proc) procs = TAILQ_HEAD_INITIALIZER(procs);
@@ -62,7 +77,10 @@ static struct event ev_sigchld;
 static int verbose_level;
 static int stopping_all;
 
+static uint32_t last_link;
+
 static void proc_on_timer(int, short, void *);
+static void link_on_timer(int, short, void *);
 static int proc_launch(struct proc *);
 
 /* ---- small things -------------------------------------------------------- */
@@ -109,6 +127,7 @@ proc_remove(struct proc *p)
 		next = TAILQ_NEXT(l, entry);
 		if (l->a == p || l->b == p) {
 			TAILQ_REMOVE(&links, l, entry);
+			evtimer_del(&l->timer);
 			free(l);
 		}
 	}
@@ -124,7 +143,7 @@ proc_remove(struct proc *p)
 
 /* Takes fd.  The role at the other end of it is other. */
 static int
-send_peer(struct proc *p, const struct proc *other, int fd)
+send_peer(struct proc *p, const struct proc *other, uint32_t number, int fd)
 {
 	struct ibuf *body;
 
@@ -135,7 +154,8 @@ send_peer(struct proc *p, const struct proc *other, int fd)
 		ibuf_free(body);
 		goto fail;
 	}
-	if (chan_send_ibuf(p->chan, IMSG_PARENT_ROLE_PEER, 0, fd, body) == -1)
+	if (chan_send_ibuf(p->chan, IMSG_PARENT_ROLE_PEER, number, fd, body) ==
+	    -1)
 		goto fail;
 	return 0;
 
@@ -160,8 +180,9 @@ link_try(struct link *l)
 	}
 	/* When one of them dies here, its death puts the link down again. */
 	l->up = 1;
-	bad = send_peer(l->a, l->b, sv[0]) == -1;
-	bad |= send_peer(l->b, l->a, sv[1]) == -1;
+	l->number = ++last_link;
+	bad = send_peer(l->a, l->b, l->number, sv[0]) == -1;
+	bad |= send_peer(l->b, l->a, l->number, sv[1]) == -1;
 	if (bad)
 		l->up = 0;
 }
@@ -182,8 +203,11 @@ links_down(struct proc *p)
 	struct link *l;
 
 	TAILQ_FOREACH (l, &links, entry)
-		if (l->a == p || l->b == p)
+		if (l->a == p || l->b == p) {
 			l->up = 0;
+			l->blames[0].closed = l->blames[1].closed = 0;
+			evtimer_del(&l->timer);
+		}
 }
 
 int
@@ -202,6 +226,7 @@ proc_connect(struct proc *a, struct proc *b)
 		return -1;
 	l->a = a;
 	l->b = b;
+	evtimer_set(&l->timer, link_on_timer, l);
 	TAILQ_INSERT_TAIL(&links, l, entry);
 	link_try(l);
 	return 0;
@@ -235,6 +260,25 @@ on_ready(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	return 0;
 }
 
+/* Whose lines would fill the disk: the rest of the window is left out. */
+static int
+is_flood(struct proc *p)
+{
+	monotime_t now = monotime_now();
+
+	if (p->log_lines == 0 ||
+	    monotime_diff_ms(now, p->log_since) >= LOG_WINDOW_MS) {
+		p->log_since = now;
+		p->log_lines = 0;
+	}
+	if (++p->log_lines == LOG_WINDOW_LINES + 1)
+		log_warnx("role \"%s\" (pid %d): more than %d lines in %d s, "
+			  "the rest of them is left out",
+		    p->title, (int)p->pid, LOG_WINDOW_LINES,
+		    LOG_WINDOW_MS / 1000);
+	return p->log_lines > LOG_WINDOW_LINES;
+}
+
 static int
 on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
@@ -252,7 +296,7 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	    memchr(line, '\0', len) != NULL)
 		return -1;
 	line[len] = '\0';
-	if (priority == LOG_DEBUG && !verbose_level)
+	if ((priority == LOG_DEBUG && !verbose_level) || is_flood(p))
 		return 0;
 	/* Nobody is to be woken on every terminal by a role. */
 	if (priority < LOG_CRIT)
@@ -261,10 +305,102 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	return 0;
 }
 
+/* ---- what its peers say of it -------------------------------------------- */
+
+static void
+proc_condemn(struct proc *p, const char *why)
+{
+	log_warnx("role \"%s\" (pid %d): %s", p->title, (int)p->pid, why);
+	p->guilty = 1;
+	proc_kill(p, SIGKILL);
+}
+
+static void
+condemn_closer(struct proc *p, const struct proc *other)
+{
+	char why[256];
+
+	if (p->stopping || p->guilty)
+		return;
+	snprintf(why, sizeof(why), "it closed its channel to \"%s\"",
+	    other->title);
+	proc_condemn(p, why);
+}
+
+static void
+link_on_timer(int fd, short ev, void *arg)
+{
+	struct link *l = arg;
+
+	(void)fd;
+	(void)ev;
+	if (l->blames[0].closed)
+		condemn_closer(l->b, l->a);
+	if (l->blames[1].closed)
+		condemn_closer(l->a, l->b);
+}
+
+/* Many by one of one peer: then nobody knows who of them lies. */
+static int
+blames_too_often(struct link *l, const struct proc *by)
+{
+	size_t i = by == l->b;
+	monotime_t now = monotime_now();
+
+	if (l->blames[i].n == 0 ||
+	    monotime_diff_ms(now, l->blames[i].since) >= BLAMES_MS) {
+		l->blames[i].since = now;
+		l->blames[i].n = 0;
+	}
+	if (++l->blames[i].n <= BLAMES_MAX)
+		return 0;
+	l->blames[i].n = 0;
+	return 1;
+}
+
+static int
+on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct timeval tv = { 0, CLOSED_MS * 1000 };
+	struct proc *p = chan_arg(c), *bad;
+	char why[256];
+	struct link *l;
+	uint8_t what;
+
+	(void)imsg;
+	if (ibuf_get_n8(body, &what) == -1 || what > BLAME_CLOSED)
+		return -1;
+	TAILQ_FOREACH (l, &links, entry)
+		if (l->up && l->number == id && (l->a == p || l->b == p))
+			break;
+	/* Of a channel that was: its other end is dead. */
+	if (l == NULL)
+		return 0;
+	bad = l->a == p ? l->b : l->a;
+	if (bad->guilty || bad->stopping || p->guilty || p->stopping)
+		return 0;
+	if (what == BLAME_CLOSED) {
+		/* Each death is seen so, too. */
+		l->blames[p == l->b].closed = 1;
+		if (!evtimer_pending(&l->timer, NULL))
+			evtimer_add(&l->timer, &tv);
+		return 0;
+	}
+	snprintf(why, sizeof(why), "it broke the rules, says \"%s\"", p->title);
+	proc_condemn(bad, why);
+	if (blames_too_often(l, p)) {
+		snprintf(why, sizeof(why), "it blames \"%s\" again and again",
+		    bad->title);
+		proc_condemn(p, why);
+	}
+	return 0;
+}
+
 static const struct msg_rule own_rules[] = {
 	{ IMSG_ROLE_PARENT_READY, 0, CHAN_NOFD, 1, SANDBOX_STATUS_BYTES - 1,
 	    on_ready, "ready" },
 	{ IMSG_ROLE_PARENT_LOG, 0, CHAN_NOFD, 1, 1025, on_log, "log" },
+	{ IMSG_ROLE_PARENT_BLAME, 0, CHAN_NOFD, 1, 1, on_blame, "blame" },
 };
 #define NOWN (sizeof(own_rules) / sizeof(own_rules[0]))
 
@@ -288,8 +424,7 @@ proc_on_violation(struct chan *c, const char *why, void *arg)
 	struct proc *p = arg;
 
 	(void)c;
-	log_warnx("role \"%s\" (pid %d): %s", p->title, (int)p->pid, why);
-	proc_kill(p, SIGKILL);
+	proc_condemn(p, why);
 }
 
 /* ---- start --------------------------------------------------------------- */
@@ -417,6 +552,7 @@ proc_launch(struct proc *p)
 	int sv[2] = { -1, -1 }, dirfd = -1, saved;
 
 	p->ready = 0;
+	p->guilty = 0;
 	p->sandbox[0] = '\0';
 	p->stop_stage = 0;
 	p->started = monotime_now();
@@ -572,7 +708,9 @@ proc_restart(struct proc *p, int was_ready)
 {
 	int64_t life = monotime_diff_ms(monotime_now(), p->started);
 
-	if (!was_ready || (p->deaths > 0 && life < SHORT_LIFE_MS))
+	if (p->guilty && life >= GUILTY_LIFE_MS)
+		p->backoff_ms = 0;
+	if (!was_ready || p->guilty || (p->deaths > 0 && life < SHORT_LIFE_MS))
 		p->backoff_ms = next_backoff(p);
 	else
 		p->backoff_ms = 0;
@@ -657,6 +795,9 @@ proc_on_timer(int fd, short ev, void *arg)
 		proc_kill(p, SIGTERM);
 		p->stop_stage = 2;
 		timer_set(p, p->grace_ms);
+	} else if (!p->stopping && p->stop_stage == 2) {
+		proc_condemn(p, "it closed its channel");
+		p->stop_stage = 3;
 	} else {
 		proc_kill(p, SIGKILL);
 		p->stop_stage = 3;

@@ -28,6 +28,8 @@
 struct peer {
 	LIST_ENTRY(peer) entry;
 	struct chan *chan;
+	uint32_t number; /* of the channel, for the parent */
+	int blamed;
 };
 
 static LIST_HEAD(, peer) peers = LIST_HEAD_INITIALIZER(peers);
@@ -158,14 +160,42 @@ peer_find(uint8_t role, uint32_t instance)
 }
 
 static void
-peer_closed(struct chan *c, void *arg)
+peer_remove(struct chan *c, struct peer *p)
 {
-	struct peer *p = arg;
-
 	LIST_REMOVE(p, entry);
 	free(p);
 	if (role_of->peer_down != NULL)
 		role_of->peer_down(c);
+}
+
+/* To the parent, which ends it if it is not ending anyway. */
+static void
+peer_blame(struct peer *p, enum proc_blame what)
+{
+	uint8_t body = what;
+
+	if (parent != NULL && !p->blamed)
+		(void)chan_send(parent, IMSG_ROLE_PARENT_BLAME, p->number, -1,
+		    &body, sizeof(body));
+	p->blamed = 1;
+}
+
+static void
+peer_closed(struct chan *c, void *arg)
+{
+	struct peer *p = arg;
+
+	peer_blame(p, BLAME_CLOSED);
+	peer_remove(c, p);
+}
+
+/* One that is broken or hostile takes nobody with it. */
+static void
+peer_violation(struct chan *c, const char *why, void *arg)
+{
+	(void)c;
+	log_warnx("%s", why);
+	peer_blame(arg, BLAME_RULES);
 }
 
 static int
@@ -175,6 +205,7 @@ on_peer(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		.rules = role_rules,
 		.nrules = nrole_rules,
 		.on_close = peer_closed,
+		.on_violation = peer_violation,
 	};
 	struct chan *old;
 	struct peer *p;
@@ -183,7 +214,6 @@ on_peer(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	int fd;
 
 	(void)c;
-	(void)id;
 	if (!started || ibuf_get_n8(body, &role) == -1 ||
 	    ibuf_get_n32(body, &instance) == -1 || ibuf_size(body) != 0 ||
 	    role == ROLE_PARENT || role >= ROLE_MAX)
@@ -191,12 +221,13 @@ on_peer(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	/* Its predecessor is dead, and the end of that channel not yet seen. */
 	if ((p = peer_find(role, instance)) != NULL) {
 		old = p->chan;
-		peer_closed(old, p);
+		peer_remove(old, p);
 		chan_free(old);
 	}
 	fd = imsg_get_fd(imsg);
 	if ((p = calloc(1, sizeof(*p))) == NULL)
 		fatal("channel to %s", role_name(role));
+	p->number = id;
 	p->chan = chan_new(fd, role, instance, PROC_MAX_BODY, &ops, p);
 	if (p->chan == NULL)
 		fatal("channel to %s", role_name(role));

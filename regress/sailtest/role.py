@@ -13,7 +13,7 @@ import sailtest
 # enum role_id of lib/proc.h
 (PARENT, FUSE, NOTIFY, MANIFEST, CACHE, FETCH, METRICS, TLS, API,
  META) = range(10)
-START, PEER, STOP, VERBOSE, READY, LOG = range(1, 7)
+START, PEER, STOP, VERBOSE, READY, LOG, BLAME = range(1, 8)
 UID = 54321
 FD_MARK = 0x80000000
 HEADER = struct.Struct("=IIII")
@@ -195,6 +195,25 @@ class Role:
             if m.kind == READY:
                 return
             self.take_logs(m)
+
+    def blames(self, *words):
+        """It gave up the channel to a peer that broke the rules, tells the
+        parent, says one of these words, and lives on."""
+        blame = [m for m in self.parent.backlog if m.kind == BLAME]
+        while not blame:
+            m = self.parent.receive()
+            if m is None:
+                raise sailtest.Failure("role died: " + self.logs())
+            if m.kind == BLAME:
+                blame = [m]
+            elif not self.take_logs(m):
+                self.parent.backlog.append(m)
+        self.parent.backlog = [m for m in self.parent.backlog
+                               if m.kind != BLAME]
+        self.t.equal(b"\0", blame[0].body, "what it is blamed for")
+        self.t.true(self.alive(), "it lives: " + self.logs())
+        self.t.true(any(w in self.logs() for w in words),
+                    "it said why: " + self.logs())
 
     def peer(self, role, instance=0):
         """A new channel to it, at whose end it sees that role."""

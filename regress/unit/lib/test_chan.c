@@ -401,6 +401,36 @@ test_back_pressure(void **state)
 	assert_int_equal(chan_flush(a, 50), 0);
 }
 
+/* Whose peer asks and never reads does not fill the memory. */
+static void
+test_unread(void **state)
+{
+	static char big[MAX_BODY];
+	int i, sent;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		teardown(state);
+		make_pair(ROLE_CACHE);
+		chan_pause(b);
+		for (sent = 0; sent < 200000; sent++)
+			if (chan_send(a, M_TEXT, 1, -1, big,
+				i == 0 ? 1 : sizeof(big)) == -1)
+				break;
+		assert_int_equal(errno, EPIPE);
+		if (i == 0)
+			assert_in_range(sent, 65536, 66500);
+		else
+			assert_in_range(sent, 32768, 33500);
+		assert_int_equal(violations, 0);
+		chan_resume(b);
+		spin();
+		assert_int_equal(violations, 1);
+		assert_non_null(strstr(last_why, " messages are not read"));
+		assert_null(a);
+	}
+}
+
 static void
 test_pause_in_handler(void **state)
 {
@@ -552,6 +582,7 @@ main(void)
 		T(test_send_to_dead_peer),
 		T(test_failed_send_keeps_fd),
 		T(test_back_pressure),
+		T(test_unread),
 		T(test_pause_in_handler),
 		T(test_free_in_handler),
 		T(test_more),

@@ -115,6 +115,50 @@ do_files(void)
 	tell(M_RESULT, buf);
 }
 
+/* Its channel to the peer ends, and it lives on. */
+static void
+close_peer(void)
+{
+	struct ucred cred;
+	socklen_t len;
+	int fd;
+
+	for (fd = 4; fd < 50; fd++) {
+		len = sizeof(cred);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+		    cred.pid == getppid())
+			close(fd);
+	}
+}
+
+/* What a hostile role may do to others. */
+static int
+do_harm(const char *what)
+{
+	uint8_t blame = BLAME_RULES;
+	uint32_t i;
+
+	if (strcmp(what, "bad word") == 0)
+		return chan_send(role_peer_any(ROLE_CACHE), 4711, 0, -1, "x",
+		    1);
+	if (strcmp(what, "close peer") == 0)
+		close_peer();
+	else if (strcmp(what, "lie") == 0) {
+		for (i = 0; i < 200; i++)
+			if (chan_send(role_parent(), IMSG_ROLE_PARENT_BLAME, i,
+				-1, &blame, 1) == -1)
+				return -1;
+	} else if (strcmp(what, "flood") == 0) {
+		for (i = 0; i < 25000; i++) {
+			log_info("line %u", i);
+			(void)chan_flush(role_parent(), 5000);
+		}
+		tell(M_RESULT, "flooded");
+	} else
+		return -1;
+	return 0;
+}
+
 static int
 r_do(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
@@ -173,7 +217,7 @@ r_do(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		    fcntl(3, F_GETFD));
 		tell(M_RESULT, buf);
 	} else
-		return -1;
+		return do_harm(what);
 	return 0;
 }
 
@@ -338,6 +382,21 @@ step(int ms)
 
 	event_loopexit(&tv);
 	event_dispatch();
+}
+
+/* Throws away what was logged since, but for its lines' number: 1. */
+static unsigned int lines;
+
+static int
+count_lines(void)
+{
+	char buf[4096];
+	ssize_t n, i;
+
+	while ((n = read(log_pipe[0], buf, sizeof(buf))) > 0)
+		for (i = 0; i < n; i++)
+			lines += buf[i] == '\n';
+	return 1;
 }
 
 /* Takes what was logged since. */
@@ -645,6 +704,61 @@ test_crash_loop_backs_off(void **state)
 	WAIT(proc_find(ROLE_SIGN, 3) == NULL);
 }
 
+/* A role that is bad to its peer ends, and the peer does not. */
+static void
+test_bad_peer(void **state)
+{
+	pid_t good = proc_pid(cache);
+
+	(void)state;
+	command(sign, "bad word");
+	WAIT(ndeaths == 1 && nready == 3 && ups == 4);
+	assert_int_equal(WTERMSIG(last_status), SIGKILL);
+	expect_log("cache nine: channel to sign 3: message 4711 is not "
+		   "allowed\n");
+	expect_log("it broke the rules, says \"cache nine\"\n");
+	expect_log("starts again in 100 ms\n");
+	command(sign, "close peer");
+	WAIT(ndeaths == 2 && nready == 4 && ups == 6);
+	expect_log("it closed its channel to \"cache nine\"\n");
+	expect_log("starts again in 200 ms\n");
+	assert_int_equal(proc_pid(cache), good);
+	heard = 0;
+	assert_int_equal(chan_send(proc_chan(sign), M_ASK, 0, -1, NULL, 0), 0);
+	WAIT(heard == (uint32_t)proc_pid(sign));
+}
+
+/* Who blames a good one gets rid of it, and then of itself. */
+static void
+test_liar(void **state)
+{
+	pid_t liar = proc_pid(sign);
+	int i;
+
+	(void)state;
+	for (i = 0; i < 7; i++) {
+		command(sign, "lie");
+		WAIT_MS(ndeaths > i && proc_ready(cache), 60000);
+		if (proc_pid(sign) != liar)
+			break;
+		WAIT(ups >= 2 * i + 4);
+	}
+	assert_int_equal(i, 6);
+	expect_log("it blames \"cache nine\" again and again\n");
+	WAIT(nready == 10 && ups == 16);
+}
+
+static void
+test_log_flood(void **state)
+{
+	(void)state;
+	lines = 0;
+	command(sign, "flood");
+	WAIT(count_lines() && result[0] != '\0');
+	count_lines();
+	assert_true(lines > 20000 && lines < 20100);
+}
+
 static void
 test_stop(void **state)
 {
@@ -809,6 +923,9 @@ main(int argc, char **argv)
 		T(test_forbidden_calls),
 		T(test_deaths),
 		T(test_crash_loop_backs_off),
+		T(test_bad_peer),
+		T(test_liar),
+		T(test_log_flood),
 		T(test_stop),
 		T(test_parent_dies),
 		T(test_not_root),
