@@ -160,6 +160,16 @@ $(POSIX_OBJS): CPPFLAGS := -D_GNU_SOURCE -I.
 $(POSIX): $(POSIX_OBJS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# ---- the programs with a role that is hostile: regress/hostile/role.c in place of
+# what it wraps.
+HOSTILE =	$(foreach p,sailvold sailvol-fetch sailapid,$(OBJ)/regress/hostile/$(p))
+unit: $(HOSTILE)
+$(HOSTILE): $(OBJ)/regress/hostile/%: $(OBJ)/regress/hostile/role.o \
+    $(OBJ)/$$*/$$*.o $(OBJ)/$$*.a $(OBJ)/lib.a $(OBJ)/imsg.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=role_main,--wrap=chan_new \
+	    -Wl,--wrap=chan_send,--wrap=chan_send_ibuf -o $@ $^ \
+	    $$(pkg-config --libs $(LIBS_$*))
+
 # ---- fuzzers: regress/fuzz/PROG_name.c or lib_name.c, each a program with
 # libFuzzer, linked with the archive of its area.
 FUZZ_SRCS :=	$(wildcard $(foreach a,$(AREAS),regress/fuzz/$(a)_*.c))
@@ -268,6 +278,6 @@ clean:
 	rm -rf obj obj-san obj-debug obj-fuzz .variant $(foreach p,$(PROGS),$(p)/$(p))
 
 -include $(wildcard $(OBJ)/*/*.d $(OBJ)/regress/unit/*/*.d $(OBJ)/regress/posix/*.d \
-    $(OBJ)/regress/bench/*.d $(OBJ)/regress/fuzz/*.d)
+    $(OBJ)/regress/bench/*.d $(OBJ)/regress/fuzz/*.d $(OBJ)/regress/hostile/*.d)
 
 .PHONY: all unit fuzzers fuzz deps check check-nodeps check-long valgrind soak bench bench-deps quickstart quickstart-down install lint format clean FORCE

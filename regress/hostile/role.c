@@ -1,0 +1,510 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * A compromised role: linked into the real programs in place of role_main(),
+ * chan_new(), chan_send() and chan_send_ibuf().  The file `hostile' beside the
+ * program says in one line who, and how:
+ *
+ *	ROLE INSTANCE MODE SEED PERCENT		INSTANCE -: all of them
+ *
+ * noise: it says READY, then sends what it likes on all channels.
+ * silent: it says READY, and no more.
+ * lies: it is the real role, and spoils PERCENT of what it sends.
+ * All others are what they always are.  It keeps its sandbox.
+ */
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <errno.h>
+#include <event.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fetch_imsg.h"
+#include "lib/log.h"
+#include "lib/proc.h"
+#include "sailvold/sailvold_imsg.h"
+
+/* Those of sailapid have the same names for other things. */
+#define SAILAPID_TYPES 100, 101, 110, 111, 120, 121, 131, 133, 134
+
+enum mode { REAL, NOISE, SILENT, LIES };
+
+#define LINES_MAX 16
+#define TICK_MS 3
+#define SETTLE_MS 200 /* of a liar: its first words are true */
+#define NTYPES 320
+
+void __real_role_main(const struct role_def *, int, char **)
+    __attribute__((noreturn));
+void __wrap_role_main(const struct role_def *, int, char **)
+    __attribute__((noreturn));
+struct chan *__real_chan_new(int, uint8_t, uint32_t, size_t,
+    const struct chan_ops *, void *);
+struct chan *__wrap_chan_new(int, uint8_t, uint32_t, size_t,
+    const struct chan_ops *, void *);
+int __real_chan_send(struct chan *, uint32_t, uint32_t, int, const void *,
+    size_t);
+int __wrap_chan_send(struct chan *, uint32_t, uint32_t, int, const void *,
+    size_t);
+int __real_chan_send_ibuf(struct chan *, uint32_t, uint32_t, int,
+    struct ibuf *);
+int __wrap_chan_send_ibuf(struct chan *, uint32_t, uint32_t, int,
+    struct ibuf *);
+
+static enum mode mode;
+static char want_instance[16];
+static uint64_t seed;
+static unsigned int percent;
+static int lying;
+static struct event tick;
+static const struct role_def *real_def;
+
+/* Sockets of its channels; ino: it is still the same one. */
+static struct line {
+	int fd;
+	uint8_t to;
+	ino_t ino;
+	struct chan *chan;
+} lines[LINES_MAX];
+static size_t nlines;
+
+/* What it has been asked: numbers of messages. */
+static uint32_t asked[64];
+static unsigned int nasked;
+
+static uint32_t
+rnd(uint32_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return below == 0 ? 0 : (uint32_t)(seed >> 11) % below;
+}
+
+/* ---- what it sends ------------------------------------------------------- */
+
+static uint32_t
+some_type(uint8_t to)
+{
+#define X(name, number, from, dest, fd, body) \
+	{ number, ROLE_##from, ROLE_##dest },
+	static const struct {
+		uint32_t type;
+		uint8_t from, to;
+	} mine[] = { SAILVOLD_MESSAGES(X) };
+#undef X
+#define X(name, number, fd) number,
+	static const uint32_t fetch[] = { FETCH_MESSAGES(X) SAILAPID_TYPES };
+#undef X
+	size_t i, n = sizeof(mine) / sizeof(mine[0]), at = rnd((uint32_t)n);
+
+	switch (rnd(8)) {
+	case 0:
+		return rnd(NTYPES);
+	case 1:
+		return rnd(1U << 31);
+	case 2:
+		return 1 + rnd(IMSG_ROLE_PARENT_BLAME);
+	case 3:
+	case 4:
+		return fetch[rnd(sizeof(fetch) / sizeof(fetch[0]))];
+	default:
+		for (i = 0; i < n; i++, at = (at + 1) % n)
+			if (mine[at].from == real_def->role &&
+			    mine[at].to == to)
+				return mine[at].type;
+		return fetch[rnd(sizeof(fetch) / sizeof(fetch[0]))];
+	}
+}
+
+static size_t
+some_length(void)
+{
+	static const size_t often[] = { 0, 1, 2, 4, 5, 8, 9, 12, 16, 20, 25, 40,
+		48, 128 };
+
+	if (rnd(4) != 0)
+		return often[rnd(sizeof(often) / sizeof(often[0]))];
+	return rnd(8) != 0 ? rnd(2000) : rnd(PROC_MAX_BODY + 1);
+}
+
+static void
+some_bytes(uint8_t *p, size_t len)
+{
+	uint32_t how = rnd(4);
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		p[i] = how == 0 ? 0 : how == 1 ? 0xff : (uint8_t)rnd(256);
+	/* Small numbers go further. */
+	if (how == 3)
+		for (i = 0; i < len; i++)
+			p[i] = (uint8_t)(i % 4 == 3 ? rnd(8) : 0);
+}
+
+/* Of a kind that nobody has asked for. */
+static int
+some_fd(void)
+{
+	uint8_t bytes[512];
+	int fd, ends[2];
+
+	switch (rnd(4)) {
+	case 0:
+		if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == -1)
+			return -1;
+		close(ends[1]);
+		return ends[0];
+	case 1:
+		/* Its filter gives that to these alone. */
+		if ((real_def->role != ROLE_FETCH &&
+			real_def->role != ROLE_TLS) ||
+		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) ==
+			-1)
+			return epoll_create1(EPOLL_CLOEXEC);
+		close(ends[1]);
+		return ends[0];
+	default:
+		if ((fd = memfd_create("hostile", MFD_CLOEXEC)) == -1)
+			return -1;
+		some_bytes(bytes, sizeof(bytes));
+		if (write(fd, bytes, rnd(sizeof(bytes))) == -1)
+			log_debug("hostile: write");
+		return fd;
+	}
+}
+
+static uint32_t
+some_number(void)
+{
+	if (nasked > 0 && rnd(2) == 0)
+		return asked[rnd(nasked < 64 ? nasked : 64)];
+	return rnd(4) == 0 ? rnd(1U << 31) : rnd(50);
+}
+
+/* As bytes: a channel would not send what is wrong. */
+static void
+send_raw(const struct line *l, uint32_t type, const uint8_t *body, size_t len,
+    size_t claimed, int fd)
+{
+	union {
+		struct cmsghdr hdr;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} u;
+	uint32_t head[4] = { type, (uint32_t)(IMSG_HEADER_SIZE + claimed),
+		some_number(), 0 };
+	struct iovec iov[2] = { { head, sizeof(head) },
+		{ (void *)(uintptr_t)body, len } };
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct cmsghdr *c;
+
+	if (fd != -1) {
+		head[1] |= rnd(8) != 0 ? IMSG_FD_MARK : 0;
+		memset(&u, 0, sizeof(u));
+		m.msg_control = u.buf;
+		m.msg_controllen = sizeof(u.buf);
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	} else if (rnd(50) == 0)
+		head[1] |= IMSG_FD_MARK;
+	(void)sendmsg(l->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (fd != -1)
+		close(fd);
+}
+
+static void
+send_noise(const struct line *l)
+{
+	static uint8_t body[PROC_MAX_BODY];
+	uint32_t type = some_type(l->to), what = rnd(64);
+	size_t len = some_length(), claimed = len;
+	int i, n = 1;
+
+	some_bytes(body, len);
+	if (what == 0)
+		claimed = rnd(1U << 30); /* of a length that nobody takes */
+	else if (what == 1 && len > 0)
+		len = rnd((uint32_t)len); /* the rest is what comes next */
+	else if (what == 2) {
+		(void)send(l->fd, body, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return;
+	} else if (what == 3)
+		n = 2000;
+	else if (what == 4) {
+		shutdown(l->fd, SHUT_WR);
+		return;
+	} else if (what == 5 && l->to != ROLE_PARENT)
+		chan_pause(l->chan); /* no answer is read any more */
+	for (i = 0; i < n; i++)
+		send_raw(l, type, body, len, claimed,
+		    rnd(3) == 0 ? some_fd() : -1);
+}
+
+static int
+is_open(const struct line *l)
+{
+	struct stat st;
+
+	return fstat(l->fd, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	    st.st_ino == l->ino;
+}
+
+static void
+on_tick(int fd, short ev, void *arg)
+{
+	struct timeval tv = { 0, TICK_MS * 1000 };
+	const struct line *l;
+	uint32_t i, n;
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	if (mode == LIES) {
+		lying = 1;
+		return;
+	}
+	/* To its parent seldom: that kills it at the first. */
+	if (nlines > 0) {
+		l = &lines[rnd((uint32_t)nlines)];
+		if (l->to == ROLE_PARENT && rnd(16) != 0)
+			l = &lines[rnd((uint32_t)nlines)];
+		for (i = 0, n = 1 + rnd(20); i < n && is_open(l); i++)
+			send_noise(l);
+	}
+	evtimer_add(&tick, &tv);
+}
+
+/* ---- a role that does nothing of its own --------------------------------- */
+
+static int
+swallow(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	(void)c;
+	(void)imsg;
+	(void)body;
+	asked[nasked++ % 64] = id;
+	return 0;
+}
+
+static int
+start_hostile(void)
+{
+	struct timeval tv = { 0, TICK_MS * 1000 };
+
+	if (mode == LIES) {
+		tv.tv_usec = SETTLE_MS * 1000;
+		if (real_def->start != NULL && real_def->start() == -1)
+			return -1;
+	}
+	evtimer_set(&tick, on_tick, NULL);
+	if (mode != SILENT)
+		evtimer_add(&tick, &tv);
+	return 0;
+}
+
+static void
+make_deaf(struct role_def *def)
+{
+	struct msg_rule *r;
+	uint32_t type;
+	uint8_t role;
+
+	r = calloc((size_t)NTYPES * ROLE_MAX, sizeof(*r));
+	if (r == NULL)
+		fatal("hostile");
+	def->rules = r;
+	for (type = IMSG_DAEMON_FIRST; type < NTYPES; type++)
+		for (role = ROLE_PARENT; role < ROLE_MAX; role++, r++) {
+			r->type = type;
+			r->from = role;
+			r->fd = CHAN_MAYFD;
+			r->max = PROC_MAX_BODY;
+			r->handler = swallow;
+			r->name = "any";
+		}
+	def->nrules = (size_t)(r - def->rules);
+	def->configured = NULL;
+	def->prepare = NULL;
+	def->peer_up = NULL;
+	def->peer_down = NULL;
+	def->stop = NULL;
+}
+
+/* ---- in place of the real ones ------------------------------------------- */
+
+static void
+read_orders(const char *role)
+{
+	char path[PATH_MAX], who[32], how[16];
+	unsigned long long s;
+	ssize_t n;
+	FILE *f;
+
+	n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("hostile"));
+	if (n <= 0)
+		return;
+	path[n] = '\0';
+	if (strrchr(path, '/') == NULL)
+		return;
+	(void)strlcpy(strrchr(path, '/') + 1, "hostile", sizeof("hostile"));
+	if ((f = fopen(path, "re")) == NULL)
+		return;
+	if (fscanf(f, "%31s %15s %15s %llu %u", who, want_instance, how, &s,
+		&percent) == 5 &&
+	    strcmp(who, role) == 0) {
+		mode = strcmp(how, "noise") == 0 ? NOISE
+		    : strcmp(how, "lies") == 0   ? LIES
+						 : SILENT;
+		/* Each life is another. */
+		seed = (s * 1000003 + (unsigned int)getpid()) | 1;
+		rnd(1);
+	}
+	fclose(f);
+}
+
+/* What START will say, on descriptor 3: u8 role, u32 instance. */
+static int
+is_meant(void)
+{
+	struct pollfd pfd = { .fd = 3, .events = POLLIN };
+	uint8_t head[IMSG_HEADER_SIZE + 5];
+	char instance[16];
+
+	if (strcmp(want_instance, "-") == 0)
+		return 1;
+	if (poll(&pfd, 1, 10000) != 1 ||
+	    recv(3, head, sizeof(head), MSG_PEEK) != sizeof(head))
+		return 0;
+	snprintf(instance, sizeof(instance), "%u",
+	    (unsigned int)head[19] << 8 | head[20]);
+	return strcmp(want_instance, instance) == 0;
+}
+
+void
+__wrap_role_main(const struct role_def *def, int argc, char **argv)
+{
+	static struct role_def own;
+
+	read_orders(role_name(def->role));
+	if (mode != REAL && !is_meant())
+		mode = REAL;
+	real_def = def;
+	own = *def;
+	if (mode == NOISE || mode == SILENT)
+		make_deaf(&own);
+	own.start = start_hostile;
+	__real_role_main(mode == REAL ? def : &own, argc, argv);
+}
+
+struct chan *
+__wrap_chan_new(int fd, uint8_t from, uint32_t instance, size_t max_body,
+    const struct chan_ops *ops, void *arg)
+{
+	struct chan *c;
+	struct stat st;
+
+	c = __real_chan_new(fd, from, instance, max_body, ops, arg);
+	if (c != NULL && mode != REAL && nlines < LINES_MAX &&
+	    fstat(fd, &st) == 0) {
+		lines[nlines].fd = fd;
+		lines[nlines].to = from;
+		lines[nlines].ino = st.st_ino;
+		lines[nlines++].chan = c;
+	}
+	return c;
+}
+
+/* A copy of the body, spoiled; 0: it is not to be sent at all. */
+static int
+spoil(const struct chan *c, uint32_t *type, uint32_t *id, int *fd,
+    uint8_t *body, size_t *len)
+{
+	size_t i, n = 1 + rnd(8);
+
+	asked[nasked++ % 64] = *id;
+	switch (rnd(9)) {
+	case 0:
+		*len = rnd((uint32_t)*len + 1);
+		break;
+	case 1:
+		n += *len;
+		if (n > PROC_MAX_BODY)
+			n = PROC_MAX_BODY;
+		for (i = *len; i < n; i++)
+			body[i] = (uint8_t)rnd(256);
+		*len = n;
+		break;
+	case 2:
+		some_bytes(body, *len);
+		break;
+	case 3:
+		*id = some_number();
+		break;
+	case 4:
+		*type = some_type(chan_role(c));
+		break;
+	case 5:
+		if (*fd != -1)
+			close(*fd);
+		*fd = *fd != -1 && rnd(2) == 0 ? -1 : some_fd();
+		break;
+	case 6:
+		return 0;
+	default:
+		for (i = 0; i<n && * len> 0; i++)
+			body[rnd((uint32_t)*len)] ^= (uint8_t)(1U << rnd(8));
+		break;
+	}
+	return 1;
+}
+
+int
+__wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
+    const void *data, size_t len)
+{
+	static uint8_t body[PROC_MAX_BODY + 16];
+	int spoiled = fd;
+
+	if (!lying || type < IMSG_DAEMON_FIRST || len > PROC_MAX_BODY ||
+	    rnd(100) >= percent)
+		return __real_chan_send(c, type, id, fd, data, len);
+	if (len > 0)
+		memcpy(body, data, len);
+	if (!spoil(c, &type, &id, &spoiled, body, &len)) {
+		if (fd != -1)
+			close(fd);
+		return 0;
+	}
+	if (rnd(8) == 0)
+		(void)__real_chan_send(c, type, id, -1, body, len);
+	/* Who called it is told that it went well: it is not its error. */
+	if (__real_chan_send(c, type, id, spoiled, body, len) == -1 &&
+	    spoiled != -1)
+		close(spoiled);
+	return 0;
+}
+
+int
+__wrap_chan_send_ibuf(struct chan *c, uint32_t type, uint32_t id, int fd,
+    struct ibuf *body)
+{
+	int rc;
+
+	if (!lying)
+		return __real_chan_send_ibuf(c, type, id, fd, body);
+	rc = __wrap_chan_send(c, type, id, fd,
+	    body != NULL ? ibuf_data(body) : NULL,
+	    body != NULL ? ibuf_size(body) : 0);
+	ibuf_free(body);
+	return rc;
+}

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""Daemons with a compromised role: regress/hostile/role.c in its place."""
+
+import os
+import shutil
+import signal
+
+from sailtest import stack
+
+
+def programs(t):
+    """The folder of a test with programs that can be made hostile."""
+    top = t.path("bin")
+    if not os.path.isdir(top):
+        os.mkdir(top, 0o755)
+        for name in ("sailvold", "sailvol-fetch", "sailapid"):
+            shutil.copy(os.path.join(t.repo, t.obj, "regress/hostile", name),
+                        top)
+    return top
+
+
+class Server(stack.FixedServer):
+    def configure(self, extra):
+        self.program = os.path.join(programs(self.t), "sailapid")
+        return super().configure(extra)
+
+
+class Daemon(stack.Daemon):
+    def configure(self, extra=""):
+        self.program = os.path.join(programs(self.t), "sailvold")
+        return super().configure(extra)
+
+
+class Stack(stack.Stack):
+    server_class, daemon_class = Server, Daemon
+
+
+class ServerStack(stack.Stack):
+    server_class = Server
+
+
+def order(t, role, mode, seed, instance="-", percent=0):
+    """From its next start on; role None: all are what they were."""
+    path = os.path.join(programs(t), "hostile")
+    if role is None:
+        os.unlink(path)
+        return
+    with open(path + ".new", "w", encoding="ascii") as f:
+        f.write("%s %s %s %d %d\n" % (role, instance, mode, seed, percent))
+    os.rename(path + ".new", path)
+
+
+def descriptors(pid):
+    """Those that a hostile role has made."""
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            if os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith(
+                    "/memfd:hostile"):
+                found.append(int(fd))
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

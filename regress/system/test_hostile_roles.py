@@ -1,0 +1,197 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A compromised role of sailvold or sailapid sends whatever it likes: the
+others live on, the bad one ends, and others' mounts and clients are served."""
+
+import json
+import os
+import random
+import re
+import threading
+import time
+
+from sailtest import deadline, hostile, stack
+
+SEED = int(os.environ.get("SAIL_SEED", "0")) or (
+    random.SystemRandom().randrange(1, 1 << 31))
+LIVES = int(os.environ.get("SAIL_LIVES", "4"))
+LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
+
+
+class Sailvold:
+    """A daemon with two mounts, of which a's fuse and notify may be bad."""
+
+    def __init__(self, t):
+        t.expect_deaths = True
+        self.t = t
+        self.s = s = hostile.Stack(
+            t, extra="metrics listen on 127.0.0.1 port 0\n")
+        self.d = s.daemon
+        self.a, self.b = s.mount("v", "a", create=True), s.mount(
+            "w", "b", create=True)
+        for top in (self.a, self.b):
+            stack.fill(top + "/large", 3)
+            for i in range(20):
+                stack.write(top + "/f%d" % i, "%d\n" % i)
+            s.commit(top)
+        self.c = s.mount("v", "c")
+        self.sha = {top: stack.sha256(top + "/large")
+                    for top in (self.a, self.b)}
+        self.turn = 0
+
+    def processes(self):
+        """[(pid, role, instance)]"""
+        return [(p["pid"], p["role"], p["instance"]) for p in
+                self.d.ctl_json("status")["daemon"]["processes"]]
+
+    def mine(self, role):
+        if role not in ("fuse", "notify"):
+            return "-"
+        return str([m["instance"] for m in
+                    self.d.ctl_json("status")["daemon"]["mounts"]
+                    if m["path"] == self.a][0])
+
+    def deaths(self, role):
+        return len(re.findall(
+            r'role "%s[^"]*" \(pid \d+\) (?:killed by|exited)' % (
+                role + " v" if role in ("fuse", "notify") else role),
+            self.d.log()))
+
+    def local(self):
+        """What asks nobody but the mount's own fuse."""
+        self.turn += 1
+        name = "%s/l%d" % (self.b, self.turn)
+        stack.write(name, name)
+        self.t.equal(name, stack.read(name), "what was written")
+        os.rename(name, self.b + "/moved")
+        os.unlink(self.b + "/moved")
+
+    def all(self, top):
+        s = self.s
+        stack.write(top + "/x", "%d" % self.turn)
+        s.commit(top)
+        s.reload(top)
+        for i in range(20):
+            self.t.equal("%d\n" % i, stack.read(top + "/f%d" % i), "content")
+        self.t.equal(self.sha[top], stack.sha256(top + "/large"), "content")
+
+    def busy(self, end):
+        """What makes all roles of mount a talk; it may fail."""
+        n = 0
+        while time.monotonic() < end:
+            n += 1
+            try:
+                stack.fill("%s/n%d" % (self.a, n % 3), 1)
+                for i in range(5):
+                    stack.write("%s/s%d" % (self.a, i), "%d" % n)
+                self.s.ctl("commit", self.a, ok=None)
+                self.s.ctl("reload", self.c, ok=None)
+                for name in os.listdir(self.c):
+                    with open(os.path.join(self.c, name), "rb") as f:
+                        f.read()
+                self.s.ctl("reload", self.a, ok=None)
+            except OSError:
+                pass
+
+    def attack(self, role, mode, seed, percent=0):
+        """For some lives of that role; how many it had."""
+        t, d = self.t, self.d
+        mine = self.mine(role)
+        bad = [pid for pid, r, i in self.processes()
+               if r == role and mine in ("-", str(i))]
+        good = {pid: r for pid, r in d.roles()
+                if pid not in bad and r != "notify"}
+        good[d.process.pid] = "parent"
+        died = self.deaths(role)
+        what = "%s (%s, seed %d)" % (role, mode, seed)
+        hostile.order(t, role, mode, seed, mine, percent)
+        for pid in bad:
+            hostile.kill(pid)
+        end = time.monotonic() + (60 if mode == "noise" else LIES_S)
+        others = [] if mode == "noise" else [
+            threading.Thread(target=self.busy, args=(end,), daemon=True)]
+        for thread in others:
+            thread.start()
+        while time.monotonic() < end and (
+                mode != "noise" or self.deaths(role) - died < LIVES + 1):
+            self.local()
+            if role in ("fuse", "notify", "metrics"):
+                self.all(self.b)
+            self.alive(good, what)
+            if role == "notify" and mode == "noise":
+                self.s.ctl("commit", self.a, ok=None)
+                self.s.ctl("reload", self.a, ok=None)
+        lives = self.deaths(role) - died
+        t.true(mode != "noise" or lives > LIVES, "%s: %d lives" % (
+            what, lives))
+        hostile.order(t, None, None, None)
+        for pid, r in d.roles(role):
+            if pid not in good:
+                hostile.kill(pid)
+        self.ready(what)
+        self.alive(good, what)
+        for thread in others:
+            thread.join(90)
+            t.true(not thread.is_alive(), what + ": somebody waits for ever")
+        for top in (self.b, self.a):
+            t.wait_for(lambda: self.s.ctl("commit", top,
+                                          ok=None).returncode == 0,
+                       "%s: a commit of %s" % (what, top), 60)
+            self.all(top)
+        self.alive(good, what)
+        t.wait_for(lambda: not self.leaks(good), "%s: descriptors are given "
+                   "back" % what, 30)
+        return lives
+
+    def leaks(self, good):
+        """What a bad role has sent is known by its name."""
+        return [(role, fd) for pid, role in good.items()
+                for fd in hostile.descriptors(pid)]
+
+    def ready(self, what):
+        def ready():
+            r = self.d.ctl("-j", "status", ok=None)
+            return r.returncode == 0 and all(
+                p["ready"] for p in json.loads(r.stdout)["daemon"]["processes"]
+                if p["role"] != "notify")
+        self.t.wait_for(ready, "%s: all are ready again" % what, 60)
+
+    def alive(self, good, what):
+        now = [pid for pid, _ in self.d.roles()] + [self.d.process.pid]
+        self.t.equal(None, self.d.process.poll(), "%s: the parent" % what)
+        gone = [(pid, r) for pid, r in good.items() if pid not in now]
+        self.t.equal([], gone, "%s: these have ended" % what)
+
+
+ROLES = ("fuse", "notify", "manifest", "cache", "fetch", "metrics")
+
+
+@deadline(300)
+def test_noise(t):
+    """Each role of sailvold in turn says READY and then sends garbage."""
+    x = Sailvold(t)
+    lives = {}
+    for n, role in enumerate(ROLES):
+        lives[role] = x.attack(role, "noise", SEED + n)
+    t.said = "seed %d, %s" % (SEED, ", ".join(
+        "%s died %d times" % item for item in lives.items()))
+
+
+@deadline(300)
+def test_lies(t):
+    """Each role of sailvold in turn does its work, and spoils a part of what it
+    says: bits, lengths, kinds, numbers, descriptors, or all of it."""
+    x = Sailvold(t)
+    lives = {}
+    for n, role in enumerate(ROLES):
+        lives[role] = x.attack(role, "lies", SEED + n, 5)
+    t.said = "seed %d, %s" % (SEED, ", ".join(
+        "%s died %d times" % item for item in lives.items()))
+
+
+@deadline(300)
+def test_silence(t):
+    """Each role of sailvold in turn says READY, and nothing more."""
+    x = Sailvold(t)
+    for n, role in enumerate(ROLES):
+        x.attack(role, "silent", SEED + n)
+    t.said = "seed %d" % SEED
