@@ -170,6 +170,11 @@ $(HOSTILE): $(OBJ)/regress/hostile/%: $(OBJ)/regress/hostile/role.o \
 	    -Wl,--wrap=chan_send,--wrap=chan_send_ibuf -o $@ $^ \
 	    $$(pkg-config --libs $(LIBS_$*))
 
+INJECT =	$(OBJ)/regress/hostile/call
+unit: $(INJECT)
+$(INJECT): $(INJECT).o
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
 # ---- fuzzers: regress/fuzz/PROG_name.c or lib_name.c, each a program with
 # libFuzzer, linked with the archive of its area.
 FUZZ_SRCS :=	$(wildcard $(foreach a,$(AREAS),regress/fuzz/$(a)_*.c))

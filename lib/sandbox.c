@@ -86,28 +86,61 @@ limit(int resource, rlim_t value)
 
 /* ---- Landlock ------------------------------------------------------------ */
 
-/* Nothing but execution is withheld below the role's own directory. */
+/* What the headers of Debian 12 do not have; the kernel is asked. */
+#define FS_TRUNCATE (1ULL << 14)        /* of version 3 */
+#define FS_IOCTL_DEV (1ULL << 15)       /* of 5 */
+#define NET_BIND_TCP (1ULL << 0)        /* of 4 */
+#define NET_CONNECT_TCP (1ULL << 1)     /* of 4 */
+#define SCOPE_ABSTRACT_UNIX (1ULL << 0) /* of 6 */
+#define SCOPE_SIGNAL (1ULL << 1)        /* of 6 */
+struct ruleset {
+	uint64_t fs, net, scoped;
+};
+#define RULESET_FS 8 /* bytes of it that a version knows */
+#define RULESET_NET 16
+#define RULESET_ALL 24
+
+/*
+ * All that this kernel's version can withhold.  Below the role's own directory
+ * that is execution alone; TCP ports are fetch's to connect to.  What the
+ * filter withholds, too, is withheld twice.
+ */
 static void
-landlock(int dirfd, int has_files)
+landlock(uint8_t role, int dirfd, int has_files)
 {
-	struct landlock_ruleset_attr attr = { 0 };
+	struct ruleset attr = { 0 };
 	struct landlock_path_beneath_attr beneath = { 0 };
+	size_t size = RULESET_FS;
 	int abi, fd;
 
 	abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < 1)
 		return; /* a kernel without it */
-	attr.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
+	attr.fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
 	if (abi >= 2)
-		attr.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
-	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+		attr.fs |= LANDLOCK_ACCESS_FS_REFER;
+	if (abi >= 3)
+		attr.fs |= FS_TRUNCATE;
+	if (abi >= 4) {
+		attr.net = NET_BIND_TCP;
+		if (role != ROLE_FETCH)
+			attr.net |= NET_CONNECT_TCP;
+		size = RULESET_NET;
+	}
+	if (abi >= 5)
+		attr.fs |= FS_IOCTL_DEV;
+	if (abi >= 6) {
+		attr.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
+		size = RULESET_ALL;
+	}
+	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
 	if (fd == -1)
 		fatal("sandbox: landlock_create_ruleset");
 	if (has_files) {
 		beneath.parent_fd = dirfd;
-		beneath.allowed_access = attr.handled_access_fs &
-		    ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE;
+		beneath.allowed_access =
+		    attr.fs & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE;
 		if (syscall(SYS_landlock_add_rule, fd,
 			LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) == -1)
 			fatal("sandbox: landlock_add_rule");
@@ -115,6 +148,7 @@ landlock(int dirfd, int has_files)
 	if (syscall(SYS_landlock_restrict_self, fd, 0) == -1)
 		fatal("sandbox: landlock_restrict_self");
 	close(fd);
+	log_debug("sandbox: landlock %d", abi);
 	status_add("landlock");
 }
 
@@ -345,7 +379,7 @@ sandbox_enter(uint8_t role, int dirfd, uid_t uid, gid_t gid, unsigned int flags)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		fatal("sandbox: no_new_privs");
 	status_add("nnp");
-	landlock(dirfd, sandbox_has_files(role));
+	landlock(role, dirfd, sandbox_has_files(role));
 	load_filter(role, flags);
 	prove(uid, gid);
 }

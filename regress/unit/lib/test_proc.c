@@ -45,6 +45,7 @@ enum {
 
 static char conf[64];
 static int nprepared;
+static int world = -1; /* the machine's root directory, from before the drop */
 
 static void
 tell(uint32_t type, const char *text)
@@ -110,8 +111,14 @@ do_files(void)
 
 	/* A role with a directory sees it as the root, and nothing else. */
 	fd = open("/made", O_RDWR | O_CREAT | O_EXCL, 0600);
-	snprintf(buf, sizeof(buf), "%s %s", fd != -1 ? "made" : "not made",
-	    open("/etc/passwd", O_RDONLY) == -1 ? "no etc" : "etc");
+	snprintf(buf, sizeof(buf), "%s %s%s", fd != -1 ? "made" : "not made",
+	    open("/etc/passwd", O_RDONLY) == -1 ? "no etc" : "etc",
+	    strstr(sandbox_status(), "landlock") == NULL ||
+		    (openat(world, "etc/passwd", O_RDONLY) == -1 &&
+			errno == EACCES &&
+			openat(world, "tmp/x", O_WRONLY | O_CREAT, 0600) == -1)
+		? ""
+		: ", but by a descriptor");
 	tell(M_RESULT, buf);
 }
 
@@ -234,7 +241,8 @@ r_prepare(void)
 		return -1;
 	if (strcmp(conf, "crash") == 0)
 		raise(SIGKILL);
-	return 0;
+	world = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return world != -1 ? 0 : -1;
 }
 
 static int

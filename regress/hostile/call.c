@@ -1,0 +1,198 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * call PID NUMBER [ARGUMENT ...]: makes a running process make a system call, as
+ * if somebody had taken it over, and prints what came of it: "returned N", or
+ * "died by N".  An argument is a number, or ":" and a string that is put into the
+ * process.
+ */
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <elf.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ARGS 6
+#define BELOW 65536 /* of the stack, where nobody looks */
+
+#if defined(__x86_64__)
+static const unsigned char instruction[] = { 0x0f, 0x05 };
+#elif defined(__aarch64__)
+static const unsigned char instruction[] = { 0x01, 0x00, 0x00, 0xd4 };
+#else
+static const unsigned char instruction[] = { 0 };
+#endif
+
+static pid_t pid;
+static int mem;
+
+/* Where in the process the instruction of a system call is. */
+static unsigned long
+find_instruction(void)
+{
+	static unsigned char code[16384];
+	unsigned long from, to;
+	char path[64], line[256];
+	ssize_t n, i;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	if ((f = fopen(path, "re")) == NULL)
+		err(2, "%s", path);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (strstr(line, "[vdso]") == NULL ||
+		    sscanf(line, "%lx-%lx", &from, &to) != 2)
+			continue;
+		n = pread(mem, code,
+		    to - from < sizeof(code) ? to - from : sizeof(code),
+		    (off_t)from);
+		for (i = 0; i + (ssize_t)sizeof(instruction) <= n; i++)
+			if (memcmp(code + i, instruction,
+				sizeof(instruction)) == 0) {
+				fclose(f);
+				return from + (unsigned long)i;
+			}
+	}
+	errx(2, "pid %d: no system call in its vdso", (int)pid);
+}
+
+static void
+set_call(struct user_regs_struct *r, unsigned long at, unsigned long nr,
+    const unsigned long *a)
+{
+#if defined(__x86_64__)
+	r->rip = at;
+	r->rax = nr;
+	r->orig_rax = (unsigned long)-1; /* nothing is to be made again */
+	r->rdi = a[0];
+	r->rsi = a[1];
+	r->rdx = a[2];
+	r->r10 = a[3];
+	r->r8 = a[4];
+	r->r9 = a[5];
+#elif defined(__aarch64__)
+	int i;
+
+	r->pc = at;
+	r->regs[8] = nr;
+	for (i = 0; i < ARGS; i++)
+		r->regs[i] = a[i];
+#else
+	(void)r;
+	(void)at;
+	(void)nr;
+	(void)a;
+	errx(77, "not for this processor");
+#endif
+}
+
+static long
+result(const struct user_regs_struct *r)
+{
+#if defined(__x86_64__)
+	return (long)r->rax;
+#elif defined(__aarch64__)
+	return (long)r->regs[0];
+#else
+	(void)r;
+	return -1;
+#endif
+}
+
+static unsigned long
+stack_of(const struct user_regs_struct *r)
+{
+#if defined(__x86_64__)
+	return r->rsp;
+#elif defined(__aarch64__)
+	return r->sp;
+#else
+	(void)r;
+	return 0;
+#endif
+}
+
+static void
+registers(int set, struct user_regs_struct *r)
+{
+	struct iovec iov = { r, sizeof(*r) };
+
+	if (ptrace(set ? PTRACE_SETREGSET : PTRACE_GETREGSET, pid, NT_PRSTATUS,
+		&iov) == -1)
+		err(2, "pid %d: registers", (int)pid);
+}
+
+/* Its signal when it is dead; 0: it stands still. */
+static int
+await(void)
+{
+	int status;
+
+	if (waitpid(pid, &status, __WALL) != pid)
+		err(2, "waitpid");
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status);
+	if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGSYS) {
+		/* A build that says which call it was before it dies. */
+		if (ptrace(PTRACE_DETACH, pid, 0, SIGSYS) == -1)
+			err(2, "detach");
+		return SIGSYS;
+	}
+	return WIFEXITED(status) ? 255 : 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct user_regs_struct old, new;
+	unsigned long a[ARGS] = { 0 }, room;
+	char path[64];
+	int i, sig;
+
+	if (argc < 3 || argc > 3 + ARGS)
+		errx(2, "usage: call pid number [argument ...]");
+	pid = (pid_t)strtol(argv[1], NULL, 10);
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0) == -1 ||
+	    ptrace(PTRACE_INTERRUPT, pid, 0, 0) == -1)
+		err(2, "pid %d", (int)pid);
+	if ((sig = await()) != 0)
+		errx(2, "pid %d died by %d before its call", (int)pid, sig);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	if ((mem = open(path, O_RDWR | O_CLOEXEC)) == -1)
+		err(2, "%s", path);
+	registers(0, &old);
+	room = stack_of(&old) - BELOW;
+	for (i = 3; i < argc; i++) {
+		if (argv[i][0] != ':') {
+			a[i - 3] = strtoul(argv[i], NULL, 0);
+			continue;
+		}
+		a[i - 3] = room;
+		if (pwrite(mem, argv[i] + 1, strlen(argv[i]), (off_t)room) ==
+		    -1)
+			err(2, "%s", path);
+		room += 4096;
+	}
+	new = old;
+	set_call(&new, find_instruction(), strtoul(argv[2], NULL, 0), a);
+	registers(1, &new);
+	if (ptrace(PTRACE_SINGLESTEP, pid, 0, 0) == -1)
+		err(2, "pid %d", (int)pid);
+	if ((sig = await()) != 0) {
+		printf("died by %d\n", sig);
+		return 0;
+	}
+	registers(0, &new);
+	registers(1, &old);
+	if (ptrace(PTRACE_DETACH, pid, 0, 0) == -1)
+		err(2, "detach");
+	printf("returned %ld\n", result(&new));
+	return 0;
+}

@@ -1,0 +1,184 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A running role that makes a system call it may not make dies by that, or gets
+nothing: each role of both daemons, taken over by regress/hostile/call.c."""
+
+import json
+import os
+import platform
+import re
+import signal
+import time
+
+from sailtest import deadline, server, stack, tls
+
+# (x86_64, aarch64)
+NUMBERS = {
+    "execve": (59, 221), "ptrace": (101, 117), "kill": (62, 129),
+    "clone": (56, 220), "mount": (165, 40), "setuid": (105, 146),
+    "unshare": (272, 97), "chroot": (161, 51),
+    "process_vm_readv": (310, 270), "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438), "bpf": (321, 280),
+    "io_uring_setup": (425, 425), "socket": (41, 198),
+    "connect": (42, 203), "bind": (49, 200), "mprotect": (10, 226),
+    "openat": (257, 56), "unlinkat": (263, 35), "getpid": (39, 172),
+    "open_tree": (428, 428), "keyctl": (250, 219),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+}
+INET, LOCAL, NETLINK, STREAM = 2, 1, 16, 1
+AT_FDCWD = (1 << 64) - 100
+# Nobody may; what a role may in another form (a thread, memory that is not
+# executed) is here in the form that it may not.
+DEADLY = [
+    ("execve", ":/bin/true", 0, 0), ("ptrace", 16, 1, 0, 0),
+    ("kill", 1, 0), ("clone", signal.SIGCHLD, 0, 0, 0, 0),
+    ("mount", ":none", ":/", ":tmpfs", 0, 0), ("setuid", 0),
+    ("unshare", 0x10000000), ("chroot", ":/"),
+    ("process_vm_readv", 1, 0, 0, 0, 0, 0), ("pidfd_open", 1, 0),
+    ("pidfd_getfd", 3, 3, 0), ("bpf", 0, 0, 0), ("io_uring_setup", 8, 0),
+    ("mprotect", 0, 4096, 7), ("open_tree", AT_FDCWD, ":/", 1),
+    ("keyctl", 0, 0, 0), ("perf_event_open", 0, 0, 0, 0, 0),
+    ("userfaultfd", 0),
+]
+# Of all but sailvol-fetch.
+OFFLINE = [("socket", INET, STREAM, 0), ("socket", LOCAL, STREAM, 0),
+           ("connect", 3, 0, 0), ("bind", 3, 0, 0)]
+FILES = ("fuse", "manifest", "cache", "meta", "store")
+
+
+def call(t, pid, name, *args):
+    which = {"x86_64": 0, "aarch64": 1}.get(platform.machine())
+    if which is None:
+        t.skip("not for this processor")
+    r = t.run([os.path.join(t.repo, t.obj, "regress/hostile/call"), pid,
+               NUMBERS[name][which]] + list(args), ok=None)
+    if r.returncode != 0:
+        t.fail("%s: %s%s" % (name, r.stdout, r.stderr))
+    return r.stdout.strip()
+
+
+def dies(t, pid, role, name, *args):
+    t.equal("died by %d" % signal.SIGSYS, call(t, pid, name, *args),
+            "%s: %s%r" % (role, name, args))
+
+
+def denied(t, pid, role, name, *args):
+    got = call(t, pid, name, *args)
+    t.true(got in ("returned -13", "returned -22"), "%s: %s%r: %s" % (
+        role, name, args, got))
+
+
+def looks(t, pid, role):
+    """What it may ask and does not get; it lives on."""
+    t.equal("returned %d" % pid, call(t, pid, "getpid"), role)
+    flags = os.O_RDONLY
+    if role in FILES:
+        # Below its own root there is none.
+        t.equal("returned -2", call(t, pid, "openat", AT_FDCWD, ":/etc/passwd",
+                                    flags), role)
+        t.equal("returned -2", call(t, pid, "openat", AT_FDCWD,
+                                    ":/../../../proc/self/status", flags),
+                role)
+    else:
+        for path in (":/", ":/etc/passwd", ":."):
+            denied(t, pid, role, "openat", AT_FDCWD, path, flags)
+        denied(t, pid, role, "openat", AT_FDCWD, ":x",
+               os.O_RDWR | os.O_CREAT, 0o600)
+    if role == "fetch":
+        denied(t, pid, role, "socket", LOCAL, STREAM, 0)
+        denied(t, pid, role, "socket", NETLINK, 3, 0)
+
+
+def forbidden(role):
+    calls = list(DEADLY)
+    if role != "fetch":
+        calls += OFFLINE
+    if role not in FILES:
+        calls.append(("unlinkat", AT_FDCWD, ":x", 0))
+    return calls
+
+
+def every_role(t, roles, before=lambda n: ()):
+    """roles(): {role: pid} of those that are ready; before(n) of a round says
+    who is there besides."""
+    names = set(roles())
+    for role, pid in roles().items():
+        looks(t, pid, role)
+    turn, died = {}, 0
+    for n in range(max(len(forbidden(role)) for role in names)):
+        begun = time.monotonic()
+        t.wait_for(lambda: names <= set(roles()), "all are there again", 60)
+        for role, pid in list(roles().items()) + list(before(n)):
+            calls = forbidden(role)
+            at = turn.setdefault(role, 0)
+            turn[role] += 1
+            if at < len(calls):
+                dies(t, pid, role, *calls[at])
+                died += 1
+        # Who dies twice in a second is started later.
+        t.wait_for(lambda: time.monotonic() > begun + 1.1, "a second")
+    t.wait_for(lambda: names <= set(roles()), "all are there again", 60)
+    return died
+
+
+def confined(pid):
+    """The filter comes last."""
+    try:
+        return "Seccomp:\t2" in stack.read("/proc/%d/status" % pid)
+    except OSError:
+        return False
+
+
+def broke(text):
+    return len(re.findall(r"killed by signal %d \(SIGSYS\): it broke its filter"
+                          % signal.SIGSYS, text))
+
+
+@deadline(300)
+def test_sailvold(t):
+    """fuse, notify, manifest, cache, fetch, metrics; the mount lives on."""
+    t.expect_deaths = True
+    s = stack.Stack(t, extra="metrics listen on 127.0.0.1 port 0\n")
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    stack.write(a + "/f", "x")
+
+    def roles():
+        r = d.ctl("-j", "status", ok=None)
+        if r.returncode != 0:
+            return {}
+        return {p["role"]: p["pid"] for p in json.loads(r.stdout)["daemon"][
+            "processes"] if p["ready"] and p["role"] != "notify" and
+            p["instance"] in (0, 1)}
+
+    def with_notify(n):
+        """It is there for two seconds after a reload; at some rounds, for it
+        has the filter of metrics but for what serves."""
+        if n % 5 != 0:
+            return
+        stack.write(a + "/f", "%d" % n)
+        s.commit(a)
+        s.reload(a)
+        yield from ((role, pid) for pid, role in d.roles("notify"))
+    died = every_role(t, roles, with_notify)
+    s.commit(a)
+    t.equal(None, d.process.poll(), "the parent")
+    t.wait_for(lambda: broke(d.log()) == died, "%d deaths, %d in the log" % (
+        died, broke(d.log())))
+    t.said = "%d calls, %d deaths" % (died, broke(d.log()))
+
+
+@deadline(300)
+def test_sailapid(t):
+    """tls, api, meta, sign, fetch, store."""
+    t.expect_deaths = True
+    srv = server.Server(t, authority=tls.Authority(t))
+
+    def roles():
+        return {role: pid for role, pid in srv.roles().items()
+                if confined(pid)}
+    t.wait_for(lambda: len(roles()) == 6, "all roles")
+    died = every_role(t, roles)
+    t.wait_for(srv.up, "it answers")
+    t.wait_for(lambda: broke(srv.log()) == died, "%d deaths, %d in the log" % (
+        died, broke(srv.log())))
+    t.said = "%d calls, %d deaths" % (died, broke(srv.log()))
