@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/memfd.h"
 #include "sailvold/ask.h"
 
 struct ask {
@@ -394,12 +395,19 @@ ask_switched(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	struct mount *m = mount_by_instance(chan_instance(ch));
 	uint32_t writers;
 	struct ask *a;
+	int fd = imsg_get_fd(im);
 
-	if (ibuf_get_n32(body, &writers) == -1 || ibuf_size(body) != 0)
+	/* It goes to notify, for which it would be our doing. */
+	if (ibuf_get_n32(body, &writers) == -1 || ibuf_size(body) != 0 ||
+	    !memfd_is_sealed(fd)) {
+		close(fd);
 		return -1;
-	if ((a = ask_take(m, IMSG_MANIFEST_FUSE_SWITCH, id)) == NULL)
+	}
+	if ((a = ask_take(m, IMSG_MANIFEST_FUSE_SWITCH, id)) == NULL) {
+		close(fd);
 		return 0;
-	a->switch_f(m, a->arg, 0, writers, imsg_get_fd(im));
+	}
+	a->switch_f(m, a->arg, 0, writers, fd);
 	ask_end(a);
 	return 0;
 }

@@ -139,8 +139,9 @@ tell_slice(int fd, short what, void *arg)
 	for (i = 0; i < SLICE; i++) {
 		if ((rc = tell_decode(&t->r, &kind, &nodeid, &name, &len)) ==
 		    -1)
-			fatalx("notifications: %s", t->r.error);
-		if (rc == 0) {
+			/* What fuse wrote, of its own mount. */
+			log_warnx("notifications: %s", t->r.error);
+		if (rc <= 0) {
 			tell_done(t);
 			return;
 		}
@@ -172,10 +173,10 @@ on_tell(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	}
 	t->manifest = ch;
 	t->id = id;
+	/* As if nothing were in it: fuse made it, of its own mount. */
 	if (memfd_map(fd, TELL_MAX, &t->view) == -1) {
-		free(t);
-		close(fd);
-		return -1;
+		log_warn("notifications");
+		memset(&t->view, 0, sizeof(t->view));
 	}
 	close(fd);
 	rbuf_init(&t->r, t->view.data, t->view.len);

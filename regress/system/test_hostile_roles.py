@@ -6,10 +6,11 @@ import json
 import os
 import random
 import re
+import struct
 import threading
 import time
 
-from sailtest import deadline, hostile, stack
+from sailtest import deadline, hostile, role as r, stack
 
 SEED = int(os.environ.get("SAIL_SEED", "0")) or (
     random.SystemRandom().randrange(1, 1 << 31))
@@ -195,3 +196,25 @@ def test_silence(t):
     for n, role in enumerate(ROLES):
         x.attack(role, "silent", SEED + n)
     t.said = "seed %d" % SEED
+
+
+SESSION, TELL, TOLD = 123, 176, 177
+
+
+def test_notifications_of_a_liar(t):
+    """What manifest hands on from a hostile fuse is not manifest's doing:
+    notify neither blames it nor ends."""
+    os.mkdir(t.path("root"))
+    n = r.Role(t, os.path.join(t.repo, "sailvold", "sailvold"), "notify",
+               r.NOTIFY, t.path("root"))
+    n.parent.send(SESSION, 0, b"", os.open("/dev/null", os.O_RDWR))
+    n.ready()
+    manifest = n.peer(r.MANIFEST)
+    for number, fd in enumerate((r.memfd(b""), os.pipe()[0],
+                                 r.memfd(b"\xff" * 100),
+                                 os.open("/", os.O_RDONLY)), 1):
+        manifest.send(TELL, number, b"", fd)
+        m = manifest.wait(TOLD, number)
+        t.equal((0, 0), struct.unpack(">II", m.body), "told")
+    t.true(n.alive(), "it lives")
+    t.equal(0, n.stop(), "its end")
