@@ -307,7 +307,9 @@ init_loop(void)
 		.on_close = parent_closed,
 	};
 
+	/* A file that may not get longer is an error of the write. */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+	    signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
 	    signal(SIGINT, SIG_IGN) == SIG_ERR ||
 	    signal(SIGHUP, SIG_IGN) == SIG_ERR)
 		fatal("signal");
