@@ -67,6 +67,7 @@ class Sailapid:
     def attack(self, role, mode, seed, percent=0):
         t, srv = self.t, self.srv
         what = "%s (%s, seed %d)" % (role, mode, seed)
+        t.wait_for(lambda: len(srv.roles()) == len(ROLES), "all roles", 60)
         good = {pid: r for r, pid in srv.roles().items() if r != role}
         good[srv.process.pid] = "parent"
         t.equal(len(ROLES), len(good), "roles")
