@@ -52,14 +52,9 @@ enum {
 	IMSG_PARENT_ROLE_VERBOSE,   /* u8 */
 	IMSG_ROLE_PARENT_READY,     /* sandbox_status(), without NUL */
 	IMSG_ROLE_PARENT_LOG,       /* u8 priority, line without NUL */
-	IMSG_ROLE_PARENT_BLAME,     /* u8 enum proc_blame: what the peer at the
-				       channel of that number did */
+	IMSG_ROLE_PARENT_BLAME,     /* empty: the peer at the channel of that
+				       number sent what no rule allows */
 	IMSG_DAEMON_FIRST = 100
-};
-
-enum proc_blame {
-	BLAME_RULES = 0, /* sent what no rule allows */
-	BLAME_CLOSED     /* closed the channel; it may be dying */
 };
 
 /*
@@ -129,10 +124,10 @@ void proc_stop(struct proc *, int grace_ms);
 void proc_stop_all(int grace_ms);
 
 /*
- * A child that sends what no rule allows, to its parent or to a peer, or closes
- * a channel and lives on, is killed, and started again with back-off.  A peer says
- * so (BLAME), and loses that channel alone; who blames one peer again and again is
- * killed too, for it may be the one that lies.
+ * A child that sends what no rule allows, to its parent or to a peer, is killed,
+ * and started again with back-off.  A peer says so (BLAME), and loses that channel
+ * alone; who blames one peer more than six times in a minute is heard no more: the
+ * channel between the two is up again when one of them has been restarted.
  * Death of a child: logged with role, pid and signal (a SIGSYS says that it
  * broke its filter), restarted at once; with back-off (doubling from 100 ms to
  * 10 s) only if it died before READY or twice within a second.  A child that

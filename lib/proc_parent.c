@@ -34,7 +34,7 @@
 #define BLAMES_MAX 6               /* of one peer by another, in BLAMES_MS */
 #define BLAMES_MS (60 * 1000)
 #define LOG_WINDOW_MS 10000
-#define LOG_WINDOW_LINES 20000 /* of one role */
+#define LOG_WINDOW_LINES 20000 /* of one role, without its last words */
 
 struct proc {
 	TAILQ_ENTRY(proc) entry;
@@ -46,6 +46,7 @@ struct proc {
 	int ready;
 	char sandbox[SANDBOX_STATUS_BYTES]; /* its own word, once ready */
 	int guilty;                         /* it is killed for what it did */
+	int suspect;                        /* it was, not long ago */
 	int stopping;
 	int grace_ms;
 	int stop_stage; /* 0 nothing, 1 STOP, 2 SIGTERM, 3 SIGKILL was sent */
@@ -62,10 +63,8 @@ struct link {
 	TAILQ_ENTRY(link) entry;
 	struct proc *a, *b;
 	int up;
-	uint32_t number;    /* of the channel that is up */
-	struct event timer; /* from an end of it to deaths by themselves */
+	uint32_t number; /* of the channel that is up */
 	struct {
-		int closed; /* said of the other */
 		monotime_t since;
 		unsigned int n;
 	} blames[2]; /* by a, by b */
@@ -80,7 +79,6 @@ static int stopping_all;
 static uint32_t last_link;
 
 static void proc_on_timer(int, short, void *);
-static void link_on_timer(int, short, void *);
 static int proc_launch(struct proc *);
 
 /* ---- small things -------------------------------------------------------- */
@@ -127,7 +125,6 @@ proc_remove(struct proc *p)
 		next = TAILQ_NEXT(l, entry);
 		if (l->a == p || l->b == p) {
 			TAILQ_REMOVE(&links, l, entry);
-			evtimer_del(&l->timer);
 			free(l);
 		}
 	}
@@ -203,11 +200,8 @@ links_down(struct proc *p)
 	struct link *l;
 
 	TAILQ_FOREACH (l, &links, entry)
-		if (l->a == p || l->b == p) {
+		if (l->a == p || l->b == p)
 			l->up = 0;
-			l->blames[0].closed = l->blames[1].closed = 0;
-			evtimer_del(&l->timer);
-		}
 }
 
 int
@@ -226,7 +220,6 @@ proc_connect(struct proc *a, struct proc *b)
 		return -1;
 	l->a = a;
 	l->b = b;
-	evtimer_set(&l->timer, link_on_timer, l);
 	TAILQ_INSERT_TAIL(&links, l, entry);
 	link_try(l);
 	return 0;
@@ -296,7 +289,8 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	    memchr(line, '\0', len) != NULL)
 		return -1;
 	line[len] = '\0';
-	if ((priority == LOG_DEBUG && !verbose_level) || is_flood(p))
+	if (priority == LOG_DEBUG ? !verbose_level
+				  : priority > LOG_CRIT && is_flood(p))
 		return 0;
 	/* Nobody is to be woken on every terminal by a role. */
 	if (priority < LOG_CRIT)
@@ -315,32 +309,7 @@ proc_condemn(struct proc *p, const char *why)
 	proc_kill(p, SIGKILL);
 }
 
-static void
-condemn_closer(struct proc *p, const struct proc *other)
-{
-	char why[256];
-
-	if (p->stopping || p->guilty)
-		return;
-	snprintf(why, sizeof(why), "it closed its channel to \"%s\"",
-	    other->title);
-	proc_condemn(p, why);
-}
-
-static void
-link_on_timer(int fd, short ev, void *arg)
-{
-	struct link *l = arg;
-
-	(void)fd;
-	(void)ev;
-	if (l->blames[0].closed)
-		condemn_closer(l->b, l->a);
-	if (l->blames[1].closed)
-		condemn_closer(l->a, l->b);
-}
-
-/* Many by one of one peer: then nobody knows who of them lies. */
+/* By one of one peer: nobody knows who of them lies. */
 static int
 blames_too_often(struct link *l, const struct proc *by)
 {
@@ -352,24 +321,18 @@ blames_too_often(struct link *l, const struct proc *by)
 		l->blames[i].since = now;
 		l->blames[i].n = 0;
 	}
-	if (++l->blames[i].n <= BLAMES_MAX)
-		return 0;
-	l->blames[i].n = 0;
-	return 1;
+	return ++l->blames[i].n > BLAMES_MAX;
 }
 
 static int
 on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	struct timeval tv = { 0, CLOSED_MS * 1000 };
 	struct proc *p = chan_arg(c), *bad;
 	char why[256];
 	struct link *l;
-	uint8_t what;
 
 	(void)imsg;
-	if (ibuf_get_n8(body, &what) == -1 || what > BLAME_CLOSED)
-		return -1;
+	(void)body;
 	TAILQ_FOREACH (l, &links, entry)
 		if (l->up && l->number == id && (l->a == p || l->b == p))
 			break;
@@ -379,20 +342,14 @@ on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	bad = l->a == p ? l->b : l->a;
 	if (bad->guilty || bad->stopping || p->guilty || p->stopping)
 		return 0;
-	if (what == BLAME_CLOSED) {
-		/* Each death is seen so, too. */
-		l->blames[p == l->b].closed = 1;
-		if (!evtimer_pending(&l->timer, NULL))
-			evtimer_add(&l->timer, &tv);
+	if (blames_too_often(l, p)) {
+		log_warnx("role \"%s\" (pid %d): it blames \"%s\" again and "
+			  "again, and is not heard: they have no channel now",
+		    p->title, (int)p->pid, bad->title);
 		return 0;
 	}
 	snprintf(why, sizeof(why), "it broke the rules, says \"%s\"", p->title);
 	proc_condemn(bad, why);
-	if (blames_too_often(l, p)) {
-		snprintf(why, sizeof(why), "it blames \"%s\" again and again",
-		    bad->title);
-		proc_condemn(p, why);
-	}
 	return 0;
 }
 
@@ -400,7 +357,7 @@ static const struct msg_rule own_rules[] = {
 	{ IMSG_ROLE_PARENT_READY, 0, CHAN_NOFD, 1, SANDBOX_STATUS_BYTES - 1,
 	    on_ready, "ready" },
 	{ IMSG_ROLE_PARENT_LOG, 0, CHAN_NOFD, 1, 1025, on_log, "log" },
-	{ IMSG_ROLE_PARENT_BLAME, 0, CHAN_NOFD, 1, 1, on_blame, "blame" },
+	{ IMSG_ROLE_PARENT_BLAME, 0, CHAN_NOFD, 0, 0, on_blame, "blame" },
 };
 #define NOWN (sizeof(own_rules) / sizeof(own_rules[0]))
 
@@ -553,6 +510,7 @@ proc_launch(struct proc *p)
 
 	p->ready = 0;
 	p->guilty = 0;
+	p->log_lines = 0;
 	p->sandbox[0] = '\0';
 	p->stop_stage = 0;
 	p->started = monotime_now();
@@ -708,11 +666,15 @@ proc_restart(struct proc *p, int was_ready)
 {
 	int64_t life = monotime_diff_ms(monotime_now(), p->started);
 
-	if (p->guilty && life >= GUILTY_LIFE_MS)
+	if (life >= GUILTY_LIFE_MS) {
 		p->backoff_ms = 0;
+		p->suspect = 0;
+	}
+	/* One that was guilty does not win by a clean death in between. */
+	p->suspect |= p->guilty;
 	if (!was_ready || p->guilty || (p->deaths > 0 && life < SHORT_LIFE_MS))
 		p->backoff_ms = next_backoff(p);
-	else
+	else if (!p->suspect)
 		p->backoff_ms = 0;
 	p->deaths++;
 	if (p->backoff_ms > 0)
@@ -796,7 +758,8 @@ proc_on_timer(int fd, short ev, void *arg)
 		p->stop_stage = 2;
 		timer_set(p, p->grace_ms);
 	} else if (!p->stopping && p->stop_stage == 2) {
-		proc_condemn(p, "it closed its channel");
+		if (!p->guilty)
+			proc_condemn(p, "it closed its channel");
 		p->stop_stage = 3;
 	} else {
 		proc_kill(p, SIGKILL);
@@ -859,7 +822,9 @@ proc_parent_init(int verbose)
 		if (setrlimit(RLIMIT_NOFILE, &rl) == -1)
 			log_warn("limit of open files");
 	}
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	/* A file that may not get longer is an error of the write. */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+	    signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return -1;
 	if (proc_base_init() == -1)
 		return -1;

@@ -29,7 +29,6 @@ struct peer {
 	LIST_ENTRY(peer) entry;
 	struct chan *chan;
 	uint32_t number; /* of the channel, for the parent */
-	int blamed;
 };
 
 static LIST_HEAD(, peer) peers = LIST_HEAD_INITIALIZER(peers);
@@ -168,34 +167,25 @@ peer_remove(struct chan *c, struct peer *p)
 		role_of->peer_down(c);
 }
 
-/* To the parent, which ends it if it is not ending anyway. */
-static void
-peer_blame(struct peer *p, enum proc_blame what)
-{
-	uint8_t body = what;
-
-	if (parent != NULL && !p->blamed)
-		(void)chan_send(parent, IMSG_ROLE_PARENT_BLAME, p->number, -1,
-		    &body, sizeof(body));
-	p->blamed = 1;
-}
-
 static void
 peer_closed(struct chan *c, void *arg)
 {
-	struct peer *p = arg;
-
-	peer_blame(p, BLAME_CLOSED);
-	peer_remove(c, p);
+	peer_remove(c, arg);
 }
 
-/* One that is broken or hostile takes nobody with it. */
+/* One that is broken or hostile takes nobody with it: its end is the parent's to
+   see to. */
 static void
 peer_violation(struct chan *c, const char *why, void *arg)
 {
+	struct peer *p = arg;
+
 	(void)c;
 	log_warnx("%s", why);
-	peer_blame(arg, BLAME_RULES);
+	if (parent != NULL &&
+	    chan_send(parent, IMSG_ROLE_PARENT_BLAME, p->number, -1, NULL, 0) ==
+		-1)
+		log_warn("parent");
 }
 
 static int

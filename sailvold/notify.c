@@ -167,10 +167,12 @@ on_tell(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 
 	(void)body;
 	/* A second one comes only after the answer to the first. */
-	if (telling != NULL || (t = calloc(1, sizeof(*t))) == NULL) {
+	if (telling != NULL) {
 		close(fd);
 		return -1;
 	}
+	if ((t = calloc(1, sizeof(*t))) == NULL)
+		fatal("notifications");
 	t->manifest = ch;
 	t->id = id;
 	/* As if nothing were in it: fuse made it, of its own mount. */

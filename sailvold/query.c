@@ -342,6 +342,17 @@ take_detached(struct query *q, const uint8_t *items, size_t len)
 	query_end(q, 0);
 }
 
+/* Takes fd, which is none of what was to come (-1), or could not be looked at. */
+static int
+not_mapped(struct query *q, int fd, int error)
+{
+	close(fd);
+	if (error == EBADMSG || error == EFBIG)
+		return -1;
+	query_end(q, error);
+	return 0;
+}
+
 int
 query_rules_load(struct chan *c, uint32_t id, struct imsg *imsg,
     struct ibuf *body)
@@ -369,10 +380,8 @@ query_rules_load(struct chan *c, uint32_t id, struct imsg *imsg,
 	items = ibuf_data(body);
 	len = ibuf_size(body);
 	if ((fd = imsg_get_fd(imsg)) != -1) {
-		if (len != 0 || memfd_map(fd, ITEMS_MAX, &view) == -1) {
-			close(fd);
-			return -1;
-		}
+		if (len != 0 || memfd_map(fd, ITEMS_MAX, &view) == -1)
+			return not_mapped(q, fd, len != 0 ? EBADMSG : errno);
 		close(fd);
 		items = view.data;
 		len = view.len;
@@ -409,10 +418,9 @@ query_rules_object(struct chan *c, uint32_t id, struct imsg *imsg,
 	}
 	rbuf_init(&r, ibuf_data(body), ibuf_size(body));
 	if ((fd = imsg_get_fd(imsg)) != -1) {
-		rc = memfd_map(fd, ITEMS_MAX, &view);
+		if (memfd_map(fd, ITEMS_MAX, &view) == -1)
+			return not_mapped(q, fd, errno);
 		close(fd);
-		if (rc == -1)
-			return -1;
 		rbuf_init(&r, view.data, view.len);
 	}
 	if (item_decode(&r, &it) != 1 || it.ovl != q->ovl)
