@@ -20,6 +20,7 @@
 #include "sailapid/work.h"
 
 struct req;
+struct line;
 /* One step of a request.  It ends with an answer, or with req_sign or
    req_fetch, or with req_again: exactly one of them. */
 typedef void (*req_step)(struct req *);
@@ -155,6 +156,8 @@ struct req {
 	struct db_grant *grant; /* of a limited key: what it may see of vol */
 	int apart;              /* what it uploads is apart, in its annex */
 	/* on its way */
+	struct line
+	    *line; /* it stands in that; NULL: nobody knows its key yet */
 	req_step next;
 	int queued, finished, saved, lost, to_work, lazy;
 	/* Waits for what the store is found to be: 1, or 2, asked from now on. */
@@ -211,6 +214,8 @@ size_t req_store_judged(monotime_t began);
 const atomic_int *meta_stop(void);
 /* Runs next in this turn or a later one. */
 void req_again(struct req *, req_step next);
+/* The same, before the others of its key: they would keep what it holds. */
+void req_again_first(struct req *, req_step next);
 /* A request of our own about the same volume, without anybody who waits.
    NULL: too many. */
 struct req *req_spawn(const struct req *, req_step);
@@ -246,7 +251,9 @@ void audit_log(const struct req *);
 
 /* ---- meta_route.c -------------------------------------------------------- */
 
-/* The first step of each request: route, key, role, volume. */
+/* Before all steps: 0, and the key is in req, or -1: answered. */
+int meta_route_key(struct req *);
+/* The first step of each request: route, role, volume. */
 void meta_route(struct req *);
 /* The table of routes says of each who may come; else fatal. */
 void meta_route_init(void);
@@ -274,6 +281,17 @@ json_t *req_body_json(struct req *);
 /* Optional members: 1 there, 0 not; -1: answered, for its type is wrong. */
 int req_member_string(struct req *, json_t *, const char *, const char **);
 int req_member_bool(struct req *, json_t *, const char *, int *);
+
+/* ---- meta_line.c: whose step is the next ------------------------------------ */
+
+/* The line of req->key, from now on; -1 and ENOMEM. */
+int line_join(struct req *);
+void line_leave(struct req *); /* it stands in none */
+void line_add(struct req *, int first);
+void line_remove(struct req *);
+/* Who is to have the next step, or NULL; he still stands. */
+struct req *line_next(void);
+int line_any(void); /* somebody stands */
 
 /* ---- meta_threads.c: what takes long ---------------------------------------- */
 

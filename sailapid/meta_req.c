@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * meta_req: the queue of requests, and turns: steps of many requests share
+ * meta_req: requests from the queue to their answers, in turns: steps of many requests share
  * one transaction, so that one sync of the disk serves all of them, and no
  * answer leaves before it.  What may be lost has one of its own before it,
  * without a sync.  In meta.
@@ -22,9 +22,11 @@
 static struct {
 	struct db *db;
 	struct meta_backend backend;
-	struct req_list all, ready, finished;
+	/* fresh: whose key nobody has looked at; the others that are ready
+	   stand in the lines of their keys */
+	struct req_list all, fresh, finished;
 	atomic_int stop;
-	unsigned int n, nready;
+	unsigned int n, nfresh;
 	monotime_t expired;
 	int turning;
 	int failed; /* a part of this turn was not kept */
@@ -50,7 +52,7 @@ meta_init(struct db *db, struct db *const *thread_dbs, size_t nthreads,
 	meta.db = db;
 	meta.backend = *backend;
 	TAILQ_INIT(&meta.all);
-	TAILQ_INIT(&meta.ready);
+	TAILQ_INIT(&meta.fresh);
 	TAILQ_INIT(&meta.finished);
 	meta.expired = monotime_now();
 	threads_init(thread_dbs, nthreads, backend->work);
@@ -94,9 +96,22 @@ req_free(struct req *req)
 	if (req->answer != NULL)
 		explicit_bzero(req->answer, req->answer_len);
 	free(req->answer);
+	line_leave(req);
 	TAILQ_REMOVE(&meta.all, req, all);
 	meta.n--;
 	free(req);
+}
+
+static void
+req_unready(struct req *req)
+{
+	if (req->line != NULL)
+		line_remove(req);
+	else {
+		TAILQ_REMOVE(&meta.fresh, req, entry);
+		meta.nfresh--;
+	}
+	req->queued = 0;
 }
 
 void
@@ -106,8 +121,11 @@ meta_fini(void)
 
 	atomic_store(&meta.stop, 1);
 	meta.backend.work_end();
-	while ((req = TAILQ_FIRST(&meta.all)) != NULL)
+	while ((req = TAILQ_FIRST(&meta.all)) != NULL) {
+		if (req->queued)
+			req_unready(req);
 		req_free(req);
+	}
 	db_abort(meta.db);
 	ask_fini();
 }
@@ -171,6 +189,10 @@ req_spawn(const struct req *from, req_step step)
 		return NULL;
 	req->vol = from->vol;
 	req->key = from->key;
+	if (line_join(req) == -1) {
+		req_free(req);
+		return NULL;
+	}
 	req_again(req, step);
 	return req;
 }
@@ -186,14 +208,6 @@ req_own(const char *name, int64_t family,
 	from.vol.family = family;
 	memcpy(from.vol.family_public, family_public, DB_ID_LEN);
 	return req_spawn(&from, step);
-}
-
-static void
-req_unready(struct req *req)
-{
-	TAILQ_REMOVE(&meta.ready, req, entry);
-	meta.nready--;
-	req->queued = 0;
 }
 
 void
@@ -214,15 +228,31 @@ meta_forget(void *arg)
 	}
 }
 
-void
-req_again(struct req *req, req_step next)
+static void
+req_ready(struct req *req, req_step next, int first)
 {
 	req->next = next;
 	req->queued = 1;
-	TAILQ_INSERT_TAIL(&meta.ready, req, entry);
-	meta.nready++;
+	if (req->line != NULL)
+		line_add(req, first);
+	else {
+		TAILQ_INSERT_TAIL(&meta.fresh, req, entry);
+		meta.nfresh++;
+	}
 	if (!meta.turning)
 		meta.backend.wake();
+}
+
+void
+req_again(struct req *req, req_step next)
+{
+	req_ready(req, next, 0);
+}
+
+void
+req_again_first(struct req *req, req_step next)
+{
+	req_ready(req, next, 1);
 }
 
 /* ---- a turn -------------------------------------------------------------- */
@@ -268,7 +298,7 @@ req_run(struct req *req)
 {
 	int r, kept = 1;
 
-	/* The key is looked at by meta_route, and by each step after it. */
+	/* The key is looked at when it comes, and before each step. */
 	if (!req->authorized || meta_route_still(req))
 		req->next(req);
 	if (req->saved) {
@@ -315,7 +345,27 @@ turn_lost(void)
 int
 meta_room(void)
 {
-	return meta.nready < TURN_STEPS;
+	return meta.nfresh < TURN_STEPS;
+}
+
+/*
+ * Those that have come go into the lines of their keys.  Whoever has none is
+ * answered for the price of looking, and has no part in the turns.
+ */
+static void
+turn_admit(void)
+{
+	struct req *req;
+
+	while ((req = TAILQ_FIRST(&meta.fresh)) != NULL) {
+		req_unready(req);
+		if (meta_route_key(req) == -1)
+			continue;
+		if (line_join(req) == -1)
+			req_errno(req, "line");
+		else
+			req_again(req, meta_route);
+	}
 }
 
 int
@@ -326,8 +376,8 @@ meta_turn(void)
 	int i, kept;
 
 	meta.turning = 1;
-	for (i = 0; i < TURN_STEPS && !TAILQ_EMPTY(&meta.ready); i++) {
-		req = TAILQ_FIRST(&meta.ready);
+	turn_admit();
+	for (i = 0; i < TURN_STEPS && (req = line_next()) != NULL; i++) {
 		req_unready(req);
 		req_run(req);
 		if (monotime_reached(end))
@@ -346,7 +396,7 @@ meta_turn(void)
 		req_send(req);
 	}
 	meta.turning = 0;
-	if (TAILQ_EMPTY(&meta.ready))
+	if (TAILQ_EMPTY(&meta.fresh) && !line_any())
 		return 0;
 	meta.backend.wake();
 	return 1;

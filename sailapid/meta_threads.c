@@ -57,7 +57,7 @@ work_done(struct work *w)
 	if (req->said[0] != '\0')
 		log_warnx("database: %s", req->said);
 	/* The turn that this brings gives the thread to another. */
-	req_again(req, req->next);
+	req_again_first(req, req->next);
 }
 
 void

@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * Claim: while a commit of very many small chunks is written down, other
- * requests have their turn: none waits for more than a part of it.
+ * requests have their turn: none waits for more than a part of it.  However
+ * many requests of one key wait, another key's waits for one step of them.
  */
 #include <time.h>
 
@@ -116,10 +117,72 @@ test_many_small(void **state)
 	assert_true(longest < sum / 4);
 }
 
+static int order[200], answers;
+
+static void
+note_order(void *arg, uint32_t id, const struct meta_answer *a)
+{
+	(void)arg;
+	assert_int_equal(a->status, id == 999 ? 401 : 200);
+	order[answers++] = (int)id;
+}
+
+static void
+ask_whoami(uint32_t id, const char *key)
+{
+	struct meta_request in;
+	char auth[256];
+
+	memset(&in, 0, sizeof(in));
+	snprintf(auth, sizeof(auth), "Bearer %s", key);
+	in.method = API_GET;
+	in.target = "/v1/whoami";
+	in.host = "api.example:8470";
+	in.authorization = auth;
+	in.peer = "127.0.0.1";
+	meta_submit(&in, note_order, NULL, id);
+}
+
+/* Where in the order the answer came. */
+static int
+place_of(int id)
+{
+	int i;
+
+	for (i = 0; i < answers; i++)
+		if (order[i] == id)
+			return i;
+	return -1;
+}
+
+static void
+test_keys_alternate(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < 100; i++)
+		ask_whoami((uint32_t)i, h.write);
+	for (i = 100; i < 103; i++)
+		ask_whoami((uint32_t)i, h.read);
+	ask_whoami(999, "sk_nobody");
+	for (i = 0; i < 1000 && answers < 104; i++)
+		pump();
+	assert_int_equal(answers, 104);
+	/* Of nobody's there is nothing to be done. */
+	assert_int_equal(place_of(999), 0);
+	/* Each of the other's waits for one more of the hundred. */
+	for (i = 0; i < 3; i++)
+		assert_int_equal(place_of(100 + i), 2 + 2 * i);
+	for (i = 1; i < 100; i++)
+		assert_true(place_of(i - 1) < place_of(i));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_keys_alternate),
 		T(test_many_small),
 	};
 
