@@ -166,6 +166,9 @@ struct req {
 	struct work work;
 	size_t thread; /* that works on it */
 	enum req_search search;
+	int64_t merges; /* a volume; 0 */
+	int holds;      /* that volume: no other merge of its kind begins */
+	TAILQ_ENTRY(req) held;
 	void (*run)(struct req *, struct db *);
 	char said[512]; /* by the database, in the thread */
 	monotime_t since;
@@ -306,6 +309,15 @@ void threads_init(struct db *const *, size_t n, void (*work)(struct work *));
  */
 void req_work(struct req *, void (*run)(struct req *, struct db *),
     req_step next);
+/*
+ * The same for a merge into the request's volume.  From the beginning of run to the
+ * end of next nobody else is given work of that kind: each one that published would
+ * make the work of all others stale.
+ */
+void req_work_alone(struct req *, void (*run)(struct req *, struct db *),
+    req_step next);
+/* Its step has ended: another may merge. */
+void threads_release(struct req *);
 /* It has an answer already. */
 void threads_forget(struct req *);
 /* At the end of a turn. */

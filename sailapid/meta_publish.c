@@ -286,6 +286,27 @@ merge_setup(struct merge_in *in, const struct merging *g, struct root_of *from)
 	}
 }
 
+/* The head as it is now, not as it was when this began to wait.  1, 0 the volume
+   is gone, -1. */
+static int
+thread_head(const struct req *req, struct merging *g, struct db *db)
+{
+	struct commit head;
+	struct blob *b;
+	int r;
+
+	free(g->next_root);
+	g->next_root = NULL;
+	r = db_volume_by_public(db, req->key.org.id, req->vol.public, &g->vol);
+	if (r != 1)
+		return r;
+	if ((b = commit_load(db, &g->vol, &g->vol.head, &head)) == NULL)
+		return -1;
+	g->next_root = entry_dup(&head.root);
+	blob_unref(b);
+	return g->next_root == NULL ? -1 : 1;
+}
+
 static void
 thread_merge(struct req *req, struct db *db)
 {
@@ -297,6 +318,10 @@ thread_merge(struct req *req, struct db *db)
 
 	g->error = 0;
 	memset(&g->next, 0, sizeof(g->next));
+	if ((r = thread_head(req, g, db)) != 1) {
+		g->error = r == 0 ? 0 : errno;
+		return;
+	}
 	if ((r = db_stage_init(&stage, db, g->vol.family, meta_stop())) == 0) {
 		merge_setup(&in, g, &from);
 		in.store = &stage.store;
@@ -322,6 +347,10 @@ thread_merged(struct req *req)
 	}
 	if (g->next.refused) {
 		publish_refused(req, &g->next);
+		return;
+	}
+	if (g->next_root == NULL) {
+		meta_publish(req); /* which says that the volume is gone */
 		return;
 	}
 	merge_out_free(&g->out);
@@ -420,12 +449,7 @@ publish_try(struct req *req, const struct db_session *s)
 		r = publish_at_once(req, s, &head);
 	if (r == 2) {
 		r = 1;
-		g->vol = req->vol;
-		free(g->next_root);
-		if ((g->next_root = entry_dup(&head.root)) == NULL)
-			r = -1;
-		else
-			req_work(req, thread_merge, thread_merged);
+		req_work_alone(req, thread_merge, thread_merged);
 	}
 	blob_unref(b);
 	return r;

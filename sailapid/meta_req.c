@@ -96,6 +96,7 @@ req_free(struct req *req)
 	if (req->answer != NULL)
 		explicit_bzero(req->answer, req->answer_len);
 	free(req->answer);
+	threads_release(req);
 	line_leave(req);
 	TAILQ_REMOVE(&meta.all, req, all);
 	meta.n--;
@@ -310,6 +311,7 @@ req_run(struct req *req)
 		if (r == -1)
 			log_warn("database: savepoint");
 	}
+	threads_release(req);
 	metrics_step(kept);
 }
 

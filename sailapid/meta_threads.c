@@ -3,7 +3,8 @@
  * meta_threads: whose work the threads do next.  A key has one of them at a
  * time, and another for what is large; the keys take turns.  Of what is large
  * there is one at a time, for its memory, and it never has all threads: who
- * publishes little does not wait for those who publish much.  In meta.
+ * publishes little does not wait for those who publish much.  Into a volume one
+ * of each kind merges at a time, and the others wait without work.  In meta.
  */
 #include <stddef.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static struct {
 	size_t n;
 	void (*work)(struct work *);
 	struct req_list asked, waiting; /* in this turn; and before it */
+	TAILQ_HEAD(, req) holders;      /* of volumes */
 } self;
 
 void
@@ -30,6 +32,7 @@ threads_init(struct db *const *dbs, size_t n, void (*work)(struct work *))
 	self.work = work;
 	TAILQ_INIT(&self.asked);
 	TAILQ_INIT(&self.waiting);
+	TAILQ_INIT(&self.holders);
 }
 
 static struct req *
@@ -68,7 +71,25 @@ req_work(struct req *req, void (*run)(struct req *, struct db *), req_step next)
 	req->work.run = work_run;
 	req->work.done = work_done;
 	req->to_work = 1;
+	req->merges = 0;
 	TAILQ_INSERT_TAIL(&self.asked, req, entry);
+}
+
+void
+req_work_alone(struct req *req, void (*run)(struct req *, struct db *),
+    req_step next)
+{
+	threads_release(req);
+	req_work(req, run, next);
+	req->merges = req->vol.id;
+}
+
+void
+threads_release(struct req *req)
+{
+	if (req->holds)
+		TAILQ_REMOVE(&self.holders, req, held);
+	req->holds = 0;
 }
 
 void
@@ -127,6 +148,20 @@ search_full(const struct req *req)
 	return own || (req->search == REQ_WOULD_SEARCH && n >= META_SEARCHES);
 }
 
+/* Small ones do not wait for a large one: of what it did not see it merges no more
+   than that. */
+static int
+volume_held(const struct req *req)
+{
+	const struct req *other;
+
+	TAILQ_FOREACH (other, &self.holders, held)
+		if (other->merges == req->merges &&
+		    is_large(other) == is_large(req))
+			return 1;
+	return 0;
+}
+
 static int
 may_run(const struct req *req)
 {
@@ -141,6 +176,8 @@ may_run(const struct req *req)
 		small += !is_large(other);
 	}
 	if (!is_large(req) && self.n > 1 && small == self.n - 1)
+		return 0;
+	if (req->merges != 0 && volume_held(req))
 		return 0;
 	return !search_full(req);
 }
@@ -191,6 +228,10 @@ threads_start(void)
 			return;
 		TAILQ_REMOVE(&self.waiting, req, entry);
 		others_last(req);
+		if (req->merges != 0) {
+			TAILQ_INSERT_TAIL(&self.holders, req, held);
+			req->holds = 1;
+		}
 		req->thread = i;
 		self.running[i] = req;
 		self.work(&req->work);

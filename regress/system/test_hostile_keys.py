@@ -194,3 +194,50 @@ def test_many_sessions(t):
             context=[(b"a", wire.directory())]),
         {"Authorization": "Bearer " + key})[0], "a commit")
     t.equal((201, None), put(4, key), "in its place")
+
+
+def meta_cpu(srv):
+    with open("/proc/%d/stat" % srv.roles()["meta"]) as f:
+        return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13])) / 100
+
+
+@deadline(300)
+def test_same_volume(t):
+    """Whoever publishes at the same time to one volume merges once each, with
+    whatever keys."""
+    srv = server.Server(t)
+    c = Client(srv)
+    link, n = wire.symlink(b"x" * 100), 60000
+    context = [(b"d%04d" % d, wire.directory()) for d in range(n // 400)]
+    names = [b"d%04d/n%07d" % (i // 400, i) for i in range(n)]
+    c.ask(c.session + "/commit", wire.delta(
+        [wire.op(wire.PUT, name, link) for name in names], context=context))
+
+    def writer(i):
+        key = srv.call("POST", "/v1/keys", {"role": "write"})[1]["key"]
+        return Client(srv, key=key), wire.delta(
+            [wire.op(wire.PUT, name, wire.symlink(b"y"))
+             for name in names[i::66]], context=context)
+
+    def publish(client, body, out):
+        out.append(srv.raw("POST", client.session + "/commit", body,
+                           {"Authorization": "Bearer " + client.key})[0])
+
+    def cost(writers):
+        out, began = [], meta_cpu(srv)
+        threads = [threading.Thread(target=publish, args=(*w, out))
+                   for w in writers]
+        for th in threads:
+            th.start()
+        for th in threads:
+            th.join()
+        t.equal([200] * len(writers), out, "commits")
+        return meta_cpu(srv) - began
+
+    # One after the other, then together.
+    alone = sum(cost([writer(i)]) for i in range(3)) / 3
+    same = [writer(i) for i in range(3, 11)]
+    together = cost(same)
+    t.said = "a commit costs %.2f s, eight together %.2f s" % (alone, together)
+    t.true(together < 8 * 2 * alone + 0.3, "%.2f s of %.2f s" % (
+        together, alone))
