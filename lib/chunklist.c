@@ -103,16 +103,22 @@ chunklist_hashes(const struct chunklist *c)
 }
 
 uint32_t
+chunk_slot_bytes(uint64_t size, uint8_t shift, uint64_t slot)
+{
+	uint64_t n;
+
+	if (slot >= chunk_slots(size, shift))
+		return (0);
+	n = size - (slot << shift);
+	if (n > (uint64_t)1 << shift)
+		n = (uint64_t)1 << shift;
+	return ((uint32_t)n);
+}
+
+uint32_t
 chunklist_slot_bytes(const struct chunklist *c, uint64_t slot)
 {
-	uint64_t start = slot << c->shift, n;
-
-	if (slot >= c->slots)
-		return (0);
-	n = c->size - start;
-	if (n > (uint64_t)1 << c->shift)
-		n = (uint64_t)1 << c->shift;
-	return ((uint32_t)n);
+	return (chunk_slot_bytes(c->size, c->shift, slot));
 }
 
 static int
@@ -613,6 +619,127 @@ fail:
 	chunklist_free(c);
 	errno = save;
 	return (NULL);
+}
+
+void
+chunk_finder_init(struct chunk_finder *f, const struct entry *e,
+    const struct node_store *s)
+{
+	memset(f, 0, sizeof(*f));
+	f->entry = e;
+	f->store = s;
+}
+
+void
+chunk_finder_free(struct chunk_finder *f)
+{
+	size_t i;
+
+	for (i = 0; i < CHUNK_LEVELS_MAX; i++)
+		blob_unref(f->nodes[i]);
+}
+
+/* The slot's hash in a sequence of slots; 1, 0, or -1 and EBADMSG. */
+static int
+pick_slot(struct rbuf *r, uint64_t slots, uint64_t slot, struct hash *h)
+{
+	struct rbuf runs = *r;
+	uint64_t hashes, before = 0, n;
+	uint32_t run = 0;
+
+	read_runs(r, slots, &hashes);
+	if (r->error == NULL) {
+		for (;; slot -= n) {
+			run = rbuf_u32(&runs);
+			if ((n = run >> 1) > slot)
+				break;
+			before += run & 1 ? n : 0;
+		}
+		if (!(run & 1))
+			return (0);
+		(void)rbuf_bytes(r, (size_t)(before + slot) * HASH_LEN);
+		rbuf_hash(r, h);
+	}
+	if (r->error == NULL)
+		return (1);
+	errno = EBADMSG;
+	return (-1);
+}
+
+/* The node of that name at its level. */
+static struct blob *
+finder_node(struct chunk_finder *f, const struct hash *name, uint8_t level)
+{
+	struct blob *b = f->nodes[level];
+	uint64_t hashes;
+
+	if (b != NULL && hash_cmp(&f->names[level], name) == 0)
+		return (b);
+	if ((b = f->store->get(f->store->ctx, name)) == NULL) {
+		if (errno == ENOENT)
+			errno = ENODATA;
+		return (NULL);
+	}
+	if (chunk_node_check(b->data, b->len, &hashes) != NULL ||
+	    node_level(b->data) != level) {
+		blob_unref(b);
+		errno = EBADMSG;
+		return (NULL);
+	}
+	blob_unref(f->nodes[level]);
+	f->nodes[level] = b;
+	f->names[level] = *name;
+	return (b);
+}
+
+static int
+find_in_tree(struct chunk_finder *f, uint64_t slots, uint64_t slot,
+    struct hash *h)
+{
+	uint8_t kind, level = chunk_tree_level(slots);
+	struct blob *b;
+	struct rbuf r;
+	uint64_t span, n;
+	int got;
+
+	for (*h = f->entry->chunk_root;; level--) {
+		span = child_span(level);
+		if ((b = finder_node(f, h, level)) == NULL)
+			return (-1);
+		open_chunk_node(&r, b->data, b->len, &kind, &n);
+		if (n != (slots + span - 1) / span) {
+			errno = EBADMSG;
+			return (-1);
+		}
+		got = pick_slot(&r, n, slot / span, h);
+		if (got != 1 || level == 0)
+			return (got);
+		slots -= slot / span * span;
+		slots = slots < span ? slots : span;
+		slot %= span;
+	}
+}
+
+int
+chunk_finder_get(struct chunk_finder *f, uint64_t slot, struct hash *h)
+{
+	const struct entry *e = f->entry;
+	struct rbuf r;
+	uint64_t slots;
+
+	if (!chunk_shift_valid(e->chunk_shift) || e->size > SAIL_SIZE_MAX) {
+		errno = EBADMSG;
+		return (-1);
+	}
+	slots = chunk_slots(e->size, e->chunk_shift);
+	if (slot >= slots) {
+		errno = ERANGE;
+		return (-1);
+	}
+	if (e->chunk_form == CHUNKS_TREE)
+		return (find_in_tree(f, slots, slot, h));
+	rbuf_init(&r, e->chunks, e->chunks_len);
+	return (pick_slot(&r, slots, slot, h));
 }
 
 void

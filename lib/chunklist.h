@@ -19,6 +19,7 @@ uint64_t chunklist_slots(const struct chunklist *);  /* ceil(size >> shift) */
 uint64_t chunklist_hashes(const struct chunklist *); /* slots with a hash */
 /* Plain bytes of that slot: the chunk size, or less for the last. */
 uint32_t chunklist_slot_bytes(const struct chunklist *, uint64_t slot);
+uint32_t chunk_slot_bytes(uint64_t size, uint8_t shift, uint64_t slot);
 /* The next slots, from the first on: count holes, or one hash. -1 EINVAL when
    there are more than slots. */
 int chunklist_add_hole(struct chunklist *, uint64_t count);
@@ -40,6 +41,21 @@ int chunklist_to_entry(const struct chunklist *, const struct node_store *,
    *missing, EBADMSG, EFBIG (over max_slots with a hash), ENOMEM. */
 struct chunklist *chunklist_from_entry(const struct entry *,
     const struct node_store *, uint64_t max_slots, struct hash *missing);
+
+/* One slot's hash after the other, without the rest of the list; in their order
+   each node is asked for once. */
+#define CHUNK_LEVELS_MAX 3
+struct chunk_finder {
+	const struct entry *entry;
+	const struct node_store *store;
+	struct blob *nodes[CHUNK_LEVELS_MAX]; /* those of the last */
+	struct hash names[CHUNK_LEVELS_MAX];
+};
+void chunk_finder_init(struct chunk_finder *, const struct entry *,
+    const struct node_store *);
+/* 1 and the hash, 0 a hole, -1: ERANGE, ENODATA, EBADMSG, ENOMEM. */
+int chunk_finder_get(struct chunk_finder *, uint64_t slot, struct hash *);
+void chunk_finder_free(struct chunk_finder *);
 
 /* The flat form of deltas and messages: size, shift, runs, hashes. */
 void chunklist_encode(struct wbuf *, const struct chunklist *);

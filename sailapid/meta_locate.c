@@ -10,7 +10,7 @@
 #include "lib/log.h"
 #include "sailapid/meta_near.h"
 
-#define SLOTS_MAX ((uint64_t)1 << 24)        /* with a hash, of a file */
+#define STEP_MS 10 /* of what was looked up; then others have their turn */
 #define SPAN_MAX ((uint64_t)WIRE_PACK_BYTES) /* bytes, of several chunks */
 
 /* Places that lie one behind the other in one object. */
@@ -25,7 +25,8 @@ struct locate {
 	uint32_t n;
 	struct span *spans;
 	uint32_t nspans;
-	int again; /* what was lost is looked for again */
+	int again;     /* what was lost is looked for again */
+	uint32_t next; /* of the slots that were asked for */
 };
 
 static void
@@ -151,44 +152,67 @@ place_choose(struct req *req, const struct hash *h, uint32_t bytes,
 	return 1;
 }
 
-/* Where they lie; those that lie nowhere are left out.  -1: answered. */
+/* -1: answered. */
 static int
-locate_slots(struct req *req, struct locate *l, const struct chunklist *list)
+locate_slot(struct req *req, struct locate *l, struct chunk_finder *f)
 {
-	struct place *p;
-	uint32_t i;
+	const struct entry *e = f->entry;
+	struct place *p = &l->places[l->n];
 	int r;
 
-	l->places =
-	    calloc((size_t)l->in.nslots + NEAR_MAX + 1, sizeof(*l->places));
-	if (l->places == NULL) {
+	p->slot = l->in.slots[l->next++];
+	r = chunk_finder_get(f, p->slot, &p->hash);
+	if (r == -1 && errno != ERANGE) {
+		req_errno(req, "chunks of a file");
+		return -1;
+	}
+	if (r != 1) {
+		req_error(req, 400, "bad_slot", "the file has no chunk %llu",
+		    (unsigned long long)p->slot);
+		return -1;
+	}
+	r = place_choose(req, &p->hash,
+	    chunk_slot_bytes(e->size, e->chunk_shift, p->slot), &p->loc,
+	    &l->again);
+	if (r == -1) {
+		req_errno(req, "location");
+		return -1;
+	}
+	l->n += r == 1;
+	return 0;
+}
+
+/* Where they lie; those that lie nowhere are left out.  1; 0: it takes longer;
+   -1: answered. */
+static int
+locate_slots(struct req *req, struct locate *l, const struct node_store *store,
+    const struct entry *e)
+{
+	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
+	struct chunk_finder f;
+	int r = 1;
+
+	if (l->places == NULL &&
+	    (l->places = calloc((size_t)l->in.nslots + NEAR_MAX + 1,
+		 sizeof(*l->places))) == NULL) {
 		req_errno(req, "slots");
 		return -1;
 	}
-	for (i = 0; i < l->in.nslots; i++) {
-		p = &l->places[l->n];
-		p->slot = l->in.slots[i];
-		if (chunklist_get(list, p->slot, &p->hash) != 1) {
-			req_error(req, 400, "bad_slot",
-			    "the file has no chunk %llu",
-			    (unsigned long long)p->slot);
-			return -1;
-		}
-		r = place_choose(req, &p->hash,
-		    chunklist_slot_bytes(list, p->slot), &p->loc, &l->again);
-		if (r == -1) {
-			req_errno(req, "location");
-			return -1;
-		}
-		l->n += r == 1;
+	chunk_finder_init(&f, e, store);
+	while (r == 1 && l->next < l->in.nslots) {
+		if (locate_slot(req, l, &f) == -1)
+			r = -1;
+		else if (l->next < l->in.nslots && monotime_reached(end))
+			r = 0;
 	}
+	chunk_finder_free(&f);
 	/* What is there is told; the rest is asked for again when it is read. */
-	if (l->again && l->n == 0) {
+	if (r == 1 && l->again && l->n == 0) {
 		req_error(req, 503, "busy",
 		    "an object that was missing is looked for again");
 		return -1;
 	}
-	return 0;
+	return r;
 }
 
 /* By object and offset; of the same bytes the first slot. */
@@ -338,14 +362,14 @@ locate_near(struct req *req, struct locate *l, const struct node_store *store,
 }
 
 static void
-locate_file(struct req *req, struct locate *l)
+locate_file(struct req *req)
 {
+	struct locate *l = req->state;
 	struct view view;
-	struct chunklist *list;
 	struct commit c;
 	struct entry e;
 	struct blob *commit, *keep = NULL;
-	struct hash missing;
+	int r;
 
 	req_view(req, &view);
 	commit = view_commit(&view, &l->in.commit, &c);
@@ -356,16 +380,10 @@ locate_file(struct req *req, struct locate *l)
 		meta_path_failed(req);
 	else if (e.type != ENTRY_FILE)
 		req_error(req, 400, "not_a_file", "the path is not a file");
-	else {
-		list =
-		    chunklist_from_entry(&e, &view.store, SLOTS_MAX, &missing);
-		if (list == NULL)
-			req_errno(req, "chunks of a file");
-		else if (locate_slots(req, l, list) == 0 &&
-		    locate_near(req, l, &view.store, &c.root) == 0)
-			locate_sign(req, l);
-		chunklist_free(list);
-	}
+	else if ((r = locate_slots(req, l, &view.store, &e)) == 0)
+		req_again(req, locate_file);
+	else if (r == 1 && locate_near(req, l, &view.store, &c.root) == 0)
+		locate_sign(req, l);
 	blob_unref(keep);
 	blob_unref(commit);
 	view_free(&view);
@@ -387,5 +405,5 @@ meta_locate(struct req *req)
 	if (why != NULL)
 		req_error(req, 400, "bad_request", "%s", why);
 	else
-		locate_file(req, l);
+		locate_file(req);
 }

@@ -4,10 +4,11 @@
 import os
 import socket
 import sqlite3
+import struct
 import threading
 import time
 
-from sailtest import deadline, server, wire
+from sailtest import bigvolume, deadline, server, wire
 from sailtest.client import Client, sha
 
 
@@ -241,3 +242,29 @@ def test_same_volume(t):
     t.said = "a commit costs %.2f s, eight together %.2f s" % (alone, together)
     t.true(together < 8 * 2 * alone + 0.3, "%.2f s of %.2f s" % (
         together, alone))
+
+
+def test_huge_file(t):
+    """To find a chunk of a file costs no more for all the others that it
+    has."""
+    srv = server.Server(t)
+    c = Client(srv)
+    data = bytes(8 << 20)
+    (a,) = c.chunks([(sha(data), len(data))])
+    t.equal(200, c.put(a, data).status, "the chunk")
+    d = bigvolume.Delta()
+    for name, n in ((b"huge", 1 << 18), (b"small", 1)):
+        d.file(name, 0o644, 1700000000, 2, struct.pack(
+            "<QBI", n << 23, 23, n << 1 | 1) + sha(data) * n)
+    c.ask(c.session + "/commit", bytes(d.encode()))
+    head = bytes.fromhex(c.head())
+
+    def cost(name):
+        began = meta_cpu(srv)
+        for _ in range(20):
+            c.ask("/v1/volumes/v/locate", wire.locate(head, name, (0,)))
+        return meta_cpu(srv) - began
+
+    small, huge = cost(b"small"), cost(b"huge")
+    t.said = "small %.2f s, huge %.2f s" % (small, huge)
+    t.true(huge < 5 * small + 0.2, t.said)

@@ -105,9 +105,45 @@ test_slots(void **state)
 	assert_int_equal(chunk_tree_level(1 << 30), 2);
 }
 
+/* Slots one by one: what the list says, with one look at each node. */
+static void
+assert_found(const struct chunklist *c, const struct entry *e,
+    struct memstore *s)
+{
+	uint64_t slots = chunklist_slots(c), slot, step = slots / 500 + 1;
+	struct chunk_finder f;
+	struct hash want, got;
+	unsigned int before = s->gets;
+	int r;
+
+	chunk_finder_init(&f, e, &s->store);
+	assert_int_equal(chunk_finder_get(&f, slots, &got), -1);
+	assert_int_equal(errno, ERANGE);
+	for (slot = 0; slot < slots; slot += step) {
+		r = chunklist_get(c, slot, &want);
+		assert_int_equal(chunk_finder_get(&f, slot, &got), r);
+		if (r == 1)
+			assert_memory_equal(&got, &want, sizeof(got));
+		assert_int_equal(chunk_slot_bytes(e->size, e->chunk_shift,
+				     slot),
+		    chunklist_slot_bytes(c, slot));
+	}
+	chunk_finder_free(&f);
+	assert_true(s->gets - before <= s->puts);
+	before = s->gets;
+	chunk_finder_init(&f, e, &s->store);
+	if (chunklist_next(c, slots / 2, &slot, &want)) {
+		assert_int_equal(chunk_finder_get(&f, slot, &got), 1);
+		assert_memory_equal(&got, &want, sizeof(got));
+	}
+	chunk_finder_free(&f);
+	assert_true(s->gets - before <= CHUNK_LEVELS_MAX);
+}
+
 static void
 round_trip(const struct chunklist *c)
 {
+	struct chunk_finder f;
 	struct chunklist *back;
 	struct memstore s;
 	struct entry e, d;
@@ -129,6 +165,7 @@ round_trip(const struct chunklist *c)
 	back = chunklist_from_entry(&d, &s.store, UINT64_MAX, &missing);
 	assert_non_null(back);
 	assert_same(c, back);
+	assert_found(c, &d, &s);
 	chunklist_free(back);
 	if (chunklist_hashes(c) > 0) {
 		assert_null(chunklist_from_entry(&d, &s.store,
@@ -141,6 +178,10 @@ round_trip(const struct chunklist *c)
 		    chunklist_from_entry(&d, &s.store, UINT64_MAX, &missing));
 		assert_int_equal(errno, ENODATA);
 		assert_memory_equal(&missing, &e.chunk_root, sizeof(missing));
+		chunk_finder_init(&f, &d, &s.store);
+		assert_int_equal(chunk_finder_get(&f, 0, &missing), -1);
+		assert_int_equal(errno, ENODATA);
+		chunk_finder_free(&f);
 	}
 	wbuf_free(&w);
 	wbuf_free(&entry);
@@ -282,6 +323,24 @@ assert_bad_tree(struct memstore *s, uint64_t slots, struct hash root)
 }
 
 static void
+assert_bad_slot(struct memstore *s, uint64_t slots, struct hash root)
+{
+	struct entry e = { .type = ENTRY_FILE,
+		.chunk_shift = 23,
+		.chunk_form = CHUNKS_TREE,
+		.size = slots * MIB8 };
+	struct chunk_finder f;
+	struct hash h;
+
+	assert_bad_tree(s, slots, root);
+	e.chunk_root = root;
+	chunk_finder_init(&f, &e, &s->store);
+	assert_int_equal(chunk_finder_get(&f, 0, &h), -1);
+	assert_int_equal(errno, EBADMSG);
+	chunk_finder_free(&f);
+}
+
+static void
 test_tree_refusals(void **state)
 {
 	struct memstore s;
@@ -295,21 +354,21 @@ test_tree_refusals(void **state)
 	assert_bad_tree(&s, 10, leaf);
 	/* Slots other than those of the size. */
 	leaf = put_node(&s, NODE_CHUNK_LEAF, 0, 10, 10 << 1 | 1, &h, 10);
-	assert_bad_tree(&s, 11, leaf);
+	assert_bad_slot(&s, 11, leaf);
 	/* A leaf where an index must be, and the other way round. */
 	full = put_node(&s, NODE_CHUNK_LEAF, 0, 1024, 1024 << 1 | 1, &h, 1024);
-	assert_bad_tree(&s, 1025, full);
-	assert_bad_tree(&s, 10,
+	assert_bad_slot(&s, 1025, full);
+	assert_bad_slot(&s, 10,
 	    put_node(&s, NODE_CHUNK_INDEX, 1, 10, 10 << 1 | 1, &leaf, 10));
 	/* An index of one level too many. */
-	assert_bad_tree(&s, 2048,
+	assert_bad_slot(&s, 2048,
 	    put_node(&s, NODE_CHUNK_INDEX, 2, 2, 2 << 1 | 1, &full, 2));
 	/* A child with fewer slots than its place has. */
-	assert_bad_tree(&s, 2048,
+	assert_bad_slot(&s, 2048,
 	    put_node(&s, NODE_CHUNK_INDEX, 1, 2, 2 << 1 | 1, &leaf, 2));
 	/* Not a node of chunks. */
 	assert_int_equal(memstore_put(&s, &h, (const uint8_t *)"x", 1), 0);
-	assert_bad_tree(&s, 10, h);
+	assert_bad_slot(&s, 10, h);
 	assert_null(chunklist_from_entry(&e, &s.store, 9, &missing));
 	assert_int_equal(errno, EBADMSG);
 	memstore_free(&s);
