@@ -12,6 +12,8 @@
 #include "sailapid/hashset.h"
 #include "sailapid/meta.h"
 
+#define STEP_MS 10 /* of what was written down; then others have their turn */
+
 /* Places that clients may have claimed in one pack, of all their sessions. */
 #define PACK_PLACES_MAX (4 * WIRE_PACK_MAX)
 
@@ -26,7 +28,9 @@ struct lookup {
 	int64_t session;
 	struct wire_chunk *chunks;
 	uint32_t n;
-	uint32_t pins;  /* of them that the session did not have */
+	uint32_t next;  /* to be looked up */
+	uint32_t pins;  /* of this step, that the session did not have */
+	size_t claimed; /* of the objects of the request */
 	uint8_t *place; /* enum chunk_place, one each */
 	/* of those that may be there: the object, its size and row (0: it is
 	   the chunk) */
@@ -294,6 +298,53 @@ claim_own(struct req *req, int64_t session, const struct hash *hash,
 	return -1;
 }
 
+/* The open session of the path: 1, or the request was answered: 0. */
+static int
+open_session(struct req *req, struct db_session *s)
+{
+	if (!req_session(req, s))
+		return 0;
+	if (s->state == SESSION_OPEN)
+		return 1;
+	req_error(req, 409, "session_published", "the session was published");
+	db_session_clear(s);
+	return 0;
+}
+
+/* Begins another step that writes for the session: 1, or answered: 0. */
+static int
+goes_on(struct req *req)
+{
+	struct db_session s;
+
+	if (!open_session(req, &s))
+		return 0;
+	db_session_clear(&s);
+	return req_write_lazy(req) == 0;
+}
+
+/* Some at a time. */
+static void
+lookup_claim(struct req *req)
+{
+	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
+	struct lookup *l = req->state;
+	const struct object_url *o;
+
+	if (l->claimed < req->nobjects && !goes_on(req))
+		return;
+	while (l->claimed < req->nobjects) {
+		o = &req->objects[l->claimed++];
+		if (claim_own(req, l->session, &o->hash, o->bytes) == -1)
+			return;
+		if (l->claimed < req->nobjects && monotime_reached(end)) {
+			req_again(req, lookup_claim);
+			return;
+		}
+	}
+	req_upload(req, lookup_answer);
+}
+
 static void
 lookup_sign(struct req *req)
 {
@@ -310,15 +361,12 @@ lookup_sign(struct req *req)
 	for (i = 0, o = req->objects; i < l->n; i++) {
 		if (l->place[i] != PLACE_LACKING)
 			continue;
-		if (claim_own(req, l->session, &l->chunks[i].hash,
-			l->chunks[i].bytes) == -1)
-			return;
 		o->hash = l->chunks[i].hash;
 		o->bytes = l->chunks[i].bytes;
 		o->use = OBJECT_UPLOAD;
 		o++;
 	}
-	req_upload(req, lookup_answer);
+	lookup_claim(req);
 }
 
 /* The store has that object; of a pack whose length nobody has seen it says it. */
@@ -393,20 +441,30 @@ lookup_look(struct req *req)
 	req_fetch(req, lookup_looked);
 }
 
+/* Some at a time. */
 static void
-lookup_begin(struct req *req, struct lookup *l)
+lookup_some(struct req *req)
 {
+	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
+	struct lookup *l = req->state;
 	int64_t now = db_now();
 	uint32_t i;
 
-	if (req_write_lazy(req) == -1)
+	if (!goes_on(req))
 		return;
-	for (i = 0; i < l->n; i++) {
-		if (lookup_one(req, l, i, now) == -1)
+	l->pins = 0;
+	while (l->next < l->n) {
+		if (lookup_one(req, l, l->next++, now) == -1)
 			return;
+		if (monotime_reached(end))
+			break;
 	}
 	if (session_charge(req, l->session, l->pins) == -1)
 		return;
+	if (l->next < l->n) {
+		req_again(req, lookup_some);
+		return;
+	}
 	if (l->objects.n == 0) {
 		lookup_sign(req);
 		return;
@@ -419,19 +477,6 @@ lookup_begin(struct req *req, struct lookup *l)
 		req->objects[i].use = OBJECT_LOOK;
 	}
 	req_sign(req, lookup_look);
-}
-
-/* The open session of the path: 1, or the request was answered: 0. */
-static int
-open_session(struct req *req, struct db_session *s)
-{
-	if (!req_session(req, s))
-		return 0;
-	if (s->state == SESSION_OPEN)
-		return 1;
-	req_error(req, 409, "session_published", "the session was published");
-	db_session_clear(s);
-	return 0;
 }
 
 void
@@ -463,17 +508,28 @@ meta_session_chunks(struct req *req)
 	if (l->place == NULL || l->object == NULL || l->look == NULL)
 		req_errno(req, "chunks");
 	else
-		lookup_begin(req, l);
+		lookup_some(req);
 out:
 	db_session_clear(&s);
 }
 
 /* ---- packs --------------------------------------------------------------- */
 
+struct packing {
+	struct wire_pack *pack;
+	int64_t session;
+	/* to be written down next */
+	uint32_t next;
+	uint64_t offset;
+};
+
 static void
 pack_free(void *arg)
 {
-	wire_pack_free(arg);
+	struct packing *g = arg;
+
+	wire_pack_free(g->pack);
+	free(g);
 }
 
 static void
@@ -489,47 +545,60 @@ pack_answer(struct req *req)
 		uploads_answer(req, &w);
 }
 
-/* 0, or -1: answered. */
+/* 1 when the session did not have it, 0, or -1: answered. */
 static int
-pack_chunks(struct req *req, const struct wire_pack *p, int64_t session,
-    const struct db_object *o)
+pack_chunk(struct req *req, const struct packing *g, const struct db_object *o,
+    int64_t now)
 {
+	const struct wire_chunk *c = &g->pack->chunks[g->next];
 	struct db *db = meta_db();
 	struct db_location loc;
-	const struct wire_chunk *c;
-	int64_t now = db_now();
-	uint64_t offset = 0;
-	uint32_t i, pinned, pins = 0;
+	uint32_t pinned;
 	int64_t pack;
 	int r, had;
 
-	for (i = 0; i < p->n; i++, offset += c->bytes) {
-		c = &p->chunks[i];
-		r = db_chunk_find(db, req_family(req).id, &c->hash, &loc);
-		if (r == 1 && location_present(&loc) && loc.plain != c->bytes) {
-			req_error(req, 400, "bad_chunk",
-			    "a chunk of %u bytes that has %u", c->bytes,
-			    loc.plain);
-			return -1;
-		}
-		had = db_session_pinned(db, session, &c->hash, &pinned, &pack);
-		if (r == -1 || had == -1 ||
-		    db_pack_add(db, req_family(req).id, o->row, &c->hash,
-			offset, c->bytes) == -1 ||
-		    db_session_packed(db, session, &c->hash, c->bytes, o->row,
-			now) == -1) {
-			req_errno(req, "pack");
-			return -1;
-		}
-		pins += had == 0;
+	r = db_chunk_find(db, req_family(req).id, &c->hash, &loc);
+	if (r == 1 && location_present(&loc) && loc.plain != c->bytes) {
+		req_error(req, 400, "bad_chunk",
+		    "a chunk of %u bytes that has %u", c->bytes, loc.plain);
+		return -1;
 	}
-	return session_charge(req, session, pins);
+	had = db_session_pinned(db, g->session, &c->hash, &pinned, &pack);
+	if (r != -1 && had != -1 &&
+	    db_pack_add(db, req_family(req).id, o->row, &c->hash, g->offset,
+		c->bytes) == 0 &&
+	    db_session_packed(db, g->session, &c->hash, c->bytes, o->row,
+		now) == 0)
+		return had == 0;
+	req_errno(req, "pack");
+	return -1;
+}
+
+/* Some of them; 0, or -1: answered. */
+static int
+pack_chunks(struct req *req, struct packing *g, const struct db_object *o)
+{
+	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
+	int64_t now = db_now();
+	uint32_t pins = 0;
+	int r;
+
+	while (g->next < g->pack->n) {
+		if ((r = pack_chunk(req, g, o, now)) == -1)
+			return -1;
+		pins += (uint32_t)r;
+		g->offset += g->pack->chunks[g->next++].bytes;
+		if (monotime_reached(end))
+			break;
+	}
+	return session_charge(req, g->session, pins);
 }
 
 /* 0, or -1: answered. */
 static int
-pack_claim(struct req *req, const struct wire_pack *p, int64_t session)
+pack_claim(struct req *req, struct packing *g)
 {
+	const struct wire_pack *p = g->pack;
 	struct db_object o;
 	int n;
 
@@ -545,7 +614,7 @@ pack_claim(struct req *req, const struct wire_pack *p, int64_t session)
 		    (unsigned long long)o.size);
 		return -1;
 	}
-	if (pack_chunks(req, p, session, &o) == -1)
+	if (pack_chunks(req, g, &o) == -1)
 		return -1;
 	n = db_pack_places(meta_db(), o.row, PACK_PLACES_MAX);
 	if (n >= 0 && n <= PACK_PLACES_MAX)
@@ -558,10 +627,15 @@ pack_claim(struct req *req, const struct wire_pack *p, int64_t session)
 	return -1;
 }
 
+/* Some at a time.  Each step claims the object again: it may have become another
+   meanwhile. */
 static void
-pack_begin(struct req *req, const struct wire_pack *p, int64_t session)
+pack_some(struct req *req)
 {
-	if (req_write_lazy(req) == -1)
+	struct packing *g = req->state;
+	const struct wire_pack *p = g->pack;
+
+	if (!goes_on(req))
 		return;
 	if (p->n == 1) {
 		/* An object of its own after all. */
@@ -570,14 +644,18 @@ pack_begin(struct req *req, const struct wire_pack *p, int64_t session)
 			    "a pack of one chunk is that chunk");
 			return;
 		}
-		if (claim_own(req, session, &p->object, p->length) == -1)
+		if (claim_own(req, g->session, &p->object, p->length) == -1)
 			return;
 	} else if (check_running(req_family(req).id, &p->object)) {
 		/* It may be deleted yet, if it is wrong. */
 		req_error(req, 503, "busy", "the object is being read");
 		return;
-	} else if (pack_claim(req, p, session) == -1)
+	} else if (pack_claim(req, g) == -1)
 		return;
+	else if (g->next < p->n) {
+		req_again(req, pack_some);
+		return;
+	}
 	if (req_objects(req, 1) == -1)
 		return;
 	req->objects[0].hash = p->object;
@@ -590,22 +668,25 @@ void
 meta_session_packs(struct req *req)
 {
 	struct db_session s;
-	struct wire_pack *p;
+	struct packing *g;
 	const char *why;
 
 	if (!open_session(req, &s))
 		return;
-	if ((p = calloc(1, sizeof(*p))) == NULL) {
+	if ((g = calloc(1, sizeof(*g))) == NULL ||
+	    (g->pack = calloc(1, sizeof(*g->pack))) == NULL) {
+		free(g);
 		req_errno(req, "pack");
 		goto out;
 	}
-	req->state = p;
+	g->session = s.id;
+	req->state = g;
 	req->state_free = pack_free;
-	why = wire_pack_decode(req->body.data, req->body.len, p);
+	why = wire_pack_decode(req->body.data, req->body.len, g->pack);
 	if (why != NULL)
 		req_error(req, 400, "bad_pack", "%s", why);
 	else
-		pack_begin(req, p, s.id);
+		pack_some(req);
 out:
 	db_session_clear(&s);
 }

@@ -253,7 +253,7 @@ def test_huge_file(t):
     (a,) = c.chunks([(sha(data), len(data))])
     t.equal(200, c.put(a, data).status, "the chunk")
     d = bigvolume.Delta()
-    for name, n in ((b"huge", 1 << 18), (b"small", 1)):
+    for name, n in ((b"huge", 1 << 19), (b"small", 1)):
         d.file(name, 0o644, 1700000000, 2, struct.pack(
             "<QBI", n << 23, 23, n << 1 | 1) + sha(data) * n)
     c.ask(c.session + "/commit", bytes(d.encode()))
@@ -261,7 +261,7 @@ def test_huge_file(t):
 
     def cost(name):
         began = meta_cpu(srv)
-        for _ in range(20):
+        for _ in range(80):
             c.ask("/v1/volumes/v/locate", wire.locate(head, name, (0,)))
         return meta_cpu(srv) - began
 
