@@ -117,6 +117,73 @@ test_many_small(void **state)
 	assert_true(longest < sum / 4);
 }
 
+/* What is asked in one request: the longest turn, of all. */
+static void
+assert_steps(const char *session, const char *what, const struct wbuf *w)
+{
+	uint64_t began, took, longest = 0, sum = 0;
+	char target[256];
+	struct got g;
+
+	snprintf(target, sizeof(target), "/v1/volumes/data/sessions/%.32s/%s",
+	    session, what);
+	submit(&g, API_POST, target, h.write, w->data, w->len);
+	while (!g.done) {
+		began = cpu_us();
+		pump();
+		took = cpu_us() - began;
+		sum += took;
+		if (took > longest)
+			longest = took;
+	}
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	print_message("%s: longest turn %llu us of %llu\n", what,
+	    (unsigned long long)longest, (unsigned long long)sum);
+	/* A turn has 20 ms, and its last step 10. */
+	assert_true(sum < 60000 || longest < sum * 3 / 4);
+}
+
+/* One request that names as many chunks as one may. */
+static void
+test_many_chunks(void **state)
+{
+	struct wire_chunk *chunks;
+	struct wire_pack p = { .n = WIRE_BATCH_MAX };
+	struct hash base;
+	struct wbuf w;
+	char session[33];
+	uint32_t i;
+
+	(void)state;
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	chunks = calloc(WIRE_BATCH_MAX, sizeof(*chunks));
+	assert_non_null(chunks);
+	for (i = 0; i < WIRE_BATCH_MAX; i++) {
+		/* Each an object of its own. */
+		chunks[i].bytes = 4 << 20;
+		hash_bytes(&chunks[i].hash, &i, sizeof(i));
+	}
+	wbuf_init(&w, 1 << 20);
+	wire_chunks_encode(&w, chunks, WIRE_BATCH_MAX);
+	assert_steps(session, "chunks", &w);
+	wbuf_free(&w);
+	for (i = 0; i < WIRE_BATCH_MAX; i++) {
+		chunks[i].bytes = 1000;
+		chunks[i].hash.b[0] ^= 1;
+		p.length += chunks[i].bytes;
+	}
+	p.chunks = chunks;
+	hash_bytes(&p.object, "object", 6);
+	wbuf_init(&w, 1 << 20);
+	wire_pack_encode(&w, &p);
+	assert_steps(session, "packs", &w);
+	wbuf_free(&w);
+	free(chunks);
+}
+
 static int order[200], answers;
 
 static void
@@ -182,6 +249,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_many_chunks),
 		T(test_keys_alternate),
 		T(test_many_small),
 	};
