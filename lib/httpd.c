@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <sys/queue.h>
+#include <errno.h>
 #include <event.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/crowd.h"
 #include "lib/httpd.h"
 #include "lib/log.h"
 #include "lib/monotime.h"
@@ -22,11 +24,15 @@
 #define RUNS_A_TURN 16
 #define YEAR_S (365 * 86400)
 #define SLOW_S 1 /* between two looks for those that are too slow */
+#define ACCEPTS_A_TURN 16
+#define RETRY_MS 200 /* without descriptors or memory */
 
 /* A connection. */
 struct client {
 	LIST_ENTRY(client) entry;
+	struct guest guest;
 	int fd;
+	int begun;        /* libmicrohttpd has it */
 	int in_body;      /* the header of its request is there */
 	int waits;        /* for us: as long as that takes */
 	int cut;          /* counted as such */
@@ -38,30 +44,15 @@ struct client {
 struct httpd {
 	struct MHD_Daemon *mhd;
 	struct httpd_conf conf;
-	struct event readable, timer, slow;
+	int listen_fd; /* -1: none, or it is listened to no more */
+	struct event readable, timer, slow, listening, retry;
 	LIST_HEAD(, client) clients;
-	unsigned int connections; /* after the last run */
+	unsigned int nclients; /* with those that had to go, and have not yet */
+	struct crowd crowd;    /* without those */
 	struct httpd_counts counts;
 	LIST_ENTRY(httpd) entry;
 };
 static LIST_HEAD(, httpd) all = LIST_HEAD_INITIALIZER(all);
-
-/*
- * At its limit of connections it stops listening, and looks whether it can
- * listen again only at the beginning of a run: there must be one more.
- */
-static int
-fewer(struct httpd *h)
-{
-	const union MHD_DaemonInfo *info;
-	unsigned int before = h->connections;
-
-	info = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-	if (info == NULL)
-		return 0;
-	h->connections = info->num_connections;
-	return h->connections < before;
-}
 
 static void
 run(struct httpd *h)
@@ -77,10 +68,6 @@ run(struct httpd *h)
 	for (i = 0; i < RUNS_A_TURN; i++) {
 		if (MHD_run(h->mhd) == MHD_NO)
 			fatalx("libmicrohttpd cannot go on");
-		if (fewer(h)) {
-			ms = 0;
-			continue;
-		}
 		if (MHD_get_timeout(h->mhd, &ms) == MHD_NO) {
 			evtimer_del(&h->timer);
 			return;
@@ -95,12 +82,23 @@ run(struct httpd *h)
 }
 
 static void
+run_soon(struct httpd *h)
+{
+	struct timeval now = { 0, 0 };
+
+	if (evtimer_add(&h->timer, &now) == -1)
+		fatalx("evtimer_add");
+}
+
+static void
 on_event(int fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
 	run(arg);
 }
+
+static void look_for_more(struct httpd *);
 
 /* ---- who is too slow ------------------------------------------------------ */
 
@@ -141,6 +139,17 @@ cut(struct httpd *h, struct client *cl)
 }
 
 static void
+end_client(struct httpd *h, struct client *cl, const char *why)
+{
+	/* libmicrohttpd sees its end. */
+	(void)shutdown(cl->fd, SHUT_RDWR);
+	cut(h, cl);
+	cl->waits = 1;
+	crowd_leave(&h->crowd, &cl->guest);
+	log_debug("a connection %s", why);
+}
+
+static void
 on_slow(int fd, short what, void *arg)
 {
 	struct timeval tv = { SLOW_S, 0 };
@@ -150,15 +159,33 @@ on_slow(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	LIST_FOREACH (cl, &h->clients, entry)
-		if (!cl->waits && monotime_reached(cl->end)) {
-			/* libmicrohttpd sees its end. */
-			(void)shutdown(cl->fd, SHUT_RDWR);
-			cut(h, cl);
-			cl->waits = 1;
-			log_debug("a connection is too slow");
-		}
+		if (!cl->waits && monotime_reached(cl->end))
+			end_client(h, cl, "is too slow");
 	if (!LIST_EMPTY(&h->clients) && evtimer_add(&h->slow, &tv) == -1)
 		fatalx("evtimer_add");
+}
+
+/* That it has: its address was seen when it came. */
+static struct client *
+client_by_fd(const struct httpd *h, int fd)
+{
+	struct client *cl;
+
+	LIST_FOREACH (cl, &h->clients, entry)
+		if (!cl->begun && cl->fd == fd)
+			return cl;
+	return NULL;
+}
+
+static void
+client_free(struct httpd *h, struct client *cl)
+{
+	if (cl == NULL)
+		return;
+	crowd_leave(&h->crowd, &cl->guest);
+	LIST_REMOVE(cl, entry);
+	h->nclients--;
+	free(cl);
 }
 
 static void
@@ -166,34 +193,26 @@ on_connection(void *cls, struct MHD_Connection *c, void **context,
     enum MHD_ConnectionNotificationCode what)
 {
 	const union MHD_ConnectionInfo *info;
-	struct timeval tv = { SLOW_S, 0 };
 	struct httpd *h = cls;
 	struct client *cl = *context;
 
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
 		h->counts.open--;
-		if (cl != NULL) {
-			/* libmicrohttpd looks for silence, too. */
-			if (!cl->waits && monotime_reached(cl->end))
-				cut(h, cl);
-			LIST_REMOVE(cl, entry);
-		}
-		free(cl);
+		/* libmicrohttpd looks for silence, too. */
+		if (cl != NULL && !cl->waits && monotime_reached(cl->end))
+			cut(h, cl);
+		client_free(h, cl);
 		*context = NULL;
+		look_for_more(h);
 		return;
 	}
 	h->counts.open++;
 	h->counts.accepted++;
 	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-	if (info == NULL || (cl = calloc(1, sizeof(*cl))) == NULL)
+	if (info == NULL || (cl = client_by_fd(h, info->connect_fd)) == NULL)
 		return;
-	cl->fd = info->connect_fd;
-	allow(h, cl, 0);
-	LIST_INSERT_HEAD(&h->clients, cl, entry);
+	cl->begun = 1;
 	*context = cl;
-	if (!evtimer_pending(&h->slow, NULL) &&
-	    evtimer_add(&h->slow, &tv) == -1)
-		fatalx("evtimer_add");
 }
 
 /* Of a body what has come counts, and not what was announced. */
@@ -220,6 +239,12 @@ allow_body(const struct httpd *h, struct client *cl, size_t came)
 		return;
 	cl->came += came;
 	allow_from(h, cl, cl->since, cl->came);
+}
+
+static struct client *
+client_of_guest(struct guest *g)
+{
+	return (void *)((char *)g - offsetof(struct client, guest));
 }
 
 static struct httpd *
@@ -251,6 +276,29 @@ httpd_begin_body(struct MHD_Connection *c)
 
 	if (h != NULL)
 		begin_body(h, client_of(c));
+}
+
+void
+httpd_known(struct MHD_Connection *c, const struct hash *key)
+{
+	struct client *cl = client_of(c);
+	struct httpd *h = httpd_of(c);
+	struct guest *go;
+
+	if (h == NULL || cl == NULL)
+		return;
+	while (!crowd_know(&h->crowd, &cl->guest, key, &go) && go != NULL)
+		end_client(h, client_of_guest(go), "gives way to another key");
+}
+
+void
+httpd_unknown(struct MHD_Connection *c)
+{
+	struct client *cl = client_of(c);
+	struct httpd *h = httpd_of(c);
+
+	if (h != NULL && cl != NULL)
+		crowd_forget(&h->crowd, &cl->guest);
 }
 
 void
@@ -287,13 +335,16 @@ on_access(void *cls, struct MHD_Connection *c, const char *url,
     const char *method, const char *version, const char *data, size_t *size,
     void **request)
 {
+	struct client *cl = client_of(c);
 	struct httpd *h = cls;
 
 	(void)url;
 	(void)version;
 	if (*request == NULL)
 		return MHD_NO;
-	allow_body(h, client_of(c), *size);
+	if (cl != NULL)
+		crowd_busy(&cl->guest, 1);
+	allow_body(h, cl, *size);
 	return h->conf.handle(*request, c, method, data, size);
 }
 
@@ -309,9 +360,13 @@ on_completed(void *cls, struct MHD_Connection *c, void **request,
 	if (*request != NULL)
 		h->conf.end(*request);
 	*request = NULL;
-	if (cl != NULL)
-		cl->in_body = 0;
-	allow(h, cl, 0);
+	if (cl == NULL)
+		return;
+	cl->in_body = 0;
+	crowd_busy(&cl->guest, 0);
+	/* Who has been cut off stays so. */
+	if (!cl->cut)
+		allow(h, cl, 0);
 }
 
 static void
@@ -348,34 +403,124 @@ set_nonblock(int fd)
 	return flags == -1 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-struct httpd *
-httpd_new(int listen_fd, const struct httpd_conf *conf)
-{
-	const union MHD_DaemonInfo *info;
-	struct MHD_OptionItem listening[] = {
-		{ MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL },
-		{ MHD_OPTION_END, 0, NULL },
-	};
-	struct httpd *h;
-	unsigned int flags =
-	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+/* ---- who comes ------------------------------------------------------------- */
 
-	if ((listen_fd != -1 && set_nonblock(listen_fd) == -1) ||
-	    (h = calloc(1, sizeof(*h))) == NULL) {
-		log_warn("listening socket");
-		return NULL;
+/* Those that had to go may be slow with it: there are not more of them than of
+   the others. */
+static unsigned int
+clients_max(const struct httpd *h)
+{
+	return 2 * h->conf.max_connections + ACCEPTS_A_TURN;
+}
+
+static void
+look_for_more(struct httpd *h)
+{
+	if (h->listen_fd == -1)
+		return;
+	if (h->nclients >= clients_max(h) || evtimer_pending(&h->retry, NULL))
+		event_del(&h->listening);
+	else if (event_add(&h->listening, NULL) == -1)
+		fatalx("event_add");
+}
+
+static void
+on_retry(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look_for_more(arg);
+}
+
+static int
+make_room(struct httpd *h, const struct sockaddr *sa)
+{
+	struct guest *go;
+
+	if (h->nclients >= clients_max(h))
+		return 0;
+	while (!crowd_room(&h->crowd, sa, &go)) {
+		if (go == NULL)
+			return 0;
+		end_client(h, client_of_guest(go), "gives way to a new one");
 	}
-	if (listen_fd == -1) {
-		flags |= MHD_USE_NO_LISTEN_SOCKET;
-		listening[0] = listening[1];
+	return 1;
+}
+
+/* Takes fd, which does not block. */
+static void
+add(struct httpd *h, int fd, const struct sockaddr *sa, socklen_t len)
+{
+	struct timeval tv = { SLOW_S, 0 };
+	struct client *cl;
+
+	/* Its number is new: one that had it never began. */
+	client_free(h, client_by_fd(h, fd));
+	if (!make_room(h, sa) || (cl = calloc(1, sizeof(*cl))) == NULL) {
+		close(fd);
+		return;
 	}
-	h->conf = *conf;
-	LIST_INIT(&h->clients);
-	evtimer_set(&h->slow, on_slow, h);
-	h->mhd = MHD_start_daemon(flags, 0, NULL, NULL, on_access, h,
-	    MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_ARRAY, listening,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned int)conf->max_connections,
-	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int)conf->per_peer,
+	if (crowd_enter(&h->crowd, &cl->guest, sa) == -1) {
+		free(cl);
+		close(fd);
+		return;
+	}
+	cl->fd = fd;
+	allow(h, cl, 0);
+	LIST_INSERT_HEAD(&h->clients, cl, entry);
+	h->nclients++;
+	if (!evtimer_pending(&h->slow, NULL) &&
+	    evtimer_add(&h->slow, &tv) == -1)
+		fatalx("evtimer_add");
+	/* Who cannot be taken sees the end of the connection. */
+	if (MHD_add_connection(h->mhd, fd, sa, len) == MHD_NO)
+		client_free(h, client_by_fd(h, fd));
+	run_soon(h);
+}
+
+static void
+on_accept(int listen_fd, short what, void *arg)
+{
+	struct timeval tv = { 0, RETRY_MS * 1000 };
+	struct sockaddr_storage ss;
+	struct httpd *h = arg;
+	socklen_t len;
+	int fd, i;
+
+	(void)what;
+	for (i = 0; i < ACCEPTS_A_TURN && h->nclients < clients_max(h); i++) {
+		len = sizeof(ss);
+		fd = accept4(listen_fd, (struct sockaddr *)&ss, &len,
+		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd != -1) {
+			add(h, fd, (struct sockaddr *)&ss, len);
+			continue;
+		}
+		if (errno == EINVAL) {
+			/* The parent has shut it down. */
+			event_del(&h->listening);
+			close(h->listen_fd);
+			h->listen_fd = -1;
+			return;
+		}
+		if ((errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			errno == ENOMEM) &&
+		    evtimer_add(&h->retry, &tv) == -1)
+			fatalx("evtimer_add");
+		break;
+	}
+	look_for_more(h);
+}
+
+static struct MHD_Daemon *
+start(struct httpd *h)
+{
+	const struct httpd_conf *conf = &h->conf;
+
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+		MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET,
+	    0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h,
+	    MHD_OPTION_CONNECTION_LIMIT, clients_max(h) + ACCEPTS_A_TURN,
 	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)conf->idle_s,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, conf->memory,
 	    MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
@@ -385,6 +530,26 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	    /* It is ignored in every role; without this no sendfile(2). */
 	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_STRICT_FOR_CLIENT,
 	    1, MHD_OPTION_END);
+}
+
+struct httpd *
+httpd_new(int listen_fd, const struct httpd_conf *conf)
+{
+	const union MHD_DaemonInfo *info;
+	struct httpd *h;
+
+	if ((listen_fd != -1 && set_nonblock(listen_fd) == -1) ||
+	    (h = calloc(1, sizeof(*h))) == NULL) {
+		log_warn("listening socket");
+		return NULL;
+	}
+	h->conf = *conf;
+	LIST_INIT(&h->clients);
+	evtimer_set(&h->slow, on_slow, h);
+	evtimer_set(&h->retry, on_retry, h);
+	crowd_init(&h->crowd, conf->max_connections, conf->per_peer);
+	h->listen_fd = -1;
+	h->mhd = start(h);
 	if (h->mhd == NULL) {
 		log_warnx("libmicrohttpd does not start");
 		free(h);
@@ -398,6 +563,10 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	evtimer_set(&h->timer, on_event, h);
 	if (event_add(&h->readable, NULL) == -1)
 		fatalx("event_add");
+	if ((h->listen_fd = listen_fd) != -1)
+		event_set(&h->listening, listen_fd, EV_READ | EV_PERSIST,
+		    on_accept, h);
+	look_for_more(h);
 	LIST_INSERT_HEAD(&all, h, entry);
 	return h;
 }
@@ -408,32 +577,28 @@ httpd_free(struct httpd *h)
 	if (h == NULL)
 		return;
 	LIST_REMOVE(h, entry);
+	if (h->listen_fd != -1) {
+		event_del(&h->listening);
+		close(h->listen_fd);
+		h->listen_fd = -1;
+	}
 	event_del(&h->readable);
-	evtimer_del(&h->timer);
 	MHD_stop_daemon(h->mhd);
+	evtimer_del(&h->timer);
 	evtimer_del(&h->slow);
+	evtimer_del(&h->retry);
+	while (!LIST_EMPTY(&h->clients))
+		client_free(h, LIST_FIRST(&h->clients));
 	free(h);
-}
-
-static void
-run_soon(struct httpd *h)
-{
-	struct timeval now = { 0, 0 };
-
-	if (evtimer_add(&h->timer, &now) == -1)
-		fatalx("evtimer_add");
 }
 
 void
 httpd_add(struct httpd *h, int fd, const struct sockaddr *sa, socklen_t len)
 {
-	/* Who cannot be taken sees the end of the connection. */
-	if (set_nonblock(fd) == -1) {
+	if (set_nonblock(fd) == -1)
 		close(fd);
-		return;
-	}
-	(void)MHD_add_connection(h->mhd, fd, sa, len);
-	run_soon(h);
+	else
+		add(h, fd, sa, len);
 }
 
 /* Not run here: the caller may be in the middle of a run. */

@@ -11,11 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/hash.h"
+
 struct httpd;
 
 struct httpd_conf {
 	int tls; /* what httpd_add() brings came by TLS (httpd_is_tls()) */
-	uint32_t max_connections, per_peer, idle_s;
+	uint32_t max_connections, per_peer; /* who goes for more: crowd.h */
+	uint32_t idle_s;
 	uint32_t
 	    rate; /* bytes a second that a body or an answer has at least */
 	size_t memory; /* of a connection: headers must fit, and the buffers */
@@ -48,13 +51,19 @@ void httpd_resume(struct MHD_Connection *);
  * idle_s, or of whose body after idle_s less has come than rate bytes a second.
  */
 void httpd_allow(struct MHD_Connection *, uint64_t bytes);
+/*
+ * Its client has shown a good key, or, NULL, one that cannot be told from others;
+ * or one that is none any more: whom others have to go for (crowd.h).
+ */
+void httpd_known(struct MHD_Connection *, const struct hash *key);
+void httpd_unknown(struct MHD_Connection *);
 /* That time of a body begins now, for before nobody looked for it. */
 void httpd_begin_body(struct MHD_Connection *);
 
 /* Of its connections. */
 struct httpd_counts {
 	uint64_t open, accepted;
-	uint64_t cut; /* by us, for they were silent or too slow */
+	uint64_t cut; /* by us: silent, too slow, or in the way of others */
 };
 /* Adds those of one to what stands there. */
 void httpd_count(const struct httpd *, struct httpd_counts *);

@@ -127,7 +127,7 @@ connections_text(struct promtext *p)
 	one(p, "sailapid_http_connections_total", PROMTEXT_COUNTER,
 	    "Connections of the API that were accepted.", c.accepted);
 	one(p, "sailapid_http_connections_cut_total", PROMTEXT_COUNTER,
-	    "Those that were cut off, for they were silent or too slow.",
+	    "Those that were cut off: silent, too slow, in the way of others.",
 	    c.cut);
 }
 

@@ -453,11 +453,29 @@ set_answer(struct api_call *call, unsigned int status, struct MHD_Response *res)
 	httpd_resume(call->conn);
 }
 
+/* What meta says of its key: others have to go for it (lib/crowd.h), or it for
+   others. */
+static void
+note_key(const struct api_call *call, unsigned int status)
+{
+	struct hash key;
+
+	if (status == 401)
+		httpd_unknown(call->conn);
+	if (status / 100 != 2 && status != 403 && status != 409)
+		return;
+	hash_bytes(&key, call->authorization + API_SCHEME_LEN,
+	    strlen(call->authorization + API_SCHEME_LEN));
+	httpd_known(call->conn, &key);
+}
+
 void
 api_answer(struct api_call *call, const struct api_response *r, int fd)
 {
 	struct MHD_Response *res;
 
+	if (has_key(call))
+		note_key(call, r->status);
 	if (call->asks_key && r->status == 200) {
 		if (fd != -1)
 			close(fd);

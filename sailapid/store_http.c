@@ -461,6 +461,8 @@ first_call(struct s3_request *r)
 	v = sigv4_verify(&sig, &keys, (int64_t)time(NULL), &res);
 	if (v != SIGV4_OK)
 		return refuse_signature(r, v, &res);
+	/* Whose key that was no signature says. */
+	httpd_known(r->conn, NULL);
 	if (split_target(r, &ret) == -1)
 		return ret;
 	return r->key_len == 0 ? bucket_request(r) : object_request(r);

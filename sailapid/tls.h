@@ -68,7 +68,6 @@ struct service {
 	peers;
 	TAILQ_HEAD(, conn) young; /* the oldest first */
 	unsigned int n, nyoung;
-	int full; /* nobody is accepted */
 };
 
 /* tls.c */
@@ -96,6 +95,9 @@ struct conn *conn_new(struct service *, struct tls_peer *, int fd,
     const struct tls_client *);
 void conn_free(struct conn *);
 void conn_turn(struct conn *);
+/* Those of the address with most that only have not been told that they are
+   over. */
+void conn_drop_over(struct service *);
 
 /* tls_pair.c: a certificate and its key. */
 struct pair *pair_new(const uint8_t *pem, size_t cert_len, size_t len,

@@ -1,8 +1,9 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * tls_accept: who may come: listening sockets, connections of each service and
- * of each address.  Those whose handshake is not over are turned out, the
- * oldest first, before anybody else is kept waiting.  In tls.
+ * tls_accept: who may come: listening sockets, and connections of each service
+ * and of each address whose handshake is not over: the oldest is turned out for
+ * a new one.  Of the others api and store, who see their keys, end those that
+ * have to go (lib/crowd.h).  In tls.
  */
 #include <sys/socket.h>
 #include <netinet/in.h>
@@ -49,7 +50,7 @@ listen_all(void)
 
 	for (i = 0; i < nsockets; i++) {
 		s = &sockets[i];
-		if (s->service->full || paused)
+		if (paused)
 			event_del(&s->ev);
 		else if (event_add(&s->ev, NULL) == -1)
 			fatalx("event_add");
@@ -157,25 +158,15 @@ make_room(struct service *s, struct tls_peer *p)
 {
 	unsigned int max = tls_limits.max_connections;
 
-	if (p->n >= tls_limits.per_peer) {
-		if (p->young == 0)
-			return 0;
+	if (p->young > 0 && p->young >= tls_limits.per_peer / 2)
 		turn_out(s, p);
-	}
-	if (s->nyoung > 0 && (s->n >= max || s->nyoung >= max / 2))
+	if (s->nyoung > 0 && s->nyoung >= max / 2)
 		turn_out(s, NULL);
-	return s->n < max;
-}
-
-static void
-check_full(struct service *s)
-{
-	int full = s->n >= tls_limits.max_connections && s->nyoung == 0;
-
-	if (s->full == full)
-		return;
-	s->full = full;
-	listen_all();
+	/* As many as that there are only when those that were ended take their
+	   time. */
+	if (s->n >= 2 * max)
+		conn_drop_over(s);
+	return s->n < 2 * max;
 }
 
 static void
@@ -193,7 +184,6 @@ void
 accept_grown(struct conn *c)
 {
 	grow(c);
-	check_full(c->service);
 }
 
 void
@@ -203,7 +193,6 @@ accept_gone(struct conn *c)
 	c->service->n--;
 	c->peer->n--;
 	peer_drop(c->service, c->peer);
-	check_full(c->service);
 }
 
 /* ---- who comes ----------------------------------------------------------- */
@@ -259,7 +248,7 @@ on_accept(int listen_fd, short what, void *arg)
 	int fd, i;
 
 	(void)what;
-	for (i = 0; i < ACCEPTS_A_TURN && !s->service->full; i++) {
+	for (i = 0; i < ACCEPTS_A_TURN; i++) {
 		len = sizeof(ss);
 		fd = accept4(listen_fd, (struct sockaddr *)&ss, &len,
 		    SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -304,8 +293,6 @@ accept_on(const struct tls_listen *l, size_t n)
 		s->fd = l[i].fd;
 		event_set(&s->ev, s->fd, EV_READ | EV_PERSIST, on_accept, s);
 	}
-	for (i = 0; i < TLS_SERVICES; i++)
-		check_full(&services[i]);
 	listen_all();
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -238,6 +239,38 @@ conn_free(struct conn *c)
 	pair_free(c->pair);
 	accept_gone(c);
 	free(c);
+}
+
+/* Its service has ended it, though what came before may still be here. */
+static int
+is_over(const struct conn *c)
+{
+	struct pollfd p = { c->plain, POLLRDHUP, 0 };
+
+	return c->state == CONN_ENDING || c->state == CONN_LINGER ||
+	    (c->state == CONN_RELAY && poll(&p, 1, 0) == 1);
+}
+
+void
+conn_drop_over(struct service *s)
+{
+	const struct tls_peer *worst = NULL;
+	struct conn *c, *next;
+
+	TAILQ_FOREACH (c, &conns, all)
+		if (c->service == s &&
+		    (worst == NULL || c->peer->n > worst->n) && is_over(c))
+			worst = c->peer;
+	for (c = TAILQ_FIRST(&conns); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, all);
+		/* The last one takes the peer with it. */
+		if (worst != NULL && c->service == s && c->peer == worst &&
+		    is_over(c)) {
+			if (worst->n == 1)
+				next = NULL;
+			conn_free(c);
+		}
+	}
 }
 
 /*

@@ -349,16 +349,23 @@ def test_signed_upload(t):
 
 
 def test_limits(t):
-    """More connections than configured wait; silent ones are closed."""
+    """For more connections than configured the oldest give way; silent ones are
+    closed."""
     srv = server.Server(t, "limits { connections 6 per peer 6, idle 1s }")
     held = [s3.socket.create_connection(("127.0.0.1", srv.port), 30)
             for _ in range(20)]
     for sock in held[:10]:
-        sock.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n")
-    t.wait_for(srv.up, "an answer when the silent ones are closed")
+        try:
+            sock.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n")
+        except OSError:
+            pass
+    t.true(srv.up(), "an answer beside the silent ones")
     for sock in held:
         sock.settimeout(30)
-        t.equal(b"", sock.recv(100), "a silent connection is closed")
+        try:
+            t.equal(b"", sock.recv(100), "a silent connection is closed")
+        except ConnectionResetError:
+            pass
         sock.close()
     t.equal(5, len(srv.roles()), "all roles still run")
 
