@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <event.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,6 +26,8 @@
 #define YEAR_S (365 * 86400)
 #define SLOW_S 1 /* between two looks for those that are too slow */
 #define ACCEPTS_A_TURN 16
+/* May be on its way to a client that takes little at a time: windows. */
+#define UNSEEN ((uint64_t)512 * 1024)
 #define RETRY_MS 200 /* without descriptors or memory */
 
 /* A connection. */
@@ -32,12 +35,15 @@ struct client {
 	LIST_ENTRY(client) entry;
 	struct guest guest;
 	int fd;
-	int begun;        /* libmicrohttpd has it */
-	int in_body;      /* the header of its request is there */
-	int waits;        /* for us: as long as that takes */
-	int cut;          /* counted as such */
-	uint64_t came;    /* of the body */
-	monotime_t since; /* it was due */
+	int begun;            /* libmicrohttpd has it */
+	int in_body;          /* the header of its request is there */
+	int waits;            /* for us: as long as that takes */
+	int cut;              /* counted as such */
+	uint64_t came;        /* of the body */
+	monotime_t since;     /* it, or the answer, was due */
+	int answers;          /* that is looked at */
+	uint64_t from, taken; /* of it: what TCP says */
+	monotime_t moved;
 	monotime_t end;
 };
 
@@ -128,7 +134,43 @@ allow(const struct httpd *h, struct client *cl, uint64_t bytes)
 	if (cl == NULL)
 		return;
 	cl->waits = 0;
+	cl->answers = 0;
 	allow_from(h, cl, monotime_now(), bytes);
+}
+
+/* What the other side has had, since the connection began; -1: nobody knows. */
+static int
+taken(const struct client *cl, uint64_t *bytes)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(cl->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == -1 ||
+	    len < offsetof(struct tcp_info, tcpi_bytes_acked) +
+		    sizeof(info.tcpi_bytes_acked))
+		return -1;
+	*bytes = info.tcpi_bytes_acked;
+	return 0;
+}
+
+/* Of an answer what was taken counts, and not its length. */
+static void
+look_at_answer(const struct httpd *h, struct client *cl)
+{
+	monotime_t end;
+	uint64_t now;
+
+	if (taken(cl, &now) == -1)
+		return;
+	if (now != cl->taken)
+		cl->moved = monotime_now();
+	cl->taken = now;
+	allow_from(h, cl, cl->moved, UNSEEN);
+	end = cl->end;
+	allow_from(h, cl, cl->since, cl->taken - cl->from + UNSEEN);
+	if (end.ns < cl->end.ns)
+		cl->end = end;
 }
 
 static void
@@ -158,9 +200,12 @@ on_slow(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	LIST_FOREACH (cl, &h->clients, entry)
+	LIST_FOREACH (cl, &h->clients, entry) {
+		if (cl->answers && !cl->waits)
+			look_at_answer(h, cl);
 		if (!cl->waits && monotime_reached(cl->end))
 			end_client(h, cl, "is too slow");
+	}
 	if (!LIST_EMPTY(&h->clients) && evtimer_add(&h->slow, &tv) == -1)
 		fatalx("evtimer_add");
 }
@@ -260,13 +305,30 @@ httpd_of(struct MHD_Connection *c)
 	return NULL;
 }
 
+/* After which libmicrohttpd ends it by itself; 0: never. */
+static void
+set_silence(struct MHD_Connection *c, uint32_t s)
+{
+	(void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT,
+	    (unsigned int)s);
+}
+
 void
 httpd_allow(struct MHD_Connection *c, uint64_t bytes)
 {
 	const struct httpd *h = httpd_of(c);
+	struct client *cl = client_of(c);
 
-	if (h != NULL)
-		allow(h, client_of(c), bytes);
+	if (h == NULL || cl == NULL || cl->cut)
+		return;
+	allow(h, cl, bytes);
+	if (bytes == 0 || taken(cl, &cl->from) == -1)
+		return;
+	cl->answers = 1;
+	/* It would see nothing of what goes out of a full buffer. */
+	set_silence(c, 0);
+	cl->taken = cl->from;
+	cl->since = cl->moved = monotime_now();
 }
 
 void
@@ -299,6 +361,16 @@ httpd_unknown(struct MHD_Connection *c)
 
 	if (h != NULL && cl != NULL)
 		crowd_forget(&h->crowd, &cl->guest);
+}
+
+void
+httpd_end(struct MHD_Connection *c)
+{
+	struct client *cl = client_of(c);
+	struct httpd *h = httpd_of(c);
+
+	if (h != NULL && cl != NULL)
+		end_client(h, cl, "gives way to others");
 }
 
 void
@@ -363,6 +435,8 @@ on_completed(void *cls, struct MHD_Connection *c, void **request,
 	if (cl == NULL)
 		return;
 	cl->in_body = 0;
+	if (cl->answers)
+		set_silence(c, h->conf.idle_s);
 	crowd_busy(&cl->guest, 0);
 	/* Who has been cut off stays so. */
 	if (!cl->cut)

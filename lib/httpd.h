@@ -48,7 +48,8 @@ void httpd_resume(struct MHD_Connection *);
 /*
  * An answer of that many bytes was queued.  Who does not take it in idle_s and a
  * second for each rate bytes is cut off, as who does not send a whole header in
- * idle_s, or of whose body after idle_s less has come than rate bytes a second.
+ * idle_s, or of whose body after idle_s less has come than rate bytes a second;
+ * where TCP says how much was taken, the same is true of an answer.
  */
 void httpd_allow(struct MHD_Connection *, uint64_t bytes);
 /*
@@ -57,6 +58,8 @@ void httpd_allow(struct MHD_Connection *, uint64_t bytes);
  */
 void httpd_known(struct MHD_Connection *, const struct hash *key);
 void httpd_unknown(struct MHD_Connection *);
+/* It gives way to others, whatever it does. */
+void httpd_end(struct MHD_Connection *);
 /* That time of a body begins now, for before nobody looked for it. */
 void httpd_begin_body(struct MHD_Connection *);
 

@@ -55,6 +55,7 @@ enum api_refusal {
 struct peer;
 struct question;
 struct body_share;
+struct answer_share;
 
 struct api_call {
 	/* of peers, while it is API_WAITING: for its turn, then for meta */
@@ -78,7 +79,8 @@ struct api_call {
 	int asks_key; /* what meta has is the question about the key */
 	/* the answer */
 	struct MHD_Response *response;
-	uint64_t answer_len; /* of a long one */
+	uint64_t answer_len;         /* of a long one */
+	struct answer_share *answer; /* of the memory for those */
 	unsigned int status;
 };
 
@@ -117,6 +119,11 @@ int body_may_go(const struct body_share *);
 void body_goes(struct body_share *);
 /* The call ends, and meta still has the body. */
 void body_leave(struct api_call *);
+
+/* api_answer.c: a long answer is there, until its client has taken it; 0, or -1
+   and ENOMEM: others have less than its key. */
+int answer_take(struct api_call *, uint64_t bytes);
+void answer_free(struct api_call *);
 
 /* api.c: of all sockets of the API. */
 void api_connections(struct httpd_counts *);

@@ -69,6 +69,7 @@ api_end(void *arg)
 	api_forget(call);
 	api_turn();
 	drop_body(call);
+	answer_free(call);
 	if (call->response != NULL)
 		MHD_destroy_response(call->response);
 	free(call->target);
@@ -433,8 +434,10 @@ file_response(struct api_call *call, int fd)
 		return httpd_response("", 0, NULL);
 	}
 	res = MHD_create_response_from_fd64((uint64_t)st.st_size, fd);
-	if (res == NULL)
+	if (res == NULL) {
 		close(fd);
+		return NULL;
+	}
 	call->answer_len = (uint64_t)st.st_size;
 	return res;
 }
@@ -451,6 +454,16 @@ set_answer(struct api_call *call, unsigned int status, struct MHD_Response *res)
 	call->stage = call->asks_key ? API_KEYED : API_READY;
 	call->asks_key = 0;
 	httpd_resume(call->conn);
+}
+
+/* There is no room for it, until others have taken theirs. */
+static int
+is_too_much(struct api_call *call, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_size > 0 &&
+	    answer_take(call, (uint64_t)st.st_size) == -1;
 }
 
 /* What meta says of its key: others have to go for it (lib/crowd.h), or it for
@@ -476,6 +489,11 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 
 	if (has_key(call))
 		note_key(call, r->status);
+	if (fd != -1 && is_too_much(call, fd)) {
+		close(fd);
+		api_unavailable(call);
+		return;
+	}
 	if (call->asks_key && r->status == 200) {
 		if (fd != -1)
 			close(fd);

@@ -281,9 +281,11 @@ config_print(const struct config *c, FILE *f)
 	    "limits {\n\tconnections %u per peer %u\n"
 	    "\trequests %u per peer %u\n"
 	    "\theader size %u\n\tbody size %" PRIu64 "\n"
+	    "\tanswers size %" PRIu64 "\n"
 	    "\tidle %us\n\trate %u\n\thandshake %us\n}\n",
 	    c->max_connections, c->per_peer, c->requests, c->requests_per_peer,
-	    c->header_size, c->max_body, c->idle_s, c->rate, c->handshake_s);
+	    c->header_size, c->max_body, c->max_answers, c->idle_s, c->rate,
+	    c->handshake_s);
 	fprintf(f, "log %s\n", c->debug ? "debug" : "info");
 	if (c->pid_file != NULL)
 		print_string(f, "pid file", c->pid_file);

@@ -55,7 +55,7 @@ struct config {
 	uint32_t max_connections, per_peer, idle_s, handshake_s;
 	uint32_t requests, requests_per_peer; /* that meta has at a time */
 	uint32_t header_size, rate;           /* bytes, bytes a second */
-	uint64_t max_body;
+	uint64_t max_body, max_answers;
 	int debug;
 	char *pid_file; /* NULL: none */
 };

@@ -77,6 +77,7 @@ send_limits(struct proc *p, uint32_t type)
 		.requests = conf->requests,
 		.requests_per_peer = conf->requests_per_peer,
 		.max_body = conf->max_body,
+		.max_answers = conf->max_answers,
 	};
 
 	return api_config_send(proc_chan(p), type, &c);
@@ -578,7 +579,7 @@ apply(struct config *c, const struct sockets *s)
 	    c->rate != old->rate || c->header_size != old->header_size ||
 	    c->requests != old->requests ||
 	    c->requests_per_peer != old->requests_per_peer ||
-	    c->max_body != old->max_body;
+	    c->max_body != old->max_body || c->max_answers != old->max_answers;
 	api = api_differs(c, s);
 	if (c->s3_url == NULL)
 		plain = plain_store()->fd;

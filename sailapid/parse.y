@@ -69,6 +69,7 @@ static void set_number(struct parse *, uint32_t *, int64_t, int64_t,
 }
 
 %token YYEOF 0 "the end"
+%token ANSWERS "answers"
 %token BODY "body" BUCKET "bucket" CA "ca"
 %token CERTIFICATE "certificate" CONNECTIONS "connections" CREDENTIALS "credentials" DATABASE "database" DEBUG "debug" FILE_ "file"
 %token FROM "from" HANDSHAKE "handshake" HEADER "header" IDLE "idle" INFO "info" KEY "key"
@@ -237,6 +238,11 @@ limit: CONNECTIONS count {
 			conf_lex_error(&p->lex, "body size: not 1K to 1G");
 		p->conf->max_body = (uint64_t)$3;
 	}
+	| ANSWERS SIZE bytes {
+		if ($3 < 1 << 20 || $3 > (int64_t)1 << 40)
+			conf_lex_error(&p->lex, "answers size: not 1M to 1T");
+		p->conf->max_answers = (uint64_t)$3;
+	}
 	| IDLE seconds {
 		set_number(p, &p->conf->idle_s, $2, 86400, "idle");
 	}
@@ -290,6 +296,7 @@ bytes: NUMBER {
 
 /* Sorted by strcmp(3): looked up by bsearch(3). */
 static const struct conf_keyword keywords[] = {
+	{ "answers", ANSWERS },
 	{ "body", BODY },
 	{ "bucket", BUCKET },
 	{ "ca", CA },
@@ -583,6 +590,7 @@ config_new(void)
 	c->requests_per_peer = 128;
 	c->header_size = 64 * 1024;
 	c->max_body = (uint64_t)1 << 30;
+	c->max_answers = (uint64_t)512 << 20;
 	return c;
 }
 

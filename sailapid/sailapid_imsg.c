@@ -92,7 +92,8 @@ api_config_send(struct chan *c, uint32_t type, const struct api_config *conf)
 	    ibuf_add_n32(b, conf->header_size) == -1 ||
 	    ibuf_add_n32(b, conf->requests) == -1 ||
 	    ibuf_add_n32(b, conf->requests_per_peer) == -1 ||
-	    ibuf_add_n64(b, conf->max_body) == -1)
+	    ibuf_add_n64(b, conf->max_body) == -1 ||
+	    ibuf_add_n64(b, conf->max_answers) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, type, 0, -1, b);
 }
@@ -107,7 +108,8 @@ api_config_recv(struct ibuf *b, struct api_config *conf)
 	    ibuf_get_n32(b, &conf->header_size) == -1 ||
 	    ibuf_get_n32(b, &conf->requests) == -1 ||
 	    ibuf_get_n32(b, &conf->requests_per_peer) == -1 ||
-	    ibuf_get_n64(b, &conf->max_body) == -1)
+	    ibuf_get_n64(b, &conf->max_body) == -1 ||
+	    ibuf_get_n64(b, &conf->max_answers) == -1)
 		return -1;
 	return get_end(b);
 }

@@ -88,13 +88,13 @@ struct api_str api_str(const char *); /* of a C string; NULL gives "" */
 #define API_PEER_MAX 64
 #define API_ANSWER_INLINE (32 * 1024) /* a larger body goes as a memfd */
 
-#define API_CONFIG_LEN 36
+#define API_CONFIG_LEN 44
 
 struct api_config {
 	uint32_t max_connections, per_peer, idle_s;
 	uint32_t rate, header_size;           /* bytes a second, bytes */
 	uint32_t requests, requests_per_peer; /* that meta has at a time */
-	uint64_t max_body;
+	uint64_t max_body, max_answers;
 };
 /* type: IMSG_PARENT_API_CONFIG or IMSG_PARENT_STORE_LIMITS. */
 int api_config_send(struct chan *, uint32_t type, const struct api_config *);

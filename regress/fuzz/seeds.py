@@ -384,7 +384,7 @@ store s3 "https://s3.example.org" { bucket "v" region "us-east-1" path style
 metrics listen on 127.0.0.1 port 9470
 users from 61000
 url life 900s
-limits { connections 10 per peer 5 body size 1G idle 60s handshake 10s }
+limits { connections 10 per peer 5 body size 1G answers size 1G idle 60s handshake 10s }
 """
 
 

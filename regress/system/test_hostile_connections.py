@@ -2,10 +2,12 @@
 """Who holds connections and means harm, with a key of little use or without
 any, keeps nobody else out."""
 
+import os
 import select
 import socket
+import time
 
-from sailtest import server, tls
+from sailtest import server, tls, wire
 from sailtest.client import Client, sha
 
 FULL = "limits { connections 32 per peer 16 }"
@@ -168,5 +170,99 @@ def test_one_key(t):
         s.sendall(b"x")
         t.equal(404, status(s), "with as little, of another key")
     for s in held + mine:
+        s.close()
+    srv.stop()
+
+
+def large_answers(t, extra):
+    """(server, a key, a request by that of an answer of some MiB)."""
+    srv = server.Server(t, extra)
+    c = Client(srv)
+    c.ask(c.session + "/commit", wire.delta([
+        wire.op(wire.PUT, b"n%07d" % i,
+                wire.symlink(os.urandom(60).hex().encode()))
+        for i in range(40000)]))
+
+    def ask(key):
+        return request(key, "/v1/volumes/v/head?budget=8388608")
+
+    return srv, srv.call("POST", "/v1/keys", {"role": "read"})[1]["key"], ask
+
+
+def deaf(srv, data, window=4096):
+    """It asks, and takes nothing of its answer."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    s.settimeout(30)
+    s.connect(("127.0.0.1", srv.port))
+    if srv.context is not None:
+        s = srv.context.wrap_socket(s, server_hostname="127.0.0.1")
+    s.sendall(data)
+    return s
+
+
+def held_by(pid):
+    """Bytes of answers that a process has."""
+    n = 0
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            if "memfd:answer" in os.readlink("/proc/%d/fd/%s" % (pid, fd)):
+                n += os.stat("/proc/%d/fd/%s" % (pid, fd)).st_size
+        except OSError:
+            pass
+    return n
+
+
+def test_unread_answers(t):
+    """Answers that nobody reads take so much memory and no more, and keep
+    nobody from his."""
+    srv, key, ask = large_answers(t, "limits { answers size 16M }")
+    api, size = srv.roles()["api"], 0
+    socks = []
+    for _ in range(12):
+        socks.append(deaf(srv, ask(key)))
+        t.wait_for(lambda: srv.log().count("/head: ") >= len(socks), "answers")
+        size = max(size, held_by(api))
+    t.true(4 << 20 < size <= 16 << 20, "%d bytes are held" % size)
+    t.equal(200, status(socks[0]), "the first")
+    t.equal(503, status(socks[-1]), "the last")
+    for _ in range(3):
+        got = srv.raw("GET", "/v1/volumes/v/head?budget=8388608", None,
+                      {"Authorization": "Bearer " + srv.key})
+        t.equal((200, True), (got[0], len(got[2]) > 4 << 20), "of another key")
+    t.true(held_by(api) <= 16 << 20, "still")
+    for s in socks:
+        s.close()
+    t.wait_for(lambda: held_by(api) == 0, "nothing is left")
+    with deaf(srv, ask(key)) as s:
+        t.equal(200, status(s), "again")
+    srv.stop()
+
+
+def test_deaf(t):
+    """Who takes nothing of an answer, or next to nothing, is ended long before
+    all of it would have had to be there; who takes it slowly gets all of it."""
+    srv, key, ask = large_answers(t, "limits { idle 2s rate 64K }")
+    if srv.authority is not None:
+        return  # tls looks for those by itself
+    slow = deaf(srv, ask(key), 65536)
+    bad = [deaf(srv, ask(key)) for _ in range(2)]
+    began = time.monotonic()
+    data = slow.recv(65536)
+    head, _, data = data.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split()[0])
+    n = len(data)
+    while srv.log().count("a connection is too slow") < 2:
+        t.true(time.monotonic() < began + 45, "they were not ended")
+        n += len(slow.recv(16384))
+        bad[0].recv(50)
+        time.sleep(0.1)
+    took = time.monotonic() - began
+    t.true(took > 1.5, "they were ended after %.1f s" % took)
+    while n < length:
+        more = slow.recv(1 << 20)
+        t.true(more, "ended after %d of %d bytes" % (n, length))
+        n += len(more)
+    for s in bad + [slow]:
         s.close()
     srv.stop()

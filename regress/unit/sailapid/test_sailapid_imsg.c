@@ -147,7 +147,8 @@ expect_exact(uint32_t type, int (*recv)(struct ibuf *))
 static void
 test_exact(void **state)
 {
-	struct api_config limits = { 1, 2, 3, 4, 5, 6, 7, (uint64_t)1 << 40 };
+	struct api_config limits = { 1, 2, 3, 4, 5, 6, 7, (uint64_t)1 << 40,
+		9 };
 	struct s3_config s3 = { api_str("a"), api_str("b"), api_str("c"),
 		api_str(""), api_str("t") };
 	struct meta_config meta = { 80, 1, api_str("http://x"), 900 };
