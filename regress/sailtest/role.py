@@ -210,7 +210,7 @@ class Role:
                 self.parent.backlog.append(m)
         self.parent.backlog = [m for m in self.parent.backlog
                                if m.kind != BLAME]
-        self.t.equal(b"\0", blame[0].body, "what it is blamed for")
+        self.t.equal(b"", blame[0].body, "what comes with the blame")
         self.t.true(self.alive(), "it lives: " + self.logs())
         self.t.true(any(w in self.logs() for w in words),
                     "it said why: " + self.logs())
