@@ -132,6 +132,10 @@ struct object_url {
 	struct fetch_url_res *res;
 };
 
+#define OBJECT_KEY_LEN (2 * DB_ID_LEN + 4 + HASH_HEX_LEN)
+/* Its name in the store (meta_ask.c). */
+void object_key(const struct object_url *, char out[OBJECT_KEY_LEN + 1]);
+
 /* What META_SEARCHES may do at a time, and of one key one: its trees are held
    from one part of the work to the next. */
 enum req_search { REQ_NO_SEARCH = 0, REQ_WOULD_SEARCH, REQ_SEARCHES };

@@ -21,7 +21,6 @@
 #define ASK_WINDOW_SIGN 64
 #define ASK_WINDOW_FETCH 256
 #define ASK_TRIES 3 /* URLs of one object that the store refused */
-#define OBJECT_KEY_LEN (2 * DB_ID_LEN + 4 + HASH_HEX_LEN)
 #define HEADERS_MAX 2048
 #define STORE_WITHIN_MS \
 	5000 /* all tries of what is asked of the store itself */
@@ -110,7 +109,7 @@ ask_drop(struct req *req)
 
 /* ---- what is asked ------------------------------------------------------- */
 
-static void
+void
 object_key(const struct object_url *o, char out[OBJECT_KEY_LEN + 1])
 {
 	char hex[HASH_HEX_LEN + 1], family[2 * DB_ID_LEN + 1];

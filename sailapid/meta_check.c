@@ -41,7 +41,6 @@ struct check {
 	int64_t key;
 	uint64_t charged;
 	int in_vain; /* all was right */
-	int unseen;  /* nobody has ever seen it there and good */
 	/* of a pack */
 	int64_t row;
 	struct fetch_part *parts;
@@ -287,30 +286,6 @@ all_right(const struct check *c, const struct object_url *o)
 	return c->nparts > 0 || o->equal;
 }
 
-/*
- * It was brought with headers by which nobody can read it but who has a key of
- * his own: a store that takes those would refuse all who bring it as it should
- * be.  What has ever been good is not deleted for an answer.
- */
-static void
-check_unreadable(struct req *req)
-{
-	struct check *c = req->state;
-	char hex[HASH_HEX_LEN + 1];
-
-	if (c->wrong++ == 0) {
-		req_sign(req, check_fetch);
-		return;
-	}
-	hash_hex(&c->object, hex);
-	log_warnx("volume %s: object %s cannot be read as it was brought: it "
-		  "is deleted",
-	    req->vol.name, hex);
-	req->objects[0].use = OBJECT_DELETE;
-	req->objects[0].nindex = 0;
-	req_sign(req, check_delete);
-}
-
 static void
 check_seen(struct req *req)
 {
@@ -322,8 +297,6 @@ check_seen(struct req *req)
 		check_set(req, 0);
 	} else if (o->status == 404)
 		check_set(req, 1);
-	else if (o->status == 400 && c->unseen)
-		check_unreadable(req);
 	else if (o->status != 200)
 		/* The queue comes back to it. */
 		req_error(req, 503, "store_unavailable", "not verified");
@@ -372,7 +345,6 @@ check_load(struct req *req, const struct db_object *o)
 	c->row = o->row;
 	c->wrong = 0;
 	c->pack = o->pack;
-	c->unseen = !location_good(o->state);
 	c->nparts = 0;
 	free(c->right);
 	c->right = NULL;

@@ -786,11 +786,19 @@ static void
 publish_unconfirmed(struct req *req)
 {
 	const struct publish *p = req->state;
+	char key[OBJECT_KEY_LEN + 1];
 
-	if (!store_refuses(req))
-		req_error(req, 503, "store_unavailable",
-		    "the store answered %u when it was asked for a chunk",
-		    p->answered);
+	if (store_refuses(req))
+		return;
+	/* It was put there so that nobody can read it, and is in the way. */
+	if (p->answered == 400) {
+		object_key(&req->objects[p->noted - 1], key);
+		log_warnx("volume %s: the store answers 400 of the object %s: "
+			  "if nobody can read it, delete it there",
+		    req->vol.name, key);
+	}
+	req_error(req, 503, "store_unavailable",
+	    "the store answered %u when it was asked for a chunk", p->answered);
 }
 
 /* -1: the request was answered, or waits for what the store is found to be. */
@@ -799,15 +807,9 @@ look_note(struct req *req, struct publish *p, struct look *l,
     const struct object_url *o)
 {
 	/* HEAD cannot say why there is no object. */
-	p->doubt |= o->status == 404 || o->status == 400;
-	l->lacking = o->status == 404 || o->status == 400 ||
+	p->doubt |= o->status == 404;
+	l->lacking = o->status == 404 ||
 	    (o->status == 200 && !o->equal && l->nparts == 0);
-	/* Put there so that nobody can read it: it is in the way. */
-	if (o->status == 400 &&
-	    check_now(req, req_family(req).id, &l->hash) == -1) {
-		req_errno(req, "chunk");
-		return -1;
-	}
 	if (l->lacking)
 		return 0;
 	if (o->status != 200) {

@@ -65,33 +65,31 @@ def test_others_publish(t):
 
 
 def poisoned(t, srv, c, data):
-    """There before anybody could know better; False: the store takes none such,
-    or, as the embedded one, as if those headers were not there."""
+    """The key of what was there before anybody could know better; None: the store
+    takes none such, or, as the embedded one, as if those headers were not there."""
     (signed,) = c.chunks([(sha(data), len(data))])
     key = signed.target.split("?")[0].lstrip("/").split("/", 1)[1]
     a = srv.s3.put(key, data, headers=customer_key())
     t.true(a.status in (200, 400, 501), a.status)
-    return a.status == 200 and srv.store is not None
+    return key if a.status == 200 and srv.store is not None else None
 
 
 def test_unreadable_is_healed(t):
-    """An object that was brought so that nobody else can read it goes when
-    somebody brings it again."""
+    """An object that was brought so that nobody else can read it is named in the
+    log; when somebody has deleted it, it is brought again."""
     srv = server.Server(t)
     c = Client(srv)
     data = b"a file that many publish\n" * 4000
-    if not poisoned(t, srv, c, data):
+    key = poisoned(t, srv, c, data)
+    if key is None:
         return
-
-    def publishes():
-        try:
-            return c.write("f", data)["changed"]
-        except Refused as e:
-            t.equal("missing_chunks", e.code, "refused")
-            c.begin()
-            return False
-
-    t.wait_for(publishes, "the file", 30)
+    try:
+        c.write("f", data)
+        t.fail("published what nobody can read")
+    except Refused as e:
+        t.equal("store_unavailable", e.code, "refused")
+    t.true("answers 400 of the object %s:" % key in srv.log(), "log")
+    srv.s3.delete(key)
+    c.begin()
+    t.true(c.write("f", data)["changed"], "published")
     t.equal(data, c.read("f"), "its bytes")
-    t.true("cannot be read as it was brought: it is deleted" in srv.log(),
-           "log")
