@@ -259,9 +259,9 @@
 	X(STORE_KNOWN,                                                            \
 	    "SELECT o.id, o.family, o.hash, f.public FROM object o "              \
 	    "JOIN family f ON f.id = o.family WHERE o.id IN (SELECT id FROM "     \
-	    "(SELECT id FROM object WHERE state IN (2, 3) "                       \
+	    "(SELECT id FROM object WHERE state <> 1 "                            \
 	    "ORDER BY id LIMIT ?1)) OR o.id IN (SELECT id FROM "                  \
-	    "(SELECT id FROM object WHERE state IN (2, 3) "                       \
+	    "(SELECT id FROM object WHERE state <> 1 "                            \
 	    "ORDER BY id DESC LIMIT ?1)) ORDER BY o.id")
 
 enum db_st {

@@ -18,8 +18,10 @@
  * there; wrong twice, so that one torn answer deletes nothing.
  *
  * The store may have been without its objects for a while: a disk that was not
- * mounted, another bucket.  So what is quarantined is looked for again when
- * somebody wants it and it lies nowhere else.
+ * mounted, another bucket.  So what was good and is missing makes the store be
+ * asked whether it is still that of the database, before it is quarantined; and
+ * what is quarantined is looked for again when somebody wants it and it lies
+ * nowhere else.
  */
 #define CHECKS_MAX 16        /* of reports at a time: each reads an object */
 #define QUEUE_MAX 2          /* of packs that nobody has reported */
@@ -41,6 +43,7 @@ struct check {
 	int64_t key;
 	uint64_t charged;
 	int in_vain; /* all was right */
+	int good;    /* it was seen there before */
 	/* of a pack */
 	int64_t row;
 	struct fetch_part *parts;
@@ -287,6 +290,22 @@ all_right(const struct check *c, const struct object_url *o)
 }
 
 static void
+check_unseen(struct req *req)
+{
+	/* The queue comes back to it. */
+	req_error(req, 503, "store_unavailable", "not verified");
+}
+
+static void
+check_missing(struct req *req)
+{
+	if (store_strange())
+		check_unseen(req);
+	else
+		check_set(req, 1);
+}
+
+static void
 check_seen(struct req *req)
 {
 	struct check *c = req->state;
@@ -295,11 +314,12 @@ check_seen(struct req *req)
 	if (o->status == 200 && all_right(c, o)) {
 		c->in_vain = 1;
 		check_set(req, 0);
-	} else if (o->status == 404)
-		check_set(req, 1);
+	} else if (o->status == 404 && c->good)
+		req_store(req, check_missing, 1);
+	else if (o->status == 404)
+		check_missing(req);
 	else if (o->status != 200)
-		/* The queue comes back to it. */
-		req_error(req, 503, "store_unavailable", "not verified");
+		check_unseen(req);
 	else if (c->wrong++ == 0)
 		req_sign(req, check_fetch);
 	else
@@ -345,6 +365,7 @@ check_load(struct req *req, const struct db_object *o)
 	c->row = o->row;
 	c->wrong = 0;
 	c->pack = o->pack;
+	c->good = location_good(o->state);
 	c->nparts = 0;
 	free(c->right);
 	c->right = NULL;

@@ -664,7 +664,8 @@ publish_round(struct req *req)
 		publish_confirmed(req);
 		return;
 	}
-	if (req_objects(req, n) == -1)
+	if ((store_strange() && store_refuses(req)) ||
+	    req_objects(req, n) == -1)
 		return;
 	for (i = 0; i < n; i++) {
 		o = &req->objects[i];
@@ -834,7 +835,8 @@ publish_note(struct req *req)
 	struct publish *p = req->state;
 	size_t i;
 
-	if (req_write(req) == -1)
+	/* It may have been found out since it was asked. */
+	if ((store_strange() && store_refuses(req)) || req_write(req) == -1)
 		return;
 	while (p->noted < req->nobjects) {
 		i = p->noted++;

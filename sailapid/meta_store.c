@@ -98,7 +98,6 @@ static struct {
 	const struct trouble *wrong;
 	char words[640];
 	monotime_t good_since;
-	int was_good;
 	/* asking */
 	monotime_t due, began;
 	int64_t again_ms;
@@ -181,7 +180,7 @@ judge_good(void)
 	if (self.wrong != NULL || !self.judged)
 		self.good_since = now;
 	self.wrong = NULL;
-	self.judged = self.was_good = 1;
+	self.judged = 1;
 	self.due = monotime_add_ms(now, ASK_AGE_MS);
 }
 
@@ -205,9 +204,8 @@ judge(const struct trouble *t, const struct fetch_url_res *r)
 	self.again_ms *= 2;
 	if (self.again_ms > ASK_MOST_MS)
 		self.again_ms = ASK_MOST_MS;
-	/* One that was the right one is not another by itself: what does not
-	   need it goes on. */
-	if (t == &stranger && !self.was_good)
+	/* What does not need the store goes on where it was begun. */
+	if (t == &stranger && first)
 		self.backend.refuse();
 }
 
@@ -242,6 +240,12 @@ store_refuses(struct req *req)
 		req_error(req, 503, "store_unavailable",
 		    "the object store cannot be used: it %s", self.words);
 	return 1;
+}
+
+int
+store_strange(void)
+{
+	return self.wrong == &stranger;
 }
 
 /* ---- URLs for uploads ---------------------------------------------------- */
@@ -523,18 +527,15 @@ store_ask(void)
 void
 store_said(const struct object_url *o, const struct fetch_url_res *r)
 {
-	monotime_t now = monotime_now(), soon;
+	monotime_t soon;
 	int good = r->status == 200 || r->status == 206 || r->status == 204 ||
 	    (r->status == 404 &&
 		(o->use == OBJECT_LOOK || strcmp(r->code, "NoSuchKey") == 0));
 
 	if (o->res != NULL || self.asking || !self.judged)
 		return;
-	if (good == (self.wrong == NULL)) {
-		if (good)
-			self.due = monotime_add_ms(now, ASK_AGE_MS);
+	if (good == (self.wrong == NULL))
 		return;
-	}
 	/* It is otherwise than it was when it was asked. */
 	soon = monotime_add_ms(self.began, ASK_LEAST_MS);
 	if (monotime_diff_ms(soon, self.due) < 0)

@@ -138,6 +138,85 @@ test_mark(void **state)
 	h.marked = 1;
 	ask();
 	upload("two", 200, "", "");
+
+	/* Nor one that did not answer when it was begun. */
+	h.store_status = 500;
+	again();
+	h.store_status = 0;
+	h.marked = 0;
+	ask();
+	assert_int_equal(h.refused, 1);
+	upload("two", 503, "store_unusable", "the mark of this database");
+}
+
+static uint8_t
+state_of(const char *content)
+{
+	struct db_location l;
+	struct hash chunk;
+
+	hash_bytes(&chunk, content, strlen(content));
+	assert_int_equal(db_chunk_find(h.db, 1, &chunk, &l), 1);
+	return l.state;
+}
+
+static void
+report_missing(const char *content)
+{
+	char hex[HASH_HEX_LEN + 1], body[256];
+	struct hash chunk;
+
+	hash_bytes(&chunk, content, strlen(content));
+	hash_hex(&chunk, hex);
+	snprintf(body, sizeof(body),
+	    "{\"object\":\"%s\",\"chunk\":\"%s\",\"problem\":\"missing\"}", hex,
+	    hex);
+	expect(API_POST, "/v1/volumes/data/report", h.read, body, 202, "");
+	settle();
+}
+
+/* What another store has, or has not, says nothing of an object. */
+static void
+test_stranger(void **state)
+{
+	struct change c = { "g", "two", NULL };
+	struct hash base, head, chunk;
+	char session[33];
+	struct got g;
+
+	(void)state;
+	make_volume("data", &base);
+	ask();
+	commit("one", 1, 200, "", "");
+	head_of("data", &head);
+	new_session(session);
+	open_session("data", session, "{}");
+	send_chunks("data", session, &c, 1, 1);
+
+	/* It is found out by the first object that is missing. */
+	h.marked = 0;
+	h.mark_asks = 0;
+	hash_bytes(&chunk, "one", 3);
+	store_set(&chunk, 0);
+	report_missing("one");
+	assert_int_equal(h.mark_asks, 1);
+	report_missing("one");
+	assert_true(location_good(state_of("one")));
+
+	/* It may have what was brought there, and is not believed. */
+	send_commit(&g, "data", session, &head, &c, 1);
+	assert_int_equal(g.status, 503);
+	assert_string_equal(code_of(&g), "store_unusable");
+	got_clear(&g);
+	assert_int_equal(state_of("two"), LOCATION_CLAIMED);
+
+	h.marked = 1;
+	ask();
+	report_missing("one");
+	assert_int_equal(state_of("one"), LOCATION_BAD);
+	send_commit(&g, "data", session, &head, &c, 1);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
 }
 
 /* Nothing is lost with a store that had nothing yet. */
@@ -375,8 +454,7 @@ test_unreadable(void **state)
 {
 	struct hash base, chunk;
 	struct change c = { "f", "one", NULL };
-	char session[33], hex[HASH_HEX_LEN + 1], body[256];
-	struct db_location l;
+	char session[33];
 	struct got g;
 
 	(void)state;
@@ -414,15 +492,9 @@ test_unreadable(void **state)
 
 	/* What is published counts as not verified, and stays good. */
 	store_set(&chunk, 3);
-	hash_hex(&chunk, hex);
-	snprintf(body, sizeof(body),
-	    "{\"object\":\"%s\",\"chunk\":\"%s\",\"problem\":\"missing\"}", hex,
-	    hex);
-	expect(API_POST, "/v1/volumes/data/report", h.read, body, 202, "");
-	settle();
+	report_missing("one");
 	assert_int_equal(h.deletes, 0);
-	assert_int_equal(db_chunk_find(h.db, 1, &chunk, &l), 1);
-	assert_true(location_good(l.state));
+	assert_true(location_good(state_of("one")));
 }
 
 int
@@ -430,7 +502,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_mark), T(test_mark_empty),
 		T(test_mark_older), T(test_mark_race), T(test_mark_denied),
-		T(test_bucket_gone), T(test_words), T(test_unreadable) };
+		T(test_stranger), T(test_bucket_gone), T(test_words),
+		T(test_unreadable) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

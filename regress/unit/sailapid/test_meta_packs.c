@@ -471,6 +471,7 @@ test_lost(void **state)
 	int damaged;
 
 	(void)state;
+	h.marked = 1;
 	publish_pack(&base, &id, &object, c);
 	for (damaged = 0; damaged <= 1; damaged++) {
 		store_set(&object, damaged ? 2 : 0);
@@ -573,6 +574,7 @@ test_there_again(void **state)
 	char session[33];
 
 	(void)state;
+	h.marked = 1;
 	publish_pack(&base, &id, &object, c);
 	store_set(&object, 0);
 	report(&object, &c[0].hash);

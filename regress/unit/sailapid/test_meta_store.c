@@ -174,6 +174,7 @@ test_report(void **state)
 	char session[33];
 
 	(void)state;
+	h.marked = 1;
 	make_volume("data", &base);
 	publish("data", &base, one, 1, &id);
 	hash_bytes(&chunk, "one", 3);
@@ -228,6 +229,7 @@ test_there_again(void **state)
 	int i;
 
 	(void)state;
+	h.marked = 1;
 	make_volume("data", &base);
 	publish("data", &base, one, 1, &id);
 	hash_bytes(&chunk, "one", 3);
