@@ -160,21 +160,23 @@ retry_now(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Of a delta that was sent nobody knows whether it was published: it must be
-   found out before anything else of this mount. */
+   found out before anything else of this mount.  code: a better one, or NULL. */
 static void
-give_up(struct commit_run *c, const char *what)
+give_up(struct commit_run *c, const char *code, const char *what)
 {
 	char text[640];
 
 	if (c->job->state != JOB_PUBLISHING) {
-		commit_fail(c, "unavailable", "no_answer", what);
+		commit_fail(c, "unavailable", code == NULL ? "no_answer" : code,
+		    what);
 		return;
 	}
 	snprintf(text, sizeof(text),
 	    "%s; it may have been published: the next commit or reload here "
 	    "finds out first",
 	    what);
-	job_suspend(c->job, "unavailable", "unknown_result", text);
+	job_suspend(c->job, "unavailable",
+	    code == NULL ? "unknown_result" : code, text);
 }
 
 /* Later again, until the deadline of this step; then the job gives up. */
@@ -191,7 +193,7 @@ retry_later(struct commit_run *c, void (*f)(struct commit_run *),
 	job_log(c->job)("mount %s: commit: %s, try %u", c->job->m->row.path,
 	    what, c->tries);
 	if (!job_may_wait(c->job) || monotime_reached(c->deadline)) {
-		give_up(c, what);
+		give_up(c, NULL, what);
 		return;
 	}
 	ms = commit_backoff_ms(c->tries);
@@ -222,10 +224,11 @@ answer_bad(struct commit_run *c, const struct server_answer *a,
 
 	server_error(a, what, sizeof(what), code, sizeof(code));
 	if (a->untrusted)
-		give_up(c, what);
-	/* It has not published, and will not until somebody mends the store. */
+		give_up(c, NULL, what);
+	/* It has not published, and will not until somebody mends the store; but
+	   sailvol-fetch may have sent it before, and heard nothing of that. */
 	else if (a->status == 503 && strcmp(code, "store_unusable") == 0)
-		commit_fail(c, "unavailable", code, what);
+		give_up(c, code, what);
 	else if (a->status == 0 || a->status >= 500 || a->status == 429)
 		retry_later(c, f, what);
 	else if (a->status == 409 && strcmp(code, "overwritten") == 0)

@@ -2,6 +2,7 @@
 """A proxy of a test's own between a daemon and a server: counts requests and
 bytes, and cuts, delays, refuses or spoils what goes through it."""
 
+import json
 import re
 import socket
 import threading
@@ -18,9 +19,22 @@ REFUSAL = (b"HTTP/1.1 %d Faulty\r\nContent-Length: 0\r\n"
 
 def s3_error(status, code="", more=""):
     """For ANSWER: an error as a store says it."""
-    body = b"<Error><Code>%s</Code>%s</Error>" % (code.encode(), more.encode())
+    return answer(status, b"application/xml",
+                  b"<Error><Code>%s</Code>%s</Error>" % (
+                      code.encode(), more.encode()))
+
+
+def api_error(status, code):
+    """The same, as sailapid says it."""
+    return answer(status, b"application/json", json.dumps({"error": {
+        "message": code, "type": "unavailable", "code": code}},
+        separators=(",", ":")).encode())
+
+
+def answer(status, kind, body):
     return (b"HTTP/1.1 %d Error\r\nContent-Length: %d\r\n"
-            b"Connection: close\r\n\r\n" % (status, len(body))) + body
+            b"Content-Type: %s\r\n"
+            b"Connection: close\r\n\r\n" % (status, len(body), kind)) + body
 
 
 class Request:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 
 from sailtest import gateway, proxy, server, stack, tls
-from sailtest.proxy import s3_error
+from sailtest.proxy import api_error, s3_error
 
 MARK = "sailapid/[0-9a-f]{32}[?]"
 
@@ -124,6 +124,32 @@ def test_bucket_goes(t):
     t.run([srv.program, "-f", srv.conf, "store", "accept"])
     srv.start()
     s.commit(a)
+
+
+def test_after_a_lost_answer(t):
+    """What the store has against a commit that is sent again says nothing of the
+    first one, which had no answer."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    s.add_daemon(api=s.server.url)
+    b = s.daemons[1].mount("v", "b")
+    stack.write(os.path.join(a, "f"), "one")
+    lost = s.api.fault(proxy.LOSE, "^POST .*/commit")
+    s.api.fault(proxy.ANSWER, "^POST .*/commit", api_error(
+        503, "store_unusable"))
+    status, answer = stack.end(stack.spawn(s, "commit", a))
+    t.equal(1, lost.done, "answers that were lost")
+    t.true(status != 0, "it is not known")
+    t.equal("store_unusable", answer["error"]["code"], "why")
+    t.true("may have been published" in answer["error"]["message"], answer)
+    s.reload(b)
+    stack.write(os.path.join(b, "f"), "from b")
+    s.commit(b)
+    stack.write(os.path.join(a, "g"), "two")
+    t.equal([], s.commit_json(a)["overwritten"]["paths"], "overwritten")
+    s.reload(b)
+    for name, text in (("f", "from b"), ("g", "two")):
+        t.equal(text, stack.read(os.path.join(b, name)), name)
 
 
 def test_two_at_first(t):
