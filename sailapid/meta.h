@@ -417,6 +417,9 @@ int store_code_of_all(const char *code);
 int store_absent(void);
 /* It cannot be used: 1, the request was answered, in words; 0. */
 int store_refuses(struct req *);
+/* How it is was found out since then: who waited for it may hear that it was not
+   asked, or did not answer. */
+int store_judged_since(monotime_t);
 /* It is not that of the database: what it has, and has not, says nothing. */
 int store_strange(void);
 /* As req_sign() for uploads, when it is known how to sign them; or answers why

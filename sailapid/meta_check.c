@@ -299,7 +299,9 @@ check_unseen(struct req *req)
 static void
 check_missing(struct req *req)
 {
-	if (store_strange())
+	const struct check *c = req->state;
+
+	if (store_strange() || (c->good && !store_judged_since(req->since)))
 		check_unseen(req);
 	else
 		check_set(req, 1);

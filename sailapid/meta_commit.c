@@ -203,6 +203,12 @@ publish_missing(struct req *req)
 
 	if (p->doubt && store_refuses(req))
 		return;
+	if (p->doubt && !store_judged_since(req->since)) {
+		req_error(req, 503, "store_unavailable",
+		    "it was not found out whether the object store is as it "
+		    "was");
+		return;
+	}
 	req_json(req, 409,
 	    json_pack("{s:o, s:{s:I, s:O}}", "error",
 		error_json(409, "missing_chunks",

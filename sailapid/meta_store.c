@@ -28,6 +28,9 @@
 #define ELSEWHERE                                                             \
 	"has the bucket in another region: mend \"region\", and the host of " \
 	"the store, in sailapid.conf"
+#define NEW_BUCKET                                                     \
+	"sends its requests elsewhere for now, as S3 does with a new " \
+	"bucket: it is asked again"
 #define DENIED                                                             \
 	"denies access: the access key must have s3:GetObject, "           \
 	"s3:PutObject and s3:DeleteObject for all objects of the bucket, " \
@@ -65,13 +68,14 @@ static const struct trouble {
 	{ "AuthorizationHeaderMalformed", ELSEWHERE, 1 },
 	{ "AuthorizationQueryParametersError", ELSEWHERE, 1 },
 	{ "PermanentRedirect", ELSEWHERE, 1 },
-	{ "TemporaryRedirect", ELSEWHERE, 1 },
+	{ "TemporaryRedirect", NEW_BUCKET, 0 },
 	{ "IllegalLocation*", ELSEWHERE, 1 },
 };
 #define NTROUBLES (sizeof(troubles) / sizeof(troubles[0]))
 
 /* Of what has no code that is known. */
 static const struct trouble redirected = { "", ELSEWHERE, 1 };
+static const struct trouble redirected_now = { "", NEW_BUCKET, 0 };
 static const struct trouble denied = { "", DENIED, 1 };
 static const struct trouble skewed = { "",
 	"refuses URLs that are signed by our clock, which is too far from its "
@@ -97,7 +101,7 @@ static struct {
 	int judged;
 	const struct trouble *wrong;
 	char words[640];
-	monotime_t good_since;
+	monotime_t judged_at, good_since;
 	/* asking */
 	monotime_t due, began;
 	int64_t again_ms;
@@ -106,6 +110,7 @@ static struct {
 	char key[16 + 2 * DB_ID_LEN];
 	struct fetch_url_res res;
 	struct db_object objects[KNOWN_MAX];
+	struct fetch_url_res looked[KNOWN_MAX];
 	int nobjects;
 	/* how it reads signatures */
 	int absent; /* it reads names of headers that must not be sent */
@@ -181,6 +186,7 @@ judge_good(void)
 		self.good_since = now;
 	self.wrong = NULL;
 	self.judged = 1;
+	self.judged_at = now;
 	self.due = monotime_add_ms(now, ASK_AGE_MS);
 }
 
@@ -200,6 +206,7 @@ judge(const struct trouble *t, const struct fetch_url_res *r)
 		log_warnx("store: the mark is the object %s", self.key);
 	self.wrong = t;
 	self.judged = 1;
+	self.judged_at = now;
 	self.due = monotime_add_ms(now, self.again_ms);
 	self.again_ms *= 2;
 	if (self.again_ms > ASK_MOST_MS)
@@ -218,8 +225,9 @@ judge_answer(const struct fetch_url_res *r)
 		t = &silent;
 	else if (t == NULL && r->code[0] == '\0' && r->status == 403)
 		t = &denied;
-	else if (t == NULL &&
-	    (r->status == 301 || r->status == 307 || r->status == 308))
+	else if (t == NULL && (r->status == 302 || r->status == 307))
+		t = &redirected_now;
+	else if (t == NULL && (r->status == 301 || r->status == 308))
 		t = &redirected;
 	/* So it calls a URL whose time has not come, or is over. */
 	if (r->status == 403 && clock_too_far() &&
@@ -240,6 +248,12 @@ store_refuses(struct req *req)
 		req_error(req, 503, "store_unavailable",
 		    "the object store cannot be used: it %s", self.words);
 	return 1;
+}
+
+int
+store_judged_since(monotime_t then)
+{
+	return self.judged && self.judged_at.ns >= then.ns;
 }
 
 int
@@ -281,7 +295,7 @@ req_upload(struct req *req, req_step next)
 
 /* ---- asking -------------------------------------------------------------- */
 
-/* One object of that name; of its answer all is kept. */
+/* One object of that name; of each answer all is kept, and it comes soon. */
 static int
 ask_object(struct req *req, uint8_t use)
 {
@@ -336,6 +350,7 @@ asked_good(struct req *req)
 	req->objects[0].use = OBJECT_LOOK;
 	req->objects[0].bytes = 1;
 	req->objects[0].absent = 1;
+	req->objects[0].res = &self.res;
 	req_sign(req, absent_look);
 }
 
@@ -387,22 +402,21 @@ mark_begin(struct req *req)
 static void
 known_looked(struct req *req)
 {
-	struct fetch_url_res res = { .status = 404 };
-	int i, missing = 0;
+	const struct fetch_url_res *wrong = NULL;
+	int i;
 
 	for (i = 0; i < self.nobjects; i++) {
 		if (req->objects[i].status == 200) {
 			mark_begin(req);
 			return;
 		}
-		missing += req->objects[i].status == 404;
 		if (req->objects[i].status != 404)
-			res.status = req->objects[i].status;
+			wrong = &self.looked[i];
 	}
-	if (missing == self.nobjects)
+	if (wrong == NULL)
 		judge(&stranger, &nothing);
 	else
-		judge_answer(&res);
+		judge_answer(wrong);
 	req_none(req, 202);
 }
 
@@ -427,7 +441,9 @@ known_look(struct req *req)
 		memcpy(o->family.public, self.objects[i].family_public,
 		    DB_ID_LEN);
 		o->use = OBJECT_LOOK;
+		o->res = &self.looked[i];
 	}
+	memset(self.looked, 0, sizeof(self.looked));
 	req_sign(req, known_fetch);
 }
 

@@ -277,6 +277,51 @@ test_mark_older(void **state)
 	h.mark_status = 0;
 	ask();
 	assert_int_equal(h.marks, 2);
+
+	/* Nor does one that is silent of its objects: soon, and in its words. */
+	mark_db(STORE_UNMARKED);
+	h.marked = 0;
+	h.s3 = 1;
+	h.silent = 2;
+	h.endless = 0;
+	again();
+	assert_int_equal(h.endless, 0);
+	assert_int_equal(h.refused, 1);
+	upload("three", 503, "store_unavailable", "(x.test: no answer)");
+	h.silent = 0;
+	ask();
+	assert_int_equal(h.endless, 0);
+	assert_int_equal(h.marks, 3);
+	upload("three", 200, "", "");
+}
+
+/* A question that ended without an answer makes no liar of who waited for it. */
+static void
+test_no_verdict(void **state)
+{
+	struct change c = { "f", "one", NULL };
+	struct hash base;
+	char session[33];
+	struct got g;
+
+	(void)state;
+	make_volume("data", &base);
+	h.s3 = 1;
+	again();
+	new_session(session);
+	open_session("data", session, "{}");
+	assert_int_equal(send_chunks("data", session, &c, 1, 0), 1);
+	h.silent = 1;
+	again();
+	send_commit(&g, "data", session, &base, &c, 1);
+	assert_int_equal(g.status, 503);
+	assert_string_equal(code_of(&g), "store_unavailable");
+	got_clear(&g);
+	h.silent = 0;
+	send_commit(&g, "data", session, &base, &c, 1);
+	assert_int_equal(g.status, 409);
+	assert_string_equal(code_of(&g), "missing_chunks");
+	got_clear(&g);
 }
 
 /* Another server has marked it while this one was told that it has no mark. */
@@ -410,6 +455,9 @@ test_words(void **state)
 		{ 301, "", NULL, NULL, "in another region", 1 },
 		{ 400, "IllegalLocationConstraintException", NULL, NULL,
 		    "in another region", 1 },
+		{ 307, "TemporaryRedirect", "b.s3.example", NULL,
+		    "elsewhere for now", 0 },
+		{ 307, "", NULL, NULL, "elsewhere for now", 0 },
 		{ 503, "SlowDown", NULL, NULL, "it answers 503 (SlowDown)", 0 },
 		{ 404, "", NULL, NULL, "it answers 404: is its URL", 0 },
 		{ 0, "", NULL, "x: SSL peer certificate was not OK",
@@ -502,8 +550,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_mark), T(test_mark_empty),
 		T(test_mark_older), T(test_mark_race), T(test_mark_denied),
-		T(test_stranger), T(test_bucket_gone), T(test_words),
-		T(test_unreadable) };
+		T(test_stranger), T(test_no_verdict), T(test_bucket_gone),
+		T(test_words), T(test_unreadable) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
