@@ -13,7 +13,7 @@ static unsigned int nasked, nanswered;
 static void
 configure(struct chan *parent_end)
 {
-	struct api_config limits = { 100, 100, 30, 1, 16384, 100, 100,
+	struct api_config limits = { 100, 100, 30, 1, 16384, 100, 100, 1 << 20,
 		1 << 20 };
 
 	if (api_config_send(parent_end, IMSG_PARENT_API_CONFIG, &limits) == -1)
