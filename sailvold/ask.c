@@ -315,6 +315,9 @@ offset_res(struct chan *ch, uint32_t type, uint32_t id, struct ibuf *body)
 
 	if (ibuf_get_n64(body, &offset) == -1 || ibuf_size(body) != 0)
 		return -1;
+	/* What is not written would be waited for for ever. */
+	if (m != NULL && !m->broken && offset > journal_reach(m))
+		return -1;
 	if ((a = ask_take(m, type, id)) == NULL)
 		return 0;
 	a->offset_f(m, a->arg, 0, offset);

@@ -437,6 +437,20 @@ journal_timer(int fd, short what, void *arg)
 		    m->journal->empty < IDLE_AFTER ? BUSY_MS : IDLE_MS);
 }
 
+uint64_t
+journal_reach(const struct mount *m)
+{
+	const struct segment *s = NULL;
+	struct stat st;
+
+	if (m->journal != NULL)
+		s = TAILQ_LAST(&m->journal->segments, segments_head);
+	if (s == NULL || fstat(s->fd, &st) == -1 ||
+	    st.st_size < SEGMENT_HEADER_LEN)
+		return m->row.applied;
+	return s->first + (uint64_t)st.st_size - SEGMENT_HEADER_LEN;
+}
+
 int
 applied_wait_for(struct mount *m, uint64_t offset, applied_cb f, void *arg)
 {

@@ -77,6 +77,8 @@ void mount_foreach(void (*f)(struct mount *, void *), void *arg);
  */
 typedef void (*applied_cb)(struct mount *, void *arg);
 int applied_wait_for(struct mount *, uint64_t offset, applied_cb f, void *arg);
+/* Where what fuse has written, and told of, ends. */
+uint64_t journal_reach(const struct mount *m);
 /* The same; broken is called instead when the journal turns out to be broken or
    the mount goes (else no call comes then). */
 int applied_wait_or(struct mount *, uint64_t offset, applied_cb f,

@@ -71,6 +71,13 @@ chan_instance(const struct chan *ch)
 	return 1;
 }
 
+uint64_t
+journal_reach(const struct mount *m)
+{
+	(void)m;
+	return 5;
+}
+
 struct mount *
 mount_by_instance(uint32_t instance)
 {
@@ -212,6 +219,7 @@ answer(int (*f)(struct chan *, uint32_t, struct imsg *, struct ibuf *),
 	return rc;
 }
 
+static const uint8_t offset6[8] = { 0, 0, 0, 0, 0, 0, 0, 6 };
 static const uint8_t offset5[8] = { 0, 0, 0, 0, 0, 0, 0, 5 };
 
 static void
@@ -241,6 +249,8 @@ test_again(void **state)
 	assert_int_equal(answer(ask_reload_res, id, offset5, 8), 0);
 	assert_int_equal(answers, 1);
 	assert_int_equal(answer(ask_reload_res, id, offset5, 7), -1);
+	/* What is not written. */
+	assert_int_equal(answer(ask_reload_res, id, offset6, 8), -1);
 }
 
 static void
