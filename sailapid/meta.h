@@ -226,6 +226,8 @@ void req_again_first(struct req *, req_step next);
 /* A request of our own about the same volume, without anybody who waits.
    NULL: too many. */
 struct req *req_spawn(const struct req *, req_step);
+/* The same, about no volume; however many there are, for they may wait for it. */
+struct req *req_first(req_step);
 /* The same, about the volumes of a family. */
 struct req *req_own(const char *name, int64_t family,
     const uint8_t family_public[DB_ID_LEN], req_step);

@@ -131,12 +131,13 @@ meta_fini(void)
 	ask_fini();
 }
 
+/* max: with so many there are too many. */
 static struct req *
-req_new(void)
+req_new(unsigned int max)
 {
 	struct req *req;
 
-	if (meta.n >= META_QUEUE_MAX || (req = calloc(1, sizeof(*req))) == NULL)
+	if (meta.n >= max || (req = calloc(1, sizeof(*req))) == NULL)
 		return NULL;
 	req->since = monotime_now();
 	TAILQ_INSERT_TAIL(&meta.all, req, all);
@@ -156,7 +157,7 @@ meta_submit(const struct meta_request *in, meta_done done, void *arg,
 	struct memfd_view body = in->body;
 	struct req *req;
 
-	if ((req = req_new()) == NULL) {
+	if ((req = req_new(META_QUEUE_MAX)) == NULL) {
 		memfd_unmap(&body);
 		done(arg, id, &a);
 		return;
@@ -186,7 +187,7 @@ req_spawn(const struct req *from, req_step step)
 {
 	struct req *req;
 
-	if (meta.n >= META_QUEUE_MAX / 2 || (req = req_new()) == NULL)
+	if ((req = req_new(META_QUEUE_MAX / 2)) == NULL)
 		return NULL;
 	req->vol = from->vol;
 	req->key = from->key;
@@ -194,6 +195,19 @@ req_spawn(const struct req *from, req_step step)
 		req_free(req);
 		return NULL;
 	}
+	req_again(req, step);
+	return req;
+}
+
+struct req *
+req_first(req_step step)
+{
+	struct req *req;
+
+	/* There is one at a time. */
+	if ((req = req_new(META_QUEUE_MAX + 1)) == NULL)
+		return NULL;
+	strlcpy(req->vol.name, "-", sizeof(req->vol.name));
 	req_again(req, step);
 	return req;
 }

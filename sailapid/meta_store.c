@@ -340,7 +340,8 @@ absent_look(struct req *req)
 static void
 asked_good(struct req *req)
 {
-	if (self.embedded || self.known) {
+	/* A refusal may have had another cause: it is asked again. */
+	if (self.embedded || (self.known && self.absent)) {
 		judge_good();
 		req_none(req, 202);
 		return;
@@ -523,14 +524,13 @@ ask_end(void *arg)
 void
 store_ask(void)
 {
-	static const uint8_t none[DB_ID_LEN];
 	struct req *req;
 
 	if (self.asking)
 		return;
 	self.began = monotime_now();
 	self.due = monotime_add_ms(self.began, ASK_MOST_MS);
-	if ((req = req_own("-", 0, none, ask_begin)) == NULL) {
+	if ((req = req_first(ask_begin)) == NULL) {
 		self.due = monotime_add_ms(self.began, ASK_LEAST_MS);
 		return;
 	}

@@ -79,6 +79,8 @@ static struct {
 	uint16_t mark_status; /* 0: as it is, else that answer to PUT */
 	/* HEAD has no answer: 1 of how signatures are read, 2 of anything */
 	int silent;
+	uint16_t
+	    absent_status;    /* 0: it reads signatures so; else that answer */
 	unsigned int endless; /* questions without a deadline */
 } h;
 
@@ -217,6 +219,8 @@ store_answer(struct asked *a)
 		if (a->method == 4)
 			h.gone[i] = 1;
 	}
+	if (nameless && a->method == 5 && h.absent_status != 0)
+		res.status = h.absent_status;
 	if (a->mark)
 		res.status = a->method == 2 ? 200 : h.marked ? 200 : 404;
 	if (h.refuse > 0) {

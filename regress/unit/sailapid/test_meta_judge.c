@@ -419,6 +419,57 @@ test_bucket_gone(void **state)
 	    "(x.test: Couldn't connect to server)");
 }
 
+/* A refusal for another cause is not for ever. */
+static void
+test_absent(void **state)
+{
+	(void)state;
+	h.s3 = 1;
+	h.absent_status = 403;
+	again();
+	assert_int_equal(store_absent(), 0);
+	h.absent_status = 0;
+	ask();
+	assert_int_equal(store_absent(), 1);
+	h.absent_status = 403;
+	ask();
+	assert_int_equal(store_absent(), 1);
+}
+
+/* However many wait for what the store is found to be, it is asked. */
+static void
+test_many_wait(void **state)
+{
+	static struct got g[META_QUEUE_MAX];
+	struct wire_chunk v = { .bytes = 3 };
+	char session[33], target[256];
+	struct hash base;
+	struct wbuf w;
+	size_t i;
+
+	(void)state;
+	make_volume("data", &base);
+	h.s3 = 1;
+	end_meta();
+	begin_meta();
+	new_session(session);
+	open_session("data", session, "{}");
+	snprintf(target, sizeof(target), "/v1/volumes/data/sessions/%s/chunks",
+	    session);
+	hash_bytes(&v.hash, "one", 3);
+	wbuf_init(&w, 65536);
+	wire_chunks_encode(&w, &v, 1);
+	for (i = 0; i < META_QUEUE_MAX; i++)
+		submit(&g[i], API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	settle();
+	for (i = 0; i < META_QUEUE_MAX; i++) {
+		assert_int_equal(g[i].done, 1);
+		assert_int_equal(g[i].status, 200);
+		got_clear(&g[i]);
+	}
+}
+
 /* Each thing that a store may have against us, of S3: nobody waits. */
 static void
 test_words(void **state)
@@ -550,8 +601,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_mark), T(test_mark_empty),
 		T(test_mark_older), T(test_mark_race), T(test_mark_denied),
-		T(test_stranger), T(test_no_verdict), T(test_bucket_gone),
-		T(test_words), T(test_unreadable) };
+		T(test_stranger), T(test_no_verdict), T(test_absent),
+		T(test_many_wait), T(test_bucket_gone), T(test_words),
+		T(test_unreadable) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
