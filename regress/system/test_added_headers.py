@@ -88,7 +88,8 @@ def test_unreadable_is_healed(t):
         t.fail("published what nobody can read")
     except Refused as e:
         t.equal("store_unavailable", e.code, "refused")
-    t.true("answers 400 of the object %s:" % key in srv.log(), "log")
+    t.wait_for(lambda: "answers 400 of the object %s:" % key in srv.log(),
+               "log", 60)
     srv.s3.delete(key)
     c.begin()
     t.true(c.write("f", data)["changed"], "published")
