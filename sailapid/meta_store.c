@@ -103,7 +103,8 @@ static struct {
 	char words[640];
 	monotime_t judged_at, good_since;
 	/* asking */
-	monotime_t due, began;
+	monotime_t due, began, mended_at;
+	int mended; /* perhaps, and not asked since */
 	int64_t again_ms;
 	int asking;
 	struct db_store own;
@@ -287,6 +288,8 @@ req_upload(struct req *req, req_step next)
 	req->then = next;
 	if (req->nobjects == 0)
 		req_sign(req, next);
+	else if (self.wrong != NULL && self.mended)
+		req_store(req, upload_sign, 1);
 	else if (self.embedded || self.known || self.wrong != NULL)
 		upload_sign(req);
 	else
@@ -517,6 +520,8 @@ ask_end(void *arg)
 {
 	(void)arg;
 	self.asking = 0;
+	if (self.began.ns >= self.mended_at.ns)
+		self.mended = 0;
 	if (req_store_judged(self.began) > 0)
 		store_ask();
 }
@@ -561,7 +566,8 @@ store_said(const struct object_url *o, const struct fetch_url_res *r)
 void
 store_ask_soon(void)
 {
-	self.due = monotime_now();
+	self.due = self.mended_at = monotime_now();
+	self.mended = 1;
 	self.again_ms = ASK_LEAST_MS;
 }
 
