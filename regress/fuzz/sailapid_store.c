@@ -18,8 +18,8 @@ configure(struct chan *parent_end)
 {
 	struct s3_config c = { api_str("access"), api_str("secret"),
 		api_str(CONFIG_REGION), api_str(CONFIG_BUCKET), api_str("") };
-	struct api_config limits = { 100, 100, 30, 1, 65536, 100, 100,
-		1 << 20, 1 << 20 };
+	struct api_config limits = { 100, 100, 30, 1, 65536, 100, 100, 1 << 20,
+		1 << 20 };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd == -1 || listen(fd, 1) == -1 ||
