@@ -208,6 +208,10 @@ req_first(req_step step)
 	if ((req = req_new(META_QUEUE_MAX + 1)) == NULL)
 		return NULL;
 	strlcpy(req->vol.name, "-", sizeof(req->vol.name));
+	if (line_join(req) == -1) {
+		req_free(req);
+		return NULL;
+	}
 	req_again(req, step);
 	return req;
 }
