@@ -93,6 +93,9 @@ void api_end(void *call);
 void api_answer(struct api_call *, const struct api_response *, int fd);
 /* There is no answer: meta is away. */
 void api_unavailable(struct api_call *);
+/* By which key it is counted, however its scheme is written; of who has none, what
+   stands in its place. */
+void api_key_hash(const struct api_call *, struct hash *);
 /* Its body, which meta does not have yet, is given up for that of another. */
 void api_take_body(struct api_call *);
 

@@ -45,7 +45,7 @@ taker_get(const struct api_call *call)
 	struct taker key, *t;
 
 	/* meta gives no long answer to who has no key. */
-	hash_bytes(&key.key, call->authorization, strlen(call->authorization));
+	api_key_hash(call, &key.key);
 	if ((t = RB_FIND(takers, &takers, &key)) != NULL)
 		return t;
 	if ((t = calloc(1, sizeof(*t))) == NULL)

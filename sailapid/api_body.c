@@ -66,8 +66,7 @@ holder_get(const struct api_call *call)
 	struct holder key, *h;
 
 	/* meta has said that it is one. */
-	hash_bytes(&key.key, call->authorization + API_SCHEME_LEN,
-	    strlen(call->authorization + API_SCHEME_LEN));
+	api_key_hash(call, &key.key);
 	if ((h = RB_FIND(holders, &holders, &key)) != NULL)
 		return h;
 	if ((h = calloc(1, sizeof(*h))) == NULL)

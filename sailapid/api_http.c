@@ -233,6 +233,15 @@ has_key(const struct api_call *call)
 	    strspn(a + API_SCHEME_LEN + 3, "0123456789abcdef") == 64;
 }
 
+void
+api_key_hash(const struct api_call *call, struct hash *key)
+{
+	size_t skip = has_key(call) ? API_SCHEME_LEN : 0;
+
+	hash_bytes(key, call->authorization + skip,
+	    strlen(call->authorization + skip));
+}
+
 static enum MHD_Result
 ask_key(struct api_call *call)
 {
@@ -477,8 +486,7 @@ note_key(const struct api_call *call, unsigned int status)
 		httpd_unknown(call->conn);
 	if (status / 100 != 2 && status != 403 && status != 409)
 		return;
-	hash_bytes(&key, call->authorization + API_SCHEME_LEN,
-	    strlen(call->authorization + API_SCHEME_LEN));
+	api_key_hash(call, &key);
 	httpd_known(call->conn, &key);
 }
 
@@ -489,17 +497,17 @@ api_answer(struct api_call *call, const struct api_response *r, int fd)
 
 	if (has_key(call))
 		note_key(call, r->status);
-	if (fd != -1 && is_too_much(call, fd)) {
-		close(fd);
-		api_unavailable(call);
-		return;
-	}
 	if (call->asks_key && r->status == 200) {
 		if (fd != -1)
 			close(fd);
 		call->asks_key = 0;
 		call->stage = API_KEYED;
 		httpd_resume(call->conn);
+		return;
+	}
+	if (fd != -1 && is_too_much(call, fd)) {
+		close(fd);
+		api_unavailable(call);
 		return;
 	}
 	res = fd != -1 ? file_response(call, fd)
