@@ -319,7 +319,7 @@ thread_merge(struct req *req, struct db *db)
 	g->error = 0;
 	memset(&g->next, 0, sizeof(g->next));
 	if ((r = thread_head(req, g, db)) != 1) {
-		g->error = r == 0 ? 0 : errno;
+		g->error = r == 0 ? 0 : errno != 0 ? errno : EIO;
 		return;
 	}
 	if ((r = db_stage_init(&stage, db, g->vol.family, meta_stop())) == 0) {
