@@ -116,6 +116,8 @@ db_mount_update(struct db *db, const struct mount_row *m)
 {
 	sqlite3_stmt *st;
 
+	/* It sets the indexed id, too: a row that is as before is written, and with
+	   it what journal_sync() is to make safe. */
 	if ((st = db_stmt(db, DB_MOUNT_UPDATE)) == NULL)
 		return -1;
 	mount_bind(st, m);

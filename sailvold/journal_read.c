@@ -207,6 +207,7 @@ segment_at(struct journal_read *j, uint64_t offset)
 		if (next == NULL || next->first > offset)
 			break;
 		segment_close(j, s);
+		j->unsynced = 1; /* fuse may cut it */
 	}
 	return s != NULL && s->first <= offset ? s : NULL;
 }
