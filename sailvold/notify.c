@@ -177,6 +177,8 @@ on_tell(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	t->id = id;
 	/* As if nothing were in it: fuse made it, of its own mount. */
 	if (memfd_map(fd, TELL_MAX, &t->view) == -1) {
+		if (errno != EBADMSG && errno != EFBIG)
+			fatal("notifications");
 		log_warn("notifications");
 		memset(&t->view, 0, sizeof(t->view));
 	}
