@@ -188,6 +188,10 @@ umount_continue(struct asker *a, const char *answer)
 	json_t *stash = json_object_get(r, "stash");
 	struct mount *m = mount_by_path(a->umount_path);
 
+	if (a->umount_sent) {
+		json_decref(all);
+		return;
+	}
 	if (r == NULL && !a->umount_keep)
 		asker_answer(a, json_incref(all));
 	else if (m == NULL && !a->umount_keep)
