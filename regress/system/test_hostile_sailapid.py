@@ -89,8 +89,9 @@ class Sailapid:
         t.true(mode != "noise" or lives > LIVES, "%s: %d lives" % (
             what, lives))
         hostile.order(t, None, None, None)
-        if role in srv.roles():
-            hostile.kill(srv.roles()[role])
+        last = srv.roles().get(role)
+        if last is not None:
+            hostile.kill(last)
         t.wait_for(self.works, what + ": it works again", 60)
         for thread in others:
             thread.join(90)
