@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fd_message.h"
 #include "lib/log.h"
 #include "lib/supervisor.h"
 
@@ -59,30 +60,18 @@ supervisor_restore(void)
 static void
 tell(const char *state, int passed)
 {
-	union {
-		struct cmsghdr hdr;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
+	union fd_message control;
 	struct iovec iov = { (void *)(uintptr_t)state, strlen(state) };
 	struct msghdr msg = { .msg_name = &address,
 		.msg_namelen = address_len,
 		.msg_iov = &iov,
 		.msg_iovlen = 1 };
-	struct cmsghdr *c;
 	int fd;
 
 	if (address_len == 0)
 		return;
-	if (passed != -1) {
-		memset(&control, 0, sizeof(control));
-		msg.msg_control = control.buf;
-		msg.msg_controllen = sizeof(control.buf);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &passed, sizeof(passed));
-	}
+	if (passed != -1)
+		fd_message(&msg, &control, passed);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1 || sendmsg(fd, &msg, MSG_NOSIGNAL) == -1)
 		log_warn("telling the supervisor %s", state);

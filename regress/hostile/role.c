@@ -26,6 +26,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fd_message.h"
 #include "lib/fetch_imsg.h"
 #include "lib/log.h"
 #include "lib/proc.h"
@@ -194,27 +195,16 @@ static void
 send_raw(const struct line *l, uint32_t type, const uint8_t *body, size_t len,
     size_t claimed, int fd)
 {
-	union {
-		struct cmsghdr hdr;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} u;
+	union fd_message u;
 	uint32_t head[4] = { type, (uint32_t)(IMSG_HEADER_SIZE + claimed),
 		some_number(), 0 };
 	struct iovec iov[2] = { { head, sizeof(head) },
 		{ (void *)(uintptr_t)body, len } };
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
-	struct cmsghdr *c;
 
 	if (fd != -1) {
 		head[1] |= rnd(8) != 0 ? IMSG_FD_MARK : 0;
-		memset(&u, 0, sizeof(u));
-		m.msg_control = u.buf;
-		m.msg_controllen = sizeof(u.buf);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+		fd_message(&m, &u, fd);
 	} else if (rnd(50) == 0)
 		head[1] |= IMSG_FD_MARK;
 	(void)sendmsg(l->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
