@@ -35,6 +35,7 @@ extern const struct posix_case cases_files[];
 extern const struct posix_case cases_attr[];
 extern const struct posix_case cases_perm[];
 extern const struct posix_case cases_io[];
+extern const struct posix_case cases_optional[];
 extern const struct posix_case cases_own[];
 
 extern int sail;            /* -s was given */
@@ -42,7 +43,7 @@ extern const char *top_dir; /* absolute: DIR of the command line */
 
 /* Ends the case as failed; the text reads "expected ..., got ...". */
 void fail(const char *, ...) __attribute__((format(printf, 1, 2), noreturn));
-/* The case cannot be tried here, which is as good as passed. */
+/* This file system does not have what the case tries: skipped. */
 void unsupported(void) __attribute__((noreturn));
 const char *errno_name(int);
 

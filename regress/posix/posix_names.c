@@ -374,23 +374,6 @@ mknod_file(void)
 	TRUE(S_ISFIFO(lstat_of("p").st_mode));
 }
 
-static void
-mknod_device(void)
-{
-	/* Where the process lacks CAP_MKNOD the kernel says EPERM itself. */
-	if (sail) {
-		FAILS(EPERM, mknod("c", S_IFCHR | 0600, makedev(1, 3)));
-		FAILS(EPERM, mknod("b", S_IFBLK | 0600, makedev(7, 0)));
-		TRUE(!exists("c"));
-		return;
-	}
-	if (mknod("c", S_IFCHR | 0600, makedev(1, 3)) == -1) {
-		EQUAL(EPERM, errno);
-		unsupported();
-	}
-	EQUAL(makedev(1, 3), lstat_of("c").st_rdev);
-}
-
 /* ---- what a name may be ------------------------------------------------- */
 
 static void
@@ -489,7 +472,6 @@ const struct posix_case cases_names[] = {
 	{ "fifo", fifo, 0 },
 	{ "socket", socket_name, 0 },
 	{ "mknod_file", mknod_file, 0 },
-	{ "mknod_device", mknod_device, 0 },
 	{ "name_length", name_length, 0 },
 	{ "name_bytes", name_bytes, 0 },
 	{ "name_case", name_case, 0 },

@@ -11,7 +11,7 @@ WITHOUT = {"SAIL_PASSTHROUGH": "no"}
 @sailtest.deadline(700)
 def test_posix(t):
     """What POSIX promises."""
-    again(t, WITHOUT, "test_posix", "test_mount")
+    again(t, WITHOUT, "test_posix", "test_posix")
 
 
 @sailtest.deadline(240)
