@@ -6,6 +6,8 @@ usage: run.py [-l] [-j N] [-t PATTERN] [--obj OBJ] [--long]
 
 System tests that a file names in BOTH_STORES (or all of it, where that is True)
 run a second time, as NAME@s3, with their objects in a bucket of a Ceph gateway.
+What a file names in EMBEDDED_STORE is about the embedded one alone: it is skipped
+where SAIL_STORE=s3 in the environment has all tests use the gateway.
 
 Each unit test program, and each system test, runs below a process of its own
 (--worker), which kills, unmounts and removes whatever it leaves behind.
@@ -13,6 +15,7 @@ Each unit test program, and each system test, runs below a process of its own
 
 import argparse
 import ast
+import collections
 import concurrent.futures
 import faulthandler
 import glob
@@ -83,13 +86,14 @@ def is_deadline(node):
             "deadline")
 
 
-def both_stores(body):
-    """What BOTH_STORES is in a file."""
+def named_in(body, constant):
+    """A function that says whether a file's constant names a test, or all."""
+    named = ()
     for node in body:
         if isinstance(node, ast.Assign) and (
-                getattr(node.targets[0], "id", None) == "BOTH_STORES"):
-            return ast.literal_eval(node.value)
-    return ()
+                getattr(node.targets[0], "id", None) == constant):
+            named = ast.literal_eval(node.value)
+    return lambda name: named is True or name in named
 
 
 def system_tests(files="test_*"):
@@ -104,7 +108,7 @@ def system_tests(files="test_*"):
         except SyntaxError:
             yield base + ".broken_file", path, "broken_file", 10
             continue
-        both = both_stores(body)
+        both = named_in(body, "BOTH_STORES")
         for node in body:
             if (not isinstance(node, ast.FunctionDef) or
                     not node.name.startswith("test_")):
@@ -114,7 +118,7 @@ def system_tests(files="test_*"):
                 seconds = ast.literal_eval(d.args[0])
             name = "%s.%s" % (base, node.name)
             yield name, path, node.name, seconds
-            if both is True or node.name in both:
+            if both(node.name):
                 yield name + GATEWAY, path, node.name, 2 * seconds
 
 
@@ -162,8 +166,14 @@ def system_child(test, path, function, out):
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     result = {"outcome": "passed", "text": ""}
     try:
-        getattr(load(path), function)(test)
+        module = load(path)
+        embedded = getattr(module, "EMBEDDED_STORE", ())
+        if os.environ.get("SAIL_STORE") == "s3" and (
+                embedded is True or function in embedded):
+            test.skip("is about the embedded store")
+        getattr(module, function)(test)
         result["text"] = test.said
+        result["numbers"] = test.numbers
     except sailtest.SkipTest as e:
         result = {"outcome": "skipped", "text": str(e)}
     except sailtest.Failure as e:
@@ -232,7 +242,8 @@ def worker_system(name, path, function, seconds, obj):
         print("kept: %s" % directory)
     else:
         shutil.rmtree(directory, ignore_errors=True)
-    return {"counts": {result["outcome"]: 1}, "text": result["text"]}
+    return {"counts": {result["outcome"]: 1, **result.get("numbers", {})},
+            "text": result["text"]}
 
 
 def describe(status):
@@ -305,7 +316,7 @@ def worker_fuzz(name, program):
     if not good:
         print("\n".join(output.splitlines()[-200:]))
     return {"counts": {"passed" if good else "failed": 1,
-                       "executions": executions},
+                       "fuzz executions": executions},
             "text": "%d executions" % executions}
 
 
@@ -450,7 +461,7 @@ def main():
     if args.l:
         print("\n".join(names))
         return 0
-    totals = {"passed": 0, "failed": 0, "skipped": 0, "executions": 0}
+    totals = collections.Counter()
     for sig in ENDING:
         signal.signal(sig, lambda *_: os._exit(1))
     keeper = gateway.Keeper(os.path.abspath(__file__))
@@ -458,8 +469,9 @@ def main():
         for done in pool.map(lambda n: run_one(n, args.obj, keeper), names):
             report(done, args.obj, totals)
     keeper.close()
-    if totals["executions"]:
-        print("fuzzers: %d executions" % totals["executions"])
+    numbers = sorted(set(totals) - {"passed", "failed", "skipped"})
+    if numbers:
+        print(", ".join("%s: %d" % (name, totals[name]) for name in numbers))
     print("%d passed, %d failed%s" % (
         totals["passed"], totals["failed"],
         ", %d skipped" % totals["skipped"] if totals["skipped"] else ""))

@@ -64,6 +64,12 @@ class Test:
         self.expect_deaths = False
         # Shown behind its name when it has passed.
         self.said = ""
+        # What the last lines of a run add up.
+        self.numbers = {}
+
+    def count(self, what, n):
+        """Adds to a number that the run prints at its end."""
+        self.numbers[what] = self.numbers.get(what, 0) + n
 
     def path(self, *parts):
         """A path below the test's directory."""

@@ -11,6 +11,9 @@ import time
 
 from sailtest import badnet, deadline, stack, tls
 
+# A gateway is not on the line.
+EMBEDDED_STORE = True
+
 SEED = int(os.environ.get("SAIL_SEED", "0")) or (
     random.SystemRandom().randrange(1, 1 << 31))
 # Of a machine that does much else.

@@ -9,6 +9,8 @@ import sqlite3
 
 from sailtest import deadline, error_of, stack
 
+EMBEDDED_STORE = ("test_full_server",)  # fills its folder
+
 
 def memory(t, path, size, mode="0711"):
     os.makedirs(path)

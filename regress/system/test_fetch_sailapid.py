@@ -13,6 +13,7 @@ from sailtest.store import sha
 
 API, API_RES = 210, 211
 UPLOAD_FILE, UPLOAD, UPLOAD_RES = 214, 215, 217
+EMBEDDED_STORE = ("test_upload",)  # counts its files
 MIB = 1 << 20
 
 

@@ -165,6 +165,11 @@ def test_sailvold(t):
     t.wait_for(lambda: broke(d.log()) == died, "%d deaths, %d in the log" % (
         died, broke(d.log())))
     t.said = "%d calls, %d deaths" % (died, broke(d.log()))
+    t.count("forbidden calls", died)
+
+
+# A gateway leaves no role for the store.
+EMBEDDED_STORE = ("test_sailapid",)
 
 
 @deadline(300)
@@ -182,3 +187,4 @@ def test_sailapid(t):
     t.wait_for(lambda: broke(srv.log()) == died, "%d deaths, %d in the log" % (
         died, broke(srv.log())))
     t.said = "%d calls, %d deaths" % (died, broke(srv.log()))
+    t.count("forbidden calls", died)

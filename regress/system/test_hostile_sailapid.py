@@ -16,6 +16,8 @@ SEED = int(os.environ.get("SAIL_SEED", "0")) or (
     random.SystemRandom().randrange(1, 1 << 31))
 LIVES = int(os.environ.get("SAIL_LIVES", "4"))
 LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
+EMBEDDED_STORE = True  # its role is one of them
+
 ROLES = ("tls", "api", "meta", "sign", "fetch", "store")
 
 

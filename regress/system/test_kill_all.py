@@ -10,12 +10,13 @@ import sys
 
 from sailtest import deadline, stack
 
+BOTH_STORES = True
+
 # Works in the mount, and says on its standard output what was acknowledged:
 # one JSON list for each step, after the step's last system call returned.
 WRITER = r"""
 import json, os, sys
 
-BOTH_STORES = True
 top = sys.argv[1]
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 def ack(*what):

@@ -22,4 +22,5 @@ def test_kills(t):
     site.finish()
     site.judge()
     t.said = site.said()
+    t.count("kills survived", site.total())
 

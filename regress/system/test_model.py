@@ -31,6 +31,7 @@ def test_model(t):
         h.run()
         killed.update(h.killed)
     t.true(killed or len(seeds) == 1, "nothing was killed")
+    t.count("kills survived", sum(killed.values()))
     t.said = "seeds %s; kills survived: %s" % (
         ", ".join(str(seed) for seed, _ in seeds), ", ".join(
             "%d %s" % (n, role) for role, n in sorted(killed.items())))

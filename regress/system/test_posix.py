@@ -80,6 +80,8 @@ def test_posix(t):
     only_known(t, native, mount)
     s.daemon.umount(a)
     s.daemon.stop()
+    t.count("POSIX cases", len(mount))
+    t.count("POSIX differences", len(KNOWN))
     t.said = "%d POSIX cases, %d differences: %s" % (
         len(mount), len(KNOWN), ", ".join(sorted(KNOWN)))
 

@@ -7,6 +7,7 @@ import signal
 
 from sailtest import server, tls
 
+EMBEDDED_STORE = True  # its role is one of them
 EXPECTED = {"api", "meta", "sign", "fetch", "store", "tls"}
 
 

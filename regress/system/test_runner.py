@@ -181,7 +181,15 @@ BOTH_STORES = ("test_either",)
 def test_one(t):
     t.equal(None, os.environ.get("SAIL_STORE"), "store")
 
+EMBEDDED_STORE = ("test_embedded",)
+
+def test_embedded(t):
+    t.equal(None, os.environ.get("SAIL_STORE"), "store")
+    t.count("things", 2)
+    t.count("things", 3)
+
 def test_either(t):
+    t.count("things", 10)
     if os.environ.get("SAIL_STORE") != "s3":
         return
     g, other = gateway.Gateway(t, "a"), gateway.Gateway(t, "b")
@@ -223,9 +231,15 @@ def test_both_stores(t):
     runner's gateway, which is gone with the runner."""
     repo, _ = tree(t)
     t.write("repo/regress/system/test_x.py", BOTH)
-    names = ["test_x.test_one", "test_x.test_either", "test_x.test_either@s3"]
+    names = ["test_x.test_one", "test_x.test_embedded", "test_x.test_either",
+             "test_x.test_either@s3"]
     t.equal(names, run(t, repo, "-l", "-t", "test_x").stdout.split(), "names")
     done = run(t, repo, "-t", "test_x")
-    t.equal("3 passed, 0 failed", done.stdout.splitlines()[-1], done.stdout)
+    t.equal(["things: 25", "4 passed, 0 failed"],
+            done.stdout.splitlines()[-2:], done.stdout)
+    done = t.run(["/usr/bin/python3", "regress/run.py", "-t", "embedded"],
+                 cwd=repo, env={"TMPDIR": t.path("tmp"), "SAIL_STORE": "s3"})
+    t.equal("skip test_x.test_embedded: is about the embedded store\n"
+            "0 passed, 0 failed, 1 skipped\n", done.stdout, "with a gateway")
     t.equal([], os.listdir(t.path("tmp")), "directories kept")
     t.equal(b"", processes_of(t), "processes left")
