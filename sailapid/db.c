@@ -122,6 +122,12 @@ static const char *const migrations[DB_VERSION] = {
 	   seen to be its store. */
 	"CREATE TABLE store(public BLOB NOT NULL, mark INTEGER NOT NULL);"
 	"INSERT INTO store(public, mark) VALUES(randomblob(16), 0);",
+
+	/* A pack has thousands of places, which are set one by one; and who has
+	   read an object sees whether another has condemned it meanwhile. */
+	"DROP INDEX location_object;"
+	"CREATE INDEX location_object ON location(object, hash);"
+	"ALTER TABLE object ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const char *const sql[ST_COUNT] = {

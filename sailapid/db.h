@@ -20,7 +20,7 @@
 #include "lib/tree.h"
 
 #define DB_FILE "sailapi.db"
-#define DB_VERSION 7     /* user_version of the schema */
+#define DB_VERSION 8     /* user_version of the schema */
 #define DB_PUBLIC_LEN 8  /* bytes of the ids of orgs and keys */
 #define DB_ID_LEN 16     /* bytes of the ids of volumes and families */
 #define DB_SECRET_LEN 67 /* "sk_" and 64 digits */
@@ -304,6 +304,7 @@ struct db_object {
 	uint64_t size;
 	uint8_t state; /* of a pack: enum location_state */
 	uint8_t pack;
+	int64_t condemned; /* how often it was found wrong or missing */
 	/* of db_pack_due and db_store_known alone */
 	uint8_t family_public[DB_ID_LEN];
 };
@@ -334,6 +335,8 @@ int db_pack_due(struct db *, int64_t after, struct db_object *);
 /* Its places by offset, until f's first -1. */
 int db_pack_each(struct db *, int64_t row,
     int (*f)(void *, const struct hash *, const struct db_location *), void *);
+/* Notes that it was read and found wrong or missing: db_object.condemned. */
+int db_object_condemn(struct db *, int64_t row);
 /* What came of one place of an object, of so many bytes (one that has others by
    now was not looked at), in all families that have it; then of the
    whole pack: verified, unless more was claimed meanwhile, or bad when nothing in

@@ -14,6 +14,7 @@ object_read(sqlite3_stmt *st, struct db_object *o)
 	o->size = (uint64_t)sqlite3_column_int64(st, 3);
 	o->state = (uint8_t)sqlite3_column_int(st, 4);
 	o->pack = sqlite3_column_int(st, 5) != 0;
+	o->condemned = sqlite3_column_int64(st, 6);
 	return db_col_bytes(st, 2, o->hash.b, HASH_LEN);
 }
 
@@ -111,7 +112,7 @@ db_pack_due(struct db *db, int64_t after, struct db_object *o)
 
 	if (r == 1) {
 		if (object_read(st, o) == -1 ||
-		    db_col_bytes(st, 6, o->family_public, DB_ID_LEN) == -1)
+		    db_col_bytes(st, 7, o->family_public, DB_ID_LEN) == -1)
 			r = -1;
 		db_done(st);
 	}
@@ -146,6 +147,12 @@ db_place_set(struct db *db, int64_t row, const struct hash *chunk,
 {
 	return db_exec(db, ST_PLACE_SET, "iihii", (int64_t)state, row, chunk,
 	    (int64_t)offset, (int64_t)bytes);
+}
+
+int
+db_object_condemn(struct db *db, int64_t row)
+{
+	return db_exec(db, ST_OBJECT_CONDEMN, "i", row);
 }
 
 int

@@ -498,11 +498,17 @@ meta_fetched(uint32_t id, const struct fetch_url_res *res, const uint8_t *right,
 void
 meta_peer_lost(const void *who)
 {
-	struct ask *a;
+	struct ask *a, *next;
 
-	RB_FOREACH (a, ask_tree, &asks.tree) {
+	RB_FOREACH_SAFE (a, ask_tree, &asks.tree, next) {
 		if (a->who != who)
 			continue;
+		if (a->kind == ASK_FETCH &&
+		    a->req->objects[a->first].use == OBJECT_DELETE) {
+			/* It may have been done: not twice. */
+			ask_answered(a);
+			continue;
+		}
 		a->who = NULL;
 		asks.under_way[a->kind]--;
 		TAILQ_INSERT_TAIL(&asks.waiting[a->kind], a, entry);

@@ -26,6 +26,7 @@
 #define CHECKS_MAX 16        /* of reports at a time: each reads an object */
 #define QUEUE_MAX 2          /* of packs that nobody has reported */
 #define QUEUE_AGAIN_MS 10000 /* those of a store that was away */
+#define PACK_COST (1U << 20) /* report_cost() */
 #define LOST_MAX 1024        /* objects that were looked for again */
 #define LOST_AGAIN_MS 5000   /* one that is missing */
 #define LOST_WRONG_MS 600000 /* one that was read, and is wrong */
@@ -42,8 +43,9 @@ struct check {
 	int reported; /* by that key, to which so much is charged */
 	int64_t key;
 	uint64_t charged;
-	int in_vain; /* all was right */
-	int good;    /* it was seen there before */
+	int in_vain;       /* all was right */
+	int good;          /* it was seen there before */
+	int64_t condemned; /* of the object, when it was begun */
 	/* of a pack */
 	int64_t row;
 	struct fetch_part *parts;
@@ -84,7 +86,7 @@ check_free(void *arg)
 	free(c);
 }
 
-/* Two at a time could delete what was brought anew in between. */
+/* In this process: others are seen by check_overtaken(). */
 int
 check_running(int64_t family, const struct hash *object)
 {
@@ -235,12 +237,25 @@ still_lost(const struct check *c, int missing)
 		    loc.state != LOCATION_BAD));
 }
 
+/*
+ * Another server has read it too, and condemned it: what was read here is older
+ * than what may have been brought anew since.  1, 0, -1.
+ */
+static int
+check_overtaken(const struct check *c)
+{
+	struct db_object o;
+	int r = db_object_find(meta_db(), c->family, &c->object, &o);
+
+	return r == 1 ? o.condemned != c->condemned : r == 0 ? 1 : -1;
+}
+
 static void
 check_set(struct req *req, int bad)
 {
 	const struct object_url *o = req->objects;
 	const struct check *c = req->state;
-	int missing = o->status == 404, r = bad;
+	int missing = o->status == 404, overtaken, r = bad;
 	uint8_t state;
 
 	if (bad && still_lost(c, missing)) {
@@ -250,11 +265,18 @@ check_set(struct req *req, int bad)
 	}
 	if (bad)
 		lost_until(c->row, missing ? LOST_AGAIN_MS : LOST_WRONG_MS);
-	else if (!bad && c->again)
-		log_there(req, &c->object);
 	if (req_write(req) == -1)
 		return;
-	if (c->pack)
+	if ((overtaken = check_overtaken(c)) == 1) {
+		check_end(req);
+		return;
+	}
+	if (!bad && c->again)
+		log_there(req, &c->object);
+	if (overtaken == -1 ||
+	    (bad && db_object_condemn(meta_db(), c->row) == -1))
+		r = -1;
+	else if (c->pack)
 		r = pack_set(req, c, missing);
 	else {
 		if (bad)
@@ -368,6 +390,7 @@ check_load(struct req *req, const struct db_object *o)
 	c->wrong = 0;
 	c->pack = o->pack;
 	c->good = location_good(o->state);
+	c->condemned = o->condemned;
 	c->nparts = 0;
 	free(c->right);
 	c->right = NULL;
@@ -560,6 +583,13 @@ check_again(struct req *req, const struct db_location *l)
 	return check_load(own, &o) == 0;
 }
 
+/* In bytes: what is read, and for the chunks of a pack, which may be small. */
+static uint64_t
+report_cost(const struct db_object *o)
+{
+	return o->size + (o->pack ? PACK_COST : 0);
+}
+
 /* NULL: the request was answered. */
 static struct req *
 report_spawn(struct req *req, const struct db_object *o)
@@ -571,28 +601,28 @@ report_spawn(struct req *req, const struct db_object *o)
 		req_error(req, 503, "busy", "too many reports");
 		return NULL;
 	}
-	if (!pace_take(req->key.id, o->size)) {
+	if (!pace_take(req->key.id, report_cost(o))) {
 		req_error(req, 503, "busy",
 		    "too much was read for reports of this key that were "
 		    "wrong");
 		return NULL;
 	}
 	if ((own = req_spawn(req, check_sign)) == NULL) {
-		pace_end(req->key.id, o->size);
+		pace_end(req->key.id, report_cost(o));
 		req_error(req, 503, "busy", "too many requests");
 		return NULL;
 	}
 	own->state = c = check_new(o->family, 0);
 	own->state_free = check_free;
 	if (c == NULL) {
-		pace_end(req->key.id, o->size);
+		pace_end(req->key.id, report_cost(o));
 		req_errno(own, "report");
 		req_errno(req, "report");
 		return NULL;
 	}
 	c->reported = 1;
 	c->key = req->key.id;
-	c->charged = o->size;
+	c->charged = report_cost(o);
 	return own;
 }
 

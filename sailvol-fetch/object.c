@@ -181,7 +181,8 @@ op_url(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	o->msg.url = NULL;
 	spec.method = o->msg.method;
 	spec.url = url;
-	spec.repeat = 1;
+	/* What was brought anew after the first would go by a second. */
+	spec.repeat = o->msg.method != FETCH_METHOD_DELETE;
 	spec.total_ms = o->msg.deadline_ms;
 	/* Not for its turn: others of a store that hangs may have all places. */
 	spec.late = spec.first = o->msg.deadline_ms != 0;

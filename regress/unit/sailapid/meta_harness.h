@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,6 +66,9 @@ static struct {
 	struct packed packs[16];
 	unsigned int npacks;
 	unsigned int looks, verifies, deletes;
+	/* what another server does to the database while an object is read */
+	const char *overtaken_by;
+	int lose_delete;     /* who is asked to delete ends */
 	unsigned int refuse; /* so many times the store says 403 */
 	int64_t store_skew_ms;
 	int32_t last_offset_s; /* of what was signed */
@@ -108,6 +112,17 @@ stand_in_sign(uint32_t id, const struct sign_url *u, uint16_t n)
 	return &h.sign;
 }
 
+static void
+other_server(const char *text)
+{
+	sqlite3 *other;
+
+	assert_int_equal(sqlite3_open(h.path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, text, NULL, NULL, NULL),
+	    SQLITE_OK);
+	sqlite3_close(other);
+}
+
 static void *
 stand_in_fetch(uint32_t id, const struct fetch_url *u)
 {
@@ -132,6 +147,8 @@ stand_in_fetch(uint32_t id, const struct fetch_url *u)
 	h.endless += u->deadline_ms == 0;
 	h.verifies += u->method == 1 && !a->mark;
 	h.deletes += u->method == 4;
+	if (h.overtaken_by != NULL && u->method == 1 && !a->mark)
+		other_server(h.overtaken_by);
 	if (!a->mark)
 		snprintf(h.last_url, sizeof(h.last_url), "%.*s",
 		    (int)u->url_len, u->url);
@@ -278,7 +295,11 @@ pump(void)
 	}
 	while ((a = TAILQ_FIRST(&h.fetch)) != NULL) {
 		TAILQ_REMOVE(&h.fetch, a, entry);
-		store_answer(a);
+		if (a->method == 4 && h.lose_delete) {
+			h.lose_delete = 0;
+			meta_peer_lost(&h.fetch);
+		} else
+			store_answer(a);
 		free(a->parts);
 		free(a);
 		did = 1;

@@ -493,6 +493,51 @@ test_lost(void **state)
 	}
 }
 
+/* Another server read it as well, condemned and deleted it, and somebody has
+   brought it again: what was read before says nothing of that. */
+static void
+test_overtaken(void **state)
+{
+	struct hash base, id, object, where;
+	struct wire_chunk c[2];
+	struct wire_span_chunk k;
+
+	(void)state;
+	h.marked = 1;
+	publish_pack(&base, &id, &object, c);
+	store_set(&object, 2);
+	h.overtaken_by = "UPDATE object SET condemned = condemned + 1";
+	report(&object, &c[0].hash);
+	h.overtaken_by = NULL;
+	assert_int_equal(h.deletes, 0);
+	assert_int_equal(located(&id, "a", &where, &k), 1);
+	report(&object, &c[0].hash);
+	assert_int_equal(h.deletes, 1);
+	assert_int_equal(located(&id, "a", &where, &k), 0);
+}
+
+/* Whoever was to delete it is gone: it may have been done, and is not done a
+   second time. */
+static void
+test_deleted_once(void **state)
+{
+	struct hash base, id, object;
+	struct wire_chunk c[2];
+	int i;
+
+	(void)state;
+	h.marked = 1;
+	publish_pack(&base, &id, &object, c);
+	store_set(&object, 2);
+	h.lose_delete = 1;
+	report(&object, &c[0].hash);
+	assert_int_equal(h.lose_delete, 0);
+	for (i = 0; i < 30; i++)
+		pump();
+	assert_int_equal(h.deletes, 1);
+	assert_false(check_running(1, &object));
+}
+
 /* Somebody says of a pack that is published that its chunks have other lengths,
    and lie elsewhere, and has that confirmed before anybody reads it: who names
    what is published is not held up, and readers are sent where it lies. */
@@ -597,7 +642,8 @@ main(void)
 	const struct CMUnitTest tests[] = { T(test_pack), T(test_named_again),
 		T(test_lengths_of_published), T(test_not_foreseen),
 		T(test_later), T(test_refused), T(test_lying_index),
-		T(test_hostile), T(test_lost), T(test_there_again) };
+		T(test_hostile), T(test_lost), T(test_overtaken),
+		T(test_deleted_once), T(test_there_again) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
