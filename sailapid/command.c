@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,6 +124,8 @@ command_run(const struct config *conf, int argc, char **argv, int64_t life_s)
 		return 1;
 	}
 	if (pid == 0) {
+		/* What is changed stands there, wherever messages go. */
+		openlog("sailapid", LOG_PID | LOG_NDELAY, LOG_DAEMON);
 		privileged_become(conf->database, uid, gid);
 		status = c->run(argv + skip, argc - skip, life_s) == 0 ? 0 : 1;
 		if (fflush(stdout) == EOF) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <vis.h>
 
 #include "lib/log.h"
@@ -45,8 +46,20 @@ command_org(struct db *db, const char *name, struct db_org *org)
 	return r == 1 ? 0 : -1;
 }
 
+/* As meta's lines, of a change that a shell has made: sailapid(8). */
+static void
+command_audit(const char *org, const char *what, const struct db_key *key)
+{
+	char id[2 * DB_PUBLIC_LEN + 1];
+
+	hex_encode(key->public, DB_PUBLIC_LEN, id);
+	syslog(LOG_INFO,
+	    "audit: key=- org=%s peer=shell %s id=key_%s role=%s%s", org, what,
+	    id, key_role_name(key->role), key->limited ? " limited" : "");
+}
+
 static int
-command_mint(struct db *db, const struct key_new *n)
+command_mint(struct db *db, const struct key_new *n, const char *org)
 {
 	char secret[DB_SECRET_LEN + 1];
 	struct db_key key;
@@ -55,6 +68,7 @@ command_mint(struct db *db, const struct key_new *n)
 		log_warn("the key was not made");
 		return -1;
 	}
+	command_audit(org, "key-create", &key);
 	printf("%s\n", secret);
 	explicit_bzero(secret, sizeof(secret));
 	return fflush(stdout) == 0 ? 0 : -1;
@@ -84,7 +98,7 @@ db_init_org(const char *dir, const char *name)
 		else
 			log_warn("org %s", name);
 	} else
-		r = command_mint(db, &first);
+		r = command_mint(db, &first, name);
 	db_abort(db);
 	db_close(db);
 	return r;
@@ -137,7 +151,7 @@ command_grant(struct db *db, int64_t org, const char *text, struct db_grant *g)
 /* With its transaction. */
 static int
 command_create(struct db *db, struct key_new *new, char *const *grants,
-    size_t n)
+    size_t n, const char *org)
 {
 	struct db_grant *list;
 	size_t i, k;
@@ -166,7 +180,7 @@ command_create(struct db *db, struct key_new *new, char *const *grants,
 	new->grants = list;
 	new->ngrants = n;
 	if (r == 0)
-		r = command_mint(db, new);
+		r = command_mint(db, new, org);
 	free(list);
 	return r;
 }
@@ -195,7 +209,7 @@ db_key_create(const char *dir, const char *orgname, const char *role,
 		new.org = org.id;
 		if (life_s != 0)
 			new.expires = db_now() + life_s * 1000000000;
-		r = command_create(db, &new, grants, n);
+		r = command_create(db, &new, grants, n, orgname);
 	}
 	db_abort(db);
 	db_close(db);
@@ -214,6 +228,8 @@ db_store_accept(const char *dir)
 	    (r = db_store_mark(db, STORE_ACCEPTED)) == -1 ||
 	    (r = db_end(db)) == -1)
 		log_warn("store accept");
+	else
+		syslog(LOG_INFO, "audit: key=- org=- peer=shell store-accept");
 	db_abort(db);
 	db_close(db);
 	return r;
@@ -303,8 +319,9 @@ db_key_revoke(const char *dir, const char *orgname, const char *id)
 		log_warnx("%s: org %s has no such key", id, orgname);
 		r = -1;
 	} else if ((r = db_begin(db)) == 0 &&
-	    (r = db_key_revoked(db, key.id, db_now())) == 0)
-		r = db_end(db);
+	    (r = db_key_revoked(db, key.id, db_now())) == 0 &&
+	    (r = db_end(db)) == 0)
+		command_audit(orgname, "key-revoke", &key);
 	db_abort(db);
 	db_close(db);
 	return r;

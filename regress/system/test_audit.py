@@ -4,8 +4,9 @@ nothing secret."""
 
 import os
 import re
+import socket
 
-from sailtest import stack
+from sailtest import server, stack
 
 
 def lines(s):
@@ -62,3 +63,37 @@ def test_changes(t):
     t.equal((fork, "x"), (got[4][1]["to"], got[5][1]["to"]), "new names")
     for secret in (s.server.key, made["key"]):
         t.true(secret not in s.server.log(), "a key in the log")
+
+
+ORG = "acme"
+# A /dev of its own, for there may be a log of the machine.
+IN_DEV = """
+mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 &&
+mknod -m 444 /dev/urandom c 1 9 && ln -s "$0" /dev/log && exec "$@"
+"""
+
+
+def test_shell(t):
+    """What is changed from a shell goes to syslog, without the key."""
+    srv = server.Server(t)
+    log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    log.bind(t.path("log"))
+    os.chmod(t.path("log"), 0o666)
+    log.settimeout(30)
+
+    def shell(*args):
+        return t.run(["unshare", "-m", "sh", "-c", IN_DEV, t.path("log"),
+                      srv.program, "-f", srv.conf, *args]).stdout
+    made = shell("key", "create", ORG, "read", "name").strip()
+    line = log.recv(4096).decode()
+    bare, values = words(line[line.index("audit:"):])
+    t.equal((["audit:", "key-create"], "shell", ORG, "read"),
+            (bare, values["peer"], values["org"], values["role"]), line)
+    t.true(values["id"] in shell("key", "list", ORG), line)
+    t.true(made not in line, "the key in the log")
+    shell("key", "revoke", ORG, values["id"])
+    line = log.recv(4096).decode()
+    t.true("key-revoke id=%s role=read" % values["id"] in line, line)
+    shell("store", "accept")
+    line = log.recv(4096).decode()
+    t.true("audit: key=- org=- peer=shell store-accept" in line, line)
