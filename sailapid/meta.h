@@ -395,7 +395,8 @@ void meta_diff(struct req *);
 void clock_init(void);
 /* Once a second: has the store asked, when our own clock was set. */
 void clock_tick(void);
-/* An answer of the store's: its clock less ours, 0 where they may be equal. */
+/* An answer of the store's: its clock less ours, 0 where they may be equal.  What
+   is far from the answers before counts when the next says the same. */
 void clock_saw(int64_t skew_ms);
 /* By more than URLs can be signed for. */
 int clock_too_far(void);

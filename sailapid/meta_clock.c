@@ -16,7 +16,9 @@
 #define CLOCK_MAX_MS ((int64_t)SIGN_OFFSET_MAX * 1000)
 
 static struct {
+	int known; /* since our own clock was set */
 	int64_t skew_ms;
+	int64_t other_ms; /* the last that was farther from it */
 	int64_t said_ms;
 	int64_t wall_ms; /* time of day less monotonic time */
 } self;
@@ -60,7 +62,14 @@ clock_init(void)
 void
 clock_saw(int64_t skew_ms)
 {
-	self.skew_ms = skew_ms;
+	/* One of the store's machines may have a clock of its own. */
+	if (self.known && llabs(skew_ms - self.skew_ms) >= CLOCK_SAY_MS &&
+	    llabs(skew_ms - self.other_ms) >= CLOCK_SAY_MS) {
+		self.other_ms = skew_ms;
+		return;
+	}
+	self.known = 1;
+	self.skew_ms = self.other_ms = skew_ms;
 	say(skew_ms);
 }
 
@@ -83,7 +92,9 @@ clock_tick(void)
 {
 	int64_t wall = wall_ms(monotime_now());
 
-	if (llabs(wall - self.wall_ms) > CLOCK_STEP_MS)
+	if (llabs(wall - self.wall_ms) > CLOCK_STEP_MS) {
+		self.known = 0;
 		store_ask_soon();
+	}
 	self.wall_ms = wall;
 }

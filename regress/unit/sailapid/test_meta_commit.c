@@ -257,11 +257,25 @@ test_old_urls(void **state)
 	got_clear(&g);
 	assert_int_equal(h.looks, 12);
 	assert_int_equal(h.last_offset_s, -3600);
+	/* One answer that says otherwise is no clock yet. */
+	clock_saw(0);
+	assert_int_equal(clock_offset_s(), -3600);
+	clock_saw(-3599000);
+	assert_int_equal(clock_offset_s(), -3599);
+	clock_saw(3600000);
+	assert_int_equal(clock_offset_s(), -3599);
+	clock_saw(3601000);
+	assert_int_equal(clock_offset_s(), 3601);
 	/* Too far. */
 	clock_saw((int64_t)-2 * 24 * 3600 * 1000);
+	assert_int_equal(clock_offset_s(), 3601);
+	clock_saw((int64_t)-2 * 24 * 3600 * 1000);
 	assert_int_equal(clock_offset_s(), 0);
+	assert_int_equal(clock_too_far(), 1);
+	clock_saw(0);
 	clock_saw(0);
 	assert_int_equal(clock_offset_s(), 0);
+	assert_int_equal(clock_too_far(), 0);
 }
 
 /* Asked again by a session, what the store has is not to be sent again. */
