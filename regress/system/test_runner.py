@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 
+EMBEDDED_STORE = ("test_both_stores",)  # itself says which
+
 SOURCE = '''
 import os, subprocess, sys, time
 import sailtest

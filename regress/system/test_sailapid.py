@@ -12,6 +12,8 @@ import urllib.parse
 
 from sailtest import s3, server, wire
 
+EMBEDDED_STORE = ("test_limits",)  # counts its role
+
 
 def error(out):
     return json.loads(out)["error"]

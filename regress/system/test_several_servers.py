@@ -8,6 +8,8 @@ import threading
 
 from sailtest import deadline, gateway, proxy, server, stack
 
+EMBEDDED_STORE = ("test_embedded_is_alone",)
+
 
 def two(t, daemons=0):
     """A Stack with a Gateway, and the server beside its own."""

@@ -9,6 +9,8 @@ import time
 
 from sailtest import s3, server
 
+EMBEDDED_STORE = True  # of sailapid's own role
+
 DATA = b"0123456789" * 1000
 
 

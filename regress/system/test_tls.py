@@ -15,6 +15,10 @@ from sailtest import role, server, stack, tls
 from sailtest.again import again
 from sailtest.stack import read, write
 
+EMBEDDED_STORE = (
+    "test_witnesses", "test_renewal", "test_bad_ways",
+    "test_answer_before_the_end", "test_suite")  # its role speaks TLS, too
+
 TLS = {"SAIL_TLS": "yes"}
 LISTEN, PAIR, CONFIG = 130, 131, 132
 
