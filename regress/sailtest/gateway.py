@@ -5,11 +5,13 @@ keeps one, of which each test gets a bucket of its own; without a runner a test
 starts one for itself."""
 
 import http.client
+import json
 import os
 import subprocess
 import sys
 import threading
 import uuid
+import xml.etree.ElementTree
 
 from sailtest import s3
 
@@ -70,6 +72,7 @@ rgw_thread_pool_size = 64
 rgw_rados_pool_pg_num_min = 4
 rgw_crypt_require_ssl = false
 rgw_dns_name = localhost
+%(more)s
 """
 
 
@@ -77,13 +80,20 @@ CREDENTIALS = """# The keys of a test.
 [default]
 aws_access_key_id = %s
 aws_secret_access_key = %s
-""" % (ACCESS_KEY, SECRET)
+"""
+
+
+# Who has keys may have some that expire.
+POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": ["sts:GetSessionToken", "s3:*"],
+     "Resource": ["*"]}]})
 
 
 class Gateway:
     """host, at_port: where a server's configuration finds it, by name or
     address.  Buckets are labels below localhost, too.  credentials: a file, or None:
     those of the environment."""
+    more = ""
 
     def __init__(self, t, name="gateway"):
         self.t, self.bucket = t, "sail-" + uuid.uuid4().hex[:12]
@@ -91,8 +101,9 @@ class Gateway:
         self.dir = t.path(name)
         os.mkdir(self.dir, 0o755)
         self.style, self.host = "path", "127.0.0.1"
-        self.credentials = t.write(name + "/credentials", CREDENTIALS, 0o600)
-        shared = os.environ.get("SAIL_GATEWAY")
+        self.credentials = t.write(name + "/credentials",
+                                   CREDENTIALS % (ACCESS_KEY, SECRET), 0o600)
+        shared = not self.more and os.environ.get("SAIL_GATEWAY")
         self.port = self.at_port = int(shared) if shared else t.free_port()
         self.s3 = s3.S3(self.port, ACCESS_KEY, SECRET, self.bucket)
         if shared:
@@ -108,7 +119,8 @@ class Gateway:
         self.fsid, self.osd_id = str(uuid.uuid4()), str(uuid.uuid4())
         self.conf = t.write(name + "/ceph.conf", CONF % {
             "fsid": self.fsid, "osd": self.osd_id, "mon": mon,
-            "port": self.port, "d": self.dir, "size": SIZE})
+            "port": self.port, "d": self.dir, "size": SIZE,
+            "more": self.more})
         self.name = name
         self.start(mon)
 
@@ -134,6 +146,7 @@ class Gateway:
         self.processes.append(self.spawn("ceph-osd", "-i", "0"))
         self.run("radosgw-admin", "-n", "client.rgw", "user", "create",
                  "--uid=sail", "--display-name=sail", "--max-buckets=100000",
+                 "--caps=user-policy=*",
                  "--access-key=" + ACCESS_KEY, "--secret-key=" + SECRET)
         self.processes.append(self.spawn("radosgw", "-n", "client.rgw"))
         self.t.wait_for(self.up, "the gateway answers", 60)
@@ -154,6 +167,27 @@ class Gateway:
         if self.credentials is not None:
             text += ' credentials file "%s"' % self.credentials
         return 'store s3 "http://%s:%d" { %s }' % (self.host, self.at_port, text)
+
+
+class Lender(Gateway):
+    """One of its own that lends keys: AWS Security Token Service.  It no longer
+    tells a wrong secret from a key that may do nothing."""
+    more = "rgw_s3_auth_use_sts = true\nrgw_sts_key = 0123456789abcdef"
+
+    def borrow(self, seconds=900):
+        """(access key, secret, session token) that live so long: STS."""
+        service = s3.S3(self.port, ACCESS_KEY, SECRET, "")
+
+        def ask(query, form=b""):
+            a = service.request("POST", None, query, form, form and {
+                "Content-Type": "application/x-www-form-urlencoded"})
+            self.t.equal(200, a.status, "answer: %r" % a.body)
+            return xml.etree.ElementTree.fromstring(a.body)
+        ask({"Action": "PutUserPolicy", "UserName": "sail",
+             "PolicyName": "borrow", "PolicyDocument": POLICY})
+        got = ask({}, b"Action=GetSessionToken&DurationSeconds=%d" % seconds)
+        return tuple(got.find(".//" + name).text for name in (
+            "AccessKeyId", "SecretAccessKey", "SessionToken"))
 
 
 def of_environment(t, name):

@@ -76,6 +76,31 @@ def test_other_keys(t):
     put_and_get(t, s, "second")
 
 
+def test_session_token(t):
+    """Keys that expire, with their token: it stands in each URL, and one that is
+    wrong is named."""
+    g = gateway.Lender(t)
+    text = gateway.CREDENTIALS + "aws_session_token = %s\n"
+    access, secret, token = g.borrow()
+    stack.write(g.credentials, text % (access, secret, token))
+    s = stack.Stack(t, daemons=2, store=g, proxied=True)
+    s.mount("v", "a", create=True)
+    s.daemons[1].mount("v", "b")
+    put_and_get(t, s, "first")
+    for method in ("PUT", "GET"):
+        t.true(s.store.count("^%s .*X-Amz-Security-Token=" % method),
+               "no %s has a token" % method)
+    stack.write(g.credentials, text % (access, secret, "A" + token[1:]))
+    s.server.hup()
+    with open(s.t.path("mnt", "a", "x"), "wb") as f:
+        f.write(os.urandom(3 << 20))
+    t.equal(1, s.ctl("commit", s.t.path("mnt", "a"), ok=None).returncode,
+            "a commit with a wrong token")
+    stack.write(g.credentials, text % g.borrow())
+    s.server.hup()
+    put_and_get(t, s, "second")
+
+
 def test_virtual_style(t):
     """The bucket is a label of the host's name."""
     g = gateway.Gateway(t)
