@@ -12,6 +12,8 @@ import time
 from sailtest import client, server, stack, wire
 from sailtest.stack import write
 
+BOTH_STORES = True
+
 
 class Talk:
     """One connection that stays open."""

@@ -8,6 +8,8 @@ import os
 from sailtest import bigvolume, deadline, stack, wire
 from sailtest.stack import read, write
 
+BOTH_STORES = True
+
 
 def limited(s, path, role="write", volume="v", **more):
     """The secret of a new key for that path."""

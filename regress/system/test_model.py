@@ -10,6 +10,8 @@ import os
 
 from sailtest import deadline, histories, stack
 
+BOTH_STORES = True
+
 # Seeds, and their steps; one that make soak says is added here.
 KEPT = tuple((seed, 60) for seed in range(1, 6))
 STEPS = 60

@@ -13,6 +13,8 @@ from sailtest import proxy, stack
 from system import test_paths as paths
 from system.test_put import put, states
 
+BOTH_STORES = True
+
 MIB = 1 << 20
 
 
