@@ -301,7 +301,8 @@ class Program:
         self.begun, self.error = None, None
         self.go = self.pid = None
         self.lives, self.acknowledged = 0, 0
-        self.longest, self.longest_command, self.late = (0, None), (0, None), 0
+        self.longest, self.longest_command = (0, None), (0, None)
+        self.late, self.later = 0, 0    # calls of 20 ms, and of over a second
 
     def __str__(self):
         return "%s in %s" % (self.name, self.mount.path)
@@ -368,6 +369,7 @@ class Program:
         else:
             self.longest = max(self.longest, (ms, str(op)))
             self.late += ms >= 20
+            self.later += ms > 1000         # killer.LATER_MS
 
     # ---- of the process itself ----
 
