@@ -35,7 +35,10 @@ struct client {
 	LIST_ENTRY(client) entry;
 	struct guest guest;
 	int fd;
-	int begun;            /* libmicrohttpd has it */
+	int begun; /* libmicrohttpd has it */
+	struct MHD_Connection *conn;
+	void *request; /* NULL: none */
+	int suspended;
 	int in_body;          /* the header of its request is there */
 	int waits;            /* for us: as long as that takes */
 	int cut;              /* counted as such */
@@ -189,6 +192,10 @@ end_client(struct httpd *h, struct client *cl, const char *why)
 	cl->waits = 1;
 	crowd_leave(&h->crowd, &cl->guest);
 	log_debug("a connection %s", why);
+	/* It would keep its place until somebody has done what nobody waits
+	   for. */
+	if (cl->suspended && h->conf.drop != NULL && h->conf.drop(cl->request))
+		httpd_resume(cl->conn);
 }
 
 static void
@@ -257,6 +264,7 @@ on_connection(void *cls, struct MHD_Connection *c, void **context,
 	if (info == NULL || (cl = client_by_fd(h, info->connect_fd)) == NULL)
 		return;
 	cl->begun = 1;
+	cl->conn = c;
 	*context = cl;
 }
 
@@ -387,7 +395,7 @@ httpd_suspend(struct MHD_Connection *c)
 	struct client *cl = client_of(c);
 
 	if (cl != NULL)
-		cl->waits = 1;
+		cl->waits = cl->suspended = 1;
 	MHD_suspend_connection(c);
 }
 
@@ -414,8 +422,13 @@ on_access(void *cls, struct MHD_Connection *c, const char *url,
 	(void)version;
 	if (*request == NULL)
 		return MHD_NO;
-	if (cl != NULL)
+	/* It was ended; what it asked may have been dropped. */
+	if (cl != NULL && cl->cut)
+		return MHD_NO;
+	if (cl != NULL) {
 		crowd_busy(&cl->guest, 1);
+		cl->request = *request;
+	}
 	allow_body(h, cl, *size);
 	return h->conf.handle(*request, c, method, data, size);
 }
@@ -434,6 +447,7 @@ on_completed(void *cls, struct MHD_Connection *c, void **request,
 	*request = NULL;
 	if (cl == NULL)
 		return;
+	cl->request = NULL;
 	cl->in_body = 0;
 	if (cl->answers)
 		set_silence(c, h->conf.idle_s);
@@ -679,8 +693,11 @@ httpd_add(struct httpd *h, int fd, const struct sockaddr *sa, socklen_t len)
 void
 httpd_resume(struct MHD_Connection *c)
 {
+	struct client *cl = client_of(c);
 	struct httpd *h;
 
+	if (cl != NULL)
+		cl->suspended = 0;
 	MHD_resume_connection(c);
 	LIST_FOREACH (h, &all, entry)
 		run_soon(h);

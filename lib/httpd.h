@@ -31,6 +31,12 @@ struct httpd_conf {
 	enum MHD_Result (*handle)(void *request, struct MHD_Connection *,
 	    const char *method, const char *data, size_t *size);
 	void (*end)(void *request); /* frees it */
+	/*
+	 * Its connection, which is suspended, has to go.  1: nobody has the
+	 * request any more, and end() follows; 0: somebody resumes it yet.
+	 * NULL: as 0.
+	 */
+	int (*drop)(void *request);
 };
 
 /*

@@ -130,7 +130,8 @@ start(void)
 {
 	struct httpd_conf conf = { 0, api_limits.max_connections,
 		api_limits.per_peer, api_limits.idle_s, api_limits.rate,
-		api_limits.header_size, api_begin, api_handle, api_end };
+		api_limits.header_size, api_begin, api_handle, api_end,
+		api_drop };
 	int i;
 
 	for (i = 0; i < nlisten; i++)

@@ -89,6 +89,7 @@ void *api_begin(const char *target);
 enum MHD_Result api_handle(void *call, struct MHD_Connection *,
     const char *method, const char *data, size_t *size);
 void api_end(void *call);
+int api_drop(void *call);
 /* The answer of meta; the descriptor is taken.  It resumes the connection. */
 void api_answer(struct api_call *, const struct api_response *, int fd);
 /* There is no answer: meta is away. */

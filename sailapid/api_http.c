@@ -76,6 +76,18 @@ api_end(void *arg)
 	free(call);
 }
 
+int
+api_drop(void *arg)
+{
+	struct api_call *call = arg;
+
+	if (call->stage != API_WAITING)
+		return 0;
+	api_forget(call);
+	drop_body(call);
+	return 1;
+}
+
 static const struct {
 	const char *name;
 	uint8_t method;

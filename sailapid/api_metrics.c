@@ -114,13 +114,20 @@ text_response(const struct scrape *s)
 
 /* ---- meta ---------------------------------------------------------------- */
 
-/* What meta says, or nothing. */
+/* It waits no more. */
 static void
-resume(struct scrape *s)
+leave(struct scrape *s)
 {
 	LIST_REMOVE(s, entry);
 	evtimer_del(&s->late);
 	s->stage = SCRAPE_READY;
+}
+
+/* What meta says, or nothing. */
+static void
+resume(struct scrape *s)
+{
+	leave(s);
 	httpd_resume(s->conn);
 }
 
@@ -219,12 +226,21 @@ scrape_end(void *arg)
 {
 	struct scrape *s = arg;
 
-	if (s->stage == SCRAPE_WAITING) {
-		LIST_REMOVE(s, entry);
-		evtimer_del(&s->late);
-	}
+	if (s->stage == SCRAPE_WAITING)
+		leave(s);
 	free(s->target);
 	free(s);
+}
+
+static int
+scrape_drop(void *arg)
+{
+	struct scrape *s = arg;
+
+	if (s->stage != SCRAPE_WAITING)
+		return 0;
+	leave(s);
+	return 1;
 }
 
 static enum MHD_Result
@@ -271,7 +287,8 @@ int
 metrics_start(int listen_fd)
 {
 	static const struct httpd_conf conf = { 0, CONNECTIONS, CONNECTIONS,
-		IDLE_S, RATE, MEMORY, scrape_begin, scrape_handle, scrape_end };
+		IDLE_S, RATE, MEMORY, scrape_begin, scrape_handle, scrape_end,
+		scrape_drop };
 
 	start = timens_now();
 	since = monotime_now();

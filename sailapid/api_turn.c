@@ -232,13 +232,18 @@ question_end(struct question *q)
 void
 api_forget(struct api_call *call)
 {
+	struct chan *meta = role_peer_any(ROLE_META);
 	struct peer *p = call->peer;
 
 	if (p == NULL)
 		return;
 	call->peer = NULL;
 	if (call->question != NULL) {
-		/* meta goes on with it, and has its body. */
+		/* meta has its body, and may go on with it. */
+		if (meta != NULL &&
+		    chan_send(meta, IMSG_API_META_FORGET, call->question->id,
+			-1, NULL, 0) == -1)
+			log_warn("to meta");
 		call->question->call = NULL;
 		call->question = NULL;
 		body_leave(call);

@@ -209,6 +209,15 @@ out:
 }
 
 static int
+on_forget(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	(void)imsg;
+	(void)body;
+	meta_unwanted(c, id);
+	return 0;
+}
+
+static int
 on_signed(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	struct api_str urls[SIGN_URLS_MAX];
@@ -247,6 +256,8 @@ static const struct msg_rule rules[] = {
 	    "PARENT_META_CONFIG" },
 	{ IMSG_API_META_REQUEST, ROLE_API, CHAN_MAYFD, 9, PROC_MAX_BODY,
 	    on_request, "API_META_REQUEST" },
+	{ IMSG_API_META_FORGET, ROLE_API, CHAN_NOFD, 0, 0, on_forget,
+	    "API_META_FORGET" },
 	{ IMSG_SIGN_META_URLS, ROLE_SIGN, CHAN_NOFD, 2, PROC_MAX_BODY,
 	    on_signed, "SIGN_META_URLS" },
 	{ IMSG_FETCH_URL_RES, ROLE_FETCH, CHAN_MAYFD, 26, PROC_MAX_BODY,

@@ -83,6 +83,9 @@ void meta_submit(const struct meta_request *, meta_done, void *arg,
     uint32_t id);
 /* Whoever waits at arg has gone: its answers are not wanted any more. */
 void meta_forget(void *arg);
+/* One answer is not wanted any more.  It comes, at once if the request has not
+   begun. */
+void meta_unwanted(void *arg, uint32_t id);
 /* 1: the next turn could take more than what is ready. */
 int meta_room(void);
 /* A turn: steps of what is ready, one transaction around all that they write,

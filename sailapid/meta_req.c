@@ -247,6 +247,24 @@ meta_forget(void *arg)
 	}
 }
 
+void
+meta_unwanted(void *arg, uint32_t id)
+{
+	static const struct meta_answer none = { 503, API_TYPE_NONE, NULL, 0,
+		0 };
+	struct req *req;
+
+	TAILQ_FOREACH (req, &meta.all, all)
+		if (req->done != NULL && req->arg == arg && req->id == id)
+			break;
+	/* What was begun may have been told to others. */
+	if (req == NULL || !req->queued || req->next != meta_route)
+		return;
+	req_unready(req);
+	req->done(arg, id, &none);
+	req_free(req);
+}
+
 static void
 req_ready(struct req *req, req_step next, int first)
 {

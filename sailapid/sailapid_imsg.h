@@ -39,6 +39,9 @@
 	X(META_API_RESPONSE, 111, META, API, MAYFD,                           \
 	    "u16 status, u8 type (enum api_type), u8 methods that may be "    \
 	    "(405: 1 << enum api_method each), str32 body, when no memfd")    \
+	X(API_META_FORGET, 112, API, META, NOFD,                              \
+	    "empty: nobody waits for the answer of the request of that "      \
+	    "number, which comes all the same")                               \
 	X(META_SIGN_URLS, 120, META, SIGN, NOFD,                              \
 	    "u16 n, n of: u8 method, str16 base URL (scheme://host:port), "   \
 	    "str16 key, str16 headers (lines Name:value\\n), u32 life s")     \

@@ -117,8 +117,8 @@ static int
 start(void)
 {
 	struct httpd_conf conf = { 0, limits.max_connections, limits.per_peer,
-		limits.idle_s, limits.rate, MEMORY, s3_begin, s3_handle,
-		s3_end };
+		limits.idle_s, limits.rate, MEMORY, s3_begin, s3_handle, s3_end,
+		s3_drop };
 
 	store.root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store.root == -1 || store_setup(store.root) == -1) {

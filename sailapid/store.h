@@ -63,6 +63,7 @@ void *s3_begin(const char *target);
 enum MHD_Result s3_handle(void *request, struct MHD_Connection *,
     const char *method, const char *data, size_t *size);
 void s3_end(void *request);
+int s3_drop(void *request);
 /* The header's value, NULL when it is missing; sets twice. */
 const char *s3_header(struct s3_request *, const char *name);
 /* Answers with an error, now or when the body has been read. */

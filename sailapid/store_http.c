@@ -47,6 +47,15 @@ s3_end(void *arg)
 	free(r);
 }
 
+/* What a worker has begun ends soon by itself. */
+int
+s3_drop(void *arg)
+{
+	struct s3_request *r = arg;
+
+	return r->stage == S3_WORKING && work_cancel(&r->work);
+}
+
 const char *
 s3_header(struct s3_request *r, const char *name)
 {

@@ -105,6 +105,21 @@ work_queue(struct work *w)
 	pthread_mutex_unlock(&lock);
 }
 
+int
+work_cancel(struct work *w)
+{
+	struct work *t;
+
+	pthread_mutex_lock(&lock);
+	STAILQ_FOREACH (t, &todo, entry)
+		if (t == w)
+			break;
+	if (t != NULL)
+		STAILQ_REMOVE(&todo, w, work, entry);
+	pthread_mutex_unlock(&lock);
+	return t != NULL;
+}
+
 void
 work_end(void)
 {

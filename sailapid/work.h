@@ -18,6 +18,8 @@ struct work {
 /* Starts n threads with stacks of that many bytes; -1 after a message. */
 int work_init(unsigned int n, size_t stack);
 void work_queue(struct work *);
+/* 1: it had not begun, and will not. */
+int work_cancel(struct work *);
 /* Forgets what waits, and returns when nothing runs any more: nothing is done
    afterwards. */
 void work_end(void);

@@ -254,6 +254,18 @@ end(void *arg)
 	free(r);
 }
 
+static int
+drop(void *arg)
+{
+	struct request *r = arg;
+
+	if (r->stage != ASK_WAITS)
+		return 0;
+	TAILQ_REMOVE(&waiting, r, link);
+	r->stage = ASK_READY;
+	return 1;
+}
+
 static enum MHD_Result
 say(struct MHD_Connection *c, unsigned int status, const char *what)
 {
@@ -351,7 +363,8 @@ start(void)
 		.memory = MEMORY,
 		.begin = begin,
 		.handle = handle,
-		.end = end };
+		.end = end,
+		.drop = drop };
 
 	evtimer_set(&late, on_late, NULL);
 	return httpd_new(listen_fd, &conf) == NULL ? -1 : 0;

@@ -4,6 +4,7 @@ any, keeps nobody else out."""
 
 import os
 import select
+import signal
 import socket
 import time
 
@@ -171,6 +172,44 @@ def test_one_key(t):
         t.equal(404, status(s), "with as little, of another key")
     for s in held + mine:
         s.close()
+    srv.stop()
+
+
+def sockets(pid):
+    n = 0
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            n += os.readlink("/proc/%d/fd/%s" % (pid, fd))[:7] == "socket:"
+        except OSError:
+            pass
+    return n
+
+
+def test_turned_out(t):
+    """Who is turned out while what he asked is waited for leaves his place,
+    however long that takes; with a key and without."""
+    srv = server.Server(t, FULL)
+    api = srv.roles()["api"]
+    before = sockets(api)
+    held = fill(srv, 10, request(srv.key))
+    meta = srv.roles()["meta"]
+    os.kill(meta, signal.SIGSTOP)
+    try:
+        for s in held:
+            s.sendall(request(srv.key))
+        for i in range(150):
+            held.append(dial(srv, HOSTILE[i % 3]))
+            held[-1].sendall(request(srv.key))
+        # api answers this by itself.
+        for ip in ("127.0.0.9",) + HOSTILE:
+            t.equal(405, once(srv, ip, b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n"),
+                    ip)
+    finally:
+        os.kill(meta, signal.SIGCONT)
+    t.equal(200, once(srv, "127.0.0.9", request(srv.key)), "of another")
+    for s in held:
+        s.close()
+    t.wait_for(lambda: sockets(api) <= before, "they are all gone")
     srv.stop()
 
 

@@ -245,6 +245,53 @@ test_keys_alternate(void **state)
 		assert_true(place_of(i - 1) < place_of(i));
 }
 
+/* What has not begun does not begin any more; what has goes on to its end. */
+static void
+test_unwanted(void **state)
+{
+	struct wire_chunk chunk = { .bytes = 4 << 20 };
+	struct hash base;
+	struct got g, other;
+	struct wbuf w;
+	char session[33], target[256];
+
+	(void)state;
+	make_volume("data", &base);
+	new_session(session);
+	snprintf(target, sizeof(target), "/v1/volumes/data/sessions/%.32s",
+	    session);
+	submit(&g, API_PUT, target, h.write, "{}", 2);
+	submit(&other, API_GET, "/v1/whoami", h.write, NULL, 0);
+	meta_unwanted(&g, 2);
+	meta_unwanted(&h, 1);
+	assert_int_equal(g.done, 0);
+	meta_unwanted(&g, 1);
+	assert_int_equal(g.status, 503);
+	meta_unwanted(&g, 1);
+	got_clear(&g);
+	while (!other.done)
+		pump();
+	assert_int_equal(other.status, 200);
+	got_clear(&other);
+	call(&g, API_GET, target, h.write, NULL, 0);
+	assert_int_equal(g.status, 404);
+	got_clear(&g);
+
+	open_session("data", session, "{}");
+	wbuf_init(&w, 1 << 10);
+	wire_chunks_encode(&w, &chunk, 1);
+	strlcat(target, "/chunks", sizeof(target));
+	submit(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	meta_turn();
+	meta_unwanted(&g, 1);
+	assert_int_equal(g.done, 0);
+	while (!g.done)
+		pump();
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+}
+
 int
 main(void)
 {
@@ -252,6 +299,7 @@ main(void)
 		T(test_many_chunks),
 		T(test_keys_alternate),
 		T(test_many_small),
+		T(test_unwanted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
