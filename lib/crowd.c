@@ -55,7 +55,11 @@ crowd_init(struct crowd *c, uint32_t max, uint32_t per_peer)
 static uint32_t
 for_known(uint32_t places)
 {
-	return places - places / 8;
+	uint32_t new = places / 8;
+
+	if (new == 0 && places > 1)
+		new = 1;
+	return places - new;
 }
 
 /* ---- addresses and keys -------------------------------------------------- */

@@ -5,8 +5,8 @@
  * store and metrics.
  *
  * Who has shown no good key goes first: the oldest one, of the address that has
- * most of them.  For those there is always an eighth of the places, so that a
- * client that comes has the time to show its key.  Those with a key share the
+ * most of them.  For those there is always an eighth of the places, and one where
+ * there are two, so that a client that comes has the time to show its key.  Those with a key share the
  * others: of that key that has most goes the one that is silent longest, and
  * one that is served only for a key that has less.
  */

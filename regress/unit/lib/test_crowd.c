@@ -189,24 +189,49 @@ test_idle(void **state)
 	assert_int_equal(ngone, 3);
 }
 
-/* Where all are served there is no place. */
+/* Where there is one place, and who has it is served, there is none. */
 static void
 test_no_place(void **state)
 {
-	unsigned int i;
-
 	(void)state;
-	crowd.max = crowd.per_peer = 4;
-	for (i = 0; i < 4; i++) {
-		assert_true(come(i, "::ffff:10.0.0.1"));
-		crowd_busy(&g[i], 1);
-		assert_true(know(i, 0));
+	crowd.max = crowd.per_peer = 1;
+	assert_true(come(0, "::ffff:10.0.0.1"));
+	crowd_busy(&g[0], 1);
+	assert_true(know(0, 0));
+	assert_false(come(1, "10.0.0.1"));
+	assert_false(come(1, "10.0.0.2"));
+	crowd_busy(&g[0], 0);
+	assert_true(come(1, "10.0.0.1"));
+	assert_int_equal(gone[0], 0);
+}
+
+/* However few places there are, but one, who comes has time to show a key. */
+static void
+test_few_places(void **state)
+{
+	unsigned int n, i;
+
+	for (n = 2; n < 8; n++) {
+		setup(state);
+		crowd.max = n + 1;
+		crowd.per_peer = n;
+		for (i = 0; i < n; i++) {
+			assert_true(come(i, "10.0.0.1"));
+			crowd_busy(&g[i], 1);
+			assert_int_equal(know(i, 1), i + 1 < n);
+		}
+		assert_int_equal(ngone, 0);
+		for (i = 0; i < n; i++)
+			crowd_busy(&g[i], 0);
+		/* Of that address, and of another. */
+		assert_true(come(n, "10.0.0.1"));
+		assert_true(know(n, 2));
+		assert_true(come(n + 1, "10.0.0.2"));
+		assert_true(know(n + 1, 3));
+		assert_true(come(n + 2, "10.0.0.3"));
+		assert_true(know(n + 2, 4));
+		teardown(state);
 	}
-	assert_false(come(4, "10.0.0.1"));
-	assert_false(come(4, "10.0.0.2"));
-	crowd_busy(&g[2], 0);
-	assert_true(come(4, "10.0.0.1"));
-	assert_int_equal(gone[0], 2);
 }
 
 /* A network of 64 bits is one address, and no address of IPv4. */
@@ -233,6 +258,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_few_places, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(test_six, setup, teardown),
 	};
 
