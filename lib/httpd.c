@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <event.h>
 #include <fcntl.h>
-#include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,14 +19,12 @@
 #include "lib/httpd.h"
 #include "lib/log.h"
 #include "lib/monotime.h"
+#include "lib/uptake.h"
 
 /* Slices of one turn, so that other events of the loop get theirs. */
 #define RUNS_A_TURN 16
-#define YEAR_S (365 * 86400)
 #define SLOW_S 1 /* between two looks for those that are too slow */
 #define ACCEPTS_A_TURN 16
-/* May be on its way to a client that takes little at a time: windows. */
-#define UNSEEN ((uint64_t)512 * 1024)
 #define RETRY_MS 200 /* without descriptors or memory */
 
 /* A connection. */
@@ -39,14 +36,14 @@ struct client {
 	struct MHD_Connection *conn;
 	void *request; /* NULL: none */
 	int suspended;
-	int in_body;          /* the header of its request is there */
-	int waits;            /* for us: as long as that takes */
-	int cut;              /* counted as such */
-	uint64_t came;        /* of the body */
-	monotime_t since;     /* it, or the answer, was due */
-	int answers;          /* that is looked at */
-	uint64_t from, taken; /* of it: what TCP says */
-	monotime_t moved;
+	int in_body;      /* the header of its request is there */
+	int waits;        /* for us: as long as that takes */
+	int cut;          /* counted as such */
+	uint64_t came;    /* of the body */
+	monotime_t since; /* it was due */
+	int long_answer;  /* has its time */
+	int looked_at;    /* and TCP says what is taken of it */
+	struct uptake uptake;
 	monotime_t end;
 };
 
@@ -125,10 +122,7 @@ static void
 allow_from(const struct httpd *h, struct client *cl, monotime_t from,
     uint64_t bytes)
 {
-	uint64_t s = bytes / h->conf.rate + h->conf.idle_s;
-
-	cl->end =
-	    monotime_add_ms(from, (int64_t)(s < YEAR_S ? s : YEAR_S) * 1000);
+	cl->end = uptake_deadline(from, bytes, h->conf.idle_s, h->conf.rate);
 }
 
 static void
@@ -137,43 +131,8 @@ allow(const struct httpd *h, struct client *cl, uint64_t bytes)
 	if (cl == NULL)
 		return;
 	cl->waits = 0;
-	cl->answers = 0;
+	cl->looked_at = 0;
 	allow_from(h, cl, monotime_now(), bytes);
-}
-
-/* What the other side has had, since the connection began; -1: nobody knows. */
-static int
-taken(const struct client *cl, uint64_t *bytes)
-{
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
-
-	memset(&info, 0, sizeof(info));
-	if (getsockopt(cl->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == -1 ||
-	    len < offsetof(struct tcp_info, tcpi_bytes_acked) +
-		    sizeof(info.tcpi_bytes_acked))
-		return -1;
-	*bytes = info.tcpi_bytes_acked;
-	return 0;
-}
-
-/* Of an answer what was taken counts, and not its length. */
-static void
-look_at_answer(const struct httpd *h, struct client *cl)
-{
-	monotime_t end;
-	uint64_t now;
-
-	if (taken(cl, &now) == -1)
-		return;
-	if (now != cl->taken)
-		cl->moved = monotime_now();
-	cl->taken = now;
-	allow_from(h, cl, cl->moved, UNSEEN);
-	end = cl->end;
-	allow_from(h, cl, cl->since, cl->taken - cl->from + UNSEEN);
-	if (end.ns < cl->end.ns)
-		cl->end = end;
 }
 
 static void
@@ -184,9 +143,26 @@ cut(struct httpd *h, struct client *cl)
 }
 
 static void
+client_free(struct httpd *h, struct client *cl)
+{
+	if (cl == NULL)
+		return;
+	crowd_leave(&h->crowd, &cl->guest);
+	LIST_REMOVE(cl, entry);
+	h->nclients--;
+	free(cl);
+}
+
+static void
 end_client(struct httpd *h, struct client *cl, const char *why)
 {
-	/* libmicrohttpd sees its end. */
+	/* libmicrohttpd never took it, or closed it: that number may be of
+	   another by now. */
+	if (!cl->begun) {
+		client_free(h, cl);
+		return;
+	}
+	/* It sees its end. */
 	(void)shutdown(cl->fd, SHUT_RDWR);
 	cut(h, cl);
 	cl->waits = 1;
@@ -203,13 +179,16 @@ on_slow(int fd, short what, void *arg)
 {
 	struct timeval tv = { SLOW_S, 0 };
 	struct httpd *h = arg;
-	struct client *cl;
+	struct client *cl, *next;
 
 	(void)fd;
 	(void)what;
-	LIST_FOREACH (cl, &h->clients, entry) {
-		if (cl->answers && !cl->waits)
-			look_at_answer(h, cl);
+	LIST_FOREACH_SAFE(cl, &h->clients, entry, next)
+	{
+		/* Of an answer what was taken counts, and not its length. */
+		if (cl->looked_at && !cl->waits)
+			cl->end = uptake_until(&cl->uptake, cl->fd,
+			    h->conf.idle_s, h->conf.rate);
 		if (!cl->waits && monotime_reached(cl->end))
 			end_client(h, cl, "is too slow");
 	}
@@ -227,17 +206,6 @@ client_by_fd(const struct httpd *h, int fd)
 		if (!cl->begun && cl->fd == fd)
 			return cl;
 	return NULL;
-}
-
-static void
-client_free(struct httpd *h, struct client *cl)
-{
-	if (cl == NULL)
-		return;
-	crowd_leave(&h->crowd, &cl->guest);
-	LIST_REMOVE(cl, entry);
-	h->nclients--;
-	free(cl);
 }
 
 static void
@@ -330,13 +298,13 @@ httpd_allow(struct MHD_Connection *c, uint64_t bytes)
 	if (h == NULL || cl == NULL || cl->cut)
 		return;
 	allow(h, cl, bytes);
-	if (bytes == 0 || taken(cl, &cl->from) == -1)
+	if (bytes == 0)
 		return;
-	cl->answers = 1;
-	/* It would see nothing of what goes out of a full buffer. */
+	/* It would see nothing of what goes out of a full buffer.  Where that
+	   is none of TCP, whoever has the client's connection looks. */
+	cl->long_answer = 1;
 	set_silence(c, 0);
-	cl->taken = cl->from;
-	cl->since = cl->moved = monotime_now();
+	cl->looked_at = uptake_begin(&cl->uptake, cl->fd) == 0;
 }
 
 void
@@ -449,8 +417,9 @@ on_completed(void *cls, struct MHD_Connection *c, void **request,
 		return;
 	cl->request = NULL;
 	cl->in_body = 0;
-	if (cl->answers)
+	if (cl->long_answer)
 		set_silence(c, h->conf.idle_s);
+	cl->long_answer = 0;
 	crowd_busy(&cl->guest, 0);
 	/* Who has been cut off stays so. */
 	if (!cl->cut)

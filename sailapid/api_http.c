@@ -496,7 +496,8 @@ note_key(const struct api_call *call, unsigned int status)
 
 	if (status == 401)
 		httpd_unknown(call->conn);
-	if (status / 100 != 2 && status != 403 && status != 409)
+	/* It looks at the key first: what it says else is said to a good one. */
+	if (status == 401 || status >= 500)
 		return;
 	api_key_hash(call, &key);
 	httpd_known(call->conn, &key);

@@ -147,7 +147,7 @@ static int
 configure_tls(struct proc *p, void *arg)
 {
 	struct tls_limits l = { conf->max_connections, conf->per_peer,
-		conf->idle_s, conf->handshake_s };
+		conf->idle_s, conf->handshake_s, conf->rate };
 	size_t i;
 
 	(void)arg;

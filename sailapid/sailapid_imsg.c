@@ -340,7 +340,8 @@ tls_limits_send(struct chan *c, const struct tls_limits *l)
 	if (ibuf_add_n32(b, l->max_connections) == -1 ||
 	    ibuf_add_n32(b, l->per_peer) == -1 ||
 	    ibuf_add_n32(b, l->idle_s) == -1 ||
-	    ibuf_add_n32(b, l->handshake_s) == -1)
+	    ibuf_add_n32(b, l->handshake_s) == -1 ||
+	    ibuf_add_n32(b, l->rate) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_PARENT_TLS_CONFIG, 0, -1, b);
 }
@@ -351,7 +352,8 @@ tls_limits_recv(struct ibuf *b, struct tls_limits *l)
 	if (ibuf_get_n32(b, &l->max_connections) == -1 ||
 	    ibuf_get_n32(b, &l->per_peer) == -1 ||
 	    ibuf_get_n32(b, &l->idle_s) == -1 ||
-	    ibuf_get_n32(b, &l->handshake_s) == -1)
+	    ibuf_get_n32(b, &l->handshake_s) == -1 ||
+	    ibuf_get_n32(b, &l->rate) == -1)
 		return -1;
 	return get_end(b);
 }

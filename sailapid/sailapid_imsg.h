@@ -14,50 +14,51 @@
 /*
  * X(name, number, from, to, descriptor, body)
  */
-#define SAILAPID_MESSAGES(X)                                                  \
-	X(PARENT_API_CONFIG, 100, PARENT, API, NOFD,                          \
-	    "u32 max connections, u32 of one peer, u32 idle seconds, "        \
-	    "u32 least bytes a second, u32 max header, "                      \
-	    "u32 requests at a time, u32 of one peer, u64 max body")          \
-	X(PARENT_API_LISTEN, 101, PARENT, API, FD, "listening socket")        \
-	X(PARENT_STORE_CONFIG, 102, PARENT, STORE, NOFD,                      \
-	    "str access key, str secret, str region, str bucket, str token")  \
-	X(PARENT_STORE_LISTEN, 103, PARENT, STORE, FD, "listening socket")    \
-	X(PARENT_SIGN_CONFIG, 104, PARENT, SIGN, NOFD,                        \
-	    "as PARENT_STORE_CONFIG; bucket \"\": the host names it")         \
-	X(PARENT_META_CONFIG, 105, PARENT, META, NOFD,                        \
-	    "u16 store port (0: endpoint), u8 it speaks TLS, "                \
-	    "str URL of the endpoint, or for ourselves, u32 URL life s")      \
-	X(PARENT_STORE_LIMITS, 106, PARENT, STORE, NOFD,                      \
-	    "as PARENT_API_CONFIG")                                           \
-	X(PARENT_API_METRICS, 107, PARENT, API, FD,                           \
-	    "listening socket of /metrics")                                   \
-	X(API_META_REQUEST, 110, API, META, MAYFD,                            \
-	    "u8 method, u8 enum api_whence, str16 target, str16 host, "       \
-	    "str16 authorization, "                                           \
-	    "str16 peer; memfd of the body")                                  \
-	X(META_API_RESPONSE, 111, META, API, MAYFD,                           \
-	    "u16 status, u8 type (enum api_type), u8 methods that may be "    \
-	    "(405: 1 << enum api_method each), str32 body, when no memfd")    \
-	X(API_META_FORGET, 112, API, META, NOFD,                              \
-	    "empty: nobody waits for the answer of the request of that "      \
-	    "number, which comes all the same")                               \
-	X(META_SIGN_URLS, 120, META, SIGN, NOFD,                              \
-	    "u16 n, n of: u8 method, str16 base URL (scheme://host:port), "   \
-	    "str16 key, str16 headers (lines Name:value\\n), u32 life s")     \
-	X(SIGN_META_URLS, 121, SIGN, META, NOFD, "u16 n, n of: str16 URL")    \
-	X(META_PARENT_REFUSE, 122, META, PARENT, NOFD,                        \
-	    "empty: the store is not that of the database")                   \
-	X(PARENT_TLS_LISTEN, 130, PARENT, TLS, FD,                            \
-	    "u8 whose connections (enum tls_service); listening socket")      \
-	X(PARENT_TLS_PAIR, 131, PARENT, TLS, FD,                              \
-	    "u32 bytes of the certificates; memfd of them and the key, PEM")  \
-	X(PARENT_TLS_CONFIG, 132, PARENT, TLS, NOFD,                          \
-	    "u32 max connections, u32 of one peer, u32 idle seconds, "        \
-	    "u32 handshake seconds; the sockets sent before are all of them") \
-	X(TLS_API_CONNECTION, 133, TLS, API, FD,                              \
-	    "u8 family (4, 6), 16 bytes address, u16 port of the client; "    \
-	    "socket with its plain bytes")                                    \
+#define SAILAPID_MESSAGES(X)                                                 \
+	X(PARENT_API_CONFIG, 100, PARENT, API, NOFD,                         \
+	    "u32 max connections, u32 of one peer, u32 idle seconds, "       \
+	    "u32 least bytes a second, u32 max header, "                     \
+	    "u32 requests at a time, u32 of one peer, u64 max body")         \
+	X(PARENT_API_LISTEN, 101, PARENT, API, FD, "listening socket")       \
+	X(PARENT_STORE_CONFIG, 102, PARENT, STORE, NOFD,                     \
+	    "str access key, str secret, str region, str bucket, str token") \
+	X(PARENT_STORE_LISTEN, 103, PARENT, STORE, FD, "listening socket")   \
+	X(PARENT_SIGN_CONFIG, 104, PARENT, SIGN, NOFD,                       \
+	    "as PARENT_STORE_CONFIG; bucket \"\": the host names it")        \
+	X(PARENT_META_CONFIG, 105, PARENT, META, NOFD,                       \
+	    "u16 store port (0: endpoint), u8 it speaks TLS, "               \
+	    "str URL of the endpoint, or for ourselves, u32 URL life s")     \
+	X(PARENT_STORE_LIMITS, 106, PARENT, STORE, NOFD,                     \
+	    "as PARENT_API_CONFIG")                                          \
+	X(PARENT_API_METRICS, 107, PARENT, API, FD,                          \
+	    "listening socket of /metrics")                                  \
+	X(API_META_REQUEST, 110, API, META, MAYFD,                           \
+	    "u8 method, u8 enum api_whence, str16 target, str16 host, "      \
+	    "str16 authorization, "                                          \
+	    "str16 peer; memfd of the body")                                 \
+	X(META_API_RESPONSE, 111, META, API, MAYFD,                          \
+	    "u16 status, u8 type (enum api_type), u8 methods that may be "   \
+	    "(405: 1 << enum api_method each), str32 body, when no memfd")   \
+	X(API_META_FORGET, 112, API, META, NOFD,                             \
+	    "empty: nobody waits for the answer of the request of that "     \
+	    "number, which comes all the same")                              \
+	X(META_SIGN_URLS, 120, META, SIGN, NOFD,                             \
+	    "u16 n, n of: u8 method, str16 base URL (scheme://host:port), "  \
+	    "str16 key, str16 headers (lines Name:value\\n), u32 life s")    \
+	X(SIGN_META_URLS, 121, SIGN, META, NOFD, "u16 n, n of: str16 URL")   \
+	X(META_PARENT_REFUSE, 122, META, PARENT, NOFD,                       \
+	    "empty: the store is not that of the database")                  \
+	X(PARENT_TLS_LISTEN, 130, PARENT, TLS, FD,                           \
+	    "u8 whose connections (enum tls_service); listening socket")     \
+	X(PARENT_TLS_PAIR, 131, PARENT, TLS, FD,                             \
+	    "u32 bytes of the certificates; memfd of them and the key, PEM") \
+	X(PARENT_TLS_CONFIG, 132, PARENT, TLS, NOFD,                         \
+	    "u32 max connections, u32 of one peer, u32 idle seconds, "       \
+	    "u32 handshake seconds, u32 least bytes a second; "              \
+	    "the sockets sent before are all of them")                       \
+	X(TLS_API_CONNECTION, 133, TLS, API, FD,                             \
+	    "u8 family (4, 6), 16 bytes address, u16 port of the client; "   \
+	    "socket with its plain bytes")                                   \
 	X(TLS_STORE_CONNECTION, 134, TLS, STORE, FD, "as TLS_API_CONNECTION")
 
 enum sailapid_message {
@@ -152,7 +153,7 @@ enum tls_service { TLS_FOR_API = 0, TLS_FOR_STORE, TLS_SERVICES };
 
 struct tls_limits {
 	uint32_t max_connections, per_peer; /* of each service */
-	uint32_t idle_s, handshake_s;
+	uint32_t idle_s, handshake_s, rate;
 };
 int tls_limits_send(struct chan *, const struct tls_limits *);
 int tls_limits_recv(struct ibuf *, struct tls_limits *);

@@ -153,7 +153,7 @@ static const struct msg_rule rules[] = {
 	    "listen" },
 	{ IMSG_PARENT_TLS_PAIR, ROLE_PARENT, CHAN_FD, 4, 4, on_pair,
 	    "certificate" },
-	{ IMSG_PARENT_TLS_CONFIG, ROLE_PARENT, CHAN_NOFD, 16, 16, on_config,
+	{ IMSG_PARENT_TLS_CONFIG, ROLE_PARENT, CHAN_NOFD, 20, 20, on_config,
 	    "config" },
 };
 

@@ -11,6 +11,7 @@
 #include <tls.h>
 
 #include "lib/monotime.h"
+#include "lib/uptake.h"
 #include "sailapid/config.h"
 #include "sailapid/sailapid_imsg.h"
 
@@ -55,6 +56,8 @@ struct conn {
 	int fin; /* the client sends no more */
 	int has_deadline;
 	monotime_t deadline;
+	int looked_at; /* it is to take something, and has so long for it */
+	struct uptake uptake;
 	size_t budget; /* bytes that it may still receive in this turn */
 	short tls_want;
 	struct half up, down; /* to api or store, and from there */

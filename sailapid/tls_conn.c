@@ -63,6 +63,27 @@ set_deadline(struct conn *c, int64_t ms)
 	c->has_deadline = 1;
 }
 
+/* By what the client takes, if it is known. */
+static void
+look_on(struct conn *c)
+{
+	c->deadline =
+	    uptake_until(&c->uptake, c->fd, tls_limits.idle_s, tls_limits.rate);
+	c->has_deadline = 1;
+}
+
+static void
+look_from_now(struct conn *c)
+{
+	if (c->looked_at)
+		return;
+	c->looked_at = uptake_begin(&c->uptake, c->fd) == 0;
+	if (c->looked_at)
+		look_on(c);
+	else
+		set_deadline(c, (int64_t)tls_limits.idle_s * 1000);
+}
+
 static void
 on_sweep(int fd, short what, void *arg)
 {
@@ -74,9 +95,12 @@ on_sweep(int fd, short what, void *arg)
 	(void)arg;
 	for (c = TAILQ_FIRST(&conns); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, all);
-		if (c->has_deadline && monotime_reached(c->deadline))
+		if (c->looked_at)
+			look_on(c);
+		if (c->has_deadline && monotime_reached(c->deadline)) {
+			log_debug("a connection is too slow");
 			conn_free(c);
-		else if (c->state == CONN_WAITING)
+		} else if (c->state == CONN_WAITING)
 			conn_turn(c); /* its service may take it now */
 	}
 	if (!TAILQ_EMPTY(&conns) && evtimer_add(&sweeper, &tv) == -1)
@@ -283,6 +307,7 @@ linger(struct conn *c)
 	drop_plain(c);
 	(void)shutdown(c->fd, SHUT_WR);
 	c->state = CONN_LINGER;
+	c->looked_at = 0;
 	set_deadline(c, LINGER_MS);
 }
 
@@ -455,9 +480,9 @@ to_client(struct conn *c)
 	}
 	/* Who does not take what it has asked for. */
 	if (h->len == 0)
-		c->has_deadline = 0;
-	else if (moved || !c->has_deadline)
-		set_deadline(c, (int64_t)tls_limits.idle_s * 1000);
+		c->has_deadline = c->looked_at = 0;
+	else
+		look_from_now(c);
 	return moved;
 }
 
@@ -495,6 +520,9 @@ ending(struct conn *c)
 	c->tls_want = wants(c, tls_close(c->tls));
 	if (c->tls_want == 0)
 		linger(c);
+	/* It comes behind what is not taken yet. */
+	else if (c->tls_want == EV_WRITE)
+		look_from_now(c);
 }
 
 /* 1: there is more to be thrown away, later. */

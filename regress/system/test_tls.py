@@ -579,7 +579,7 @@ def test_unfinished_settings(t):
 
     def all_of_it():
         some()
-        p.parent.send(CONFIG, 0, struct.pack(">IIII", 100, 10, 10, 10))
+        p.parent.send(CONFIG, 0, struct.pack(">5I", 100, 10, 10, 10, 4096))
 
     def listens():
         out = []

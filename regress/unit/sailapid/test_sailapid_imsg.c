@@ -154,7 +154,7 @@ test_exact(void **state)
 	struct meta_config meta = { 80, 1, api_str("http://x"), 900 };
 	struct api_request req = { API_PUT, 1, api_str("/v1"), api_str("h"),
 		api_str("Bearer x"), api_str("127.0.0.1") };
-	struct tls_limits tls = { 1, 2, 3, 4 };
+	struct tls_limits tls = { 1, 2, 3, 4, 5 };
 	struct tls_client client = { 6, { 1, 2 }, 443 };
 	struct api_response res = { 200, API_TYPE_JSON, api_str("{}"), 0 };
 	struct sign_url urls[2] = { { API_GET, api_str("http://h"),
