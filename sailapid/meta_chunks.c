@@ -313,14 +313,19 @@ open_session(struct req *req, struct db_session *s)
 
 /* Begins another step that writes for the session: 1, or answered: 0. */
 static int
-goes_on(struct req *req)
+goes_on(struct req *req, int64_t session)
 {
 	struct db_session s;
+	int same;
 
 	if (!open_session(req, &s))
 		return 0;
+	same = s.id == session;
 	db_session_clear(&s);
-	return req_write_lazy(req) == 0;
+	/* It went between two steps, and another has its name. */
+	if (!same)
+		req_error(req, 404, "session_not_found", "no such session");
+	return same && req_write_lazy(req) == 0;
 }
 
 /* Some at a time. */
@@ -331,7 +336,7 @@ lookup_claim(struct req *req)
 	struct lookup *l = req->state;
 	const struct object_url *o;
 
-	if (l->claimed < req->nobjects && !goes_on(req))
+	if (l->claimed < req->nobjects && !goes_on(req, l->session))
 		return;
 	while (l->claimed < req->nobjects) {
 		o = &req->objects[l->claimed++];
@@ -404,7 +409,7 @@ lookup_looked(struct req *req)
 	uint32_t i;
 	int r = 0;
 
-	if (req_write_lazy(req) == -1)
+	if (!goes_on(req, l->session))
 		return;
 	for (i = 0; i < req->nobjects && r == 0; i++) {
 		o = &req->objects[i];
@@ -450,7 +455,7 @@ lookup_some(struct req *req)
 	int64_t now = db_now();
 	uint32_t i;
 
-	if (!goes_on(req))
+	if (!goes_on(req, l->session))
 		return;
 	l->pins = 0;
 	while (l->next < l->n) {
@@ -635,7 +640,7 @@ pack_some(struct req *req)
 	struct packing *g = req->state;
 	const struct wire_pack *p = g->pack;
 
-	if (!goes_on(req))
+	if (!goes_on(req, g->session))
 		return;
 	if (p->n == 1) {
 		/* An object of its own after all. */

@@ -184,6 +184,56 @@ test_many_chunks(void **state)
 	free(chunks);
 }
 
+/* A session that goes while it is asked about, and comes again by its name, is
+   another. */
+static void
+test_session_goes(void **state)
+{
+	struct wire_chunk *chunks;
+	struct hash base;
+	struct wbuf w;
+	struct got g;
+	struct db_session old;
+	char session[33], target[256];
+	uint8_t key[DB_ID_LEN];
+	uint32_t i;
+
+	(void)state;
+	make_volume("data", &base);
+	new_session(session);
+	open_session("data", session, "{}");
+	chunks = calloc(WIRE_BATCH_MAX, sizeof(*chunks));
+	assert_non_null(chunks);
+	for (i = 0; i < WIRE_BATCH_MAX; i++) {
+		chunks[i].bytes = 4 << 20;
+		hash_bytes(&chunks[i].hash, &i, sizeof(i));
+	}
+	wbuf_init(&w, 1 << 20);
+	wire_chunks_encode(&w, chunks, WIRE_BATCH_MAX);
+	free(chunks);
+	snprintf(target, sizeof(target),
+	    "/v1/volumes/data/sessions/%.32s/chunks", session);
+	submit(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	meta_turn();
+	assert_int_equal(g.done, 0);
+	assert_int_equal(hex_decode(session, key, sizeof(key)), 0);
+	assert_int_equal(db_begin(h.db), 0);
+	assert_int_equal(db_session_find(h.db, 1, key, &old), 1);
+	assert_int_equal(db_session_expire(h.db,
+			     db_now() + 2 * SESSION_LIFE_NS),
+	    0);
+	assert_int_equal(db_session_add(h.db, 1, key, "", "", 0, NULL,
+			     old.owner, db_now()),
+	    0);
+	assert_int_equal(db_end(h.db), 0);
+	db_session_clear(&old);
+	while (!g.done)
+		pump();
+	assert_int_equal(g.status, 404);
+	got_clear(&g);
+}
+
 static int order[200], answers;
 
 static void
@@ -300,6 +350,7 @@ main(void)
 		T(test_keys_alternate),
 		T(test_many_small),
 		T(test_unwanted),
+		T(test_session_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
