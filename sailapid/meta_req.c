@@ -273,6 +273,9 @@ req_ready(struct req *req, req_step next, int first)
 	if (req->line != NULL)
 		line_add(req, first);
 	else {
+		/* turn_admit() begins it, when its key is good. */
+		if (next != meta_route)
+			fatalx("a request that was begun stands in no line");
 		TAILQ_INSERT_TAIL(&meta.fresh, req, entry);
 		meta.nfresh++;
 	}

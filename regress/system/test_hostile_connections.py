@@ -2,6 +2,7 @@
 """Who holds connections and means harm, with a key of little use or without
 any, keeps nobody else out."""
 
+import json
 import os
 import select
 import signal
@@ -275,26 +276,61 @@ def held_by(pid):
 def test_unread_answers(t):
     """Answers that nobody reads take so much memory and no more, and keep
     nobody from his."""
-    srv, key, ask = large_answers(t, "limits { answers size 16M }")
+    srv, key, ask = large_answers(t, "limits { answers size 32M }")
     api, size = srv.roles()["api"], 0
     socks = []
-    for _ in range(12):
+    for _ in range(20):
         socks.append(deaf(srv, ask(key)))
         t.wait_for(lambda: srv.log().count("/head: ") >= len(socks), "answers")
         size = max(size, held_by(api))
-    t.true(4 << 20 < size <= 16 << 20, "%d bytes are held" % size)
+    t.true(16 << 20 < size <= 32 << 20, "%d bytes are held" % size)
     t.equal(200, status(socks[0]), "the first")
     t.equal(503, status(socks[-1]), "the last")
     for _ in range(3):
         got = srv.raw("GET", "/v1/volumes/v/head?budget=8388608", None,
                       {"Authorization": "Bearer " + srv.key})
         t.equal((200, True), (got[0], len(got[2]) > 3 << 20), "of another key")
-    t.true(held_by(api) <= 16 << 20, "still")
+    t.true(held_by(api) <= 32 << 20, "still")
     for s in socks:
         s.close()
     t.wait_for(lambda: held_by(api) == 0, "nothing is left")
     with deaf(srv, ask(key)) as s:
         t.equal(200, status(s), "again")
+    srv.stop()
+
+
+def test_long_key(t):
+    """What is said of a key before its large body is read has no share of the
+    answers, however long it is."""
+    srv, deaf_key, ask = large_answers(t, "limits { answers size 32M }")
+    parts = [b"d" * 255] * 15
+    above = [b"/".join(parts[:n + 1]) for n in range(len(parts))]
+    c = Client(srv)
+    c.ask(c.session + "/commit", wire.delta(
+        [wire.op(wire.PUT, above[-1] + b"/x", wire.symlink(b"x"))],
+        context=[(name, wire.directory()) for name in above]))
+    volumes = [{"volume": "v"}]
+    for n in range(40):
+        volumes.append({"volume": "w%d" % n, "path": above[-1].decode()})
+        t.equal(201, srv.call("POST", "/v1/volumes/v/fork",
+                              {"name": volumes[-1]["volume"]})[0], "fork")
+    status_, made = srv.call("POST", "/v1/keys",
+                             {"role": "read", "volumes": volumes})
+    t.equal(201, status_, "a key: %s" % made)
+    socks = []
+    for _ in range(7):
+        socks.append(deaf(srv, ask(deaf_key)))
+        t.wait_for(lambda: srv.log().count("/head: ") >= len(socks), "answers")
+    t.true(held_by(srv.roles()["api"]) > 24 << 20, "there are others")
+    body = json.dumps({"to": c.head(), "limit": 1000}).encode().ljust(40000)
+    for _ in range(60):
+        got = srv.raw("POST", "/v1/volumes/v/diff", body,
+                      {"Authorization": "Bearer " + made["key"]})
+        t.equal((200, True), (got[0], len(got[2]) > 32 << 10), "long: %d" %
+                len(got[2]))
+    t.true("gives way" not in srv.log(), "they are held for nobody")
+    for s in socks:
+        s.close()
     srv.stop()
 
 

@@ -36,7 +36,7 @@ test_round(void **state)
 	    "user store \"bin\" user tls daemon\n"
 	    "limits { connections 7 per peer 3, body size 3M, idle 2m,"
 	    " handshake 3s requests 9 per peer 2, header size 8K, rate 1M,"
-	    " answers size 9M }");
+	    " answers size 33M }");
 	expect_round("listen on * tls port 8443 listen on ::1 port 1\n"
 		     "listen on 10.0.0.1 tls port 2 port file \"/p\"\n"
 		     "listen on :: tls port 3\n"
@@ -268,8 +268,8 @@ test_tls_refused(void **state)
 		{ "limits { requests 0 }", "requests: not 1 to 65536" },
 		{ "limits { requests 9 per peer 0 }",
 		    "requests per peer: not 1" },
-		{ "limits { answers size 1023K }",
-		    "answers size: not 1M to 1T" },
+		{ "limits { answers size 31M }",
+		    "answers size: not 32M to 1T" },
 		{ "limits { header size 4095 }", "header size: not 4K to 1M" },
 		{ "limits { rate 0 }", "rate: not 1 to 1G" },
 	};
