@@ -170,9 +170,9 @@ $(HOSTILE): $(OBJ)/regress/hostile/%: $(OBJ)/regress/hostile/role.o \
 	    -Wl,--wrap=chan_send,--wrap=chan_send_ibuf -o $@ $^ \
 	    $$(pkg-config --libs $(LIBS_$*))
 
-INJECT =	$(OBJ)/regress/hostile/call
+INJECT =	$(OBJ)/regress/hostile/call $(OBJ)/regress/hostile/journal_kill
 unit: $(INJECT)
-$(INJECT): $(INJECT).o
+$(INJECT): %: %.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 # ---- fuzzers: regress/fuzz/PROG_name.c or lib_name.c, each a program with

@@ -106,6 +106,12 @@ void door_resend(void);
 void door_takeover(void);
 int door_line(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
+/* ---- names that were being changed when fuse died (torn.c) */
+/* At a takeover, before anything else is done. */
+void torn_mend(void);
+/* E_WAIT: the content of what lost its name is being asked for. */
+int torn_wait(void);
+
 /* ---- answers from the journal (resent.c): 1: answered */
 int resent_answer(fuse_req_t);
 

@@ -436,6 +436,8 @@ fuse_start(void)
 	wakeful_set(wakeful, latency_fd);
 	opened = 1;
 	handle_open_table(takeover);
+	if (takeover)
+		torn_mend();
 	view_init(config.view_bytes);
 	journal_on_segment(send_segment, NULL);
 	request_on_abandoned(content_abandoned);

@@ -72,6 +72,24 @@ take_name(struct vn *dir, const char *name, struct vn *vn, struct timens t)
 		vn_release(vn);
 }
 
+/* The table says what is about to change in it, until inode_move_end(). */
+static int
+commit_move(struct change *c, const struct vn *from, const struct vn *to,
+    const struct vn *vn, const struct vn *target)
+{
+	struct inode_move m = { .before = journal_end(),
+		.from = from->slot,
+		.to = to != NULL ? to->slot : 0,
+		.moved = vn->slot,
+		.target = target != NULL ? target->slot : 0 };
+	int error;
+
+	inode_move_begin(&m);
+	if ((error = change_commit(c)) != 0)
+		inode_move_end();
+	return error;
+}
+
 static int
 remove_name(fuse_ino_t parent, const char *name, int want_dir)
 {
@@ -100,9 +118,10 @@ remove_name(fuse_ino_t parent, const char *name, int want_dir)
 	r.name_len = strlen(name);
 	r.time = change_time();
 	change_add(&c, &r);
-	if ((error = change_commit(&c)) != 0)
+	if ((error = commit_move(&c, dir, NULL, vn, NULL)) != 0)
 		return error;
 	take_name(dir, name, vn, r.time);
+	inode_move_end();
 	change_touch(dir, r.time);
 	return 0;
 }
@@ -255,9 +274,10 @@ rename_name(struct move *m, fuse_ino_t parent, fuse_ino_t parent2)
 	r.flags = m->flags;
 	r.time = change_time();
 	change_add(&c, &r);
-	if ((error = change_commit(&c)) != 0)
+	if ((error = commit_move(&c, m->from, m->to, m->vn, m->target)) != 0)
 		return error;
 	apply_move(m, r.time);
+	inode_move_end();
 	return 0;
 }
 

@@ -33,6 +33,7 @@ struct table_header {
 	uint32_t top;     /* first slot that was never used */
 	uint32_t arena;   /* first unit that was never used */
 	uint32_t handles; /* first handle that was never used */
+	struct inode_move move;
 };
 
 _Static_assert(sizeof(struct table_header) <= TALLY_OFFSET, "header");
@@ -384,6 +385,7 @@ inode_by_name(uint32_t parent, const void *name, size_t len)
 	     i = t.priv[i].next_name) {
 		p = inode_name(i, &n);
 		if (t.slot[i].parent == parent && n == len &&
+		    !(t.slot[i].flags & INODE_REMOVED) &&
 		    memcmp(p, name, len) == 0)
 			return i;
 	}
@@ -597,6 +599,32 @@ inode_set_named(uint32_t idx)
 }
 
 void
+inode_move_begin(const struct inode_move *m)
+{
+	t.head->move = *m;
+	__atomic_store_n(&t.head->move.begun, 1, __ATOMIC_SEQ_CST);
+}
+
+void
+inode_move_end(void)
+{
+	__atomic_store_n(&t.head->move.begun, 0, __ATOMIC_SEQ_CST);
+}
+
+const struct inode_move *
+inode_move_open(void)
+{
+	return t.head->move.begun ? &t.head->move : NULL;
+}
+
+void
+inode_set_removed(uint32_t idx)
+{
+	if (t.slot[idx].kind == INODE_NAMED)
+		t.slot[idx].flags |= INODE_REMOVED;
+}
+
+void
 inode_unname(uint32_t idx)
 {
 	struct inode_slot *s = &t.slot[idx];
@@ -645,6 +673,7 @@ inode_make_stale(uint32_t idx)
 	if (s->kind == INODE_OBJECT)
 		unindex_ovl(idx);
 	was = s->kind;
+	s->flags &= ~INODE_REMOVED;
 	__atomic_store_n(&s->kind, INODE_STALE, __ATOMIC_RELEASE);
 	if (was == INODE_DETACHED)
 		drop_name(s);
@@ -719,6 +748,15 @@ inode_foreach(void (*f)(uint32_t, void *), void *arg)
 
 /* ---- mapping and taking over ------------------------------------------------ */
 
+/* It may be between two names, and gets the other. */
+static int
+is_moving(uint32_t idx)
+{
+	const struct inode_move *m = inode_move_open();
+
+	return m != NULL && (idx == m->moved || idx == m->target);
+}
+
 /* NULL, or what is wrong with a slot that another process left. */
 static const char *
 slot_problem(uint32_t idx)
@@ -741,7 +779,7 @@ slot_problem(uint32_t idx)
 		} else if (name_problem(name, len) != NULL)
 			return "name";
 	}
-	if (s->kind == INODE_NAMED && s->name_len == 0)
+	if (s->kind == INODE_NAMED && s->name_len == 0 && !is_moving(idx))
 		return "no name";
 	if (s->kind == INODE_OBJECT && s->ovl == 0)
 		return "no object";

@@ -33,6 +33,9 @@ enum inode_kind {
 #define INODE_PAGES \
 	0x2 /* the kernel may have pages from before a time of
 			   passthrough: a plain open drops them */
+#define INODE_REMOVED \
+	0x4 /* named, clean, and its name was taken away: not found by
+			   it any more, which says where its content is */
 
 /* How the handles of a file are open, all of them alike: the kernel wants it. */
 enum inode_mode {
@@ -62,6 +65,19 @@ struct inode_slot {
 	uint8_t pages;  /* it was given the content, or has read of it */
 };
 #define INODE_LOOKUPS_MAX UINT32_MAX
+
+/*
+ * What a change of names does to the table, between its record in the journal
+ * and its end: fuse may die there.
+ */
+struct inode_move {
+	uint64_t before;   /* end of the journal without the record */
+	uint32_t from, to; /* slots of the directories */
+	/* What has the name, and what has the one that it gets; 0: the kernel
+	   does not know it, or nothing. */
+	uint32_t moved, target;
+	uint32_t begun;
+};
 
 struct vn;
 
@@ -112,6 +128,12 @@ int inode_try_free(uint32_t idx);
 int inode_rename(uint32_t idx, uint32_t parent, const void *name, size_t len);
 void inode_set_ovl(uint32_t idx, uint64_t ovl); /* becomes OBJECT */
 void inode_set_named(uint32_t idx);             /* OBJECT becomes NAMED */
+/* Names change: begun before the journal says so, and done. */
+void inode_move_begin(const struct inode_move *);
+void inode_move_end(void);
+/* What a fuse before this one began; NULL: nothing. */
+const struct inode_move *inode_move_open(void);
+void inode_set_removed(uint32_t idx); /* NAMED becomes INODE_REMOVED */
 /* An object's slot loses its name: it is found by its number alone. */
 void inode_unname(uint32_t idx);
 /* Path of where its content is: commit (32 bytes), then the path. */

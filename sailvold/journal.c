@@ -577,3 +577,30 @@ journal_lines(void (*f)(uint64_t, uint32_t, uint32_t, const uint8_t *, size_t,
 		if (memcmp(s->connection, j.connection, 16) == 0)
 			(void)segment_scan(s, 0, line_found, &l);
 }
+
+struct since {
+	uint64_t offset;
+	void (*f)(const struct record *, void *);
+	void *arg;
+};
+
+static void
+is_since(const struct record *r, uint64_t end, void *arg)
+{
+	struct since *s = arg;
+
+	if (end > s->offset)
+		s->f(r, s->arg);
+}
+
+void
+journal_since(uint64_t offset, void (*f)(const struct record *, void *),
+    void *arg)
+{
+	struct since since = { offset, f, arg };
+	struct segment *s;
+
+	TAILQ_FOREACH (s, &j.segments, link)
+		if (s->first + s->len > offset)
+			(void)segment_scan(s, 0, is_since, &since);
+}

@@ -51,6 +51,10 @@ int journal_unsynced(int **fds, size_t *n, uint64_t *end);
 void journal_synced(uint64_t end);
 /* What the request did before it was sent again; NULL: nothing. */
 const struct journal_done *journal_find(uint64_t unique);
+/* Records that stand behind the offset; oldest first. */
+struct record;
+void journal_since(uint64_t offset, void (*f)(const struct record *, void *),
+    void *arg);
 /* Lines of .sailvol/ctl that this connection finished. */
 void journal_lines(void (*f)(uint64_t session, uint32_t uid, uint32_t gid,
 		       const uint8_t *line, size_t len, uint64_t offset,

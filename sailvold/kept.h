@@ -17,7 +17,7 @@
  * Of the record, and of all else that one sailvold leaves to the next beside
  * it: the table of inode.h and tally.h.  Another number can go on with nothing.
  */
-#define KEPT_VERSION 1
+#define KEPT_VERSION 2
 
 /* A file that is registered for passthrough (backing.h). */
 struct kept_backing {

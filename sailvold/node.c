@@ -23,6 +23,39 @@ bind_slot(uint32_t idx, struct vn *vn)
 	inode_set_vn(idx, vn);
 }
 
+static int resolve(uint32_t, struct vn **, int);
+
+/*
+ * The name of a clean thing was taken away by a fuse that died before it had
+ * written here where its content is: in its directory's origin, under the name.
+ */
+static int
+resolve_removed(uint32_t idx, int depth)
+{
+	uint8_t path[SAIL_PATH_MAX + 1 + SAIL_NAME_MAX];
+	struct inode_slot *s = inode_slot(idx);
+	struct hash commit;
+	const uint8_t *name;
+	struct vn *dir;
+	size_t len, n;
+	int error;
+
+	if ((error = resolve(s->parent, &dir, depth + 1)) != 0)
+		return error;
+	name = inode_name(idx, &n);
+	if (dir->type != ENTRY_DIR || vn_origin(dir, &commit, path, &len) == -1)
+		goto stale;
+	if (len > 0)
+		path[len++] = '/';
+	memcpy(path + len, name, n);
+	if (inode_detach(idx, commit.b, path, len + n) == -1)
+		goto stale;
+	return query_detached(idx);
+stale:
+	inode_make_stale(idx);
+	return ESTALE;
+}
+
 /*
  * Of a slot that a process before this one filled, or whose thing was dropped
  * from memory: asked for from the root down.  ENOENT: it went, or a directory
@@ -55,6 +88,8 @@ resolve(uint32_t idx, struct vn **vn, int depth)
 	}
 	if (depth > SAIL_DEPTH_MAX)
 		return ESTALE;
+	if (s->flags & INODE_REMOVED)
+		return resolve_removed(idx, depth);
 	if ((error = resolve(s->parent, &dir, depth + 1)) != 0)
 		return error;
 	if (dir->type != ENTRY_DIR)

@@ -54,6 +54,10 @@ resent_answer(fuse_req_t req)
 
 	if (!now.resent || (d = journal_find(now.unique)) == NULL)
 		return 0;
+	if ((error = torn_wait()) != 0) {
+		request_fail(req, error);
+		return 1;
+	}
 	if (d->result != 0 ||
 	    (d->type != RECORD_MAKE && d->type != RECORD_LINK)) {
 		fuse_reply_err(req, d->result);

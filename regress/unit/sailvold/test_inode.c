@@ -102,6 +102,40 @@ names_and_numbers(void **state)
 	assert_int_equal(inode_index(obj), c);
 }
 
+/* A change of names that a kill has cut short anywhere. */
+static void
+moving(void **state)
+{
+	struct inode_move m = { .before = 7, .from = INODE_ROOT };
+	uint32_t a, b;
+
+	(void)state;
+	a = inode_new(INODE_ROOT, "a", 1, 0);
+	b = inode_new(INODE_ROOT, "b", 1, 0);
+	inode_ref(a);
+	inode_ref(b);
+	m.moved = a;
+	inode_move_begin(&m);
+	/* Between two names, as of nothing that is not being moved. */
+	inode_unname(a);
+	inode_unname(b);
+	again();
+	assert_int_equal(inode_slot(a)->kind, INODE_NAMED);
+	assert_int_equal(inode_slot(b)->kind, INODE_STALE);
+	assert_non_null(inode_move_open());
+	assert_int_equal(inode_move_open()->moved, a);
+	assert_int_equal(inode_move_open()->before, 7);
+	assert_int_equal(inode_rename(a, INODE_ROOT, "c", 1), 0);
+	inode_move_end();
+	inode_set_removed(a);
+	again();
+	assert_null(inode_move_open());
+	assert_int_equal(inode_slot(a)->kind, INODE_NAMED);
+	assert_int_equal(inode_by_name(INODE_ROOT, "c", 1), 0);
+	b = inode_new(INODE_ROOT, "c", 1, 0);
+	assert_int_equal(inode_by_name(INODE_ROOT, "c", 1), b);
+}
+
 static void
 kinds(void **state)
 {
@@ -591,6 +625,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(names_and_numbers, fresh, gone),
 		cmocka_unit_test_setup_teardown(kinds, fresh, gone),
+		cmocka_unit_test_setup_teardown(moving, fresh, gone),
 		cmocka_unit_test_setup_teardown(full, fresh, gone),
 		cmocka_unit_test_setup_teardown(lookups, fresh, gone),
 		cmocka_unit_test_setup_teardown(handles, fresh, gone),

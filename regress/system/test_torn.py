@@ -1,0 +1,269 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""kill -9 of fuse just when a change stands in the journal, and in nothing else
+yet, and just before: the call of the program succeeds, once, and each name leads
+to what it should, also one that is made again."""
+
+import os
+import stat
+import subprocess
+import threading
+
+from sailtest import deadline, histories, model, stack
+
+MAKE, LINK, REMOVE, RENAME = 3, 4, 5, 6   # enum record_type
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    stack.write(path, text)
+
+
+def again(path):
+    """Of a name that is free: another thing of that name is another thing."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    stack.write(path, "another\n")
+    check(path, "another\n")
+
+
+def check(path, want):
+    got = stack.read(path)
+    if got != want:
+        raise AssertionError("%s: expected %r, actual %r" % (path, want, got))
+
+
+def held(f, want):
+    f.seek(0)
+    got = f.read()
+    if got != want:
+        raise AssertionError("%s, which is open: expected %r, actual %r" % (
+            f.name, want, got))
+
+
+def text(path):
+    return open(path, encoding="ascii")
+
+
+# Each a generator: what is open before; at the yield fuse is watched; then the
+# one call, and what must be then.
+
+def rename(top):
+    with text(top + "/n") as f:
+        yield RENAME
+        os.rename(top + "/n", top + "/m")
+        held(f, "n\n")
+        again(top + "/n")
+        held(f, "n\n")
+        check(top + "/m", "n\n")
+        os.fstat(f.fileno())
+
+
+def rename_away(top):
+    with text(top + "/d/n") as f:
+        yield RENAME
+        os.rename(top + "/d/n", top + "/e/m")
+        again(top + "/d/n")
+        check(top + "/e/m", "n\n")
+        held(f, "n\n")
+
+
+def rename_over(top):
+    with text(top + "/n") as f, text(top + "/m") as g:
+        yield RENAME
+        os.rename(top + "/n", top + "/m")
+        held(g, "m\n")
+        held(f, "n\n")
+        check(top + "/m", "n\n")
+        again(top + "/n")
+        held(g, "m\n")
+        os.unlink(top + "/m")
+        again(top + "/m")
+        held(f, "n\n")
+        held(g, "m\n")
+
+
+def exchange(top):
+    with text(top + "/n") as f:
+        yield RENAME
+        histories.rename2(top + "/n", top + "/m", model.EXCHANGE)
+        check(top + "/m", "n\n")
+        check(top + "/n/f", "f\n")
+        held(f, "n\n")
+        os.unlink(top + "/m")
+        again(top + "/m")
+        held(f, "n\n")
+        check(top + "/n/f", "f\n")
+
+
+def rename_folder(top):
+    with text(top + "/d/in/f") as f:
+        yield RENAME
+        os.rename(top + "/d", top + "/e/d")
+        write(top + "/d/in/f", "another\n")
+        check(top + "/d/in/f", "another\n")
+        check(top + "/e/d/in/f", "f\n")
+        held(f, "f\n")
+
+
+def unlink(top):
+    with text(top + "/n") as f:
+        yield REMOVE
+        os.unlink(top + "/n")
+        held(f, "n\n")
+        again(top + "/n")
+        held(f, "n\n")
+        if os.fstat(f.fileno()).st_nlink != 0:
+            raise AssertionError("unlinked, and it has a link")
+
+
+def unlink_one(top):
+    os.link(top + "/n", top + "/m")
+    with text(top + "/n") as f:
+        yield REMOVE
+        os.unlink(top + "/n")
+        again(top + "/n")
+        check(top + "/m", "n\n")
+        held(f, "n\n")
+
+
+def rmdir(top):
+    yield REMOVE
+    os.rmdir(top + "/d")
+    again(top + "/d")
+
+
+def create(top):
+    yield MAKE
+    again(top + "/n")
+    os.unlink(top + "/n")
+    again(top + "/n")
+
+
+def mkdir(top):
+    yield MAKE
+    os.mkdir(top + "/n", 0o750)
+    again(top + "/n/f")
+    if stat.S_IMODE(os.stat(top + "/n").st_mode) != 0o750:
+        raise AssertionError("mode of a new folder")
+
+
+def symlink(top):
+    yield MAKE
+    os.symlink("to", top + "/n")
+    if os.readlink(top + "/n") != "to":
+        raise AssertionError("target of a link")
+
+
+def link(top):
+    yield LINK
+    os.link(top + "/n", top + "/m")
+    check(top + "/m", "n\n")
+    os.unlink(top + "/n")
+    again(top + "/n")
+    check(top + "/m", "n\n")
+
+
+# What each begins with: files, and folders.
+CASES = {
+    rename: ("n",), rename_away: ("d/n", "e/other"),
+    rename_over: ("n", "m"), exchange: ("n", "m/f"),
+    rename_folder: ("d/in/f", "e/other"), unlink: ("n",),
+    unlink_one: ("n",), rmdir: ("d/",), create: (), mkdir: (), symlink: (),
+    link: ("n",)}
+WAYS = [(kind, when) for kind in ("clean", "dirty")
+        for when in ("after", "before")]
+
+
+def prepare(top, case):
+    os.makedirs(top)
+    for name in CASES[case]:
+        path = os.path.join(top, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not name.endswith("/"):
+            stack.write(path, os.path.basename(name) + "\n")
+
+
+def journal_of(pid):
+    """The folder of the journal of a fuse; None: it has none yet."""
+    try:
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            path = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+            if "/journal/" in path:
+                return os.path.dirname(path)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return None
+
+
+class Tried:
+    """A case, in a mount of its own."""
+
+    def __init__(self, t, d, case):
+        self.t, self.d, self.case = t, d, case
+        before = set(d.pids("fuse"))
+        self.top = d.mount("v", case.__name__)
+        new = set(d.pids("fuse")) - before
+        t.equal(1, len(new), "a fuse for each mount")
+        self.journal = journal_of(new.pop())
+        self.wrong = []
+
+    def fuse(self):
+        for pid in self.d.pids("fuse"):
+            if journal_of(pid) == self.journal:
+                return pid
+        return None
+
+    def run(self):
+        for kind, when in WAYS:
+            what = "%s-%s-%s" % (kind, when, self.case.__name__)
+            try:
+                self.one(os.path.join(self.top, what), kind, when)
+            except Exception as e:
+                self.wrong.append("%s: %s: %s" % (what, type(e).__name__, e))
+
+    def one(self, top, kind, when):
+        if kind == "dirty":
+            prepare(top, self.case)
+        stack.look(top)
+        steps = self.case(top)
+        record = next(steps)
+        self.t.wait_for(self.fuse, "a fuse")
+        watch = subprocess.Popen(
+            [os.path.join(self.t.repo, self.t.obj,
+                          "regress/hostile/journal_kill"),
+             str(self.fuse()), str(record), when],
+            stdout=subprocess.PIPE, encoding="ascii")
+        with watch:
+            if watch.stdout.readline() != "armed\n":
+                raise AssertionError("fuse is not watched")
+            try:
+                for _ in steps:
+                    raise AssertionError("there is one call")
+            finally:
+                if watch.poll() is None and watch.stdout.readline() == "":
+                    watch.kill()
+                    raise AssertionError("fuse was not killed")
+
+
+@deadline(300)
+def test_torn(t):
+    s = stack.Stack(t)
+    d = s.daemon
+    t.expect_deaths = True
+    first = s.mount("v", "first", create=True)
+    for case in CASES:
+        for kind, when in WAYS:
+            if kind == "clean":
+                prepare("%s/%s-%s-%s" % (first, kind, when, case.__name__),
+                        case)
+    s.commit(first)
+    d.umount(first)
+    tried = [Tried(t, d, case) for case in CASES]
+    threads = [threading.Thread(target=x.run) for x in tried]
+    for x in threads:
+        x.start()
+    for x in threads:
+        x.join()
+    wrong = [w for x in tried for w in x.wrong]
+    if wrong:
+        t.fail("\n".join(wrong))
+    t.said = "%d kills within a change" % (len(CASES) * len(WAYS))

@@ -1,0 +1,115 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * torn: a change of names that stands in the journal, and of which a fuse before
+ * this one had not written all into the inode table, is written there: the
+ * kernel goes on with its node ids under other names.  In fuse.
+ */
+#include <linux/fs.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "sailvold/frontend.h"
+#include "sailvold/journal.h"
+
+/* A clean thing whose name is gone, and whose content was not yet asked for. */
+static uint32_t removed;
+
+static int
+is_at(uint32_t idx, uint32_t dir, const uint8_t *name, size_t len)
+{
+	const uint8_t *p;
+	size_t n;
+
+	p = inode_name(idx, &n);
+	return inode_slot(idx)->parent == dir && n == len &&
+	    memcmp(p, name, len) == 0;
+}
+
+/* It has the name no longer; of an object that has others one of them will do. */
+static void
+take_name(uint32_t idx, uint32_t dir, const uint8_t *name, size_t len)
+{
+	if (!inode_is(idx) || !is_at(idx, dir, name, len))
+		return;
+	if (inode_slot(idx)->kind == INODE_OBJECT)
+		inode_unname(idx);
+	else if (inode_slot(idx)->kind == INODE_NAMED) {
+		inode_set_removed(idx);
+		removed = idx;
+	}
+}
+
+static void
+give_name(uint32_t idx, uint32_t dir, const uint8_t *name, size_t len)
+{
+	uint8_t kind;
+
+	if (!inode_is(idx) || idx == dir || is_at(idx, dir, name, len))
+		return;
+	kind = inode_slot(idx)->kind;
+	if (kind != INODE_OBJECT && kind != INODE_NAMED)
+		return;
+	if (inode_rename(idx, dir, name, len) == -1)
+		log_warn("inode table");
+}
+
+/* Whatever of it was done already is not done again. */
+static void
+redo(const struct record *r, void *arg)
+{
+	struct inode_move *m = arg;
+
+	if (!m->begun)
+		return;
+	if (r->type == RECORD_REMOVE)
+		take_name(m->moved, m->from, r->name, r->name_len);
+	else if (r->type == RECORD_RENAME && m->to != 0) {
+		if (r->flags & RENAME_EXCHANGE)
+			give_name(m->target, m->from, r->name, r->name_len);
+		else
+			take_name(m->target, m->to, r->name2, r->name2_len);
+		give_name(m->moved, m->to, r->name2, r->name2_len);
+	} else
+		return;
+	log_debug("inode table: a change of names is done");
+	m->begun = 0; /* the others are of later changes */
+}
+
+/* One that got no name is nothing any more. */
+static void
+check(uint32_t idx)
+{
+	if (inode_is(idx) && inode_slot(idx)->kind == INODE_NAMED &&
+	    inode_slot(idx)->name_len == 0)
+		inode_make_stale(idx);
+}
+
+void
+torn_mend(void)
+{
+	struct inode_move m;
+
+	if (inode_move_open() == NULL)
+		return;
+	m = *inode_move_open();
+	/* The kernel has them: they are not free. */
+	if (inode_is(m.from) && (m.to == 0 || inode_is(m.to)))
+		journal_since(m.before, redo, &m);
+	check(m.moved);
+	check(m.target);
+	inode_move_end();
+}
+
+int
+torn_wait(void)
+{
+	uint32_t idx = removed;
+	struct vn *vn;
+
+	if (idx == 0 || !inode_is(idx) ||
+	    node_get_slot(idx, &vn) != E_WAIT) {
+		removed = 0;
+		return 0;
+	}
+	return E_WAIT;
+}
