@@ -746,6 +746,20 @@ marked(struct mount *m, void *arg)
 	collect(c);
 }
 
+/* The mark will never be reached. */
+static void
+never_marked(struct mount *m, void *arg)
+{
+	struct commit_run *c = arg;
+
+	(void)m;
+	c->refs--;
+	if (c->dead)
+		commit_release(c);
+	else
+		commit_fail(c, "unavailable", "journal", JOURNAL_BROKEN);
+}
+
 static void
 synced(struct mount *m, void *arg, int error, uint64_t offset)
 {
@@ -761,10 +775,8 @@ synced(struct mount *m, void *arg, int error, uint64_t offset)
 	}
 	if (offset < c->job->mark)
 		offset = c->job->mark;
-	if (applied_wait_for(m, offset, marked, c) == -1) {
-		c->refs--;
-		commit_fail(c, "internal", "journal", strerror(errno));
-	}
+	if (applied_wait_or(m, offset, marked, never_marked, c) == -1)
+		never_marked(m, c);
 }
 
 static void

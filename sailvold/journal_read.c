@@ -453,12 +453,6 @@ journal_reach(const struct mount *m)
 }
 
 int
-applied_wait_for(struct mount *m, uint64_t offset, applied_cb f, void *arg)
-{
-	return applied_wait_or(m, offset, f, NULL, arg);
-}
-
-int
 applied_wait_or(struct mount *m, uint64_t offset, applied_cb f,
     applied_cb broken, void *arg)
 {

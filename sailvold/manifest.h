@@ -71,18 +71,20 @@ void mount_foreach(void (*f)(struct mount *, void *), void *arg);
 
 /* ---- the journal (journal_read.c) ----------------------------------------- */
 
-/*
- * Calls f once the journal is applied and durable up to offset (at once, when
- * it is); reads on as far as needed instead of waiting for the timer.
- */
 typedef void (*applied_cb)(struct mount *, void *arg);
-int applied_wait_for(struct mount *, uint64_t offset, applied_cb f, void *arg);
 /* Where what fuse has written, and told of, ends. */
 uint64_t journal_reach(const struct mount *m);
-/* The same; broken is called instead when the journal turns out to be broken or
-   the mount goes (else no call comes then). */
+/*
+ * Calls f once the journal is applied and durable up to offset (at once, when
+ * it is); reads on as far as needed instead of waiting for the timer.  broken is
+ * called instead when the journal turns out to be broken or the mount goes
+ * (NULL: no call comes then).  -1: it is broken already, or no memory.
+ */
 int applied_wait_or(struct mount *, uint64_t offset, applied_cb f,
     applied_cb broken, void *arg);
+#define JOURNAL_BROKEN                                                      \
+	"the changes cannot be read from the journal of the mount; umount " \
+	"--force keeps them for the next mount there"
 /* Those with that f and arg will not be called. */
 void applied_wait_cancel(struct mount *, applied_cb f, void *arg);
 /* A segment, read-only, taken; reading begins at row.applied.  One that is not

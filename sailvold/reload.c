@@ -614,6 +614,17 @@ applied(struct mount *m, void *arg)
 		switch_rows(r);
 }
 
+/* Rows will never be as fuse has them. */
+static void
+never_applied(struct mount *m, void *arg)
+{
+	struct reload_run *r = arg;
+
+	(void)m;
+	if (!came(r))
+		fail(r, "unavailable", "journal", JOURNAL_BROKEN);
+}
+
 static void
 parked(struct mount *m, void *arg, int error, uint64_t offset)
 {
@@ -628,10 +639,8 @@ parked(struct mount *m, void *arg, int error, uint64_t offset)
 		return;
 	}
 	r->refs++;
-	if (applied_wait_for(m, offset, applied, r) == -1) {
-		r->refs--;
-		fail(r, "internal", "journal", strerror(errno));
-	}
+	if (applied_wait_or(m, offset, applied, never_applied, r) == -1)
+		never_applied(m, r);
 }
 
 static void
@@ -740,10 +749,8 @@ look_from(struct mount *m, void *arg, int error, uint64_t offset)
 		return;
 	}
 	r->refs++;
-	if (applied_wait_for(m, offset, looked, r) == -1) {
-		r->refs--;
-		fail(r, "internal", "journal", strerror(errno));
-	}
+	if (applied_wait_or(m, offset, looked, never_applied, r) == -1)
+		never_applied(m, r);
 }
 
 /* The rows tell once the journal is applied to where fuse is. */

@@ -106,8 +106,7 @@ torn_wait(void)
 	uint32_t idx = removed;
 	struct vn *vn;
 
-	if (idx == 0 || !inode_is(idx) ||
-	    node_get_slot(idx, &vn) != E_WAIT) {
+	if (idx == 0 || !inode_is(idx) || node_get_slot(idx, &vn) != E_WAIT) {
 		removed = 0;
 		return 0;
 	}

@@ -91,8 +91,7 @@ main(int argc, char **argv)
 			    is_journal(info.entry.args[0]) &&
 			    has_type(info.entry.args[1], info.entry.args[2],
 				type);
-		if (found &&
-		    after == (info.op == PTRACE_SYSCALL_INFO_EXIT))
+		if (found && after == (info.op == PTRACE_SYSCALL_INFO_EXIT))
 			break;
 	}
 	if (kill(pid, SIGKILL) == -1)

@@ -758,6 +758,48 @@ reload_crashes(void **state)
 	setup(state);
 }
 
+/* What waits for a journal that breaks is told, and its mount goes on. */
+static void
+journal_breaks(void **state)
+{
+	(void)state;
+	make_file(2, "f", "hello");
+	broken_next = 1;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	expect_error("unavailable");
+	assert_false(jobs_running(&mnt));
+	/* Nobody waits for it any more. */
+	broken_next = 1;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	while (broken_next)
+		assert_true(one_step());
+	assert_int_equal(job_cancel(job_find(&mnt, 0)), 0);
+	expect_error("cancelled");
+	while (one_step())
+		;
+	assert_int_equal(published_count, 0);
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	json_decref(result());
+	broken_next = 1; /* is there anything to do? */
+	ask(JOB_RELOAD, "{\"request\":\"reload\"}");
+	run_all();
+	expect_error("unavailable");
+	foreign_file("other");
+	broken_next = 1; /* fuse stands still */
+	ask(JOB_RELOAD, "{\"request\":\"reload\"}");
+	run_all();
+	expect_error("unavailable");
+	assert_int_equal(switches, 0);
+	assert_false(parked_now);
+	ask(JOB_RELOAD, "{\"request\":\"reload\"}");
+	run_all();
+	json_decref(result());
+	assert_int_equal(switches, 1);
+	assert_true(shows("other"));
+}
+
 static void
 cancelled(void **state)
 {
@@ -797,6 +839,7 @@ main(void)
 		T(reload_stashes_and_restores),
 		T(reload_keeps),
 		T(reload_crashes),
+		T(journal_breaks),
 		T(cancelled),
 	};
 

@@ -276,7 +276,9 @@ test_applies(void **state)
 	}
 	flush();
 	assert_int_equal(give(0, 0), 0);
-	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_or(&h_mount, half, on_applied, NULL,
+			     NULL),
+	    0);
 	assert_int_equal(called, 0);
 	run_to(end);
 	assert_int_equal(called, 1);
@@ -287,7 +289,9 @@ test_applies(void **state)
 	assert_int_equal(name_at("file2999"), 3009);
 	assert_int_equal(h_mount.row.next, 10000);
 	/* What is there already is there at once. */
-	assert_int_equal(applied_wait_for(&h_mount, half, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_or(&h_mount, half, on_applied, NULL,
+			     NULL),
+	    0);
 	assert_int_equal(called, 2);
 }
 
@@ -329,7 +333,8 @@ test_bad_segment(void **state)
 	assert_true(h_mount.broken);
 	assert_int_equal(lost, 1);
 	assert_int_equal(called, 0);
-	assert_int_equal(applied_wait_for(&h_mount, 5, on_applied, NULL), -1);
+	assert_int_equal(applied_wait_or(&h_mount, 5, on_applied, NULL, NULL),
+	    -1);
 	assert_int_equal(errno, EIO);
 	journal_forget(&h_mount);
 	assert_false(h_mount.broken);
@@ -370,7 +375,8 @@ test_broken_record(void **state)
 	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, on_broken,
 			     NULL),
 	    0);
-	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, NULL),
+	    0);
 	run_to(good);
 	run_for(60);
 	assert_true(h_mount.broken);
@@ -538,7 +544,8 @@ test_database_error(void **state)
 	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
 	flush();
 	assert_int_equal(give(0, 0), 0);
-	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, NULL),
+	    0);
 	run_for(100);
 	assert_false(h_mount.broken);
 	assert_int_equal(h_mount.row.applied, 0);
@@ -567,14 +574,19 @@ test_waits(void **state)
 	add(h_alloc(200));
 	write_file(SEGMENT_HEADER_LEN + (size_t)one);
 	assert_int_equal(give(0, 0), 0);
-	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
-	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, NULL), 0);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, NULL),
+	    0);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, NULL),
+	    0);
 	applied_wait_cancel(&h_mount, on_applied, NULL);
 	assert_true(TAILQ_EMPTY(&h_mount.waits));
 	/* The first that is called ends the others that are due. */
-	assert_int_equal(applied_wait_for(&h_mount, one, on_applied, &one), 0);
-	assert_int_equal(applied_wait_for(&h_mount, one, on_applied, NULL), 0);
-	assert_int_equal(applied_wait_for(&h_mount, end, on_applied, &end), 0);
+	assert_int_equal(applied_wait_or(&h_mount, one, on_applied, NULL, &one),
+	    0);
+	assert_int_equal(applied_wait_or(&h_mount, one, on_applied, NULL, NULL),
+	    0);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, &end),
+	    0);
 	run_to(one);
 	assert_int_equal(called, 1);
 	flush();
