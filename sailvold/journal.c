@@ -26,6 +26,7 @@ struct segment {
 	uint64_t first;
 	uint64_t len; /* bytes of records */
 	int synced;   /* all of a segment that is not the last */
+	uint16_t version;
 	uint8_t connection[16];
 };
 TAILQ_HEAD(segment_list, segment);
@@ -184,10 +185,14 @@ segment_scan(struct segment *s, int cut, record_cb f, void *arg)
 	if (memcmp(h.mount, j.mount, 16) != 0 || h.first != s->first)
 		goto bad;
 	memcpy(s->connection, h.connection, 16);
+	s->version = h.version;
 	len = (uint64_t)st.st_size - SEGMENT_HEADER_LEN;
 	whole = walk(s, p + SEGMENT_HEADER_LEN, len, f, arg, &why);
 	if (whole < len) {
-		if (!cut)
+		/* Whole, and not understood: somebody's change. */
+		if (!cut ||
+		    record_is_whole(p + SEGMENT_HEADER_LEN + whole,
+			len - whole))
 			goto bad;
 		log_warnx("journal %016" PRIx64 ": %s: cut by %" PRIu64
 			  " bytes",
@@ -333,6 +338,7 @@ segment_begin_at(uint64_t first)
 	if ((new = calloc(1, sizeof(*new))) == NULL)
 		return -1;
 	new->first = first;
+	new->version = SEGMENT_VERSION;
 	memcpy(new->connection, j.connection, 16);
 	memcpy(h.mount, j.mount, 16);
 	memcpy(h.connection, j.connection, 16);
@@ -408,7 +414,8 @@ journal_open(const char *folder, const uint8_t mount[16],
 	if (scan_all(takeover) == -1)
 		return -1;
 	s = last();
-	if (s == NULL || memcmp(s->connection, connection, 16) != 0)
+	if (s == NULL || s->version != SEGMENT_VERSION ||
+	    memcmp(s->connection, connection, 16) != 0)
 		return segment_begin();
 	j.fd = segment_open(s->first, O_RDWR | O_APPEND);
 	return j.fd == -1 ? -1 : 0;

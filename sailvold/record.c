@@ -336,6 +336,23 @@ get_payload(struct rbuf *r, struct record *rec)
 }
 
 int
+record_is_whole(const uint8_t *data, size_t len)
+{
+	struct rbuf r;
+	uint32_t body;
+
+	if (len < 4)
+		return 0;
+	rbuf_init(&r, data, 4);
+	body = rbuf_u32(&r);
+	if (body < RECORD_FRONT || body > RECORD_MAX_BYTES ||
+	    len < (size_t)body + 8)
+		return 0;
+	rbuf_init(&r, data + 4 + body, 4);
+	return rbuf_u32(&r) == crc32c(0, data, (size_t)body + 4);
+}
+
+int
 record_decode(const uint8_t *data, size_t len, struct record *rec,
     size_t *taken, const char **why)
 {
@@ -384,7 +401,7 @@ segment_header_encode(uint8_t out[SEGMENT_HEADER_LEN],
 	int i;
 
 	memcpy(p, SEGMENT_MAGIC, 8);
-	p[8] = 1;
+	p[8] = SEGMENT_VERSION;
 	p[9] = 0;
 	memcpy(p + 10, h->mount, 16);
 	memcpy(p + 26, h->connection, 16);
@@ -401,8 +418,9 @@ segment_header_decode(const uint8_t *p, size_t len, struct segment_header *h)
 		return "too short";
 	if (memcmp(p, SEGMENT_MAGIC, 8) != 0)
 		return "not a segment";
-	if (p[8] != 1 || p[9] != 0)
-		return "unknown version";
+	h->version = (uint16_t)(p[8] | p[9] << 8);
+	if (h->version < SEGMENT_VERSION_FIRST || h->version > SEGMENT_VERSION)
+		return "of another version of sailvold";
 	memcpy(h->mount, p + 10, 16);
 	memcpy(h->connection, p + 26, 16);
 	h->first = 0;

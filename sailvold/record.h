@@ -108,14 +108,18 @@ void record_encode(struct wbuf *, const struct record *);
  */
 int record_decode(const uint8_t *data, size_t len, struct record *,
     size_t *taken, const char **why);
+/* Length and checksum at the front of data fit, whatever is in between: 1. */
+int record_is_whole(const uint8_t *data, size_t len);
 
 /*
- * A segment: magic "SAILJNL1", u16 version 1, mount id (16), connection id
+ * A segment: magic "SAILJNL1", u16 version, mount id (16), connection id
  * (16, random: of this connection to the kernel), u64 first offset; then
  * records.  Named by its first offset, 16 hex digits.  Offsets are logical:
  * bytes of records since the mount was made; they never go back.
  */
 #define SEGMENT_MAGIC "SAILJNL1"
+#define SEGMENT_VERSION 2       /* another for each new type of record */
+#define SEGMENT_VERSION_FIRST 1 /* without RECORD_LOOK */
 #define SEGMENT_HEADER_LEN (8 + 2 + 16 + 16 + 8)
 #define SEGMENT_BYTES (16 * 1024 * 1024)
 /* Of one journal that are not applied: to more than these nothing is added. */
@@ -123,6 +127,7 @@ int record_decode(const uint8_t *data, size_t len, struct record *,
 struct segment_header {
 	uint8_t mount[16], connection[16];
 	uint64_t first;
+	uint16_t version; /* decoded; what is encoded is SEGMENT_VERSION */
 };
 void segment_header_encode(uint8_t out[SEGMENT_HEADER_LEN],
     const struct segment_header *);

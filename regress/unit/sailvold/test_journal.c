@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * A journal that was cut at any byte opens with exactly the whole records of
- * before; an append without room changes nothing; only whole applied segments
+ * before, and nothing is cut that another version wrote; an append without room changes nothing; only whole applied segments
  * are removed, and one of them is kept; more than manifest may have open there
  * never are; what is to be safe from a loss of power
  * is all that was not, in whichever segments it stands.
@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "lib/hash.h"
 #include "sailvold/journal.h"
 #include "sailvold/record.h"
 
@@ -120,6 +121,73 @@ torn(void **state)
 	assert_int_equal(d->ovl, 5);
 	assert_int_equal(d->type, RECORD_DROP);
 	assert_null(journal_find(11));
+}
+
+/* A record that another version wrote is somebody's change: nothing is cut. */
+static void
+not_understood(void **state)
+{
+	static const char path[] = "journal/0000000000000000";
+	const uint8_t zeros[32] = { 0 };
+	struct stat before, after;
+	struct wbuf w;
+	uint64_t end;
+	int fd;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	end = journal_end();
+	encode(&w, 4, 2);
+	w.data[4] = 200; /* its type */
+	wbuf_set_u32(&w, w.len - 4, crc32c(0, w.data, w.len - 4));
+	assert_int_equal(journal_append(w.data, w.len), 0);
+	wbuf_free(&w);
+	journal_close();
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), -1);
+	assert_int_equal(errno, EBADMSG);
+	journal_close();
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_size, before.st_size);
+	/* What is no record at all goes. */
+	assert_int_equal(truncate(path, SEGMENT_HEADER_LEN + (off_t)end), 0);
+	assert_int_not_equal(fd = open(path, O_WRONLY | O_APPEND), -1);
+	assert_int_equal(write(fd, zeros, sizeof(zeros)), sizeof(zeros));
+	close(fd);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_int_equal(journal_end(), end);
+}
+
+/* Into a segment of before nothing is written that it does not have. */
+static void
+older_version(void **state)
+{
+	static const char path[] = "journal/0000000000000000";
+	const uint8_t first = SEGMENT_VERSION_FIRST;
+	struct stat before, after;
+	uint64_t end;
+	int fd;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	end = journal_end();
+	journal_close();
+	assert_int_not_equal(fd = open(path, O_WRONLY), -1);
+	assert_int_equal(pwrite(fd, &first, 1, 8), 1);
+	close(fd);
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_int_equal(journal_end(), end);
+	assert_non_null(journal_find(2));
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_size, before.st_size);
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_non_null(journal_find(2));
+	assert_non_null(journal_find(4));
 }
 
 static void
@@ -366,6 +434,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(torn, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(not_understood, in_dir,
+		    out_of_dir),
+		cmocka_unit_test_setup_teardown(older_version, in_dir,
+		    out_of_dir),
 		cmocka_unit_test_setup_teardown(other_mount_and_connection,
 		    in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),

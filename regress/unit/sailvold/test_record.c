@@ -216,13 +216,18 @@ segments(void **state)
 	memset(h.mount, 7, 16);
 	memset(h.connection, 8, 16);
 	h.first = 0x0102030405060708;
+	h.version = SEGMENT_VERSION;
 	segment_header_encode(b, &h);
 	assert_null(segment_header_decode(b, sizeof(b), &out));
 	assert_memory_equal(&h, &out, sizeof(h));
 	assert_non_null(segment_header_decode(b, sizeof(b) - 1, &out));
-	b[8] = 2;
+	b[8] = SEGMENT_VERSION + 1;
 	assert_non_null(segment_header_decode(b, sizeof(b), &out));
-	b[8] = 1;
+	b[8] = SEGMENT_VERSION_FIRST - 1;
+	assert_non_null(segment_header_decode(b, sizeof(b), &out));
+	b[8] = SEGMENT_VERSION_FIRST;
+	assert_null(segment_header_decode(b, sizeof(b), &out));
+	assert_int_equal(out.version, SEGMENT_VERSION_FIRST);
 	b[0] = 'x';
 	assert_non_null(segment_header_decode(b, sizeof(b), &out));
 }
