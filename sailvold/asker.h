@@ -62,6 +62,8 @@ void asker_gone(struct asker *);
 /* A request's line: an answer comes, at once or later. */
 void asker_request(struct asker *, const char *line, size_t len);
 
+int control_is_ending(void); /* sailvold is */
+
 /* control_request.c */
 void request_dispatch(struct asker *, json_t *);
 /* A path, for free(3); NULL: there is none that can be one. */
@@ -78,7 +80,7 @@ void diff_request(struct asker *, struct mount *, json_t *);
 void umount_request(struct asker *, struct mount *, json_t *);
 /* The answer of the job before it. */
 void umount_continue(struct asker *, const char *answer);
-/* sailvold ends: one with keep waits for nothing more. */
+/* sailvold ends: one with keep waits for nothing more, others are told so. */
 void umount_soon(struct asker *);
 /* "; its changes were ..": what was done before an umount that fails, or "". */
 void umount_done_before(const struct asker *, char *text, size_t size);

@@ -20,6 +20,7 @@ static TAILQ_HEAD(, asker) askers = TAILQ_HEAD_INITIALIZER(askers);
  * parent knows the lower half alone.
  */
 static uint64_t last_asker;
+static int ends; /* sailvold does */
 
 static void
 asker_free(struct asker *a)
@@ -181,11 +182,18 @@ asker_request(struct asker *a, const char *line, size_t len)
 	json_decref(req);
 }
 
+int
+control_is_ending(void)
+{
+	return ends;
+}
+
 void
 control_ends(void)
 {
 	struct asker *a, *next;
 
+	ends = 1;
 	for (a = TAILQ_FIRST(&askers); a != NULL; a = next) {
 		next = TAILQ_NEXT(a, link);
 		umount_soon(a);

@@ -160,6 +160,10 @@ umount_offset(struct mount *m, void *arg, int error, uint64_t offset)
 static void
 umount_if_clean(struct asker *a, struct mount *m)
 {
+	if (control_is_ending()) {
+		umount_soon(a); /* its fuse goes, too */
+		return;
+	}
 	if (ask_sync(m, umount_offset, (void *)(uintptr_t)asker_number(a)) == 0)
 		return;
 	if (a->umount_keep)
@@ -246,8 +250,15 @@ umount_is_late(evutil_socket_t fd, short what, void *arg)
 void
 umount_soon(struct asker *a)
 {
-	if (a->umount_path != NULL && a->umount_keep && !a->umount_sent)
+	if (a->umount_path == NULL || a->umount_sent)
+		return;
+	if (a->umount_keep)
 		umount_now(a, 0);
+	else
+		asker_error(a, "unavailable", "ending",
+		    "sailvold ends: %s is mounted again when it is started, "
+		    "and is to be unmounted then",
+		    a->umount_path);
 }
 
 static int

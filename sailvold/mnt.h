@@ -91,6 +91,9 @@ void mnt_file_init(const char *state_dir);
 void mnt_file_write(void);
 /* The volume (taken) stays in the file though its mount goes: all end. */
 void mnt_file_keep(struct conf_volume *);
+/* One of these is not to come back, if there is one there; -1: it is not that
+   user's. */
+int mnt_file_drop(const char *path, uid_t);
 /* 1 when path is that one, which volume_dup() has cleaned. */
 int mnt_is_path(const char *path, const char *clean);
 /* A copy whose path is as the kernel writes it; NULL: no memory. */

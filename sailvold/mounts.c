@@ -690,7 +690,8 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 {
 	struct mnt *m = mnt_by_path(path);
 
-	if (m == NULL && ending) /* it was when it was asked for */
+	/* It was when it was asked for. */
+	if (m == NULL && ending && mnt_file_drop(path, uid) == 0)
 		done(arg, 0, "", "", 0);
 	else if (m == NULL)
 		done(arg, ENOENT, "no volume is mounted there", "", 0);
@@ -704,6 +705,8 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 	} else if (is_going(m)) {
 		m->done = done;
 		m->arg = arg;
+		if (m->state == MOUNT_GONE)
+			forget(m);
 	} else if (m->state != MOUNT_UP || m->done != NULL)
 		done(arg, EBUSY, "it is being mounted or unmounted", "", 0);
 	else {

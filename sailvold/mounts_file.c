@@ -83,6 +83,24 @@ mnt_file_keep(struct conf_volume *v)
 	TAILQ_INSERT_TAIL(&kept_on, v, link);
 }
 
+int
+mnt_file_drop(const char *path, uid_t uid)
+{
+	struct conf_volume *v;
+
+	TAILQ_FOREACH (v, &kept_on, link)
+		if (mnt_is_path(path, v->path))
+			break;
+	if (v == NULL)
+		return 0;
+	if (uid != 0 && uid != v->owner)
+		return -1;
+	TAILQ_REMOVE(&kept_on, v, link);
+	conf_volume_free(v);
+	mnt_file_write();
+	return 0;
+}
+
 void
 mnt_file_write(void)
 {

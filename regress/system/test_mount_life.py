@@ -6,7 +6,9 @@ not hold up an umount."""
 import base64
 import json
 import os
+import select
 import shutil
+import signal
 import socket
 import time
 
@@ -105,6 +107,72 @@ def test_journal_gap(t):
                "its fuse is given up, the other one serves")
     write(os.path.join(b, "g"))
     t.equal(False, is_mounted(a), "mounted")
+
+
+def ask(d, line):
+    c = socket.socket(socket.AF_UNIX)
+    c.settimeout(60)
+    c.connect(d.socket)
+    c.sendall(line.encode() + b"\n")
+    return c
+
+
+def asked(t, d, line):
+    """A request that manifest has read, and has no answer for yet."""
+    c = ask(d, line)
+    ask(d, '{"request":"nothing"}').makefile().readline()
+    t.equal(([], [], []), select.select([c], [], [], 0), "an answer already")
+    return c
+
+
+def test_umount_at_the_end(t):
+    """An umount that waits for a mount's fuse when the daemon ends is told so,
+    and what to do."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    write(os.path.join(a, "f"))
+    d.kill("fuse", signal.SIGSTOP)
+    fuses = d.pids("fuse")
+    c = asked(t, d, '{"request":"umount","path":"%s"}' % a)
+    d.process.send_signal(signal.SIGTERM)
+    said = c.makefile().readline()
+    t.true('"type":"unavailable","code":"ending"' in said, said)
+    t.true("mounted again" in said, said)
+    for pid in fuses:
+        os.kill(pid, signal.SIGCONT)
+    t.equal(0, d.process.wait(timeout=60), "the daemon's end")
+    d.start()
+    t.wait_for(lambda: is_mounted(a), "it is mounted again")
+    d.umount(a, "--force")
+
+
+def test_umount_late_at_the_end(t):
+    """One that is heard of when the daemon has unmounted all by itself, and is
+    told that it is done, is done for good; or it is told that it is not."""
+    s = stack.Stack(t)
+    d = s.daemon
+    paths = {keep: s.mount("vol", "a" + keep, create=True)
+             for keep in ("true", "false")}
+    b = s.mount("vol", "b")
+    held = open(os.path.join(b, ".sailvol", "volume.json"), encoding="utf-8")
+    manifest = d.pids("manifest")[0]
+    os.kill(manifest, signal.SIGSTOP)
+    asks = {keep: ask(d, '{"request":"umount","path":"%s","keep":%s}' % (
+        path, keep)) for keep, path in paths.items()}
+    d.process.send_signal(signal.SIGTERM)
+    t.wait_for(lambda: not any(map(is_mounted, paths.values())),
+               "they are unmounted with all")
+    os.kill(manifest, signal.SIGCONT)
+    said = {keep: c.makefile().readline() for keep, c in asks.items()}
+    held.close()
+    t.equal(0, d.process.wait(timeout=60), "the daemon's end")
+    t.true('"result"' in said["true"], said["true"])
+    t.true('"code":"ending"' in said["false"], said["false"])
+    d.start()
+    t.wait_for(lambda: is_mounted(b), "what nobody unmounted")
+    t.wait_for(lambda: is_mounted(paths["false"]), "what was not to go then")
+    t.equal(False, is_mounted(paths["true"]), "mounted again")
 
 
 def test_owner_kept(t):
