@@ -780,12 +780,36 @@ may_go(struct mount *m, uint64_t ovl, int *local)
 	return rc;
 }
 
-/* Told first: a file that fuse did not hear of would stay for ever. */
+static int
+delete_rows(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	size_t i;
+
+	if (db_begin(manifest_db) == -1)
+		return -1;
+	for (i = 0; i < n; i++)
+		if (db_name_delete_dir(manifest_db, m->row.row, ovls[i]) ==
+			-1 ||
+		    db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
+			goto fail;
+	if (db_commit(manifest_db) == 0)
+		return 0;
+fail:
+	db_rollback(manifest_db);
+	return -1;
+}
+
+/*
+ * The rows and records of before need the files, which may be gone as soon as
+ * fuse is told: what is known of them now is made safe from a loss of power
+ * first.  Told before the rows go: a file that fuse did not hear of would stay
+ * for ever.
+ */
 static int
 sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 {
-	uint64_t gone[NAMELESS_BATCH];
-	size_t i, ngone = 0;
+	uint64_t gone[NAMELESS_BATCH], files[NAMELESS_BATCH];
+	size_t i, ngone = 0, nfiles = 0;
 	int local, rc;
 
 	for (i = 0; i < n; i++) {
@@ -793,16 +817,18 @@ sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 			return -1;
 		if (rc == 0)
 			continue;
-		if (db_name_delete_dir(manifest_db, m->row.row, ovls[i]) ==
-			-1 ||
-		    db_obj_delete(manifest_db, m->row.row, ovls[i]) == -1)
-			return -1;
+		gone[ngone++] = ovls[i];
 		if (local)
-			gone[ngone++] = ovls[i];
+			files[nfiles++] = ovls[i];
 	}
-	if (ngone > 0)
-		tell_unlink(m, gone, ngone);
-	return 0;
+	if (ngone == 0)
+		return 0;
+	if (nfiles > 0) {
+		if (journal_sync(m) == -1)
+			return -1;
+		tell_unlink(m, files, nfiles);
+	}
+	return delete_rows(m, gone, ngone);
 }
 
 int
@@ -818,16 +844,8 @@ namespace_sweep_on(struct mount *m)
 	if (db_obj_list_nameless(manifest_db, m->row.row, m->swept, ovls,
 		NAMELESS_BATCH, &n) == -1)
 		goto fail;
-	if (n > 0) {
-		/* The rows and records of before need the files. */
-		if (db_begin_durable(manifest_db) == -1)
-			goto fail;
-		if (sweep_some(m, ovls, n) == -1 ||
-		    db_commit(manifest_db) == -1) {
-			db_rollback(manifest_db);
-			goto fail;
-		}
-	}
+	if (sweep_some(m, ovls, n) == -1)
+		goto fail;
 	/* What was let go behind it meanwhile is looked at once more. */
 	m->swept = n == NAMELESS_BATCH ? ovls[n - 1] : 0;
 	return m->swept != 0 || m->unswept;
