@@ -271,6 +271,12 @@ imsgbuf_queuebytes(struct imsgbuf *b)
 	return b->w == NULL ? 0 : b->w->bytes;
 }
 
+uint32_t
+imsgbuf_queuefds(struct imsgbuf *b)
+{
+	return b->w == NULL ? 0 : b->w->descriptors;
+}
+
 static void
 set_header(struct imsgbuf *b, struct ibuf *buf, uint32_t type, uint32_t id,
     pid_t pid)

@@ -132,6 +132,8 @@ void imsgbuf_clear(struct imsgbuf *);
 uint32_t imsgbuf_queuelen(struct imsgbuf *);
 /* Bytes of their bodies. */
 size_t imsgbuf_queuebytes(struct imsgbuf *);
+/* Descriptors of them. */
+uint32_t imsgbuf_queuefds(struct imsgbuf *);
 
 /* ---- sending ----------------------------------------------------------- */
 

@@ -62,6 +62,7 @@ msgbuf_push(struct msgbuf *w, struct ibuf *buf)
 {
 	TAILQ_INSERT_TAIL(&w->queue, buf, entry);
 	w->count++;
+	w->descriptors += buf->fd != -1;
 	w->bytes += ibuf_size(buf);
 }
 
@@ -127,8 +128,10 @@ drain(struct msgbuf *w, size_t n)
 	size_t left;
 
 	while (n > 0 && (buf = TAILQ_FIRST(&w->queue)) != NULL) {
-		if (buf->fd != -1)
+		if (buf->fd != -1) {
 			close(ibuf_fd_get(buf));
+			w->descriptors--;
+		}
 		left = IMSG_HEADER_SIZE + ibuf_size(buf) - w->sent;
 		if (n < left) {
 			w->sent += n;

@@ -21,8 +21,9 @@
 struct msgbuf {
 	TAILQ_HEAD(msgbuf_queue, ibuf) queue;
 	uint32_t count;
-	size_t bytes; /* of the queue's bodies */
-	size_t sent;  /* of the first in the queue, header included */
+	uint32_t descriptors; /* of the queue, not yet sent */
+	size_t bytes;         /* of the queue's bodies */
+	size_t sent;          /* of the first in the queue, header included */
 
 	unsigned char *rbuf;
 	size_t rsize;

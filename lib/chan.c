@@ -22,6 +22,7 @@
 /* Who does not read that much, and goes on to ask, is broken or hostile. */
 #define QUEUE_MAX 65536
 #define QUEUE_BYTES_MAX (128 * 1024 * 1024)
+#define QUEUE_FDS_MAX 1024 /* each may be a file in memory */
 
 /* After EMFILE and ETOOMANYREFS: others may have closed some by then. */
 #define RETRY_MS 50
@@ -406,6 +407,7 @@ chan_kick(struct chan *c)
 {
 	if (c->ops.on_violation != NULL && !c->full &&
 	    (imsgbuf_queuelen(&c->buf) > QUEUE_MAX ||
+		imsgbuf_queuefds(&c->buf) > QUEUE_FDS_MAX ||
 		imsgbuf_queuebytes(&c->buf) > QUEUE_BYTES_MAX)) {
 		/* Not here: the caller may be in the middle of something. */
 		c->full = 1;

@@ -18,6 +18,7 @@
 #define PAGE_BYTES (1024 * 1024)
 #define BODY_BYTES (48 * 1024)
 #define NODE_TRIES 64
+#define QUESTIONS_MAX 65536 /* more than requests of the kernel at a time */
 #define CHUNK_SLOTS_MAX (4 * 1024 * 1024)
 
 /* A question on its way; freed when it is answered or its fuse went. */
@@ -46,6 +47,10 @@ static void try_answer(struct mount *, void *);
 static void
 question_free(struct question *q)
 {
+	struct mount *m = mount_by_instance(q->instance);
+
+	if (m != NULL && m->questions > 0)
+		m->questions--;
 	TAILQ_REMOVE(&questions, q, link);
 	shown_dir_free(&q->dir);
 	free(q->first);
@@ -53,9 +58,23 @@ question_free(struct question *q)
 	free(q);
 }
 
+/*
+ * 1; 0: it is more than any fuse asks, or of what nobody has written: that would
+ * be waited for for ever.
+ */
+static int
+may_ask(const struct chan *ch, uint64_t offset)
+{
+	const struct mount *m = mount_by_instance(chan_instance(ch));
+
+	return m == NULL || m->broken ||
+	    (m->questions < QUESTIONS_MAX && offset <= journal_reach(m));
+}
+
 static struct question *
 question_new(struct chan *ch, uint32_t type, uint32_t id)
 {
+	struct mount *m = mount_by_instance(chan_instance(ch));
 	struct question *q;
 
 	if ((q = calloc(1, sizeof(*q))) == NULL)
@@ -64,6 +83,8 @@ question_new(struct chan *ch, uint32_t type, uint32_t id)
 	q->fuse = ch;
 	q->type = type;
 	q->id = id;
+	if (m != NULL)
+		m->questions++;
 	TAILQ_INSERT_TAIL(&questions, q, link);
 	return q;
 }
@@ -549,7 +570,7 @@ load_dir(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	struct load l;
 
 	(void)im;
-	if (load_recv(body, &l) == -1)
+	if (load_recv(body, &l) == -1 || !may_ask(ch, l.offset))
 		return -1;
 	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_LOAD, id)) == NULL)
 		return 0;
@@ -577,7 +598,8 @@ load_object(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 
 	(void)im;
 	if (ibuf_get_n64(body, &offset) == -1 ||
-	    ibuf_get_n64(body, &ovl) == -1 || ibuf_size(body) != 0)
+	    ibuf_get_n64(body, &ovl) == -1 || ibuf_size(body) != 0 ||
+	    !may_ask(ch, offset))
 		return -1;
 	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_OBJECT, id)) == NULL)
 		return 0;
@@ -600,7 +622,7 @@ load_chunks(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	    ibuf_get(body, commit.b, HASH_LEN) == -1 ||
 	    ibuf_get_n16(body, &len) == -1 ||
 	    ibuf_get_ibuf(body, len, &path) == -1 || ibuf_size(body) != 0 ||
-	    path_problem(ibuf_data(&path), len) != NULL)
+	    path_problem(ibuf_data(&path), len) != NULL || !may_ask(ch, offset))
 		return -1;
 	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_CHUNKS, id)) == NULL)
 		return 0;

@@ -48,8 +48,9 @@ struct mount {
 	uint8_t passthrough; /* enum passthrough_state, as fuse said */
 	int stores_show;     /* in ctime, also those through mappings (HELLO) */
 	int unswept;         /* something was let go */
-	uint64_t swept;      /* so far; 0: all (namespace_sweep()) */
-	int lease_due;       /* lease.c: more is leased than it needs */
+	unsigned int questions; /* of its fuse, not yet answered */
+	uint64_t swept;         /* so far; 0: all (namespace_sweep()) */
+	int lease_due;          /* lease.c: more is leased than it needs */
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;

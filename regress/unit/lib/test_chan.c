@@ -431,6 +431,32 @@ test_unread(void **state)
 	}
 }
 
+/* Nor does it take the descriptors of all others. */
+static void
+test_unread_descriptors(void **state)
+{
+	int fd, sent;
+
+	(void)state;
+	chan_pause(b);
+	for (sent = 0; sent < 20000; sent++) {
+		fd = pipe_with_x();
+		if (chan_send(a, M_FD, 1, fd, NULL, 0) == -1) {
+			assert_int_equal(errno, EPIPE);
+			assert_int_equal(close(fd), 0);
+			break;
+		}
+	}
+	/* Some are in the socket. */
+	assert_in_range(sent, 1024, 3000);
+	assert_int_equal(violations, 0);
+	chan_resume(b);
+	spin();
+	assert_int_equal(violations, 1);
+	assert_non_null(strstr(last_why, " messages are not read"));
+	assert_null(a);
+}
+
 static void
 test_pause_in_handler(void **state)
 {
@@ -583,6 +609,7 @@ main(void)
 		T(test_failed_send_keeps_fd),
 		T(test_back_pressure),
 		T(test_unread),
+		T(test_unread_descriptors),
 		T(test_pause_in_handler),
 		T(test_free_in_handler),
 		T(test_more),

@@ -1,0 +1,189 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: what fuse asks waits for nothing that will never be written, and more
+ * than any fuse asks at a time is not taken.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "regress/unit/sailvold/manifest_harness.h"
+#include "sailvold/load.h"
+
+#define MOST 65536
+
+/* ---- stand-ins: a journal that is not applied yet ----------------------------------- */
+
+static struct {
+	applied_cb f;
+	void *arg;
+} waits[MOST + 1];
+static unsigned int nwaits, answers;
+
+uint64_t
+journal_reach(const struct mount *m)
+{
+	(void)m;
+	return 5;
+}
+
+int
+applied_wait_or(struct mount *m, uint64_t offset, applied_cb f,
+    applied_cb broken, void *arg)
+{
+	(void)m;
+	assert_in_range(offset, 0, 5);
+	assert_non_null(broken);
+	waits[nwaits].f = f;
+	waits[nwaits++].arg = arg;
+	return 0;
+}
+
+struct mount *
+mount_by_instance(uint32_t instance)
+{
+	return instance == 1 ? &h_mount : NULL;
+}
+
+uint32_t
+chan_instance(const struct chan *ch)
+{
+	(void)ch;
+	return 1;
+}
+
+int
+chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
+    struct ibuf *b)
+{
+	(void)ch;
+	(void)id;
+	assert_int_equal(type, IMSG_MANIFEST_FUSE_OBJECT_RES);
+	assert_int_equal(fd, -1);
+	ibuf_free(b);
+	answers++;
+	return 0;
+}
+
+uint32_t
+server_request(uint8_t method, const char *target, const char *type, int fd,
+    int retry, uint64_t max_answer, server_cb f, void *arg)
+{
+	(void)method;
+	(void)target;
+	(void)type;
+	(void)fd;
+	(void)retry;
+	(void)max_answer;
+	(void)f;
+	(void)arg;
+	return 0;
+}
+
+void
+server_error(const struct server_answer *a, char *out, size_t size, char *code,
+    size_t code_size)
+{
+	(void)a;
+	(void)out;
+	(void)size;
+	(void)code;
+	(void)code_size;
+}
+
+/* ---- questions ------------------------------------------------------------------------ */
+
+static char fuse; /* an address of a channel */
+
+static int
+ask(uint64_t offset)
+{
+	struct ibuf *b = ibuf_dynamic(16, 16);
+	int rc;
+
+	assert_non_null(b);
+	assert_int_equal(ibuf_add_n64(b, offset), 0);
+	assert_int_equal(ibuf_add_n64(b, 99), 0);
+	rc = load_object((struct chan *)(void *)&fuse, 1, NULL, b);
+	ibuf_free(b);
+	return rc;
+}
+
+static void
+answer_all(void)
+{
+	unsigned int i, n = nwaits;
+
+	nwaits = 0;
+	for (i = 0; i < n; i++)
+		waits[i].f(&h_mount, waits[i].arg);
+}
+
+static void
+test_not_written(void **state)
+{
+	(void)state;
+	assert_int_equal(ask(5), 0);
+	assert_int_equal(ask(6), -1);
+	assert_int_equal(ask(UINT64_MAX), -1);
+	assert_int_equal(nwaits, 1);
+	answer_all();
+	assert_int_equal(answers, 1);
+}
+
+static void
+test_too_many(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < MOST; i++)
+		assert_int_equal(ask(5), 0);
+	assert_int_equal(ask(5), -1);
+	/* Of a fuse that died they count until they are let go. */
+	load_fuse_down((struct chan *)(void *)&fuse);
+	answers = 0;
+	answer_all();
+	assert_int_equal(answers, 0);
+	assert_int_equal(ask(5), 0);
+	answer_all();
+	assert_int_equal(answers, 1);
+}
+
+static int
+setup(void **state)
+{
+	struct hash base;
+	struct entry root;
+
+	(void)state;
+	h_open();
+	root = h_dir(NULL, 0);
+	base = h_commit(&root, 1);
+	h_mount_begin(&base, "", &root);
+	nwaits = answers = 0;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	h_close();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_not_written, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
