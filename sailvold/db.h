@@ -103,13 +103,15 @@ int db_obj_put(struct db *, int64_t mount, const struct obj *);
 int db_obj_delete(struct db *, int64_t mount, uint64_t ovl);
 /* Numbers of objects: with unpublished changes or OBJ_SUSPECT; sockets; with a
    local file (most at most); with OBJ_UNSETTLED, or a local file that is
-   OBJ_SUSPECT, and not dropped.  The caller frees *ovls. */
+   OBJ_SUSPECT, and not dropped; settled local files with content that is not
+   published.  The caller frees *ovls. */
 int db_obj_list_dirty(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 int db_obj_list_sockets(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 int db_obj_list_local(struct db *, int64_t mount, uint64_t most,
     uint64_t **ovls, size_t *n);
 int db_obj_list_unsettled(struct db *, int64_t mount, uint64_t **ovls,
     size_t *n);
+int db_obj_list_settled(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 /* Those without a name, but the root, in order: the first most after that
    number. */
 int db_obj_list_nameless(struct db *, int64_t mount, uint64_t after,

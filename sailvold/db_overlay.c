@@ -226,6 +226,12 @@ db_obj_list_unsettled(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 	return list_ovls(db, DB_OBJ_LIST_UNSETTLED, mount, NULL, ovls, n);
 }
 
+int
+db_obj_list_settled(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
+{
+	return list_ovls(db, DB_OBJ_LIST_SETTLED, mount, NULL, ovls, n);
+}
+
 static int
 count_rows(struct db *db, enum db_statement which, int64_t mount, uint64_t most,
     uint64_t *n)

@@ -135,6 +135,11 @@
 	    " WHERE mount = ?1 AND"                                            \
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
 	    " AND (flags & 25) = 9")                                           \
+	X(OBJ_LIST_SETTLED,                                                    \
+	    "SELECT ovl FROM obj INDEXED BY obj_dirty"                         \
+	    " WHERE mount = ?1 AND"                                            \
+	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
+	    " AND changed_content > 0 AND (flags & 29) = 1")                   \
 	X(OBJ_LIST_SOCKETS,                                                    \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
 	    " (flags & 2) != 0")                                               \

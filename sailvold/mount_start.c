@@ -641,10 +641,13 @@ add_time(struct ibuf *b, const struct timens *t)
 static int
 add_unsettled(struct ibuf *b, const struct obj *o)
 {
+	int settled = (o->flags & (OBJ_UNSETTLED | OBJ_SUSPECT)) == 0;
+
 	return ibuf_add_n64(b, o->ovl) == -1 ||
 		ibuf_add_n64(b, o->entry->size) == -1 ||
 		add_time(b, &o->entry->mtime) == -1 ||
-		add_time(b, &o->entry->ctime) == -1
+		add_time(b, &o->entry->ctime) == -1 ||
+		ibuf_add_n8(b, (uint8_t)settled) == -1
 	    ? -1
 	    : 0;
 }
@@ -681,12 +684,13 @@ fail:
  * that the next mark finds them in the rows.
  */
 static void
-settle_left(struct mount *m)
+settle_all(struct mount *m,
+    int (*list)(struct db *, int64_t, uint64_t **, size_t *))
 {
 	uint64_t *ovls = NULL;
 	size_t n = 0, at, k;
 
-	if (db_obj_list_unsettled(manifest_db, m->row.row, &ovls, &n) == -1)
+	if (list(manifest_db, m->row.row, &ovls, &n) == -1)
 		log_warn("mount %s: unsettled files", m->row.path);
 	for (at = 0; at < n; at += k) {
 		k = n - at < SETTLE_BATCH ? n - at : SETTLE_BATCH;
@@ -694,6 +698,18 @@ settle_left(struct mount *m)
 			log_warn("mount %s: settling files", m->row.path);
 	}
 	free(ovls);
+}
+
+/*
+ * A loss of power leaves of a file that was not synced less than was settled:
+ * what it says is what there is.
+ */
+static void
+settle_left(struct mount *m)
+{
+	settle_all(m, db_obj_list_unsettled);
+	if (m->fresh)
+		settle_all(m, db_obj_list_settled);
 }
 
 /* The parent attaches the mount, or gives it up. */

@@ -157,8 +157,10 @@
 	    "RECORD_DROP for each, at once or when its last handle goes "         \
 	    "(also for those that fuse does not know)")                           \
 	X(MANIFEST_FUSE_SETTLE, 166, MANIFEST, FUSE, NOFD,                        \
-	    "u16 n, n of u64 ovl, i64 s and u32 ns of its ctime: "                \
-	    "RECORD_SETTLE for those without a writer (a fuse died before it)")   \
+	    "u16 n, n of u64 ovl, u64 size, i64 s and u32 ns of its mtime and "   \
+	    "its ctime, u8 settled: RECORD_SETTLE for those without a writer (a " \
+	    "fuse died before it); of a settled one when its size is another "    \
+	    "(a loss of power)")                                                  \
 	/* fuse and manifest: reload */                                           \
 	X(MANIFEST_FUSE_RELOAD, 170, MANIFEST, FUSE, NOFD,                        \
 	    "empty: park changes, settle, say where you are")                     \
@@ -309,9 +311,9 @@ int start_send(struct chan *, uint32_t type, uint32_t id, const struct start *,
     int fd);
 int start_recv(struct ibuf *, struct start *);
 
-/* An object of MANIFEST_FUSE_SETTLE (number, size, mtime, ctime), and how many
-   are in one at most. */
-#define SETTLE_ITEM_LEN 40
+/* An object of MANIFEST_FUSE_SETTLE (number, size, mtime, ctime, and 1 when it
+   is settled), and how many are in one at most. */
+#define SETTLE_ITEM_LEN 41
 #define SETTLE_BATCH 1024
 
 /*

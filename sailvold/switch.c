@@ -177,9 +177,11 @@ get_time(struct ibuf *body, struct timens *t)
 int
 switch_settle(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
+	struct stat st;
 	struct entry e;
 	uint64_t ovl;
 	uint16_t i, n;
+	uint8_t settled;
 	int error;
 
 	(void)c;
@@ -194,8 +196,19 @@ switch_settle(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		if (ibuf_get_n64(body, &ovl) == -1 ||
 		    ibuf_get_n64(body, &e.size) == -1 ||
 		    get_time(body, &e.mtime) == -1 ||
-		    get_time(body, &e.ctime) == -1)
+		    get_time(body, &e.ctime) == -1 ||
+		    ibuf_get_n8(body, &settled) == -1)
 			return -1;
+		if (settled && overlay_stat(ovl, &st) == 0 &&
+		    e.size != (uint64_t)st.st_size) {
+			log_info("object %llu has %llu bytes, not %llu",
+			    (unsigned long long)ovl,
+			    (unsigned long long)st.st_size,
+			    (unsigned long long)e.size);
+			writer_mapped(ovl);
+		}
+		if (settled)
+			continue;
 		if ((error = writer_settle_closed(ovl, &e)) != 0)
 			log_warnx("object %llu is not settled: %s",
 			    (unsigned long long)ovl, strerror(error));

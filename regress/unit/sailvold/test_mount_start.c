@@ -25,7 +25,7 @@
 static server_cb asked_f;
 static void *asked_arg;
 static char asked_target[256];
-static unsigned int asked, answers, starts;
+static unsigned int asked, answers, starts, settles;
 static uint32_t answer_error, answer_id, start_error;
 static unsigned int start_answers;
 static char start_what[600];
@@ -172,6 +172,12 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 		assert_int_equal(ibuf_get_n32(b, &start_error), 0);
 		take_string(b, start_what, sizeof(start_what));
 		assert_int_equal(ibuf_size(b), 0);
+	} else if (type == IMSG_MANIFEST_FUSE_SETTLE) {
+		settles++;
+		assert_int_equal(ibuf_size(b), 2 + SETTLE_ITEM_LEN);
+		/* It is settled. */
+		assert_int_equal(((uint8_t *)ibuf_data(b))[SETTLE_ITEM_LEN + 1],
+		    1);
 	} else
 		assert_int_equal(type, IMSG_MANIFEST_FUSE_APPLIED);
 	ibuf_free(b);
@@ -203,7 +209,7 @@ setup(void **state)
 	(void)state;
 	h_open();
 	make_commits();
-	asked = answers = starts = start_answers = 0;
+	asked = answers = starts = settles = start_answers = 0;
 	asked_f = NULL;
 	ready = NULL;
 	return 0;
@@ -606,6 +612,12 @@ test_hello_waits(void **state)
 	assert_int_equal(starts, 1);
 	assert_int_equal(last_start.applied, offset);
 	assert_int_equal(last_start.next, 100);
+	/* Was power lost since?  Not within one connection to the kernel. */
+	assert_int_equal(settles, 1);
+	ready->started = 0;
+	assert_int_equal(mount_hello(ready, ready->row.id, offset), 0);
+	assert_int_equal(starts, 2);
+	assert_int_equal(settles, 1);
 }
 
 /* A journal that is broken stops the start, and not the process. */
