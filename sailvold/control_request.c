@@ -249,7 +249,7 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 	} else if (strcmp(action, "restore") == 0) {
 		add_job(a, m, JOB_RESTORE, req);
 	} else if (strcmp(action, "drop") == 0) {
-		if (db_stash_delete(manifest_db, id) == -1) {
+		if (stash_drop(manifest_db, id) == -1) {
 			asker_error(a, "internal", "database",
 			    "the database does not take it");
 			return;

@@ -148,6 +148,17 @@ stash_put(struct db *db, const struct mount_row *row,
 
 /* ---- keeping within the limits ---------------------------------------------------------- */
 
+int
+stash_drop(struct db *db, int64_t id)
+{
+	if (db_begin(db) == -1)
+		return -1;
+	if (db_stash_delete(db, id) == 0 && db_commit(db) == 0)
+		return 0;
+	db_rollback(db);
+	return -1;
+}
+
 static int
 trim_all(struct db *db)
 {
@@ -160,7 +171,7 @@ trim_all(struct db *db)
 			break;
 		log_info("stash %lld goes: too much of all mounts is stashed",
 		    (long long)id);
-		if (db_stash_delete(db, id) == -1)
+		if (stash_drop(db, id) == -1)
 			return -1;
 	}
 	return 0;
@@ -179,7 +190,7 @@ stash_trim(struct db *db)
 		log_info("stash %lld goes: %s", (long long)id,
 		    created < old ? "it is too old"
 				  : "too much of its mount is stashed");
-		if (db_stash_delete(db, id) == -1)
+		if (stash_drop(db, id) == -1)
 			return -1;
 	}
 }

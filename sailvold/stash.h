@@ -45,6 +45,8 @@ int stash_put(struct db *, const struct mount_row *, const struct delta_set *,
  */
 int stash_restore(struct db *, struct mount_row *, int64_t id,
     struct node_miss *);
+/* All of it or nothing. */
+int stash_drop(struct db *, int64_t id);
 /* Drops what is too old or, oldest first, too much of one mount or of all; the
    newest of a mount is never too much. */
 int stash_trim(struct db *);

@@ -3,6 +3,7 @@
 yet, and just before: the call of the program succeeds, once, and each name leads
 to what it should, also one that is made again."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -162,13 +163,54 @@ def link(top):
     check(top + "/m", "n\n")
 
 
+def one_of_two(call, *args):
+    """Two at the same time: one wins, the other is told by whom."""
+    said = []
+
+    def attempt():
+        try:
+            call(*args)
+            said.append(0)
+        except OSError as e:
+            said.append(e.errno)
+
+    both = [threading.Thread(target=attempt) for _ in range(2)]
+    for x in both:
+        x.start()
+    for x in both:
+        x.join()
+    return sorted(said)
+
+
+def race(top):
+    """The same lock file twice, then both take it away."""
+    def create(path):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+
+    yield MAKE
+    got = (one_of_two(create, top + "/n"), one_of_two(os.mkdir, top + "/d"),
+           one_of_two(os.unlink, top + "/n"), one_of_two(os.rmdir, top + "/d"))
+    want = ([0, errno.EEXIST],) * 2 + ([0, errno.ENOENT],) * 2
+    if got != want:
+        raise AssertionError("expected %s, actual %s" % (want, got))
+
+
+def race_away(top):
+    yield REMOVE
+    got = one_of_two(os.unlink, top + "/n"), one_of_two(
+        os.rename, top + "/m", top + "/o")
+    want = ([0, errno.ENOENT],) * 2
+    if got != want:
+        raise AssertionError("expected %s, actual %s" % (want, got))
+
+
 # What each begins with: files, and folders.
 CASES = {
     rename: ("n",), rename_away: ("d/n", "e/other"),
     rename_over: ("n", "m"), exchange: ("n", "m/f"),
     rename_folder: ("d/in/f", "e/other"), unlink: ("n",),
     unlink_one: ("n",), rmdir: ("d/",), create: (), mkdir: (), symlink: (),
-    link: ("n",)}
+    link: ("n",), race: (), race_away: ("n", "m")}
 WAYS = [(kind, when) for kind in ("clean", "dirty")
         for when in ("after", "before")]
 
