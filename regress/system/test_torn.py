@@ -11,7 +11,7 @@ import threading
 
 from sailtest import deadline, histories, model, stack
 
-MAKE, LINK, REMOVE, RENAME = 3, 4, 5, 6   # enum record_type
+MAKE, LINK, REMOVE, RENAME, XATTR = 3, 4, 5, 6, 8    # enum record_type
 
 
 def write(path, text):
@@ -163,6 +163,13 @@ def link(top):
     check(top + "/m", "n\n")
 
 
+def xattr(top):
+    yield XATTR
+    os.setxattr(top + "/n", "user.x", b"1", os.XATTR_CREATE)
+    os.removexattr(top + "/n", "user.x")
+    os.setxattr(top + "/n", "user.x", b"2", os.XATTR_CREATE)
+
+
 def one_of_two(call, *args):
     """Two at the same time: one wins, the other is told by whom."""
     said = []
@@ -210,7 +217,7 @@ CASES = {
     rename_over: ("n", "m"), exchange: ("n", "m/f"),
     rename_folder: ("d/in/f", "e/other"), unlink: ("n",),
     unlink_one: ("n",), rmdir: ("d/",), create: (), mkdir: (), symlink: (),
-    link: ("n",), race: (), race_away: ("n", "m")}
+    link: ("n",), xattr: ("n",), race: (), race_away: ("n", "m")}
 WAYS = [(kind, when) for kind in ("clean", "dirty")
         for when in ("after", "before")]
 
