@@ -20,6 +20,20 @@
 #define COPY_MAX (32 * 1024)
 
 int
+memfd_empty(const char *name)
+{
+	return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int
+memfd_seal(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_GROW | F_SEAL_SEAL) == -1
+	    ? -1
+	    : 0;
+}
+
+int
 memfd_new(const char *name, const void *data, size_t len)
 {
 	const uint8_t *p = data;
@@ -27,7 +41,7 @@ memfd_new(const char *name, const void *data, size_t len)
 	ssize_t n;
 	int fd, saved;
 
-	if ((fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1)
+	if ((fd = memfd_empty(name)) == -1)
 		return -1;
 	while (done < len) {
 		n = pwrite(fd, p + done, len - done, (off_t)done);
@@ -37,7 +51,7 @@ memfd_new(const char *name, const void *data, size_t len)
 			goto fail;
 		done += (size_t)n;
 	}
-	if (fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_GROW | F_SEAL_SEAL) == -1)
+	if (memfd_seal(fd) == -1)
 		goto fail;
 	return fd;
 

@@ -18,6 +18,9 @@
  * EFBIG too large.
  */
 int memfd_new(const char *name, const void *data, size_t len);
+/* The same in two steps: an empty one, that is written to; then it is sealed. */
+int memfd_empty(const char *name);
+int memfd_seal(int fd);
 struct memfd_view {
 	const uint8_t *data; /* not NULL, also when len is 0 */
 	size_t len;

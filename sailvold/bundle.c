@@ -88,6 +88,17 @@ bundle_tidy(void)
 		bundle_drop(b);
 }
 
+void
+bundle_let_go(void)
+{
+	struct bundle *b, *next;
+	struct stat st;
+
+	TAILQ_FOREACH_SAFE (b, &bundles, entry, next)
+		if (!b->memory && fstat(b->fd, &st) == 0 && st.st_nlink == 0)
+			bundle_drop(b);
+}
+
 unsigned int
 bundle_count(void)
 {

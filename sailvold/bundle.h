@@ -32,6 +32,8 @@ int bundle_has(const struct hash *, uint32_t bytes);
 int bundle_ran_half(void);
 /* Those that nobody used lately go. */
 void bundle_tidy(void);
+/* Those whose file the cache has given up go. */
+void bundle_let_go(void);
 void bundle_drop_all(void);
 unsigned int bundle_count(void);
 

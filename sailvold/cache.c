@@ -4,6 +4,7 @@
  * a chunk of clean content, and keeps their bytes below a limit.  In cache.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,12 +16,11 @@
 
 #define FOLDERS 256
 #define TOUCH_S 60
-#define BLOCK 4096
 
 struct cache_index cache_index;
 uint64_t cache_fetched;
-static uint64_t hits, keep_free;
-static int have_config, started;
+static uint64_t hits;
+static int have_config;
 
 enum cache_kind
 cache_kind(const struct cache_entry *e)
@@ -28,7 +28,7 @@ cache_kind(const struct cache_entry *e)
 	return e->nparts > 0 ? CACHE_BUNDLE : CACHE_CHUNK;
 }
 
-/* ---- space ---------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------ */
 
 void
 cache_give_up(struct cache_entry *e)
@@ -39,51 +39,6 @@ cache_give_up(struct cache_entry *e)
 	log_debug("cache: %s is given up", hex);
 	cache_store_remove(&e->key, cache_kind(e));
 	cache_index_remove(&cache_index, e);
-}
-
-/* Evicts until that many more bytes fit; -1 ENOSPC. */
-static int
-make_room(uint64_t need)
-{
-	struct cache_entry *e;
-	int64_t room;
-	uint64_t lack;
-
-	for (;;) {
-		room =
-		    cache_store_free(keep_free) - (int64_t)cache_index.reserved;
-		lack =
-		    room < (int64_t)need ? (uint64_t)((int64_t)need - room) : 0;
-		if (lack == 0 && cache_index_fits(&cache_index, need))
-			return 0;
-		e = cache_index_victim(&cache_index, need, lack);
-		if (e == NULL) {
-			errno = ENOSPC;
-			return -1;
-		}
-		cache_give_up(e);
-	}
-}
-
-int
-cache_reserve(uint64_t bytes)
-{
-	if (make_room(bytes) == -1)
-		return -1;
-	cache_index.reserved += bytes;
-	return 0;
-}
-
-void
-cache_unreserve(uint64_t bytes)
-{
-	cache_index.reserved -= bytes;
-}
-
-uint64_t
-cache_disk_bytes(uint32_t bytes)
-{
-	return ((uint64_t)bytes + BLOCK - 1) / BLOCK * BLOCK;
 }
 
 struct cache_entry *
@@ -196,7 +151,7 @@ on_scan(int fd, short ev, void *arg)
 	log_info("cache: %llu files of %llu bytes",
 	    (unsigned long long)cache_index.files,
 	    (unsigned long long)cache_index.used);
-	(void)make_room(0);
+	cache_room_start();
 }
 
 /* Also of a folder that was not scanned yet. */
@@ -265,6 +220,21 @@ int
 cache_answer_bundled(const struct waiter *w)
 {
 	return answer(w, 0, "", -1);
+}
+
+int
+cache_answer_file(const struct waiter *w, int fd)
+{
+	int copy, saved;
+
+	if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+		return -1;
+	if (answer(w, 0, "", copy) == 0)
+		return 0;
+	saved = errno;
+	close(copy);
+	errno = saved;
+	return -1;
 }
 
 /* It was used. */
@@ -446,9 +416,7 @@ on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		cache_index_init(&cache_index, limit);
 	have_config = 1;
 	cache_index.limit = limit;
-	keep_free = keep;
-	if (started)
-		(void)make_room(0);
+	cache_room_keep(keep);
 	return 0;
 }
 
@@ -496,7 +464,6 @@ start(void)
 		return -1;
 	evtimer_set(&scan_ev, on_scan, NULL);
 	evtimer_add(&scan_ev, &now);
-	started = 1;
 	return 0;
 }
 
@@ -531,6 +498,7 @@ static const struct msg_rule rules[] = {
 	RULE(FUSE_CACHE_GET, FUSE, NOFD, WANT_MIN, BODY_MAX, on_get),
 	RULE(FUSE_CACHE_PUT, FUSE, FD, WANT_MIN, BODY_MAX, on_put),
 	RULE(FUSE_CACHE_CANCEL, FUSE, NOFD, 4, 4, on_cancel),
+	RULE(FUSE_CACHE_ROOM, FUSE, NOFD, 8, 8, cache_room_ask),
 	RULE(FETCH_GET_DONE, FETCH, NOFD, 8, 8, ask_get_done),
 	RULE(FETCH_GET_BUNDLE, FETCH, FD, 2, BODY_MAX, ask_get_bundle),
 	RULE(FETCH_GET_RES, FETCH, NOFD, 6, 2048, ask_get_res),

@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * cache: what the files of the role share: cache.c has its messages, space and
- * index; cache_job.c brings one chunk; cache_ask.c asks sailvol-fetch.
+ * cache: what the files of the role share: cache.c has its messages and index;
+ * cache_room.c its space; cache_job.c brings one chunk; cache_ask.c asks sailvol-fetch.
  */
 #ifndef SAILVOLD_CACHE_H
 #define SAILVOLD_CACHE_H
@@ -90,6 +90,7 @@ struct job {
 	int fd; /* -1 none */
 	uint64_t reserved;
 	int retried; /* after ENOSPC */
+	int memory;  /* its file is a memfd, and is not kept */
 	struct event slice;
 };
 
@@ -98,6 +99,8 @@ struct job {
 int cache_mount_tell(struct ibuf *);
 /* NULL: the parent never said so. */
 struct cache_mount *cache_mount_find(uint32_t instance);
+/* The first (of NULL), or the next. */
+struct cache_mount *cache_mount_next(struct cache_mount *);
 /* The channel to its fuse ended. */
 void cache_mount_down(uint32_t instance);
 /* n more chunks, or one more PUT; -1: it may not. */
@@ -117,20 +120,29 @@ extern uint64_t cache_fetched; /* bytes, for status */
 enum cache_kind cache_kind(const struct cache_entry *);
 /* Out of the index and of the directory. */
 void cache_give_up(struct cache_entry *);
-/* Takes that many bytes out of the limit; -1 ENOSPC. */
-int cache_reserve(uint64_t);
-void cache_unreserve(uint64_t);
-/* What that many bytes take of the disk. */
-uint64_t cache_disk_bytes(uint32_t);
 /* The file stands in the directory under its name; NULL: ENOMEM. */
 struct cache_entry *cache_kept(const struct hash *, uint64_t bytes);
 /* Answers one who waits for what is there and verified: 0, or errno. */
 int cache_answer_entry(const struct waiter *, struct cache_entry *);
+/* The same, by that file; -1 and errno. */
+int cache_answer_file(const struct waiter *, int fd);
 /* The same: a bundle that was sent before has it. */
 int cache_answer_bundled(const struct waiter *);
 void cache_answer_error(const struct waiter *, int error, const char *what);
 /* PUT_RES, when nothing of it is left. */
 void cache_put_part(struct put *, int error);
+
+/* cache_room.c */
+/* Takes that many bytes out of the limit; -1: ENOSPC, EROFS. */
+int cache_reserve(uint64_t);
+void cache_unreserve(uint64_t);
+/* What that many bytes take of the disk. */
+uint64_t cache_disk_bytes(uint32_t);
+/* So many are to be free of the file system (cache_store_free). */
+void cache_room_keep(uint64_t);
+/* The index has all that is there: from now on that is looked after. */
+void cache_room_start(void);
+int cache_room_ask(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
 /* cache_job.c */
 /*

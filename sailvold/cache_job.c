@@ -11,17 +11,23 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/memfd.h"
+#include "lib/monotime.h"
 #include "lib/rest.h"
 #include "sailvold/sailvold_imsg.h"
 #include "sailvold/cache.h"
 
 #define RUNNING_MAX 64 /* jobs; each has a file open */
+/* Of chunks on their way that the directory has no room for. */
+#define MEMORY_MAX ((uint64_t)64 << 20)
+#define TOLD_MS 60000
 
 RB_HEAD(job_tree, job);
 static struct job_tree jobs = RB_INITIALIZER(&jobs);
 static TAILQ_HEAD(, job) queued = TAILQ_HEAD_INITIALIZER(queued);
 static unsigned int nrunning;
-static int full; /* one found no room */
+static int full;        /* one found no room */
+static uint64_t memory; /* bytes of chunks on their way there */
 
 static void job_run(struct job *);
 static void job_copy(int, short, void *);
@@ -98,6 +104,16 @@ waiter_free(struct job *j, struct waiter *w)
 	free(w);
 }
 
+static void
+job_unreserve(struct job *j)
+{
+	if (j->memory)
+		memory -= j->reserved;
+	else
+		cache_unreserve(j->reserved);
+	j->reserved = 0;
+}
+
 /* The file that grew is given up, and what was asked for. */
 static void
 job_drop_file(struct job *j)
@@ -107,10 +123,10 @@ job_drop_file(struct job *j)
 	if (j->fd != -1) {
 		close(j->fd);
 		j->fd = -1;
-		cache_store_tmp_drop(j->tmp);
+		if (!j->memory)
+			cache_store_tmp_drop(j->tmp);
 	}
-	cache_unreserve(j->reserved);
-	j->reserved = 0;
+	job_unreserve(j);
 	j->copied = 0;
 }
 
@@ -228,6 +244,53 @@ put_failed(struct job *j, int error)
 		job_again(j);
 }
 
+/* ---- without the directory ----------------------------------------------------- */
+
+/* The directory takes nothing, whatever the chunk is. */
+static int
+is_of_disk(int error)
+{
+	return error == ENOSPC || error == EDQUOT || error == EROFS;
+}
+
+/*
+ * It begins again, and is handed out as memory that nobody keeps: what can be
+ * read does not depend on room for it.
+ */
+static void
+job_to_memory(struct job *j, int error)
+{
+	static monotime_t told;
+
+	if (told.ns == 0 || monotime_diff_ms(monotime_now(), told) > TOLD_MS) {
+		told = monotime_now();
+		log_warnx("cache: it takes no more (%s): what is read is not "
+			  "kept",
+		    strerror(error));
+	}
+	job_drop_file(j);
+	j->memory = 1;
+}
+
+/* Who wanted it in the cache hears that it is not there. */
+static void
+job_hand_out(struct job *j)
+{
+	struct waiter *w;
+
+	if (memfd_seal(j->fd) == -1) {
+		job_failed(j, errno, strerror(errno));
+		return;
+	}
+	TAILQ_FOREACH (w, &j->waiters, entry) {
+		if (w->put != NULL)
+			cache_put_part(w->put, ENOSPC);
+		else if (cache_answer_file(w, j->fd) == -1)
+			cache_answer_error(w, errno, strerror(errno));
+	}
+	job_free(j);
+}
+
 /* The file is whole and good. */
 static void
 job_keep(struct job *j)
@@ -235,14 +298,21 @@ job_keep(struct job *j)
 	uint64_t bytes = j->reserved;
 	struct cache_entry *e;
 
+	if (j->memory) {
+		job_hand_out(j);
+		return;
+	}
 	if (cache_store_keep(j->tmp, &j->key, CACHE_CHUNK) == -1) {
-		job_failed(j, EIO, strerror(errno));
+		if (is_of_disk(errno) && j->source == NULL) {
+			job_to_memory(j, errno);
+			job_again(j);
+		} else
+			job_failed(j, EIO, strerror(errno));
 		return;
 	}
 	close(j->fd);
 	j->fd = -1;
-	cache_unreserve(j->reserved);
-	j->reserved = 0;
+	job_unreserve(j);
 	if ((e = cache_kept(&j->key, bytes)) == NULL)
 		job_failed(j, ENOMEM, strerror(ENOMEM));
 	else
@@ -268,6 +338,19 @@ job_room(struct job *j)
 	return 0;
 }
 
+/* The same of memory; one goes always. */
+static int
+job_memory(struct job *j)
+{
+	if (j->reserved == 0 && memory > 0 && memory + j->bytes > MEMORY_MAX) {
+		full = 1;
+		return 1;
+	}
+	if (j->reserved == 0)
+		memory += j->reserved = j->bytes;
+	return 0;
+}
+
 /* ---- fetching --------------------------------------------------------------------- */
 
 /* The first who says of which file it is a chunk. */
@@ -288,24 +371,41 @@ take_place(struct job *j)
 	j->slot = w->chunk.slot;
 }
 
+/* The file that its bytes go to; -1 and errno. */
+static int
+job_file(struct job *j)
+{
+	if (!j->memory && (j->fd = cache_store_tmp(j->tmp)) == -1 &&
+	    is_of_disk(errno))
+		job_to_memory(j, errno);
+	if (j->memory)
+		j->fd = memfd_empty("chunk");
+	return j->fd == -1 ? -1 : 0;
+}
+
 static void
 job_fetch(struct job *j)
 {
-	int rc;
+	int rc = -1;
 
 	j->state = JOB_FETCH;
 	take_place(j);
-	if ((rc = job_room(j)) == 1) {
+	if (!j->memory && (rc = job_room(j)) == -1 && is_of_disk(errno))
+		job_to_memory(j, errno);
+	if (j->memory)
+		rc = job_memory(j);
+	if (rc == 0 && j->bytes >= FETCH_BUNDLE_CHUNK) {
+		if ((rc = job_file(j)) == 0 && j->memory)
+			rc = job_memory(j);
+	}
+	if (rc == 1) {
 		job_again(j);
 		return;
 	}
-	if (rc == 0 && j->bytes >= FETCH_BUNDLE_CHUNK)
-		rc = (j->fd = cache_store_tmp(j->tmp)) == -1 ? -1 : 0;
 	if (rc == 0)
 		rc = ask_get(j);
 	if (rc == -1)
-		job_failed(j, errno == ENOSPC ? EIO : errno,
-		    errno == ENOSPC ? "no room in the cache" : strerror(errno));
+		job_failed(j, errno, strerror(errno));
 }
 
 /* A file from before that is broken. */
@@ -332,8 +432,11 @@ job_got_not(struct job *j, int error, const char *what)
 		/* Others fill the file system: the old ones give way. */
 		j->retried = 1;
 		job_again(j);
+	} else if (is_of_disk(error) && !j->memory) {
+		job_to_memory(j, error);
+		job_again(j);
 	} else
-		job_failed(j, error == ENOSPC ? EIO : error, what);
+		job_failed(j, error, what);
 }
 
 void
@@ -388,8 +491,7 @@ job_bytes(const char *volume_id, const struct hash *h, const uint8_t *data,
 	/* One that is copied or verified goes its own way. */
 	if (j->state != JOB_FETCH || j->bytes != bytes || j->fd != -1)
 		return;
-	if ((j->fd = cache_store_tmp(j->tmp)) == -1 ||
-	    cache_store_write(j->fd, data, bytes) == -1) {
+	if (job_file(j) == -1 || cache_store_write(j->fd, data, bytes) == -1) {
 		job_got_not(j, errno, strerror(errno));
 		return;
 	}
@@ -413,10 +515,8 @@ job_give_room(const struct hash *key)
 {
 	struct job *j = fetching(key);
 
-	if (j != NULL) {
-		cache_unreserve(j->reserved);
-		j->reserved = 0;
-	}
+	if (j != NULL)
+		job_unreserve(j);
 }
 
 void

@@ -24,6 +24,12 @@ cache_mount_find(uint32_t instance)
 	return NULL;
 }
 
+struct cache_mount *
+cache_mount_next(struct cache_mount *m)
+{
+	return m == NULL ? TAILQ_FIRST(&mounts) : TAILQ_NEXT(m, entry);
+}
+
 static void
 forget(struct cache_mount *m)
 {

@@ -355,19 +355,25 @@ cache_store_copy(int from, uint64_t at, int to, uint64_t *done, uint64_t size)
 	return *done < size;
 }
 
-int64_t
-cache_store_free(uint64_t keep)
+int
+cache_store_free(uint64_t keep, int64_t *bytes)
 {
 	struct statvfs v;
 	uint64_t size;
 
 	if (fstatvfs(dir_fd, &v) == -1) {
 		log_warn("cache: statvfs");
-		return 0;
+		return -1;
+	}
+	/* Nothing of it can be removed, either. */
+	if (v.f_flag & ST_RDONLY) {
+		errno = EROFS;
+		return -1;
 	}
 	if (keep == 0) {
 		size = (uint64_t)v.f_blocks * v.f_frsize / 50;
 		keep = size > KEEP_MIN ? size : KEEP_MIN;
 	}
-	return (int64_t)((uint64_t)v.f_bavail * v.f_frsize) - (int64_t)keep;
+	*bytes = (int64_t)((uint64_t)v.f_bavail * v.f_frsize) - (int64_t)keep;
+	return 0;
 }

@@ -24,6 +24,10 @@
 #define LISTS_BYTES ((size_t)8 << 20)   /* of lists that nobody needs now */
 #define AHEAD_BEGIN ((uint64_t)1 << 20) /* bytes read on, then ahead */
 #define AHEAD_MAX ((uint64_t)64 << 20)
+/* Of memory that a mount holds, of chunks that the cache has no room for: what
+   is read ahead, and some of what is read; and not for long. */
+#define MEMORY_MAX ((off_t)(AHEAD_MAX + ((uint64_t)16 << 20)))
+#define MEMORY_IDLE_MS 3000
 #define NEAR ((uint64_t)2 << 20) /* reads come out of order a little */
 #define FRESH_MS 40000 /* then the kernel has written it to the disk */
 
@@ -33,11 +37,13 @@ struct piece {
 	TAILQ_ENTRY(piece) link; /* of the open ones, or of those to come */
 	struct content *content;
 	uint64_t slot;
-	int fd;        /* -1: on its way */
-	uint32_t get;  /* 0: cache is to be asked; else the question */
-	int fresh;     /* not on the disk yet, so its pages stay */
+	int fd;       /* -1: on its way */
+	uint32_t get; /* 0: cache is to be asked; else the question */
+	int fresh;    /* not on the disk yet, so its pages stay */
+	int memory;   /* the cache has no room for it */
+	off_t bytes;
 	int for_copy;  /* copyup_step() is to be called */
-	monotime_t at; /* when it came */
+	monotime_t at; /* when it came; of memory, was used last */
 	struct waitq q;
 };
 TAILQ_HEAD(piece_list, piece);
@@ -48,6 +54,7 @@ static size_t lists_bytes;
 static struct piece_list opened = TAILQ_HEAD_INITIALIZER(opened);
 static struct piece_list coming = TAILQ_HEAD_INITIALIZER(coming);
 static unsigned int nopened, max_opened = 64;
+static off_t memory_bytes;
 static unsigned int gets; /* pieces that cache is asked for */
 static uint32_t last_get;
 
@@ -97,6 +104,8 @@ piece_close(struct piece *p)
 {
 	TAILQ_REMOVE(&opened, p, link);
 	nopened--;
+	if (p->memory)
+		memory_bytes -= p->bytes;
 	RB_REMOVE(piece_tree, &p->content->pieces, p);
 	if (!p->fresh)
 		(void)posix_fadvise(p->fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -107,10 +116,38 @@ piece_close(struct piece *p)
 static void
 piece_used(struct piece *p)
 {
+	if (p->memory)
+		p->at = monotime_now();
 	if (TAILQ_FIRST(&opened) == p)
 		return;
 	TAILQ_REMOVE(&opened, p, link);
 	TAILQ_INSERT_HEAD(&opened, p, link);
+}
+
+/* A file that has no name any more, or never had one. */
+static int
+is_nameless(int fd, off_t *bytes)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1 || st.st_nlink > 0)
+		return 0;
+	*bytes = st.st_size;
+	return 1;
+}
+
+/* Of the longest unused, until as much as that is left. */
+static void
+close_memory(off_t left)
+{
+	struct piece *p, *prev;
+
+	for (p = TAILQ_LAST(&opened, piece_list);
+	     p != NULL && memory_bytes > left; p = prev) {
+		prev = TAILQ_PREV(p, piece_list, link);
+		if (p->memory)
+			piece_close(p);
+	}
 }
 
 /* One that was on its way is here (fd), or is not to be had. */
@@ -129,6 +166,10 @@ piece_came(struct piece *p, int fd, int error)
 		p->at = monotime_now();
 		while (nopened >= max_opened)
 			piece_close(TAILQ_LAST(&opened, piece_list));
+		if ((p->memory = is_nameless(fd, &p->bytes))) {
+			close_memory(MEMORY_MAX - p->bytes);
+			memory_bytes += p->bytes;
+		}
 		TAILQ_INSERT_HEAD(&opened, p, link);
 		nopened++;
 	} else {
@@ -596,15 +637,37 @@ give_up(struct piece *p)
 void
 content_tidy(void)
 {
-	struct piece *p;
+	struct piece *p, *next;
 
 	bundle_tidy();
-	TAILQ_FOREACH (p, &opened, link)
-		if (p->fresh &&
+	TAILQ_FOREACH_SAFE (p, &opened, link, next)
+		if (p->memory) {
+			if (monotime_diff_ms(monotime_now(), p->at) >
+			    MEMORY_IDLE_MS)
+				piece_close(p);
+		} else if (p->fresh &&
 		    monotime_diff_ms(monotime_now(), p->at) > FRESH_MS) {
 			p->fresh = 0;
 			give_up(p);
 		}
+}
+
+int
+content_rules_let_go(struct chan *chan, uint32_t id, struct imsg *imsg,
+    struct ibuf *body)
+{
+	struct piece *p, *next;
+	off_t bytes;
+
+	(void)chan;
+	(void)id;
+	(void)imsg;
+	(void)body;
+	bundle_let_go();
+	TAILQ_FOREACH_SAFE (p, &opened, link, next)
+		if (!p->memory && is_nameless(p->fd, &bytes))
+			piece_close(p);
+	return 0;
 }
 
 /*

@@ -68,6 +68,7 @@ int content_put(uint64_t ovl, uint32_t id, const struct chunklist *,
     unsigned int *n);
 int content_rules_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int content_rules_bundle(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int content_rules_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int content_rules_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
 /* ---- copyup.c */

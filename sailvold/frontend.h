@@ -168,6 +168,13 @@ void file_ahead(struct vn *);
 int file_reply_create(fuse_req_t, struct vn *, struct fuse_entry_param *,
     const struct fuse_open_out *);
 
+/* ---- room for what is written (fuse_room.c) */
+void room_init(void);
+/* There is none, but nobody waits for it. */
+void room_wanted(void);
+void room_cache_gone(void);
+int room_rules_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+
 /* ---- reload and commit (switch.c) */
 int switch_sync(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 void switch_synced(uint32_t id); /* it may be answered now */

@@ -307,8 +307,10 @@ fuse_peer_down(struct chan *c)
 		/* What a reload holds stays held: START says how it ended. */
 		manifest_said_start = 0;
 	}
-	if (chan_role(c) == ROLE_CACHE)
+	if (chan_role(c) == ROLE_CACHE) {
 		switch_cache_gone();
+		room_cache_gone();
+	}
 }
 
 /* ---- start ------------------------------------------------------------------------------ */
@@ -441,6 +443,7 @@ fuse_start(void)
 	view_init(config.view_bytes);
 	journal_on_segment(send_segment, NULL);
 	request_on_abandoned(content_abandoned);
+	room_init();
 	evtimer_set(&ev_evict, on_evict, NULL);
 	evtimer_add(&ev_evict, &tv);
 	return worker_start();
@@ -494,6 +497,10 @@ static const struct msg_rule rules[] = {
 	    content_rules_get, "get result" },
 	{ IMSG_CACHE_FUSE_BUNDLE, ROLE_CACHE, CHAN_FD, 2, BODY,
 	    content_rules_bundle, "bundle" },
+	{ IMSG_CACHE_FUSE_LET_GO, ROLE_CACHE, CHAN_NOFD, 0, 0,
+	    content_rules_let_go, "let go of files" },
+	{ IMSG_CACHE_FUSE_ROOM_RES, ROLE_CACHE, CHAN_NOFD, 8, 8, room_rules_res,
+	    "room result" },
 	{ IMSG_CACHE_FUSE_PUT_RES, ROLE_CACHE, CHAN_NOFD, 4, 4,
 	    content_rules_put, "put result" },
 };

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
@@ -331,6 +332,7 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fuse_reply_err(req, error);
 		return;
 	}
+	now.roomed = INT_MAX; /* it is made: not done again */
 	if ((error = file_open_handle(vn, (uint32_t)fi->flags, &out)) != 0) {
 		node_forget(e.ino, 1);
 		request_fail(req, error);

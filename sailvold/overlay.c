@@ -25,6 +25,7 @@
 
 #define BLOCK 4096 /* numbers taken at once */
 #define KEPT_BYTES ((uint64_t)64 * 1024 * 1024)
+#define NEEDED_MIN ((uint64_t)1 << 20)
 #define ROOM_MS 200
 #define PROBE_BYTES 4096 /* one page or less */
 #define PROBE_TRIES 20   /* of a millisecond: longer than a tick */
@@ -359,6 +360,21 @@ overlay_statvfs(struct statvfs *st)
 	return 0;
 }
 
+static uint64_t refused; /* the last */
+
+uint64_t
+overlay_lacks(uint64_t bytes)
+{
+	struct statvfs st;
+
+	bytes = refused > bytes ? refused : bytes;
+	refused = 0;
+	if (fstatvfs(files, &st) == -1)
+		return 0;
+	bytes += kept(&st) + NEEDED_MIN;
+	return (uint64_t)st.f_bavail * st.f_frsize < bytes ? bytes : 0;
+}
+
 int
 overlay_room(uint64_t bytes)
 {
@@ -374,8 +390,10 @@ overlay_room(uint64_t bytes)
 	room = 0;
 	if (overlay_statvfs(&st) == -1)
 		return errno;
-	if (bytes >= (uint64_t)st.f_bavail * st.f_frsize)
+	if (bytes >= (uint64_t)st.f_bavail * st.f_frsize) {
+		refused = bytes;
 		return ENOSPC;
+	}
 	/* Others write there too. */
 	room = ((uint64_t)st.f_bavail * st.f_frsize - bytes) / 4;
 	until = monotime_add_ms(monotime_now(), ROOM_MS);

@@ -54,6 +54,9 @@ int overlay_statvfs(struct statvfs *);
  * database, so that what is full can be committed and removed (sailvold(8)).
  */
 int overlay_room(uint64_t bytes);
+/* After ENOSPC, of that or of something else of so many bytes: what would have to
+   be free of the file system; 0: it is. */
+uint64_t overlay_lacks(uint64_t bytes);
 
 /* ---- descriptors of things: the longest unused are closed. */
 void overlay_fd_limit(unsigned int max);

@@ -335,6 +335,8 @@ on_room(int fd, short ev, void *arg)
 	(void)ev;
 	(void)arg;
 	low = overlay_room(0) != 0;
+	if (low)
+		room_wanted();
 	if (low && !was)
 		log_warnx("the file system is full but for what is kept: "
 			  "files are not passed through until there is room");

@@ -32,6 +32,7 @@ struct park {
 	size_t len;
 	uint64_t unique; /* as the kernel has it */
 	int error;
+	int roomed;
 };
 
 struct request now;
@@ -47,6 +48,7 @@ static uint64_t init_unique;
 static int init_answered, swallow_init;
 static uint32_t init_flags, stack_depth;
 static abandoned_cb on_abandoned;
+static no_room_cb on_no_room;
 
 /* ---- waiting ------------------------------------------------------------------ */
 
@@ -152,14 +154,34 @@ park(fuse_req_t req)
 	running = NULL; /* it lives on */
 	p->q = now.wait;
 	p->error = 0;
+	p->roomed = now.roomed;
 	TAILQ_INSERT_TAIL(&p->q->parks, p, link);
 	fuse_reply_none(req);
 }
 
 void
+request_on_no_room(no_room_cb f)
+{
+	on_no_room = f;
+}
+
+/* What failed has changed nothing: it may be done again when there is room. */
+static int
+room_comes(void)
+{
+	struct waitq *q;
+
+	if (on_no_room == NULL || (q = on_no_room(&now.roomed)) == NULL)
+		return 0;
+	(void)wait_on(q);
+	return 1;
+}
+
+void
 request_fail(fuse_req_t req, int error)
 {
-	if (error == E_WAIT)
+	if (error == E_WAIT ||
+	    ((error == ENOSPC || error == EDQUOT) && room_comes()))
 		park(req);
 	else
 		fuse_reply_err(req, error);
@@ -229,6 +251,7 @@ process(uint8_t *raw, size_t len, struct park *from)
 	now.opcode = h.opcode;
 	now.woken = from != NULL;
 	now.error = from != NULL ? from->error : 0;
+	now.roomed = from != NULL ? from->roomed : 0;
 	running = from;
 	memset(&b, 0, sizeof(b));
 	b.mem = raw;

@@ -32,6 +32,7 @@ struct request {
 	int resent; /* the kernel sent it again after a takeover */
 	int woken;  /* it waited before; error: what came of that */
 	int error;
+	int roomed; /* so many times room was asked for it */
 	struct waitq *wait;
 };
 extern struct request now;
@@ -72,6 +73,12 @@ void waitq_wake(struct waitq *, int error);
 /* Called when the last that waited there was interrupted. */
 typedef void (*abandoned_cb)(struct waitq *);
 void request_on_abandoned(abandoned_cb);
+/*
+ * Where a request that has no room (ENOSPC) may wait, to be done again; NULL:
+ * that is its answer.  *tries: how often it was so, 0 at first.
+ */
+typedef struct waitq *(*no_room_cb)(int *tries);
+void request_on_no_room(no_room_cb);
 /* Answers with the errno, or parks. */
 void request_fail(fuse_req_t, int error);
 /* The rest of the body of the request, of at least len bytes; NULL. */

@@ -2,6 +2,7 @@
 """The cache gives verified chunks as read-only files, joins those who ask for the
 same, keeps its limit, and outlives the death of sailvol-fetch."""
 
+import fcntl
 import os
 import random
 import struct
@@ -9,8 +10,9 @@ import time
 
 import sailtest
 from sailtest import role as r
-from sailtest.cache_site import (CANCEL, CONFIG, EBADMSG, ECANCELED, EIO, EROFS,
-                                 GET, MIB, OTHER, PUT, VOL, Content, Site)
+from sailtest.cache_site import (CANCEL, CONFIG, EBADMSG, ECANCELED, EIO,
+                                 ENOSPC, EROFS, GET, MIB, OTHER, PUT, VOL,
+                                 Content, Site)
 from sailtest.store import sha
 
 
@@ -172,7 +174,8 @@ def test_limit(t):
         t.true(used <= limit, "limit")
     big = Content(s.server, b"B" * MIB)
     s.locate(big)
-    t.equal(EIO, s.get(big)[0], "larger than the cache")
+    t.true(s.get(big) == (0, big.data), "larger than the cache")
+    t.true(not os.path.exists(s.path(big)), "is not kept")
     t.equal(10, s.status()[2], "nothing was given up for it")
     # A smaller limit, at once.
     s.cache.parent.send(CONFIG, 0, struct.pack(">QQ", 3 * 68 * 1024, 1))
@@ -181,7 +184,13 @@ def test_limit(t):
     s.cache.parent.send(CONFIG, 0, struct.pack(">QQ", 1 << 40, 1 << 60))
     t.wait_for(lambda: s.status()[2] == 0, "all is given up")
     s.locate(cs[0])
-    t.equal(EIO, s.get(cs[0])[0], "no room")
+    t.true(s.get(cs[0]) == (0, cs[0].data), "read without room")
+    # Nobody can change what others read, too.
+    for flags in (fcntl.F_SEAL_WRITE, fcntl.F_SEAL_SHRINK, fcntl.F_SEAL_SEAL):
+        t.true(fcntl.fcntl(s.last_fd, fcntl.F_GET_SEALS) & flags, "sealed")
+    t.equal(0, s.status()[2], "not kept")
+    t.equal([], os.listdir(s.dir + "/tmp"), "tmp")
+    t.equal(ENOSPC, s.put(cs[1], cs[1].data), "a PUT")
 
 
 def test_put(t):

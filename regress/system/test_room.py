@@ -1,0 +1,137 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""When the disk is full the cache is given up first: who writes gets its room,
+who reads what is not here gets it all the same."""
+
+import errno
+import os
+
+from sailtest import caches, deadline, stack
+
+MIB = 1 << 20
+
+
+def site(t, size, keep="1M", extra=None):
+    """(stack, daemon with state and cache in a memory of that many MiB)."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    disk = os.path.join(d.dir, "disk")
+    os.mkdir(disk)
+    t.run(["mount", "-t", "tmpfs", "-o", "size=%dm,mode=0711" % size, "none",
+           disk])
+    conf = stack.read(d.conf)
+    for name in ("state", "cache"):
+        conf = conf.replace('%s "%s/%s"' % (name, d.dir, name),
+                            '%s "%s/%s"' % (name, disk, name))
+    t.write(os.path.relpath(d.conf, t.dir),
+            conf.replace("keep free 1M", "keep free " + keep))
+    d.start()
+    return s, d, disk
+
+
+def publish(s, sizes):
+    """Files of random bytes in volume v, made by another daemon: {name: bytes}."""
+    far = s.add_daemon()
+    top = far.mount("v", "far", create=True)
+    files = {}
+    for i, size in enumerate(sizes):
+        files["f%d" % i] = data = os.urandom(size)
+        with open(os.path.join(top, "f%d" % i), "wb") as f:
+            f.write(data)
+    far.ctl("commit", top)
+    far.stop()
+    return files
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def cached(d):
+    return d.ctl_json("status")["daemon"]["cache"]["used"]
+
+
+def fill(top, name, most, step=MIB):
+    """Bytes that are written to it before ENOSPC."""
+    done = 0
+    with open(os.path.join(top, name), "wb", 0) as f:
+        while done < most:
+            try:
+                done += f.write(os.urandom(step))
+            except OSError as e:
+                if e.errno != errno.ENOSPC:
+                    raise
+                break
+    return done
+
+
+@deadline(120)
+def test_writer(t):
+    """State and cache on one disk, which the cache has filled: a writer has its
+    room before ENOSPC, also that of files that the mount holds open."""
+    s, d, disk = site(t, 192)
+    files = publish(s, [8 * MIB] * 17)
+    a = d.mount("v", "a")
+    for name, data in files.items():
+        t.true(data == read(os.path.join(a, name)), name)
+    before = cached(d)
+    t.true(before > 100 * MIB, "cached: %d" % before)
+    # 48 MiB of it are kept for journal and database.
+    wrote = fill(a, "new", 120 * MIB)
+    t.equal(120 * MIB, wrote, "was written")
+    t.true(cached(d) < before - 80 * MIB, "cached now: %d" % cached(d))
+    # The cache is no reason for it, but nothing else gives way.
+    wrote += fill(a, "more", 120 * MIB)
+    t.true(wrote < 160 * MIB, "ENOSPC after %d" % wrote)
+    caches.drop(caches.PAGES)
+    for name, data in files.items():
+        t.true(data == read(os.path.join(a, name)), name + " again")
+    d.ctl("commit", a, timeout=60)
+    d.ctl("reload", a)
+    t.equal(120 * MIB, os.path.getsize(os.path.join(a, "new")), "committed")
+
+
+@deadline(120)
+def test_keep_free(t):
+    """Others fill the disk: the cache leaves free what it is told to, without
+    being asked for anything."""
+    s, d, disk = site(t, 192, "64M")
+    files = publish(s, [8 * MIB] * 12)
+    a = d.mount("v", "a")
+    for name, data in files.items():
+        t.true(data == read(os.path.join(a, name)), name)
+    before = cached(d)
+
+    def free():
+        st = os.statvfs(disk)
+        return st.f_bavail * st.f_frsize
+
+    with open(os.path.join(disk, "other"), "wb", 0) as f:
+        f.write(bytes(free() - 16 * MIB))
+    t.wait_for(lambda: free() >= 64 * MIB, "64 MiB free")
+    t.true(MIB < cached(d) < before, "and no more than that: %d of %d" % (
+        cached(d), before))
+
+
+@deadline(120)
+def test_no_room(t):
+    """Less is free than the cache is to leave free, then nothing at all: what is
+    not here can be read, and is not kept."""
+    s, d, disk = site(t, 96, "1G")
+    files = publish(s, [8 * MIB, 40 * MIB, 100, 100000, 3 * MIB])
+    a = d.mount("v", "a")
+    for filled in (False, True):
+        if filled:
+            with open(os.path.join(disk, "other"), "wb", 0) as f:
+                while True:
+                    try:
+                        f.write(bytes(4096))
+                    except OSError:
+                        break
+        for name, data in files.items():
+            t.true(data == read(os.path.join(a, name)), name)
+        t.equal(0, cached(d), "cached")
+        caches.drop(caches.PAGES)
+    os.unlink(os.path.join(disk, "other"))
+    for name, data in files.items():
+        t.true(data == read(os.path.join(a, name)), name)

@@ -1,0 +1,209 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * cache_room: the cache's bytes below its limit, and bytes of its file system
+ * left free: the longest unused files go, before others have no room.  In cache.
+ */
+#include <errno.h>
+#include <event.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/proc.h"
+#include "sailvold/sailvold_imsg.h"
+#include "sailvold/cache.h"
+
+/* How often is looked at what others write; more often when little is left:
+   at a GiB a second they take no more than half of what is left free. */
+#define LOOK_S 1
+#define LOOK_NEAR_MS 100
+#define NEAR ((int64_t)4 << 30)
+#define BLOCK 4096
+#define LET_GO_MS 20
+/* More than a writer asks for goes at once: it writes on. */
+#define MORE ((uint64_t)32 << 20)
+
+static uint64_t keep_free;
+static struct event look_ev, let_go_ev;
+static int looking;
+
+/* ---- files that others have open --------------------------------------------- */
+
+/* What went takes its room until every fuse has closed it. */
+static void
+let_go(int fd, short ev, void *arg)
+{
+	struct cache_mount *m;
+	struct chan *c;
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	evtimer_del(&let_go_ev);
+	for (m = cache_mount_next(NULL); m != NULL; m = cache_mount_next(m))
+		if ((c = role_peer(ROLE_FUSE, m->instance)) != NULL &&
+		    chan_send(c, IMSG_CACHE_FUSE_LET_GO, 0, -1, NULL, 0) ==
+			-1 &&
+		    errno != EPIPE)
+			log_warn("cache: let go");
+}
+
+static void
+let_go_soon(void)
+{
+	struct timeval tv = { 0, LET_GO_MS * 1000 };
+
+	if (!evtimer_initialized(&let_go_ev))
+		evtimer_set(&let_go_ev, let_go, NULL);
+	if (!evtimer_pending(&let_go_ev, NULL))
+		evtimer_add(&let_go_ev, &tv);
+}
+
+static void
+let_go_now(void)
+{
+	if (evtimer_initialized(&let_go_ev) &&
+	    evtimer_pending(&let_go_ev, NULL))
+		let_go(-1, 0, NULL);
+}
+
+/* ---- giving up ----------------------------------------------------------------- */
+
+/* Until that many bytes more fit and `room' bytes are need or more; -1 ENOSPC. */
+static int
+evict(uint64_t need, int64_t room)
+{
+	struct cache_entry *e;
+	uint64_t lack;
+
+	for (;;) {
+		lack =
+		    room < (int64_t)need ? (uint64_t)((int64_t)need - room) : 0;
+		if (lack == 0 && cache_index_fits(&cache_index, need))
+			return 0;
+		e = cache_index_victim(&cache_index, need, lack);
+		if (e == NULL) {
+			errno = ENOSPC;
+			return -1;
+		}
+		/* It is free when nobody has it open any more. */
+		room += (int64_t)e->bytes;
+		cache_give_up(e);
+		if (lack > 0)
+			let_go_soon();
+	}
+}
+
+/* -1: ENOSPC; EROFS. */
+static int
+make_room(uint64_t need)
+{
+	int64_t room;
+
+	if (cache_store_free(keep_free, &room) == -1)
+		return -1;
+	return evict(need, room - (int64_t)cache_index.reserved);
+}
+
+int
+cache_reserve(uint64_t bytes)
+{
+	if (make_room(bytes) == -1)
+		return -1;
+	cache_index.reserved += bytes;
+	return 0;
+}
+
+void
+cache_unreserve(uint64_t bytes)
+{
+	cache_index.reserved -= bytes;
+}
+
+uint64_t
+cache_disk_bytes(uint32_t bytes)
+{
+	return ((uint64_t)bytes + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+/* ---- others write, too ------------------------------------------------------------ */
+
+static void
+look_later(int ms)
+{
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	evtimer_add(&look_ev, &tv);
+}
+
+static void
+on_look(int fd, short ev, void *arg)
+{
+	int64_t room;
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	(void)make_room(0);
+	look_later(cache_index.files > 0 &&
+		    cache_store_free(keep_free, &room) == 0 && room < NEAR
+		? LOOK_NEAR_MS
+		: LOOK_S * 1000);
+}
+
+void
+cache_room_keep(uint64_t bytes)
+{
+	keep_free = bytes;
+	if (looking)
+		(void)make_room(0);
+}
+
+void
+cache_room_start(void)
+{
+	looking = 1;
+	evtimer_set(&look_ev, on_look, NULL);
+	on_look(-1, 0, NULL);
+}
+
+/*
+ * A fuse has no room for what somebody writes.  What would not be enough for it
+ * is not given up.
+ */
+static uint64_t
+give_way(uint64_t wanted)
+{
+	uint64_t had = cache_index.used;
+	int64_t room;
+
+	/* keep 1: what there is. */
+	if (cache_store_free(1, &room) == -1 || wanted > INT64_MAX ||
+	    room >= (int64_t)wanted ||
+	    wanted - (uint64_t)(room > 0 ? room : 0) > had)
+		return 0;
+	/* It may be less that goes: some of it is just coming. */
+	(void)evict(0, room - (int64_t)wanted - (int64_t)MORE);
+	return had - cache_index.used;
+}
+
+int
+cache_room_ask(struct chan *c, uint32_t id, struct imsg *imsg,
+    struct ibuf *body)
+{
+	uint64_t wanted, given;
+	struct ibuf *b;
+
+	(void)imsg;
+	if (cache_mount_find(chan_instance(c)) == NULL ||
+	    ibuf_get_n64(body, &wanted) == -1)
+		return -1;
+	if ((given = give_way(wanted)) > 0)
+		log_info("cache: %llu bytes were given up: others have no room",
+		    (unsigned long long)given);
+	let_go_now();
+	if ((b = ibuf_open(8)) == NULL || ibuf_add_n64(b, given) == -1)
+		fatal("cache: answer");
+	if (chan_send_ibuf(c, IMSG_CACHE_FUSE_ROOM_RES, id, -1, b) == -1)
+		log_warn("cache: answer");
+	return 0;
+}
