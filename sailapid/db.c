@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/sqlite_errno.h"
 #include "sailapid/db_sql.h"
 
 #define DB_APPLICATION_ID 0x5361696c /* "Sail" */
@@ -156,7 +157,7 @@ db_thread_says(char *buf, size_t size)
 void
 db_warn(const char *fmt, ...)
 {
-	char text[512];
+	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -168,9 +169,25 @@ db_warn(const char *fmt, ...)
 		log_warnx("database: %s", text);
 }
 
+/* With what can be done, once. */
+static void
+db_damaged(void)
+{
+	static atomic_int told;
+
+	if (!atomic_exchange(&told, 1))
+		db_warn("it is damaged (" DB_FILE " of its folder), and says "
+			"what is published: stop all sailapid, save the "
+			"folder, and put back a copy of it or recover it by "
+			"sqlite3(1), .recover, see sailapid(8); the objects of "
+			"the store are not touched");
+}
+
 static int
 db_error(struct db *db, int rc, const char *what)
 {
+	int error;
+
 	switch (rc & 0xff) {
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
@@ -179,25 +196,23 @@ db_error(struct db *db, int rc, const char *what)
 	case SQLITE_CONSTRAINT:
 		errno = EEXIST;
 		return -1;
-	case SQLITE_NOMEM:
-		errno = ENOMEM;
-		return -1;
-	case SQLITE_FULL:
-		errno = ENOSPC;
-		break;
-	default:
-		errno = EIO;
-		break;
 	}
-	db_warn("%s: %s", what, sqlite3_errmsg(db->h));
+	error = sqlite_errno(rc, errno);
+	if (error != ENOMEM)
+		db_warn("%s: %s", what, sqlite3_errmsg(db->h));
+	if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
+		db_damaged();
+	errno = error;
 	return -1;
 }
 
 static int
 db_run(struct db *db, const char *text)
 {
-	int rc = sqlite3_exec(db->h, text, NULL, NULL, NULL);
+	int rc;
 
+	errno = 0;
+	rc = sqlite3_exec(db->h, text, NULL, NULL, NULL);
 	return rc == SQLITE_OK ? 0 : db_error(db, rc, text);
 }
 
@@ -424,6 +439,7 @@ db_next(struct db *db, sqlite3_stmt *st)
 
 	if (st == NULL)
 		return -1;
+	errno = 0;
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		return 1;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/sqlite_errno.h"
 #include "sailvold/db.h"
 #include "sailvold/db_sql.h"
 
@@ -153,17 +154,19 @@ db_stmt(struct db *db, enum db_statement which)
 int
 db_step(struct db *db, struct sqlite3_stmt *st)
 {
-	int rc;
+	int rc, error;
 
+	errno = 0;
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		return 1;
+	error = sqlite_errno(rc, errno);
 	if (rc != SQLITE_DONE)
 		say(db->sql, sqlite3_sql(st));
 	sqlite3_reset(st);
 	if (rc == SQLITE_DONE)
 		return 0;
-	errno = rc == SQLITE_FULL ? ENOSPC : rc == SQLITE_NOMEM ? ENOMEM : EIO;
+	errno = error;
 	return -1;
 }
 

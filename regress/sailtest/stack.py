@@ -364,6 +364,11 @@ def read(path):
         return f.read()
 
 
+def read_bytes(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
 def fill(path, mib):
     """That many MiB, no two chunks alike, of which none gets smaller."""
     block = os.urandom(1 << 20)

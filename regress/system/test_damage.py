@@ -92,6 +92,110 @@ def test_database(t):
     stack.same(t, want, stack.look(b), "published")
 
 
+@deadline(180)
+def test_server_database(t):
+    """A damaged database of sailapid: nothing is written over; the log says
+    which file, and what to do; with the old file all is there, with one of
+    before what was published until then, and the rest is said to be unknown."""
+    s = stack.Stack(t)
+    server = s.server
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/one", "one\n")
+    s.commit(a)
+    first = stack.look(a)
+    top = server.database
+
+    def now():
+        """Its files, all of one, without a server."""
+        con = sqlite3.connect(os.path.join(top, "sailapi.db"))
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        con.close()
+        return {n: stack.read_bytes(os.path.join(top, n))
+                for n in os.listdir(top)}
+
+    def put(files):
+        for n in os.listdir(top):
+            os.unlink(os.path.join(top, n))
+        st = os.stat(top)
+        for n, data in files.items():
+            with open(os.path.join(top, n), "wb") as f:
+                f.write(data)
+            os.chown(os.path.join(top, n), st.st_uid, st.st_gid)
+            os.chmod(os.path.join(top, n), 0o600)
+
+    server.stop()
+    early = now()
+    server.start()
+    for i in range(1000):
+        stack.write(a + "/n%d" % i, "%d\n" % i)
+    s.commit(a)
+    want = stack.look(a)
+    stack.write(a + "/dirty", "not published\n")
+    server.stop()
+    good = now()
+    name = max(good, key=lambda n: len(good[n]))
+    size = len(good[name])
+    t.equal("sailapi.db", name, "of %d bytes" % size)
+    t.true("recover" not in server.log(), "nothing is damaged yet")
+
+    def damaged(at, what):
+        broken = dict(good)
+        broken[name] = good[name][:at] + what + good[name][at + len(what):]
+        put(broken)
+        return broken[name]
+
+    # Its header: it does not start.
+    mark = len(server.log())
+    broken = damaged(0, b"not a database" * 10)
+    p = t.spawn([server.program, "-d", "-f", server.conf], "sailapid.log")
+    t.wait_for(lambda: "recover" in server.log()[mark:], "the log says it")
+    t.stop(p)
+    said = server.log()[mark:]
+    t.true("sailapi.db" in said and "sailapid(8)" in said, said)
+    t.true(stack.read_bytes(os.path.join(top, name)) == broken,
+           "nothing is written over")
+    # All of its pages but the first: it starts, perhaps, and answers so.
+    mark = len(server.log())
+    damaged(8192, b"\xff" * (size - 8192))
+    p = t.spawn([server.program, "-d", "-f", server.conf], "sailapid.log")
+    t.wait_for(lambda: "recover" in server.log()[mark:], "the log says it")
+    status, answer = server.call("GET", "/v1/volumes/vol")
+    t.true(status == 500 and answer["error"], "%d %s" % (status, answer))
+    t.stop(p)
+    # A page in the middle: whatever is asked has an answer, right or 500.
+    mark = len(server.log())
+    damaged(size // 2 // 8192 * 8192, b"\xff" * 65536)
+    server.start()
+    b = s.mount("vol", "b", ok=None)
+    t.true(b.returncode == 0 or b.stderr.strip(), "words: %r" % b)
+    r = s.ctl("reload", "--keep", a, ok=None)
+    t.true(r.returncode == 0 or r.stderr.strip(), "words: %r" % r)
+    s.ctl("umount", s.point("b"), ok=None)
+    server.stop()
+    # The old file.
+    put(good)
+    server.start()
+    c = s.mount("vol", "c")
+    stack.same(t, want, stack.look(c), "with the old file")
+    s.daemon.umount(c)
+    # A copy of before: the mount keeps what it has.
+    server.stop()
+    put(early)
+    server.start()
+    c = s.mount("vol", "c")
+    stack.same(t, first, stack.look(c), "with a copy of before")
+    t.equal("not published\n", stack.read(a + "/dirty"), "is kept")
+    t.true(os.path.exists(a + "/n0"), "as is what it had seen")
+    ident = s.commit(a)
+    t.equal(ident, s.reload(c), "a commit")
+    got = stack.look(c)
+    t.true(got.pop(b"./dirty"), "what was dirty is published")
+    t.equal(sorted(first), sorted(got), "and nothing else")
+    s.reload(a)
+    t.true(not os.path.exists(a + "/n0"), "the server knows nothing of it")
+    t.equal("not published\n", stack.read(a + "/dirty"), "is there")
+
+
 @contextlib.contextmanager
 def disk(t, path, mib):
     """A disk of its own there, ext4; break(): it becomes read-only, as after an

@@ -19,6 +19,7 @@
 #include "lib/log.h"
 #include "sailapid/db_sql.h"
 #include "sailapid/hex.h"
+#include "regress/unit/sync_vfs.h"
 
 static char dir[] = "/tmp/test_db.XXXXXX";
 static char path[64];
@@ -875,6 +876,36 @@ test_commands(void **state)
 	    -1);
 }
 
+/* A quota and a limit of the process are no room, too, and nothing else is. */
+static void
+test_no_room(void **state)
+{
+	static const struct {
+		int system, error;
+	} cases[] = { { ENOSPC, ENOSPC }, { EDQUOT, ENOSPC }, { EFBIG, ENOSPC },
+		{ EIO, EIO } };
+	static const uint8_t public[DB_PUBLIC_LEN];
+	struct db_org o;
+	int64_t id;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(db_begin(db), 0);
+		assert_int_equal(db_org_add(db, public, "acme", 1, &id), 0);
+		sv.no_write = cases[i].system;
+		errno = 0;
+		assert_int_equal(db_end(db), -1);
+		assert_int_equal(errno, cases[i].error);
+		sv.no_write = 0;
+		db_abort(db);
+		assert_int_equal(db_org_by_name(db, "acme", &o), 0);
+	}
+	assert_int_equal(db_begin(db), 0);
+	assert_int_equal(db_org_add(db, public, "acme", 1, &id), 0);
+	assert_int_equal(db_end(db), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -885,7 +916,8 @@ main(void)
 		T(test_transactions), T(test_keys), T(test_volumes),
 		T(test_grants), T(test_commits), T(test_nodes), T(test_chunks),
 		T(test_sessions), T(test_many_pins), T(test_leases),
-		T(test_bounds), T(test_commands) };
+		T(test_bounds), T(test_commands), T(test_no_room) };
 
+	sync_vfs_install();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

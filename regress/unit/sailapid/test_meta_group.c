@@ -4,7 +4,7 @@
 
 #include "meta_harness.h"
 #include "sailapid/db_sql.h"
-#include "sync_vfs.h"
+#include "regress/unit/sync_vfs.h"
 
 #define N 48
 

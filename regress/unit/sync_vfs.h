@@ -1,11 +1,12 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * sync_vfs: counts the syncs of SQLite, and makes one fail on demand.  Included
- * by tests, before they open a database.
+ * sync_vfs: counts the syncs of SQLite, and makes one, or writes, fail on demand.
+ * Included by tests, before they open a database.
  */
 #ifndef REGRESS_SYNC_VFS_H
 #define REGRESS_SYNC_VFS_H
 
+#include <errno.h>
 #include <sqlite3.h>
 
 static struct {
@@ -13,7 +14,9 @@ static struct {
 	/* A database, which has locks, and all other files. */
 	sqlite3_io_methods methods[2];
 	int (*sync)(sqlite3_file *, int);
+	int (*write)(sqlite3_file *, const void *, int, sqlite3_int64);
 	int syncs, failing;
+	int no_write; /* errno */
 } sv;
 
 static int
@@ -25,7 +28,17 @@ sv_sync(sqlite3_file *f, int flags)
 	return sv.sync(f, flags);
 }
 
-/* The file of the real one, with another xSync. */
+static int
+sv_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
+{
+	if (sv.no_write == 0)
+		return sv.write(f, data, n, at);
+	/* As the real one does it. */
+	errno = sv.no_write;
+	return errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+}
+
+/* The file of the real one, with another xSync and xWrite. */
 static int
 sv_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags,
     int *out)
@@ -38,6 +51,8 @@ sv_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags,
 		*m = *f->pMethods;
 		sv.sync = m->xSync;
 		m->xSync = sv_sync;
+		sv.write = m->xWrite;
+		m->xWrite = sv_write;
 		f->pMethods = m;
 	}
 	return rc;
