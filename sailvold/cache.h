@@ -136,6 +136,8 @@ void cache_put_part(struct put *, int error);
 /* Takes that many bytes out of the limit; -1: ENOSPC, EROFS. */
 int cache_reserve(uint64_t);
 void cache_unreserve(uint64_t);
+/* There was no room for so many, though there seemed to be. */
+void cache_room_lacks(uint64_t);
 /* What that many bytes take of the disk. */
 uint64_t cache_disk_bytes(uint32_t);
 /* So many are to be free of the file system (cache_store_free). */

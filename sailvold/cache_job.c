@@ -428,9 +428,12 @@ job_got_not(struct job *j, int error, const char *what)
 		if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
 			throw_away(e);
 		job_again(j); /* from the store */
-	} else if (error == ENOSPC && !j->retried) {
-		/* Others fill the file system: the old ones give way. */
+	} else if ((error == ENOSPC || error == EDQUOT) && !j->retried &&
+	    !j->memory) {
+		/* Others fill the file system, or there is a quota, which
+		   statvfs(3) does not show: the old ones give way. */
 		j->retried = 1;
+		cache_room_lacks(cache_disk_bytes(j->bytes));
 		job_again(j);
 	} else if (is_of_disk(error) && !j->memory) {
 		job_to_memory(j, error);

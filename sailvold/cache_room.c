@@ -119,6 +119,12 @@ cache_unreserve(uint64_t bytes)
 	cache_index.reserved -= bytes;
 }
 
+void
+cache_room_lacks(uint64_t bytes)
+{
+	(void)evict(0, -(int64_t)bytes);
+}
+
 uint64_t
 cache_disk_bytes(uint32_t bytes)
 {

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 
-from sailtest import deadline, error_of, stack
+from sailtest import caches, deadline, error_of, stack
 
 EMBEDDED_STORE = ("test_full_server",)  # fills its folder
 
@@ -266,6 +266,79 @@ def test_read_only_state(t):
         stack.same(t, before, stack.look(a), "on the mended disk")
         stack.write(a + "/new", "x\n")
         d.ctl("commit", a)
+        d.umount(a)
+        d.stop()
+
+
+@deadline(180)
+def test_cache_disk(t):
+    """The cache's own disk is full, then read-only after an error: what is in the
+    cache and what is not are read all the same, and what is written is committed;
+    on the mended disk the cache is one again."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    far = s.add_daemon()
+    b = far.mount("vol", "b", create=True)
+    files, n = {}, 0
+
+    def more():
+        """Files that are not here yet."""
+        nonlocal n
+        n += 1
+        for size in (100, 5000, 300000, 20 << 20):
+            name = "f%d-%d" % (n, size)
+            files[name] = os.urandom(size)
+            with open(os.path.join(b, name), "wb") as f:
+                f.write(files[name])
+        far.ctl("commit", b)
+
+    def reads(what):
+        d.ctl("reload", "--keep", a)
+        caches.drop(caches.PAGES)
+        for name, data in files.items():
+            t.true(data == stack.read_bytes(os.path.join(a, name)),
+                   "%s: %s" % (what, name))
+        stack.write(a + "/said", what)
+        d.ctl("commit", a)
+
+    def cached():
+        return d.ctl_json("status")["daemon"]["cache"]["files"]
+
+    more()
+    cache = os.path.join(d.dir, "disk")
+    os.mkdir(cache)
+    t.write(os.path.relpath(d.conf, t.dir), stack.read(d.conf).replace(
+        'cache "%s/cache"' % d.dir, 'cache "%s/cache"' % cache))
+    with disk(t, cache, 96) as one:
+        d.start()
+        a = d.mount("vol", "a")
+        reads("at first")
+        have = cached()
+        t.true(have >= 5, "%d files are cached" % have)
+        filler = os.path.join(cache, "filler")
+        with contextlib.suppress(OSError), open(filler, "wb", 0) as f:
+            while True:
+                f.write(bytes(1 << 20))
+        more()
+        reads("full")
+        os.unlink(filler)
+        reads("with room again")
+        t.true(cached() > 3, "it is a cache again: %d files" % cached())
+        os.sync()
+        one.fail()
+        have = cached()
+        more()
+        reads("read-only")
+        t.equal(have, cached(), "it keeps what it has")
+        t.true("takes no more (Read-only file system)" in d.log() or
+               "takes no more (No space" in d.log(), "the log says it")
+        d.kill_all()
+        t.run(["umount", "-l", a])
+        one.mend()
+        d.start()
+        t.wait_for(lambda: os.path.ismount(a), "it comes back")
+        reads("mended")
+        t.true(cached() > have, "more is kept: %d files" % cached())
         d.umount(a)
         d.stop()
 
