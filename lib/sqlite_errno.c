@@ -18,12 +18,15 @@ sqlite_errno(int rc, int system)
 		return ENOSPC;
 	case SQLITE_NOMEM:
 		return ENOMEM;
+	case SQLITE_READONLY:
+		return EROFS;
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:
 		if (system == ENOSPC || system == EDQUOT || system == EFBIG)
 			return ENOSPC;
-		if (system == ENOMEM)
-			return ENOMEM;
+		if (system == ENOMEM || system == EROFS || system == EMFILE ||
+		    system == ENFILE)
+			return system;
 		break;
 	}
 	return EIO;

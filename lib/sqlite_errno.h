@@ -8,7 +8,7 @@
 
 /*
  * Of a result code, and errno, which was 0 before the call: ENOSPC (also of a
- * quota, or of a limit of the process), ENOMEM, EIO.
+ * quota, or of a limit of the process), EROFS, ENOMEM, EMFILE, ENFILE, EIO.
  */
 int sqlite_errno(int rc, int system);
 

@@ -371,13 +371,32 @@ finish_body(struct api_call *call)
 	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
 }
 
+/* What there is too little of comes again. */
+static enum api_refusal
+body_refusal(int error)
+{
+	switch (error) {
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case ENOSPC:
+	case EFBIG:
+		return REFUSED_UNAVAILABLE;
+	default:
+		return REFUSED_INTERNAL;
+	}
+}
+
 static enum MHD_Result
 whole_request(struct api_call *call)
 {
+	enum api_refusal why;
+
 	call->whole = monotime_now();
 	if (finish_body(call) == -1) {
+		why = body_refusal(errno);
 		log_warn("body of a request");
-		return refuse(call, REFUSED_INTERNAL, 0);
+		return refuse(call, why, 0);
 	}
 	if (api_ask(call, call->method, call->target) == -1)
 		return refuse(call, REFUSED_UNAVAILABLE, 0);
@@ -408,7 +427,7 @@ api_handle(void *arg, struct MHD_Connection *c, const char *method,
 			return whole_request(call);
 		if (add_body(call, data, n) == 0)
 			return MHD_YES;
-		why = errno == ENOMEM ? REFUSED_UNAVAILABLE : REFUSED_INTERNAL;
+		why = body_refusal(errno);
 		log_warn("body of a request");
 		return refuse(call, why, call->body_max - call->body_len);
 	case API_DRAIN:

@@ -5,8 +5,8 @@
  * In meta, and in the short-lived children that run commands of the parent.
  *
  * Where nothing else is said a function returns 0, or -1 with errno: EBUSY
- * (another server holds the database), ENOSPC, ENOMEM, EEXIST (a constraint),
- * EIO (logged).  Those that look something up return 1 when it is there and 0
+ * (another server holds the database), ENOMEM, EEXIST (a constraint), ENOSPC,
+ * EROFS, EMFILE, EIO (logged).  Those that look something up return 1 when it is there and 0
  * when not.  Times are nanoseconds since 1970.
  */
 #ifndef SAILAPID_DB_H

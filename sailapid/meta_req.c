@@ -657,6 +657,17 @@ req_errno(struct req *req, const char *what)
 		log_warn("%s", what);
 		req_error(req, 503, "no_space", "the server's disk is full");
 		break;
+	case EROFS:
+		log_warn("%s", what);
+		req_error(req, 503, "no_space",
+		    "the server's disk is read-only");
+		break;
+	case EMFILE:
+	case ENFILE:
+		log_warn("%s", what);
+		req_error(req, 503, "unavailable",
+		    "the server cannot answer at the moment, try again");
+		break;
 	default:
 		log_warn("volume %s: %s",
 		    req->vol.id == 0 ? "-" : req->vol.name, what);

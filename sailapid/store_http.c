@@ -123,8 +123,18 @@ s3_errno(struct s3_request *r, int error)
 		    "The object is there already.");
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
 		return s3_refuse(r, 507, "InsufficientStorage",
 		    "The disk of the store is full.");
+	case EROFS:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		errno = error;
+		log_warn("object %.*s", (int)r->key_len, r->key);
+		return s3_refuse(r, 503, "ServiceUnavailable",
+		    error == EROFS ? "The disk of the store is read-only."
+				   : "The store cannot take it at the moment.");
 	}
 	errno = error;
 	log_warn("object %.*s", (int)r->key_len, r->key);

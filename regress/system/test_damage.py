@@ -389,3 +389,71 @@ def test_full_server(t):
     t.equal(0, status, str(answer))
     t.equal(answer["commit"], s.reload(b), "the commit")
     stack.same(t, want, stack.look(b), "published")
+
+
+@deadline(180)
+def test_read_only_server(t):
+    """The disk of the server's database and objects becomes read-only after an
+    error: who asks hears so, what is there is read, and on the mended disk all is
+    there that was acknowledged, and the commit is done."""
+    top = t.path("disk")
+    os.mkdir(top, 0o711)
+
+    class Server(stack.FixedServer):
+        def lay(self):
+            for name in ("db", "objects"):
+                for path in (os.path.join(top, name),
+                             os.path.join(self.dir, name)):
+                    os.makedirs(path, 0o711, exist_ok=True)
+                t.run(["mount", "--bind", os.path.join(top, name), path])
+
+        def configure(self, extra):
+            self.lay()
+            return super().configure(extra)
+
+    class Stack(stack.Stack):
+        server_class = Server
+
+    with disk(t, top, 128) as one:
+        os.chmod(top, 0o711)
+        s = Stack(t)
+        server = s.server
+        a = s.mount("vol", "a", create=True)
+        stack.write(a + "/published", "one\n")
+        s.commit(a)
+        status, key = server.call("POST", "/v1/keys", {"role": "read"})
+        t.equal(201, status, "a key")
+        stack.write(a + "/dirty", "two\n")
+        os.sync()
+        one.fail()
+        status, answer = server.call("POST", "/v1/keys", {"role": "read"})
+        t.true(status == 503 and answer["error"], "a key: %d %s" % (
+            status, answer))
+        t.true("Read-only file system" in server.log(), "the log says why")
+        r = server.s3.request("PUT", "x/y", body=b"z" * 1000)
+        t.true(r.status == 503 and b"read-only" in r.body, "an object: %d %s" % (
+            r.status, r.body))
+        t.equal(200, server.call("GET", "/v1/volumes/vol")[0], "what is there")
+        p = stack.spawn(s, "commit", a)
+        t.wait_for(lambda: "server error: again" in s.daemon.log() or
+                   "answered 503" in s.daemon.log() or p.poll() is not None,
+                   "the commit hears so")
+        server.stop()
+        for name in ("db", "objects"):
+            t.run(["umount", os.path.join(server.dir, name)])
+        one.mend()
+        server.lay()
+        server.start()
+        status, answer = stack.end(p)
+        if status != 0:
+            t.true(answer["error"], str(answer))
+            s.commit(a)
+        t.equal(200, server.call("GET", "/v1/whoami", key=key["key"])[0],
+                "the key")
+        b = s.mount("vol", "b")
+        stack.same(t, stack.look(a), stack.look(b), "published")
+        for path in (a, b):
+            s.daemon.umount(path)
+        server.stop()
+        for name in ("db", "objects"):
+            t.run(["umount", os.path.join(server.dir, name)])

@@ -4,11 +4,13 @@ who asked hears of it or waits, nothing acknowledged is lost, no role ends, and
 all works when there is more again."""
 
 import errno
+import http.client
 import json
 import os
 import re
 import resource
 import threading
+import time
 
 from sailtest import Failure, deadline, stack
 
@@ -173,3 +175,103 @@ def test_file_size(t):
     x.all(resource.RLIMIT_FSIZE, lambda pid: 8192,
           ("fuse", "manifest", "cache"))
     t.said = x.summary()
+
+
+class ServerSite:
+    """What a server is asked for while one of its roles is short of something;
+    what it acknowledged is there afterwards."""
+
+    def __init__(self, t, s=None):
+        self.t, self.s = t, s or stack.Stack(t)
+        self.a = self.s.mount("v", "a", create=True)
+        self.b = self.s.mount("v", "b")
+        self.said, self.n, self.keys = {}, 0, []
+
+    def pids(self, role):
+        return [pid for pid, name in stack.children(self.s.server.process.pid)
+                if name == role]
+
+    def note(self, what):
+        self.said[what] = self.said.get(what, 0) + 1
+
+    def calls(self):
+        """Each has an answer of the API, or none is taken at the moment."""
+        for method, target, body in (
+                ("GET", "/v1/volumes", None), ("GET", "/v1/volumes/v", None),
+                ("POST", "/v1/keys", {"role": "read"})):
+            try:
+                status, answer = self.s.server.call(method, target, body)
+            except (OSError, http.client.HTTPException) as e:
+                self.note(type(e).__name__)
+                continue
+            if status < 300:
+                if body:
+                    self.keys.append(answer["key"])
+                continue
+            self.t.true(status in (503, 507) and answer["error"],
+                        "%s %s: %d %s" % (method, target, status, answer))
+            self.note("%d %s" % (status, answer["error"]["message"]
+                                 if isinstance(answer["error"], dict)
+                                 else answer["error"]))
+
+    def short(self, what, begin, end):
+        """A commit and calls between both; then the commit is done, and what it
+        published is whole."""
+        t = self.t
+        for _ in range(3):
+            self.n += 1
+            with open("%s/f%d" % (self.a, self.n), "wb") as f:
+                f.write(os.urandom(300000))
+        begin()
+        p = stack.spawn(self.s, "commit", self.a)
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            self.calls()
+        end()
+        status, answer = stack.end(p)
+        if status != 0:
+            self.note("commit: %s" % answer)
+            t.wait_for(lambda: self.s.ctl("commit", self.a,
+                                          ok=None).returncode == 0,
+                       what + ": a commit afterwards", 60)
+        self.s.reload(self.b)
+        stack.same(t, stack.look(self.a, fields=()),
+                   stack.look(self.b, fields=()), what)
+        for key in self.keys:
+            t.equal(200, self.s.server.call("GET", "/v1/whoami", key=key)[0],
+                    what + ": a key that was made")
+
+    def limited(self, role, what, value):
+        old = {}
+
+        def begin():
+            for pid in self.pids(role):
+                old[pid] = limit(pid, what)
+                limit(pid, what, (value(pid), old[pid][1]))
+
+        def end():
+            for pid, limits in old.items():
+                if stack.alive(pid):
+                    limit(pid, what, limits)
+
+        self.short(role, begin, end)
+        self.t.true(old, "there is a role " + role)
+        self.t.true(all(stack.alive(pid) for pid in old), role + " goes on")
+
+
+@deadline(240)
+def test_server_descriptors(t):
+    """Each role of sailapid in turn has descriptors for two more files."""
+    x = ServerSite(t)
+    for role in ("api", "meta", "sign", "fetch", "store"):
+        x.limited(role, resource.RLIMIT_NOFILE, descriptors)
+    t.said = str(x.said)
+
+
+@deadline(240)
+def test_server_file_size(t):
+    """Database and objects of sailapid may not become longer than some KiB."""
+    x = ServerSite(t)
+    for role in ("meta", "store"):
+        x.limited(role, resource.RLIMIT_FSIZE, lambda pid: 8192)
+    t.said = str(x.said)

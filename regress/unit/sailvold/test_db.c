@@ -47,7 +47,8 @@ no_room(void **state)
 	hash_bytes(&h, bytes, sizeof(bytes));
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(db_begin(db), 0);
-		assert_int_equal(db_commit_put(db, &h, bytes, sizeof(bytes)), 0);
+		assert_int_equal(db_commit_put(db, &h, bytes, sizeof(bytes)),
+		    0);
 		sv.no_write = cases[i].system;
 		errno = 0;
 		assert_int_equal(db_commit(db), -1);
