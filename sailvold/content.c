@@ -5,6 +5,7 @@
  */
 #include <sys/stat.h>
 #include <errno.h>
+#include <event.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@
 #define MEMORY_MAX ((off_t)(AHEAD_MAX + ((uint64_t)16 << 20)))
 #define MEMORY_IDLE_MS 3000
 #define NEAR ((uint64_t)2 << 20) /* reads come out of order a little */
+#define AGAIN_MS 10
 #define FRESH_MS 40000 /* then the kernel has written it to the disk */
 
 /* A chunk of a file that is here, or on its way. */
@@ -443,10 +445,15 @@ fail_unasked(struct content *c, int error)
 	vn_unpin(vn);
 }
 
+static struct event ev_gets;
+
+static void on_gets(int, short, void *);
+
 /* As many as cache takes at a time, those first that came first. */
 static void
-send_gets(void)
+ask_cache(int may_fail)
 {
+	struct timeval tv = { 0, AGAIN_MS * 1000 };
 	static int inside;
 	struct chan *chan = frontend_cache();
 	struct piece *p;
@@ -464,12 +471,34 @@ send_gets(void)
 		error = send_get(chan, p->content);
 		if (error == EPIPE)
 			break; /* the next one is asked */
+		if (error != 0 && !may_fail) {
+			if (!evtimer_initialized(&ev_gets))
+				evtimer_set(&ev_gets, on_gets, NULL);
+			evtimer_add(&ev_gets, &tv);
+			break;
+		}
 		if (error != 0) {
 			log_warnx("question to cache: %s", strerror(error));
 			fail_unasked(p->content, error);
 		}
 	}
 	inside = 0;
+}
+
+static void
+on_gets(int fd, short ev, void *arg)
+{
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	ask_cache(1);
+}
+
+/* From a request, which may be about to wait for one of them: none ends here. */
+static void
+send_gets(void)
+{
+	ask_cache(0);
 }
 
 void

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
-"""A role that gets no more of the system, be it room in files or descriptors:
-who asked hears of it or waits, nothing acknowledged is lost, no role ends, and
-all works when there is more again."""
+"""A role that gets no more of the system, be it room in files, descriptors or
+memory: who asked hears of it or waits, nothing acknowledged is lost, no role ends
+but for memory, and all works when there is more again."""
 
 import errno
 import http.client
@@ -15,7 +15,8 @@ import time
 from sailtest import Failure, deadline, stack
 
 NAMES = {resource.RLIMIT_NOFILE: "Max open files",
-         resource.RLIMIT_FSIZE: "Max file size"}
+         resource.RLIMIT_FSIZE: "Max file size",
+         resource.RLIMIT_AS: "Max address space"}
 # Then there is enough again.
 TOO_LITTLE_S = 4
 ROLES = ("fuse", "manifest", "cache", "fetch")
@@ -47,9 +48,15 @@ def limit(pid, what, to=None):
     return old
 
 
+def look_into(path):
+    for name in os.listdir(path):
+        os.lstat("%s/%s" % (path, name))
+
+
 class Site:
-    def __init__(self, t, many=40):
-        self.t = t
+    def __init__(self, t, many=40, names=0):
+        """names: in each new folder that is not here."""
+        self.t, self.names = t, names
         self.s = s = stack.Stack(t)
         self.many, self.waited = many, 0
         self.d = s.daemon
@@ -67,6 +74,11 @@ class Site:
             text = name * 2000
             stack.write("%s/%s" % (self.b, name), text)
             self.said[name] = text
+        if self.names:
+            os.mkdir("%s/d%d" % (self.b, self.n))
+        for i in range(self.names):
+            os.close(os.open("%s/d%d/%s%d" % (self.b, self.n, "n" * 100, i),
+                             os.O_CREAT | os.O_WRONLY))
         self.s.ctl("commit", self.b)
         self.s.ctl("reload", "--keep", self.a)
 
@@ -104,6 +116,8 @@ class Site:
             if self.tries(stack.write, "%s/%s" % (self.a, name), text):
                 self.said[name] = text
         self.tries(os.listdir, self.a)
+        if self.names:
+            self.much()
         old = sorted(n for n in self.said if n.startswith("new"))[:5]
         for name in old:
             if self.tries(os.rename, "%s/%s" % (self.a, name),
@@ -115,6 +129,19 @@ class Site:
         if r.returncode != 0:
             self.t.true(json.loads(r.stdout)["error"], "a commit says why")
             self.errors["commit"] = self.errors.get("commit", 0) + 1
+
+    def much(self):
+        """What takes memory: folders of many names, read and made, and a file
+        with attributes."""
+        for name in os.listdir(self.a):
+            if re.fullmatch(r"d\d+", name):
+                self.tries(look_into, "%s/%s" % (self.a, name))
+        self.n += 1
+        top = "%s/m%d" % (self.a, self.n)
+        if self.tries(os.mkdir, top):
+            for i in range(self.names):
+                self.tries(os.symlink, "x" * 500, "%s/%s%d" % (
+                    top, "n" * 100, i))
 
     def check(self, what):
         t = self.t
@@ -174,6 +201,23 @@ def test_file_size(t):
     x = Site(t)
     x.all(resource.RLIMIT_FSIZE, lambda pid: 8192,
           ("fuse", "manifest", "cache"))
+    t.said = x.summary()
+
+
+def memory(pid):
+    """What it has: nothing more is mapped."""
+    for line in stack.read("/proc/%d/status" % pid).splitlines():
+        if line.startswith("VmSize:"):
+            return int(line.split()[1]) * 1024
+    return resource.RLIM_INFINITY
+
+
+@deadline(240)
+def test_memory(t):
+    """Each role in turn gets no more memory: it may end, and begins again."""
+    t.expect_deaths = True
+    x = Site(t, names=2000)
+    x.all(resource.RLIMIT_AS, memory)
     t.said = x.summary()
 
 
