@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "lib/sqlite_errno.h"
+#include "lib/db_errno.h"
 #include "sailapid/db_sql.h"
 
 #define DB_APPLICATION_ID 0x5361696c /* "Sail" */
@@ -197,7 +197,7 @@ db_error(struct db *db, int rc, const char *what)
 		errno = EEXIST;
 		return -1;
 	}
-	error = sqlite_errno(rc, errno);
+	error = db_errno(rc, errno);
 	if (error != ENOMEM)
 		db_warn("%s: %s", what, sqlite3_errmsg(db->h));
 	if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)

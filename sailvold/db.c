@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "lib/sqlite_errno.h"
+#include "lib/db_errno.h"
 #include "sailvold/db.h"
 #include "sailvold/db_sql.h"
 
@@ -160,7 +160,7 @@ db_step(struct db *db, struct sqlite3_stmt *st)
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		return 1;
-	error = sqlite_errno(rc, errno);
+	error = db_errno(rc, errno);
 	if (rc != SQLITE_DONE)
 		say(db->sql, sqlite3_sql(st));
 	sqlite3_reset(st);

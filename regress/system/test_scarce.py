@@ -214,10 +214,11 @@ def memory(pid):
 
 @deadline(240)
 def test_memory(t):
-    """Each role in turn gets no more memory: it may end, and begins again."""
+    """Each role of content in turn gets no more memory: it may end, and begins
+    again."""
     t.expect_deaths = True
-    x = Site(t, names=2000)
-    x.all(resource.RLIMIT_AS, memory)
+    x = Site(t, names=1000)
+    x.all(resource.RLIMIT_AS, memory, ("fuse", "cache", "fetch"))
     t.said = x.summary()
 
 

@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * sqlite_errno: SQLite has a code for ENOSPC of a write alone; what else says
+ * db_errno: SQLite has a code for ENOSPC of a write alone; what else says
  * that there is no room is an I/O error to it, and its sqlite3_system_errno(3)
  * is 0 when that was at a commit (3.40).  In manifest and meta.
  */
@@ -8,10 +8,10 @@
 
 #include <sqlite3.h>
 
-#include "lib/sqlite_errno.h"
+#include "lib/db_errno.h"
 
 int
-sqlite_errno(int rc, int system)
+db_errno(int rc, int system)
 {
 	switch (rc & 0xff) {
 	case SQLITE_FULL:
