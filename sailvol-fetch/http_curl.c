@@ -255,6 +255,10 @@ curl_header(char *data, size_t one, size_t n, void *arg)
 	time_t t;
 
 	(void)one;
+	if (data[0] == '\r' || data[0] == '\n')
+		h->has_head = 1;
+	else if (n > 5 && memcmp(data, "HTTP/", 5) == 0)
+		h->has_head = 0;
 	if (n < 6 || n - 5 >= sizeof(value) ||
 	    strncasecmp(data, "date:", 5) != 0)
 		return n;
@@ -435,7 +439,7 @@ http_curl_begin(struct http *h, const char *addrs, int64_t left_ms)
 {
 	h->easy = npool > 0 ? pool[--npool] : curl_easy_init();
 	h->got = 0;
-	h->too_long = h->refused = 0;
+	h->too_long = h->refused = h->has_head = 0;
 	if (h->easy == NULL)
 		goto fail;
 	set_rest(h);
@@ -586,6 +590,9 @@ check_done(void)
 		code = msg->data.result;
 		h = NULL;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&h);
+		/* To libcurl a head that breaks off is one with no body. */
+		if (code == CURLE_OK && !h->has_head)
+			code = CURLE_PARTIAL_FILE;
 		again = code == CURLE_OK ? answered(h) : failed(h, code);
 		http_tried(h, again);
 	}

@@ -51,6 +51,7 @@ struct http {
 	uint8_t *buf;
 	size_t buf_len, buf_size;
 	int too_long, refused; /* by us */
+	int has_head;          /* all of it, with the empty line */
 	/* its result */
 	unsigned int status;
 	int error;

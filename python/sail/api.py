@@ -81,6 +81,10 @@ class Client:
                          headers)
             answer = conn.getresponse()
             status, raw = answer.status, answer.read(ANSWER_MAX + 1)
+            if not raw and status != 204 and (
+                    "Content-Length" not in answer.headers):
+                # To http.client a head that breaks off is one with no body.
+                raise http.client.IncompleteRead(raw)
         except ssl.SSLCertVerificationError as e:
             raise SailError("%s: %s" % (self.url, e.verify_message), "client",
                             "bad_certificate") from e

@@ -113,6 +113,10 @@ class Server:
             return
         if fault == "slow":
             time.sleep(3)
+        if fault == "head":
+            h.wfile.write(b"HTTP/1.1 %d OK\r\nContent-Ty" % status)
+            h.close_connection = True
+            return
         h.send_response(status)
         if fault == "redirect":
             h.send_header("Location", self.url + "/obj/elsewhere")

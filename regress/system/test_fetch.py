@@ -96,14 +96,15 @@ def test_api_faults(t):
     s = Server()
     f = start(t, s)
     c = f.peer(r.MANIFEST)
-    for fault in (500, 502, 503, 504, 429, "close", "short"):
+    for fault in (500, 502, 503, 504, 429, "close", "short", "head"):
         s.faults["api"] = [fault, fault]
         t.equal(200, api(c, 1, 3, "/v1/x", b"{}", retry=1)[0],
                 "%s twice" % fault)
-    s.faults["api"] = ["close"]
-    status, _, _, what, body = api(c, 1, 3, "/v1/x", b"{}")
-    t.equal((0, None), (status, body), "a lost answer is not repeated")
-    t.true(what, "and said")
+    for fault in "close", "head":
+        s.faults["api"] = [fault]
+        status, _, _, what, body = api(c, 1, 3, "/v1/x", b"{}")
+        t.equal((0, None), (status, body), "a lost answer is not repeated")
+        t.true(what, "and said")
     s.faults["api"] = [500]
     t.equal(500, api(c, 1, 3, "/v1/x", b"{}")[0], "nor is 500")
     s.faults["api"] = ["redirect", "redirect"]
@@ -563,7 +564,8 @@ def test_get(t):
     done = [struct.unpack(">Q", m.body)[0] for m in c.backlog
             if m.kind == GET_DONE]
     t.equal([0, 2, 4, 6], sorted(done), "done: those with files")
-    s.faults["object GET"] = ["wrong", "short", "close", 500, 503, 403, 404]
+    s.faults["object GET"] = ["wrong", "short", "close", "head", 500, 503,
+                              403, 404]
     s.faults["locate"] = [502]
     t.equal((0, ""), get(c, 2, t.path("two"), chunks), "with faults")
     check_file(t, t.path("two"), chunks)

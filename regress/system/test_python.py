@@ -43,6 +43,7 @@ class Fake:
                                    json.loads(body) if body else None))
                 status, answer = fake.answers.pop(0)
                 if status is None:
+                    self.wfile.write(answer or b"")
                     self.close_connection = True
                     return
                 data = (answer if isinstance(answer, bytes)
@@ -97,6 +98,9 @@ def test_client(t):
                     (200, VOLUME)]
     t.equal("v", sail.Volume.get("v").name, "after three failures")
     t.equal(4, len(fake.asked), "tries")
+    for half in b"HTTP/1.1 200 OK\r\nContent-Ty", b"HTTP/1.1 404 No\r\n":
+        fake.answers = [(None, half), (200, VOLUME)]
+        t.equal("v", sail.Volume.get("v").name, "after half a head")
     fake.answers = [(503, error("unavailable"))] * 9
     raises(t, sail.UnavailableError, sail.Volume.get, "v")
     for bad in ("", "a/b", "a\0b", ".hidden", "x" * 129):
