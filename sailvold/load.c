@@ -459,29 +459,6 @@ own_dir(struct mount *m, struct question *q)
 	return 1;
 }
 
-/* The commit is one of the mount's volume, as far as it is here. */
-static int
-of_our_volume(struct mount *m, const struct hash *commit)
-{
-	char id[64] = "vol_";
-	struct commit c;
-	struct blob *b;
-	size_t i;
-	int rc;
-
-	if ((b = db_commit_get(manifest_db, commit)) == NULL)
-		return errno == ENOENT ? 1 : -1;
-	if (commit_decode(b->data, b->len, &c) != NULL) {
-		blob_unref(b);
-		return 0;
-	}
-	for (i = 0; i < sizeof(c.volume); i++)
-		snprintf(id + 4 + 2 * i, 3, "%02x", c.volume[i]);
-	rc = strcmp(id, m->row.volume_id) == 0;
-	blob_unref(b);
-	return rc;
-}
-
 /*
  * fuse asks for what its mount shows: nothing of another volume, and nothing
  * that is not below its subpath.  Of an object the row says what it shows.
@@ -508,7 +485,7 @@ is_allowed(struct mount *m, struct question *q)
 	if (len < n || memcmp(path, m->row.subpath, n) != 0 ||
 	    (n > 0 && len > n && path[n] != '/'))
 		return 0;
-	return of_our_volume(m, commit);
+	return nodes_of_volume(commit, m->row.volume_id);
 }
 
 static void

@@ -226,8 +226,10 @@ int nodes_want(const char *volume_id, const struct hash *commit,
  * Takes a bundle of the server into the database: each node checked.  NULL,
  * or what is wrong.  commit: that of the bundle; complete.
  */
-const char *nodes_take_bundle(const uint8_t *, size_t, struct hash *commit,
-    int *complete);
+const char *nodes_take_bundle(const char *volume_id, const uint8_t *, size_t,
+    struct hash *commit, int *complete);
+/* 1: the commit is one of that volume, as far as it is here; 0, or -1. */
+int nodes_of_volume(const struct hash *commit, const char *volume_id);
 /* 1: the commit is here, and is what its id says; 0: it was cut for a key that
    sees a part of the volume alone.  A mount of the whole shows no such one. */
 int nodes_commit_whole(const struct hash *);

@@ -126,9 +126,35 @@ take_commit(const struct wire_bundle *b)
 			   b->commit_len);
 }
 
+static int
+is_of_volume(const struct commit *c, const char *volume_id)
+{
+	char id[4 + 2 * sizeof(c->volume) + 1] = "vol_";
+	size_t i;
+
+	for (i = 0; i < sizeof(c->volume); i++)
+		snprintf(id + 4 + 2 * i, 3, "%02x", c->volume[i]);
+	return strcmp(id, volume_id) == 0;
+}
+
+int
+nodes_of_volume(const struct hash *commit, const char *volume_id)
+{
+	struct commit c;
+	struct blob *b;
+	int rc;
+
+	if ((b = db_commit_get(manifest_db, commit)) == NULL)
+		return errno == ENOENT ? 1 : -1;
+	rc = commit_decode(b->data, b->len, &c) == NULL &&
+	    is_of_volume(&c, volume_id);
+	blob_unref(b);
+	return rc;
+}
+
 const char *
-nodes_take_bundle(const uint8_t *data, size_t len, struct hash *commit,
-    int *complete)
+nodes_take_bundle(const char *volume_id, const uint8_t *data, size_t len,
+    struct hash *commit, int *complete)
 {
 	struct wire_bundle b;
 	struct commit c;
@@ -139,6 +165,10 @@ nodes_take_bundle(const uint8_t *data, size_t len, struct hash *commit,
 	if (b.commit_len > 0 &&
 	    (why = commit_decode(b.commit_bytes, b.commit_len, &c)) != NULL)
 		return why;
+	/* An answer that was meant for another question, perhaps. */
+	if (b.commit_len > 0 ? !is_of_volume(&c, volume_id)
+			     : nodes_of_volume(&b.commit, volume_id) == 0)
+		return "a commit of another volume";
 	if (db_begin(manifest_db) == -1)
 		return "the database does not take it";
 	if ((why = take_nodes(&b)) != NULL)
@@ -205,7 +235,8 @@ want_answer(void *arg, const struct server_answer *a)
 		want_done(w, a->status == 404 ? ENOENT : EIO);
 		return;
 	}
-	why = nodes_take_bundle(a->data, a->len, &commit, &complete);
+	why = nodes_take_bundle(w->volume_id, a->data, a->len, &commit,
+	    &complete);
 	if (why == NULL && hash_cmp(&commit, &w->commit) != 0)
 		why = "nodes of another commit";
 	if (why != NULL)

@@ -97,14 +97,14 @@ h_dir(const struct tree_edit *edits, size_t n)
 }
 
 static inline struct hash
-h_commit(const struct entry *root, uint64_t number)
+h_commit_of(int volume, const struct entry *root, uint64_t number)
 {
 	struct commit c;
 	struct hash id;
 	struct wbuf w;
 
 	memset(&c, 0, sizeof(c));
-	memset(c.volume, 0x11, sizeof(c.volume));
+	memset(c.volume, volume, sizeof(c.volume));
 	c.number = number;
 	c.has_parent = number > 0;
 	if (c.has_parent)
@@ -119,6 +119,12 @@ h_commit(const struct entry *root, uint64_t number)
 	assert_int_equal(db_commit_put(manifest_db, &id, w.data, w.len), 0);
 	wbuf_free(&w);
 	return id;
+}
+
+static inline struct hash
+h_commit(const struct entry *root, uint64_t number)
+{
+	return h_commit_of(0x11, root, number);
 }
 
 /* ---- a mount --------------------------------------------------------------------- */

@@ -186,7 +186,7 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 
 /* ---- a server -------------------------------------------------------------------------- */
 
-static struct hash head, old;
+static struct hash head, old, others; /* the last is of another volume */
 
 /* Two commits, as they come from the server: root with a (file) and d/. */
 static void
@@ -201,6 +201,7 @@ make_commits(void)
 	old = h_commit(&root, 3);
 	root = h_dir(in, 2);
 	head = h_commit(&root, 4);
+	others = h_commit_of(0x22, &root, 5);
 }
 
 static int
@@ -541,6 +542,10 @@ test_commit_missing(void **state)
 	volume_is(H_VOLUME_ID, 0);
 	bundle_of(&head);
 	assert_failed(EIO);
+	begin("", 0, NULL);
+	volume_is(H_VOLUME_ID, 0);
+	bundle_of(&others);
+	assert_failed(EIO);
 }
 
 static void
@@ -672,10 +677,10 @@ test_clean_umount(void **state)
 	/* At the head again, of whatever has the name now. */
 	begin("", 0, NULL);
 	volume_is(OTHER_ID, 0);
-	bundle_of(&old);
+	bundle_of(&others);
 	assert_int_equal(answer_error, 0);
 	assert_string_equal(answer_volume, OTHER_ID);
-	assert_int_equal(hash_cmp(&ready->row.base, &old), 0);
+	assert_int_equal(hash_cmp(&ready->row.base, &others), 0);
 }
 
 /* The last changes were not read when it went: they count. */
