@@ -10,12 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/backoff.h"
 #include "lib/log.h"
 #include "sailvold/auto_commit.h"
 #include "sailvold/job.h"
 
-#define BACKOFF_FIRST_S 5
-#define BACKOFF_MAX_S 300
+#define BACKOFF_FIRST_MS 5000
+#define BACKOFF_MAX_MS 300000
 
 struct auto_commit {
 	struct mount *m;
@@ -54,15 +55,11 @@ set_turn(struct auto_commit *a)
 static void
 set_again(struct auto_commit *a)
 {
-	uint32_t s = BACKOFF_FIRST_S, ms;
-	unsigned int n;
-
 	if (a->m->policy.commit_every == 0 || a->last)
 		return;
-	for (n = 1; n < a->failures && s < BACKOFF_MAX_S; n++)
-		s *= 2;
-	ms = (s < BACKOFF_MAX_S ? s : BACKOFF_MAX_S) * 1000;
-	set_timer(a, 0, ms / 2 + arc4random_uniform(ms / 2));
+	set_timer(a, 0,
+	    (uint32_t)backoff_ms(a->failures, BACKOFF_FIRST_MS,
+		BACKOFF_MAX_MS));
 }
 
 /* ---- the last ones ---------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <vis.h>
 
+#include "lib/backoff.h"
 #include "lib/log.h"
 #include "lib/memfd.h"
 #include "sailvold/commit.h"
@@ -108,13 +109,7 @@ commit_fail(struct commit_run *c, const char *type, const char *code,
 int
 commit_backoff_ms(unsigned int tries)
 {
-	int ms = BACKOFF_FIRST_MS;
-
-	while (--tries > 0 && ms < BACKOFF_MAX_MS)
-		ms *= 2;
-	if (ms > BACKOFF_MAX_MS)
-		ms = BACKOFF_MAX_MS;
-	return ms / 2 + (int)arc4random_uniform((uint32_t)ms);
+	return (int)backoff_ms(tries, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
 }
 
 /* A file that is not done yet counts with its chunks that are. */
