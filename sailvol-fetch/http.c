@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/backoff.h"
 #include "lib/fetch_imsg.h"
 #include "lib/log.h"
 #include "lib/wire.h"
@@ -258,22 +259,18 @@ time_left(const struct http *h)
 	return http_deadline_ms() - monotime_diff_ms(monotime_now(), h->flowed);
 }
 
-static int64_t
-backoff_ms(struct http *h)
+/*
+ * A try that stalled moved bytes, but those of an upload go out again with each:
+ * only the first time do they count.
+ */
+static void
+look_at_flow(struct http *h)
 {
-	int64_t ms = BACKOFF_MIN_MS;
-	unsigned int i;
-
-	for (i = 1; i < h->tries && ms < BACKOFF_MAX_MS; i++)
-		ms *= 2;
-	if (ms > BACKOFF_MAX_MS)
-		ms = BACKOFF_MAX_MS;
-	/* Not all at the same moment. */
-	ms = ms / 2 + (int64_t)arc4random_uniform((uint32_t)(ms / 2 + 1));
-	if (h->retry_after_ms > ms)
-		ms = h->retry_after_ms > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS
-							    : h->retry_after_ms;
-	return ms;
+	if (h->status == 0 && h->error == ETIMEDOUT && h->tries > 1 &&
+	    h->got <= h->most)
+		h->flowed = h->flowed_before;
+	if (h->got > h->most)
+		h->most = h->got;
 }
 
 /*
@@ -294,7 +291,10 @@ http_tried(struct http *h, int again)
 		http_finish(h);
 		return;
 	}
-	ms = backoff_ms(h);
+	look_at_flow(h);
+	ms = backoff_asked_ms(
+	    backoff_ms(h->tries, BACKOFF_MIN_MS, BACKOFF_MAX_MS),
+	    h->retry_after_ms, RETRY_AFTER_MAX_MS);
 	if (h->tries >= TRIES_MAX || ms >= time_left(h)) {
 		if (h->status == 0)
 			h->error = ETIMEDOUT;
@@ -345,6 +345,7 @@ http_try(struct http *h)
 	h->offset = 0;
 	if (h->flowed.ns == 0)
 		h->flowed = monotime_now();
+	h->flowed_before = h->flowed;
 	if (h->tries == 1 && h->spec.late)
 		h->began = h->tried;
 	if (h->spec.rewind != NULL)

@@ -111,8 +111,8 @@ class Server:
         if fault == "close":
             h.close_connection = True
             return
-        if fault == "slow":
-            time.sleep(3)
+        if fault in ("slow", "hang"):
+            time.sleep(3 if fault == "slow" else 600)
         if fault == "head":
             h.wfile.write(b"HTTP/1.1 %d OK\r\nContent-Ty" % status)
             h.close_connection = True

@@ -478,6 +478,26 @@ def test_upload(t):
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
+def test_upload_deadline(t):
+    """A store that takes the bytes and never answers: that they flow again with
+    each try is no progress."""
+    s = Server()
+    f = start(t, s, deadline_ms=4000)
+    c = f.peer(r.MANIFEST)
+    # Few: curl's speed is that of some seconds.
+    data = os.urandom(500)
+    p = t.write("f", data)
+    s.faults["object PUT"] = ["hang"] * 99
+    began = time.monotonic()
+    error, _, what = upload(c, 1, [p], [(0, 0, len(data), sha(data))])
+    t.equal(ETIMEDOUT, error, what)
+    tries = s.count("object PUT")
+    t.true(1 < tries < 4, "%d tries in %.1f s" % (
+        tries, time.monotonic() - began))
+    s.faults.clear()
+    t.equal(0, upload(c, 2, [p], [(0, 0, len(data), sha(data))])[0], "later")
+
+
 def test_upload_from_disk(t):
     """A large chunk whose bytes are not in memory, or only some of them, and
     whose sending begins anew; and one whose file has become shorter."""
