@@ -292,8 +292,8 @@ http_tried(struct http *h, int again)
 		return;
 	}
 	look_at_flow(h);
-	ms = backoff_asked_ms(
-	    backoff_ms(h->tries, BACKOFF_MIN_MS, BACKOFF_MAX_MS),
+	ms = backoff_asked_ms(backoff_ms(h->tries, BACKOFF_MIN_MS,
+				  BACKOFF_MAX_MS),
 	    h->retry_after_ms, RETRY_AFTER_MAX_MS);
 	if (h->tries >= TRIES_MAX || ms >= time_left(h)) {
 		if (h->status == 0)

@@ -39,8 +39,8 @@ struct http {
 	struct event timer;
 	struct resolve *resolve;
 	unsigned int tries;
-	monotime_t began;  /* http_start */
-	monotime_t flowed; /* the last bytes, or the first try */
+	monotime_t began;         /* http_start */
+	monotime_t flowed;        /* the last bytes, or the first try */
 	monotime_t flowed_before; /* when this try began */
 	uint64_t most;            /* that an earlier try has got */
 	/* of this try */

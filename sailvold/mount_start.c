@@ -264,8 +264,8 @@ head_came(void *arg, const struct server_answer *a)
 		begin_fail(b, status_errno(a->status), "%s", what);
 		return;
 	}
-	if ((why = nodes_take_bundle(b->m->row.volume_id, a->data, a->len, &head, &complete)) !=
-	    NULL) {
+	if ((why = nodes_take_bundle(b->m->row.volume_id, a->data, a->len,
+		 &head, &complete)) != NULL) {
 		begin_fail(b, EIO, "the server sent %s", why);
 		return;
 	}

@@ -801,8 +801,8 @@ head_came(void *arg, const struct server_answer *a)
 			fail(r, server_error_type(a->status), code, what);
 		return;
 	}
-	if ((why = nodes_take_bundle(m->row.volume_id, a->data, a->len, &r->base, &complete)) !=
-	    NULL) {
+	if ((why = nodes_take_bundle(m->row.volume_id, a->data, a->len,
+		 &r->base, &complete)) != NULL) {
 		fail(r, "unavailable", "bad_answer", why);
 		return;
 	}
