@@ -5,6 +5,7 @@ bytes, and cuts, delays, refuses or spoils what goes through it."""
 import json
 import re
 import socket
+import struct
 import threading
 import time
 
@@ -12,7 +13,8 @@ from sailtest import tls
 
 CUT, CORRUPT, DELAY, REFUSE, CLOSE = "cut", "corrupt", "delay", "refuse", "close"
 HOLD, LATE, WITHHOLD, LOSE = "hold", "late", "withhold", "lose"
-ANSWER = "answer"
+ANSWER, HALF, RST = "answer", "half", "rst"
+REPEAT, TWICE = "repeat", "twice"
 REFUSAL = (b"HTTP/1.1 %d Faulty\r\nContent-Length: 0\r\n"
            b"Connection: close\r\n\r\n")
 
@@ -59,7 +61,10 @@ class Fault:
     status `at'.  ANSWER: it is the bytes `at'.  CLOSE: the connection ends without an answer.  HOLD: it goes
     on when release() is called.  WITHHOLD: the same, between the server's
     answer, which sets `reached', and the client.  LOSE: the connection ends
-    instead of the server's answer.
+    instead of the server's answer.  RST: the same, by a reset.  HALF: it ends
+    in the middle of the answer's head.  REPEAT: the server gets the request
+    twice, the second time by another connection.  TWICE: the answer comes
+    twice, and the connection stays.
     """
 
     def __init__(self, kind, pattern, at, times):
@@ -182,6 +187,24 @@ class Proxy:
     def _connect(self):
         return socket.create_connection(self.upstream, 30)
 
+    def _again(self, data):
+        """A whole request by a connection of its own; its answer is lost."""
+        try:
+            server = self._connect()
+            if self.authority:
+                server = self.authority.context().wrap_socket(
+                    server, server_hostname=self.upstream[0])
+            with server:
+                server.sendall(data)
+                answer = b""
+                while b"\r\n\r\n" not in answer:
+                    more = server.recv(65536)
+                    if not more:
+                        return
+                    answer += more
+        except OSError:
+            pass
+
     def _began(self, method, target):
         request = Request(method, target)
         line = "%s %s" % (method, target)
@@ -223,6 +246,13 @@ def _shut(s):
         pass
 
 
+def _shut_to_read(s):
+    try:
+        s.shutdown(socket.SHUT_RD)
+    except OSError:
+        pass
+
+
 class _Connection:
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
@@ -230,6 +260,8 @@ class _Connection:
         self.head = True     # the answer's head is not over yet
         self.head_bytes = b""
         self.body_at = 0     # bytes of the answer's body so far
+        self.up = None       # REPEAT: the request's bytes so far
+        self.whole = b""     # TWICE: the answer's
 
     def questions(self):
         """Follows the requests by Content-Length or chunks."""
@@ -245,8 +277,11 @@ class _Connection:
             method, target = head.decode("latin-1").split(" ")[:2]
             self.current, self.fault = self.proxy._began(method, target)
             self.head, self.head_bytes, self.body_at = True, b"", 0
+            self.up, self.whole = None, b""
             if self._before():
                 return
+            if self.fault is not None and self.fault.kind == REPEAT:
+                self.up = []
             self._send_up(head)
             length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
             if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head):
@@ -255,6 +290,10 @@ class _Connection:
                 data = self._pass_bytes(data, int(length[1]) if length else 0)
             if data is None:
                 return _shut(self.server)
+            if self.up is not None:
+                threading.Thread(target=self.proxy._again,
+                                 args=(b"".join(self.up),),
+                                 daemon=True).start()
 
     def _before(self):
         """A fault before the request goes on; 1: it does not."""
@@ -279,6 +318,8 @@ class _Connection:
 
     def _send_up(self, data):
         self.current.up += len(data)
+        if self.up is not None:
+            self.up.append(data)
         self.server.sendall(data)
 
     def _pass_bytes(self, data, left):
@@ -348,6 +389,8 @@ class _Connection:
             self.head, data = False, body
             if self.fault is not None and self._instead():
                 return b"", True
+            if self.fault is not None and self.fault.kind == HALF:
+                return out[:len(out) // 2], True
         f = self.fault
         if f is not None and f.kind == CUT and (
                 self.body_at + len(data) > f.at):
@@ -357,7 +400,18 @@ class _Connection:
             i = f.at - self.body_at
             data = data[:i] + bytes([data[i] ^ 1]) + data[i + 1:]
         self.body_at += len(data)
+        if f is not None and f.kind == TWICE:
+            return self._twice(out + data), False
         return out + data, False
+
+    def _twice(self, data):
+        """Behind the last byte of an answer all of it again."""
+        self.whole += data
+        head, _, body = self.whole.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if length is not None and len(body) == int(length[1]):
+            return data + self.whole
+        return data
 
     def _instead(self):
         """A fault before the answer goes on; 1: it does not."""
@@ -367,7 +421,13 @@ class _Connection:
             time.sleep(f.at)
         elif f.kind == WITHHOLD:
             f.released.wait()
-        return f.kind == LOSE
+        elif f.kind == RST:
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                   struct.pack("ii", 1, 0))
+            # The other thread waits for more of it, and would keep it open.
+            _shut_to_read(self.client)
+            self.client.close()
+        return f.kind in (LOSE, RST)
 
     def _after_continue(self, out, rest):
         if not rest:
