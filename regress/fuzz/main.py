@@ -2,10 +2,11 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
 """Runs the fuzzers, each so many seconds, and keeps what they find.
 
-usage: main.py [-t PATTERN] [--obj OBJ] [--out FOLDER] [--seconds N]
+usage: main.py [-t PATTERN] [--obj OBJ] [--out FOLDER] [--seconds N] [--keep]
 
 Of each there is FOLDER/NAME: corpus (what it has come to know, from which the
-next run goes on), log, and the inputs that it failed with.
+next run goes on), log, and the inputs that it failed with.  --keep: those of corpus
+that reach what the seeds do not become part of the repository, where they are small.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from fuzz import seeds  # noqa: E402
 # process each.
 RUNS, SLOW_RUNS, FORKED_RUNS = 5000, 300, 40
 CHECK_SEEDS = 30        # of a process each, at most
+KEEP_MAX = 2048         # bytes of an input in the repository
 FINDINGS = ("crash-*", "leak-*", "timeout-*", "oom-*")
 
 
@@ -72,6 +74,8 @@ def command(name, program, corpus, directory, *options, seeds_max=None):
                 '"', '\\"') for w in seeds.dictionary(name)))
         args.append("-dict=" + words)
     kept = os.path.join(REGRESS, "fuzz", "corpus", name)
+    if seeds_max is not None and forks(name):
+        return args + list(options) + [corpus, made]
     return args + list(options) + [corpus, made] + (
         [kept] if os.path.isdir(kept) else [])
 
@@ -90,6 +94,33 @@ def symbolize(output):
         return p.stdout.decode().strip().replace("\n", " ") or m[0]
     return re.sub(r"^.* \((/\S+)\+(0x[0-9a-f]+)\).*$",
                   lambda m: "    " + name(m), output, flags=re.M)
+
+
+def keep(name, program, out):
+    """How many inputs were added to the corpus of the repository."""
+    corpus = os.path.join(os.path.abspath(out), name, "corpus")
+    kept = os.path.join(REGRESS, "fuzz", "corpus", name)
+    with tempfile.TemporaryDirectory(prefix="sail-fuzz.") as directory:
+        merged = os.path.join(directory, "merged")
+        os.mkdir(merged)
+        args = command(name, program, corpus, directory, "-merge=1")
+        made = os.path.join(directory, "seeds")
+        # What the first has stays; of the others it gets what it lacks.
+        for known in [made, kept]:
+            for f in glob.glob(known + "/*"):
+                shutil.copy(f, merged)
+        before = set(os.listdir(merged))
+        subprocess.run(
+            [a for a in args if a not in (corpus, made, kept)] +
+            [merged, corpus], stdin=subprocess.DEVNULL, check=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=environment())
+        new = [f for f in set(os.listdir(merged)) - before
+               if os.path.getsize(os.path.join(merged, f)) <= KEEP_MAX]
+        os.makedirs(kept, exist_ok=True)
+        for f in new:
+            shutil.copy(os.path.join(merged, f), kept)
+    return len(new)
 
 
 def executions(output):
@@ -154,14 +185,21 @@ def main():
     p.add_argument("-t", default="", help="those whose name has this in it")
     p.add_argument("--obj", default="obj-fuzz", help="folder of the build")
     p.add_argument("--out", default="obj/fuzz", help="what is kept")
+    p.add_argument("--keep", action="store_true",
+                   help="add to the corpus of the repository")
     p.add_argument("--seconds", type=int, default=60, help="of each")
     args = p.parse_args()
     total, found = 0, []
     for name, program in programs(args.obj):
         if args.t in name:
+            if args.keep:
+                print("%s: %d kept" % (name, keep(name, program, args.out)))
+                continue
             n, f = long_run(name, program, args.out, args.seconds)
             total += n
             found += f
+    if args.keep:
+        return 0
     print("%d executions, %d findings" % (total, len(found)))
     return 1 if found or total == 0 else 0
 
