@@ -129,6 +129,9 @@ static const char *const migrations[DB_VERSION] = {
 	"DROP INDEX location_object;"
 	"CREATE INDEX location_object ON location(object, hash);"
 	"ALTER TABLE object ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;",
+
+	/* Whose place it is that others have adopted. */
+	"CREATE INDEX key_volume_annex ON key_volume(annex);",
 };
 
 static const char *const sql[ST_COUNT] = {

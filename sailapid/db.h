@@ -20,7 +20,7 @@
 #include "lib/tree.h"
 
 #define DB_FILE "sailapi.db"
-#define DB_VERSION 8     /* user_version of the schema */
+#define DB_VERSION 9     /* user_version of the schema */
 #define DB_PUBLIC_LEN 8  /* bytes of the ids of orgs and keys */
 #define DB_ID_LEN 16     /* bytes of the ids of volumes and families */
 #define DB_SECRET_LEN 67 /* "sk_" and 64 digits */
@@ -264,12 +264,20 @@ struct db_location {
 	uint8_t own; /* the object is this chunk and nothing else */
 };
 #define LOCATIONS_MAX 8 /* of one chunk that are looked at */
+#define ADOPTED_MAX 16  /* places of one chunk that are in annexes */
 /*
- * What is known of a chunk, the best first: verified, objects of its own, those
- * in packs by age, and the bad ones.  How many, max at most; -1.
+ * What is known of a chunk, the best first: verified, of the family itself, objects
+ * of its own, those in packs by age, and the bad ones.  How many, max at most; -1.
  */
 int db_chunk_places(struct db *, int64_t family, const struct hash *,
     struct db_location *, int max);
+/*
+ * The same for a key of that grant: first what lies in the annexes of keys of the
+ * same volume whose path is its own or below it, then of those above it, the next
+ * first, then in the family itself, then in other annexes; the bad ones last.
+ */
+int db_chunk_places_for(struct db *, int64_t family, const struct db_grant *,
+    const struct hash *, struct db_location *, int max);
 /* The first of them. */
 int db_chunk_find(struct db *, int64_t family, const struct hash *,
     struct db_location *);
@@ -287,8 +295,11 @@ int db_chunk_own(struct db *, int64_t family, const struct hash *,
 /* A chunk as an object of its own, in that state; made, or set. */
 int db_chunk_set(struct db *, int64_t family, const struct hash *,
     uint32_t bytes, uint8_t state);
-/* Where it is present in another family, if it lies nowhere in this one, is a
-   place of this one, too. */
+/*
+ * Where it is present in the annex of a key is a place of this family, too, whatever
+ * else the family has: but one for all keys of the same path, and ADOPTED_MAX in all,
+ * which are as many as nobody takes for a secret.
+ */
 int db_chunk_adopt(struct db *, int64_t family, int64_t from,
     const struct hash *);
 /* May be read. */

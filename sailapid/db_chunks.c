@@ -62,6 +62,16 @@ db_chunk_places(struct db *db, int64_t family, const struct hash *hash,
 }
 
 int
+db_chunk_places_for(struct db *db, int64_t family, const struct db_grant *g,
+    const struct hash *hash, struct db_location *out, int max)
+{
+	return places_read(db,
+	    db_query(db, ST_CHUNK_PLACES_FOR, "ihibi", family, hash, g->volume,
+		g->path, g->len, (int64_t)max),
+	    out, max);
+}
+
+int
 db_chunk_find(struct db *db, int64_t family, const struct hash *hash,
     struct db_location *l)
 {
@@ -135,7 +145,8 @@ int
 db_chunk_adopt(struct db *db, int64_t family, int64_t from,
     const struct hash *hash)
 {
-	return db_exec(db, ST_PLACE_ADOPT, "iih", family, from, hash);
+	return db_exec(db, ST_PLACE_ADOPT, "iihi", family, from, hash,
+	    (int64_t)ADOPTED_MAX);
 }
 
 int

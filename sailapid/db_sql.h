@@ -39,7 +39,21 @@
 /* As db_chunk_places() says. */
 #define PLACE_ORDER                                                      \
 	"CASE l.state WHEN 3 THEN 0 WHEN 2 THEN 1 WHEN 1 THEN 2 ELSE 3 " \
-	"END, l.hash != o.hash, o.id "
+	"END, o.family != l.family, l.hash != o.hash, o.id "
+/* As location_present() says. */
+#define PRESENT_IN(l, o)                                                  \
+	"(" l ".state = 3 OR " l ".state = 2 AND " l ".offset = 0 AND " o \
+	".hash = " l ".hash AND " l ".stored = " o ".size) "
+#define PRESENT PRESENT_IN("l", "o")
+#define M_PRESENT PRESENT_IN("m", "mo")
+/* Path a is that of b, or below it; both are blobs. */
+#define IS_BELOW(a, b)                                                   \
+	"(length(" b ") = 0 OR substr(" a ", 1, length(" b ")) = " b     \
+	" AND (length(" a ") = length(" b ") OR substr(" a ", length(" b \
+	") + 1, 1) = x'2f')) "
+/* A grant g on volume ?3 with path ?4. */
+#define BELOW_MINE "g.volume = ?3 AND " IS_BELOW("g.path", "?4")
+#define ABOVE_MINE "g.volume = ?3 AND " IS_BELOW("?4", "g.path")
 
 #define DB_STATEMENTS(X)                                                                  \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                       \
@@ -115,6 +129,13 @@
 	    "SELECT " PLACE_COLUMNS FROM_PLACES                                           \
 	    "WHERE l.family = ? AND l.hash = ? "                                          \
 	    "ORDER BY " PLACE_ORDER "LIMIT ?")                                            \
+	X(CHUNK_PLACES_FOR,                                                               \
+	    "SELECT " PLACE_COLUMNS FROM_PLACES                                           \
+	    "LEFT JOIN key_volume g ON g.annex = o.family "                               \
+	    "WHERE l.family = ?1 AND l.hash = ?2 "                                        \
+	    "ORDER BY l.state NOT IN (2, 3), CASE WHEN " BELOW_MINE "THEN 0 "             \
+	    "WHEN " ABOVE_MINE "THEN 1 WHEN o.family = ?1 THEN 2 ELSE 3 END, "            \
+	    "ifnull(-length(g.path), 0), " PLACE_ORDER "LIMIT ?5")                        \
 	X(CHUNK_FEW,                                                                      \
 	    "SELECT " PLACE_COLUMNS FROM_PLACES                                           \
 	    "WHERE l.family = ? AND l.hash = ? LIMIT 2")                                  \
@@ -146,7 +167,9 @@
 	    "plain, codec, state) VALUES(?1, ?2, ?3, ?4, ?5, ?5, 0, 1) "                  \
 	    "ON CONFLICT DO UPDATE SET stored = ?5, plain = ?5, state = 1 "               \
 	    "WHERE state NOT IN (2, 3)")                                                  \
-	X(PACK_COUNT, "SELECT count(*) FROM location WHERE object = ?")                   \
+	X(PACK_COUNT,                                                                     \
+	    "SELECT count(*) " FROM_PLACES "WHERE l.object = ? AND "                      \
+	    "l.family = o.family")                                                        \
 	X(PACK_TRIM,                                                                      \
 	    "DELETE FROM location WHERE object = ? AND state NOT IN (2, 3)")              \
 	X(PACK_CONFIRM,                                                                   \
@@ -180,17 +203,21 @@
 	    "o.condemned " FROM_PLACES                                                    \
 	    "WHERE l.family = ? AND l.hash = ? AND o.hash = ? "                           \
 	    "ORDER BY " PLACE_ORDER "LIMIT 1")                                            \
+	/* One for all keys of that path of that volume. */                               \
 	X(PLACE_ADOPT,                                                                    \
 	    "INSERT INTO location(family, hash, object, offset, stored, "                 \
 	    "plain, codec, state) SELECT ?1, l.hash, l.object, l.offset, "                \
-	    "l.stored, l.plain, l.codec, l.state FROM location l WHERE "                  \
-	    "l.family = ?2 AND l.hash = ?3 AND (l.state = 3 OR l.state = 2 "              \
-	    "AND l.offset = 0 AND EXISTS (SELECT 1 FROM object o WHERE "                  \
-	    "o.id = l.object AND o.hash = l.hash)) AND NOT EXISTS (SELECT 1 "             \
-	    "FROM location m JOIN object mo ON mo.id = m.object WHERE "                   \
-	    "m.family = ?1 AND m.hash = ?3 AND (m.state = 3 OR m.state = 2 "              \
-	    "AND m.offset = 0 AND mo.hash = m.hash AND m.stored = mo.size)) "             \
-	    "ON CONFLICT DO UPDATE SET state = excluded.state")                           \
+	    "l.stored, l.plain, l.codec, l.state " FROM_PLACES                            \
+	    "WHERE l.family = ?2 AND l.hash = ?3 AND " PRESENT                            \
+	    "AND NOT EXISTS (SELECT 1 FROM key_volume mine, location m "                  \
+	    "JOIN object mo ON mo.id = m.object "                                         \
+	    "JOIN key_volume g ON g.annex = mo.family "                                   \
+	    "WHERE mine.annex = ?2 AND m.family = ?1 AND m.hash = ?3 "                    \
+	    "AND " M_PRESENT "AND g.volume = mine.volume "                                \
+	    "AND g.path = mine.path) AND (SELECT count(*) FROM location m "               \
+	    "JOIN object mo ON mo.id = m.object WHERE m.family = ?1 "                     \
+	    "AND m.hash = ?3 AND mo.family != ?1 AND " M_PRESENT ") < ?4 "                \
+	    "LIMIT 1 ON CONFLICT DO UPDATE SET state = excluded.state")                   \
 	X(LOCATION_SET,                                                                   \
 	    "INSERT INTO location(family, hash, object, offset, stored, "                 \
 	    "plain, codec, state) SELECT ?1, ?2, id, 0, ?3, ?3, 0, ?4 FROM "              \

@@ -572,8 +572,8 @@ publish_confirmed(struct req *req)
 		req_again(req, p->apart ? publish_adopt : meta_publish);
 }
 
-/* What the key brought, and is proved to have had, others may read from now on;
-   where they have it already, that is not told. */
+/* What the key brought, and is proved to have had, others may read from now on.
+   That they have it already makes no difference: see meta_place.h. */
 static void
 publish_adopt(struct req *req)
 {

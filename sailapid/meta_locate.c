@@ -9,6 +9,7 @@
 #include "lib/chunklist.h"
 #include "lib/log.h"
 #include "sailapid/meta_near.h"
+#include "sailapid/meta_place.h"
 
 #define STEP_MS 10 /* of what was looked up; then others have their turn */
 #define SPAN_MAX ((uint64_t)WIRE_PACK_BYTES) /* bytes, of several chunks */
@@ -120,45 +121,13 @@ locate_answer(struct req *req)
 
 /* ---- places -------------------------------------------------------------- */
 
-/*
- * The place that a reader is sent to: the best that may be read; one of another
- * length than the file says, or whose object is in doubt, only if there is no
- * other.  1, 0 nowhere, -1.  Sets *again when what was lost is looked for.
- */
-static int
-place_choose(struct req *req, const struct hash *h, uint32_t bytes,
-    struct db_location *loc, int *again)
-{
-	struct db_location all[LOCATIONS_MAX];
-	int i, n, doubt, least = 4, best = -1;
-
-	n = db_chunk_places(meta_db(), req->vol.family, h, all, LOCATIONS_MAX);
-	for (i = 0; i < n && location_good(all[i].state); i++) {
-		doubt = 2 * (all[i].plain != bytes) +
-		    check_running(all[i].family, &all[i].object);
-		if (doubt < least) {
-			least = doubt;
-			best = i;
-		}
-	}
-	if (n == -1)
-		return -1;
-	if (best == -1) {
-		for (i = 0; i < n; i++)
-			*again |= check_again(req, &all[i]);
-		return 0;
-	}
-	*loc = all[best];
-	return 1;
-}
-
 /* -1: answered. */
 static int
 locate_slot(struct req *req, struct locate *l, struct chunk_finder *f)
 {
 	const struct entry *e = f->entry;
 	struct place *p = &l->places[l->n];
-	int r;
+	int r, again = 0;
 
 	p->slot = l->in.slots[l->next++];
 	r = chunk_finder_get(f, p->slot, &p->hash);
@@ -172,9 +141,10 @@ locate_slot(struct req *req, struct locate *l, struct chunk_finder *f)
 		return -1;
 	}
 	r = place_choose(req, &p->hash,
-	    chunk_slot_bytes(e->size, e->chunk_shift, p->slot), &p->loc,
-	    &l->again);
-	if (r == -1) {
+	    chunk_slot_bytes(e->size, e->chunk_shift, p->slot), &p->loc);
+	if (r == 0 && (again = place_again(req, &p->hash)) == 1)
+		l->again = 1;
+	if (r == -1 || again == -1) {
 		req_errno(req, "location");
 		return -1;
 	}
@@ -348,9 +318,8 @@ locate_near(struct req *req, struct locate *l, const struct node_store *store,
 
 	if (l->in.budget == 0 || l->n == 0 || l->places[0].loc.own)
 		return 0;
-	n = near_find(meta_db(), req->vol.family, store, root, l->in.path,
-	    l->in.path_len, l->places[0].loc.row, l->in.budget,
-	    &l->places[l->n]);
+	n = near_find(req, store, root, l->in.path, l->in.path_len,
+	    l->places[0].loc.row, l->in.budget, &l->places[l->n]);
 	if (n == -1 && errno == ENOMEM) {
 		req_errno(req, "neighbours");
 		return -1;

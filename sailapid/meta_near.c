@@ -8,14 +8,15 @@
 
 #include "lib/chunklist.h"
 #include "sailapid/meta_near.h"
+#include "sailapid/meta_place.h"
 
 #define WALK_MAX 8192 /* entries that are looked at */
 #define MISSES_MAX 64 /* in a row, files of other packs */
 #define DEPTH_MAX 32  /* directories below the one that is walked */
 
 struct near {
-	struct db *db;
-	int64_t family, row;
+	const struct req *req;
+	int64_t row;
 	const struct node_store *store;
 	uint32_t budget;
 	unsigned int walked, misses;
@@ -32,6 +33,20 @@ near_full(const struct near *k)
 {
 	return k->n == NEAR_MAX || k->walked >= WALK_MAX ||
 	    k->misses >= MISSES_MAX;
+}
+
+/* In that pack: 1, 0, -1. */
+static int
+find_place(const struct near *k, const struct hash *h, uint32_t bytes,
+    struct db_location *loc)
+{
+	int r;
+
+	if (!k->req->apart)
+		return db_chunk_find_in(meta_db(), k->req->vol.family, h,
+		    k->row, bytes, loc);
+	r = place_choose(k->req, h, bytes, loc);
+	return r == 1 ? loc->row == k->row : r;
 }
 
 /* A file whose content is one small chunk; 0 or -1. */
@@ -52,8 +67,7 @@ add_file(struct near *k, const struct entry *e)
 	chunklist_free(list);
 	if (r != 1)
 		return 0;
-	r = db_chunk_find_in(k->db, k->family, &p->hash, k->row,
-	    (uint32_t)e->size, &p->loc);
+	r = find_place(k, &p->hash, (uint32_t)e->size, &p->loc);
 	if (r == -1)
 		return -1;
 	if (r == 0 || !location_good(p->loc.state) || p->loc.plain != e->size) {
@@ -109,11 +123,11 @@ walk_dir(struct near *k, const struct hash *root, const uint8_t *after,
 }
 
 int
-near_find(struct db *db, int64_t family, const struct node_store *store,
+near_find(const struct req *req, const struct node_store *store,
     const struct entry *root, const uint8_t *path, size_t len, int64_t row,
     uint32_t budget, struct place *out)
 {
-	struct near k = { db, family, row, store, budget, 0, 0, out, 0 };
+	struct near k = { req, row, store, budget, 0, 0, out, 0 };
 	struct blob *keep;
 	struct entry dir;
 	struct hash hash;

@@ -20,9 +20,10 @@ struct place {
 /*
  * The chunks of the small files behind path that lie in the pack of that row,
  * up to a budget in bytes, into out, which has room for NEAR_MAX.  How many;
- * -1 and errno.
+ * -1 and errno.  Whoever may not see all hears of those that it would be sent
+ * there for if it asked for them alone.
  */
-int near_find(struct db *, int64_t family, const struct node_store *,
+int near_find(const struct req *, const struct node_store *,
     const struct entry *root, const uint8_t *path, size_t len, int64_t row,
     uint32_t budget, struct place *out);
 

@@ -261,6 +261,136 @@ def test_locate(t):
     s.heard_nothing()
 
 
+def told(person, commit, path, **words):
+    """What locate says of a file, but for signatures and times."""
+    status, out = person.locate(commit, path, **words)
+    person.srv.t.equal(200, status, out)
+    return [(span[3].split("?")[0], span[0], span[1], span[2], span[5])
+            for span in wire.spans(out)]
+
+
+def guess(s, person, names, **words):
+    """Uploads contents and publishes them: the head, and where they lie."""
+    session = person.session()
+    upload(person, session, *names.values())
+    status, out = person.commit(session, [
+        file_op(path, c) for path, c in sorted(names.items())], **words)
+    s.t.equal(200, status, out)
+    head = bytes.fromhex(json.loads(out)["commit"])
+    return head, {path: told(person, head, path) for path in names}
+
+
+def test_guess_is_located(t):
+    """The thief has guesses of what others have, publishes them as its own files
+    and asks where they lie: the answer is the same whether a guess is right or
+    not, for another key of that directory, too, while the object is in doubt,
+    and for what lies next to its own files; what others do later changes
+    nothing."""
+    s = Scene(t)
+    keys = {}
+    for name, path in (("second", "a"), ("below", "a/sub"),
+                       ("beside", "vault-name")):
+        status, out = s.srv.call("POST", "/v1/keys", {
+            "role": "write", "name": name,
+            "volumes": [{"volume": "v", "path": path}]})
+        t.equal(201, status, out)
+        keys[name] = Person(s.srv, out["key"])
+    way = [(b"a", wire.directory())]
+    # Somebody of another directory has something, too.
+    theirs = os.urandom(4096)
+    guess(s, keys["beside"], {b"vault-name/t1": theirs,
+                              b"vault-name/t2": b"of theirs alone"},
+          context=[(b"vault-name", wire.directory())])
+    names = {b"a/g1": SECRET, b"a/g2": b"late secret", b"a/g3": BIG,
+             b"a/g4": theirs, b"a/g5": os.urandom(len(SECRET)),
+             b"a/g6": os.urandom(len(BIG)), b"a/sub/g7": b"next to it",
+             b"a/sub/g8": b"nobody's  "}
+    head, first = guess(s, s.thief, names, context=way + [
+        (b"a/sub", wire.directory())])
+    # Each in the pack that it has uploaded, or alone, at the same place.
+    places = {spans[0][0].split("/")[-3] for spans in first.values()}
+    t.equal(1, len(places), "families that it hears of: %s" % first)
+    (annex,) = places
+    packs = {first[n][0][1] for n in names if len(names[n]) < 1 << 20}
+    t.equal(1, len(packs), "packs")
+    for n in (b"a/g3", b"a/g6"):
+        t.equal(sha(names[n]), first[n][0][1], "an object of its own")
+    # It is the thief's: what nobody else has lies there.
+    t.true(annex not in told(s.owner, s.id, b"a/f")[0][0], "not the owner's")
+    # Two keys together.
+    for name, files in (("second", names), ("below", (b"a/sub/g7",
+                                                      b"a/sub/g8"))):
+        for n in files:
+            t.equal(first[n], told(keys[name], head, n),
+                    "%r, to the %s one" % (n, name))
+    # While its object is read there is no other place.
+    for n in (b"a/g3", b"a/g1"):
+        for person in (s.thief, keys["second"]):
+            for _ in range(4):
+                person.volume_raw("POST", "/report", json.dumps({
+                    "object": first[n][0][1].hex(),
+                    "chunk": sha(names[n]).hex(),
+                    "problem": "corrupt"}).encode(), "application/json")
+                t.equal(first[n], told(person, head, n), "in doubt: %r" % n)
+    # What lies behind its own file in the owner's pack is no proof either.
+    whole = told(s.owner, head, b"a/f", budget=8 << 20)
+    t.true(sha(SECRET) in {c[1] for span in whole for c in span[4]},
+           "the owner hears of the guess in its own pack")
+    for person in (s.thief, keys["second"]):
+        spans = told(person, head, b"a/f", budget=8 << 20)
+        t.equal([{sha(b"mine"), sha(b"in sub")}],
+                [{c[1] for c in span[4]} for span in spans], "neighbours")
+    # Its own lie side by side in its own pack.
+    spans = told(s.thief, head, b"a/g1", budget=8 << 20)
+    t.equal({sha(c) for c in names.values() if len(c) < 1 << 20},
+            {c[1] for span in spans for c in span[4]}, "its own neighbours")
+    # Others get what the thief had, or what the thief can see.
+    before = told(s.thief, head, b"a/f")
+    newer, _ = guess(s, keys["beside"], {
+        b"vault-name/t3": names[b"a/g5"], b"vault-name/t4": names[b"a/g6"],
+        b"vault-name/t5": b"mine"},
+        context=[(b"vault-name", wire.directory())])
+    for person in (s.thief, keys["second"]):
+        for n in names:
+            t.equal(first[n], told(person, newer, n), "later: %r" % n)
+        t.equal(before, told(person, newer, b"a/f"), "later: a/f")
+    # The owner reads all from where it lies best.
+    for n in names:
+        status, out = s.owner.locate(newer, n)
+        span = wire.spans(out)[0]
+        t.true(names[n] in get_object(span[3], span[4])[1], "bytes of %r" % n)
+
+
+def test_seen_is_located(t):
+    """What others have put where the key sees it is read by it as ever: a file of
+    the owner's, of a key of another directory that the owner has moved, and of
+    a key of the whole."""
+    s = Scene(t)
+    made = {}
+    for path in (b"vault-name", b"a/sub"):
+        status, out = s.srv.call("POST", "/v1/keys", {
+            "role": "write", "volumes": [{"volume": "v",
+                                          "path": path.decode()}]})
+        made[path] = os.urandom(100)
+        context = [(path[:i], wire.directory()) for i in range(len(path) + 1)
+                   if i and (path + b"/")[i:i + 1] == b"/"]
+        head, _ = guess(s, Person(s.srv, out["key"]), {
+            path + b"/made": made[path]}, context=context)
+    status, out = s.owner.publish([
+        wire.op(wire.PUT, b"a/moved", wire.directory(),
+                ref=wire.tree(0, b"vault-name"))], commits=[head])
+    t.equal(200, status, out)
+    head = bytes.fromhex(json.loads(out)["commit"])
+    for path, data in ((b"a/f", b"mine"), (b"a/moved/plan-name", SECRET),
+                       (b"a/moved/large-name", BIG),
+                       (b"a/moved/made", made[b"vault-name"]),
+                       (b"a/sub/made", made[b"a/sub"])):
+        status, out = s.thief.locate(head, path)
+        t.equal(200, status, out)
+        (span,) = wire.spans(out)
+        t.equal(data, get_object(span[3], span[4])[1], path)
+
+
 def test_guess_of_a_pack(t):
     """The thief knows its own part of a pack, and has a guess of what else is in
     it, which is right: no name, sum or header tells so, whoever made the pack.
