@@ -269,7 +269,8 @@ int meta_route_key(struct req *);
 void meta_route(struct req *);
 /* The table of routes says of each who may come; else fatal. */
 void meta_route_init(void);
-/* The key that authorized the request still opens something: 1; 0: answered. */
+/* The key that authorized the request still opens something, and may still see
+   all that it was let see: 1; 0: answered. */
 int meta_route_still(struct req *);
 /* The volume is one that the key may see: 1, with its grant in *g if it is
    limited; 0; -1. */

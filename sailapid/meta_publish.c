@@ -335,12 +335,35 @@ thread_merge(struct req *req, struct db *db)
 	db_stage_free(&stage);
 }
 
+/* A key of a path makes that directory in no case, and none above it: the head of
+   the volume has it, or that is answered: 0. */
+static int
+publish_has_path(struct req *req, const struct db_volume *vol)
+{
+	int r = 1;
+
+	if (req_cut(req))
+		r = view_has_dir(meta_db(), vol, req->grant->path,
+		    req->grant->len);
+	if (r == -1)
+		req_errno(req, "path");
+	else if (r == 0)
+		req_error(req, 409, "path_gone",
+		    "the volume has no longer the directory that the key is "
+		    "for");
+	return r == 1;
+}
+
 static void
 thread_merged(struct req *req)
 {
 	struct merging *g = req->state;
 
 	if (g->error != 0) {
+		/* The head that it was merged with is not the one for which that
+		   was asked before. */
+		if (g->error == EINVAL && !publish_has_path(req, &g->vol))
+			return;
 		errno = g->error;
 		publish_merge_failed(req, &g->next);
 		return;
@@ -407,24 +430,6 @@ publish_at_once(struct req *req, const struct db_session *s,
 	return r;
 }
 
-/* A key of a path makes that directory in no case, and none above it. */
-static int
-publish_has_path(struct req *req)
-{
-	int r = 1;
-
-	if (req_cut(req))
-		r = view_has_dir(meta_db(), &req->vol, req->grant->path,
-		    req->grant->len);
-	if (r == -1)
-		req_errno(req, "path");
-	else if (r == 0)
-		req_error(req, 409, "path_gone",
-		    "the volume has no longer the directory that the key is "
-		    "for");
-	return r == 1;
-}
-
 /* 1: answered, or goes on in the thread; 0: another commit came between; -1 and
    errno. */
 static int
@@ -439,7 +444,7 @@ publish_try(struct req *req, const struct db_session *s)
 	if (b == NULL)
 		return -1;
 	g->if_unchanged = s->if_unchanged;
-	if (!publish_has_path(req)) {
+	if (!publish_has_path(req, &req->vol)) {
 		blob_unref(b);
 		return 1;
 	}

@@ -249,6 +249,26 @@ meta_route_key(struct req *req)
 	return -1;
 }
 
+/*
+ * What the key may know of was all of the family, and the volume has been forked
+ * since: what was found out until now may be of the fork.  1: it has not; or it
+ * was answered.
+ */
+static int
+still_alone(struct req *req)
+{
+	int r = 0;
+
+	if (req->grant != NULL && !req->apart)
+		r = db_family_shared(meta_db(), &req->vol);
+	if (r == 1)
+		req_error(req, 503, "busy",
+		    "the volume was forked meanwhile: ask again");
+	else if (r == -1)
+		req_errno(req, "family");
+	return r == 0;
+}
+
 /* It may have been revoked while the request waited for somebody. */
 int
 meta_route_still(struct req *req)
@@ -258,7 +278,7 @@ meta_route_still(struct req *req)
 	int r = db_key_by_id(meta_db(), req->key.id, &now);
 
 	if (r == 1 && (why = db_key_problem(&now, db_now())) == NULL)
-		return 1;
+		return still_alone(req);
 	if (r == -1)
 		req_errno(req, "key");
 	else

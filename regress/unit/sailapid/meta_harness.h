@@ -53,8 +53,8 @@ static struct {
 	char dir[32], path[64];
 	struct db *db, *thread_db;
 	struct work *working; /* held back, where hold_work is set */
-	int hold_work;
-	unsigned int works; /* that the thread has done */
+	int hold_work;        /* once it has run; 2: before */
+	unsigned int works;   /* that the thread has done */
 	char admin[DB_SECRET_LEN + 1], write[DB_SECRET_LEN + 1],
 	    read[DB_SECRET_LEN + 1], other[DB_SECRET_LEN + 1];
 	struct asked_list sign, fetch;
@@ -164,13 +164,30 @@ stand_in_wake(void)
 static void
 stand_in_work(struct work *w)
 {
-	w->run(w);
-	h.works++;
+	if (h.hold_work != 2) {
+		w->run(w);
+		h.works++;
+	}
 	if (h.hold_work) {
 		assert_null(h.working);
 		h.working = w;
 	} else
 		w->done(w);
+}
+
+/* What was held back goes on: to its end, or with 1 what it had not run yet. */
+static UNUSED void
+let_work(int run)
+{
+	struct work *w = h.working;
+
+	assert_non_null(w);
+	h.working = NULL;
+	if (run) {
+		w->run(w);
+		h.works++;
+	}
+	w->done(w);
 }
 
 static void

@@ -158,11 +158,239 @@ test_adopted_of_a_pack(void **state)
 	assert_int_equal(db_end(h.db), 0);
 }
 
+/* ---- what comes between --------------------------------------------------- */
+
+/* From now on h.write is a key in the words of the body; the old one into old. */
+static void
+become(const char *body, char old[DB_SECRET_LEN + 1])
+{
+	struct got g;
+
+	memcpy(old, h.write, DB_SECRET_LEN + 1);
+	call(&g, API_POST, "/v1/keys", h.admin, body, strlen(body));
+	assert_int_equal(g.status, 201);
+	strlcpy(h.write, member(g.json, "key"), sizeof(h.write));
+	got_clear(&g);
+}
+
+static void
+become_again(char secret[DB_SECRET_LEN + 1])
+{
+	char now[DB_SECRET_LEN + 1];
+
+	memcpy(now, h.write, sizeof(now));
+	memcpy(h.write, secret, sizeof(now));
+	memcpy(secret, now, sizeof(now));
+}
+
+/* A delta that the thread reads: many files below a directory, and those. */
+static void
+submit_many(struct got *g, const char *session, const struct hash *base,
+    const char *dir, const struct change *last)
+{
+	enum { N = 4000 };
+	static char names[N][32];
+	static struct change c[N + 1];
+	char target[256];
+	struct wbuf w;
+	int i;
+
+	for (i = 0; i < N; i++) {
+		snprintf(names[i], sizeof(names[i]), "%s/f%05d", dir, i);
+		c[i].path = names[i];
+		c[i].content = "";
+	}
+	c[N] = *last;
+	make_delta(&w, base, c, N + 1);
+	assert_true(w.len > 128 * 1024);
+	snprintf(target, sizeof(target), "/v1/volumes/v/sessions/%s/commit",
+	    session);
+	submit(g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+}
+
+static void
+pump_until_held(void)
+{
+	int i;
+
+	for (i = 0; i < 1000 && h.working == NULL; i++)
+		pump();
+	assert_non_null(h.working);
+}
+
+static void
+pump_until(const struct got *g)
+{
+	int i;
+
+	for (i = 0; i < 100000 && !g->done; i++)
+		pump();
+	assert_true(g->done);
+}
+
+/* A key of a whole volume names a chunk by its hash alone.  Meanwhile the volume
+   is forked, and the fork gets that chunk. */
+static void
+forked_meanwhile(int hold)
+{
+	static const struct change secret = { "x", "of the fork alone", NULL };
+	static const struct change stolen = { "z/stolen", "of the fork alone",
+		NULL };
+	char all[DB_SECRET_LEN + 1], session[33], again[33];
+	struct hash head, fork, id;
+	struct got g;
+
+	make_volume("v", &head);
+	become("{\"role\":\"write\",\"volumes\":[{\"volume\":\"v\"}]}", all);
+	new_session(session);
+	new_session(again);
+	open_session("v", session, "{}");
+	h.hold_work = hold;
+	submit_many(&g, session, &head, "z", &stolen);
+	pump_until_held();
+	h.hold_work = 0;
+	become_again(all);
+	expect(API_POST, "/v1/volumes/v/fork", h.write, "{\"name\":\"fork\"}",
+	    201, "");
+	head_of("fork", &fork);
+	publish("fork", &fork, &secret, 1, &id);
+	let_work(hold == 2);
+	pump_until(&g);
+	assert_int_equal(g.status, 503);
+	assert_string_equal(code_of(&g), "busy");
+	got_clear(&g);
+	head_of("v", &id);
+	assert_int_equal(hash_cmp(&id, &head), 0);
+	/* It repeats, and is told that it has to bring it. */
+	become_again(all);
+	submit_many(&g, session, &head, "z", &stolen);
+	pump_until(&g);
+	assert_int_equal(g.status, 409);
+	assert_string_equal(code_of(&g), "missing_chunks");
+	got_clear(&g);
+	assert_int_equal(send_chunks("v", session, &stolen, 1, 1), 1);
+	submit_many(&g, session, &head, "z", &stolen);
+	pump_until(&g);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+	/* Whoever sees all is not disturbed. */
+	become_again(all);
+	head_of("v", &head);
+	open_session("v", again, "{}");
+	h.hold_work = hold;
+	submit_many(&g, again, &head, "y",
+	    &(struct change){ "y/mine", "of the fork alone", NULL });
+	pump_until_held();
+	h.hold_work = 0;
+	expect(API_POST, "/v1/volumes/v/fork", h.write, "{\"name\":\"two\"}",
+	    201, "");
+	let_work(hold == 2);
+	pump_until(&g);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+}
+
+static void
+test_forked_before_it_is_read(void **state)
+{
+	(void)state;
+	forked_meanwhile(2);
+}
+
+static void
+test_forked_when_it_was_read(void **state)
+{
+	(void)state;
+	forked_meanwhile(1);
+}
+
+/* Publishes that the directory e goes. */
+static void
+remove_dir(const struct hash *base)
+{
+	struct delta_writer dw;
+	struct delta_op op;
+	char session[33], target[256];
+	struct wbuf w;
+	struct got g;
+
+	new_session(session);
+	open_session("v", session, "{}");
+	memset(&op, 0, sizeof(op));
+	op.path = op.tree.path = (const uint8_t *)"e";
+	op.len = op.tree.len = 1;
+	op.kind = DELTA_TREE;
+	op.seen.present = op.seen.is_dir = op.has_tree = 1;
+	wbuf_init(&w, 65536);
+	assert_int_equal(delta_begin(&dw, delta_sink, &w, base, 1, 0, 1), 0);
+	assert_int_equal(delta_add_op(&dw, &op), 0);
+	assert_int_equal(delta_end(&dw), 0);
+	snprintf(target, sizeof(target), "/v1/volumes/v/sessions/%s/commit",
+	    session);
+	call(&g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	if (g.status != 200)
+		print_error("%u %s\n", g.status, (char *)g.body);
+	assert_int_equal(g.status, 200);
+	got_clear(&g);
+}
+
+/* Its directory goes away while the thread merges: the key hears that, not that
+   its delta is wrong. */
+static void
+test_path_gone(void **state)
+{
+	static const struct change first = { "e/d/f", "x", NULL };
+	static const struct change last = { "e/d/z", "", NULL };
+	char all[DB_SECRET_LEN + 1], session[33], again[33];
+	struct hash head, id, now;
+	struct got g;
+
+	(void)state;
+	make_volume("v", &head);
+	publish("v", &head, &first, 1, &id);
+	become("{\"role\":\"write\",\"volumes\":[{\"volume\":\"v\","
+	       "\"path\":\"e/d\"}]}",
+	    all);
+	new_session(session);
+	new_session(again);
+	open_session("v", session, "{}");
+	open_session("v", again, "{}");
+	h.hold_work = 2;
+	submit_many(&g, session, &id, "e/d", &last);
+	/* It is read, and then to be merged. */
+	pump_until_held();
+	let_work(1);
+	pump_until_held();
+	become_again(all);
+	remove_dir(&id);
+	head_of("v", &now);
+	h.hold_work = 0;
+	let_work(1);
+	pump_until(&g);
+	assert_int_equal(g.status, 409);
+	assert_string_equal(code_of(&g), "path_gone");
+	got_clear(&g);
+	head_of("v", &id);
+	assert_int_equal(hash_cmp(&id, &now), 0);
+	/* It is there again, and the delta is wrong for another reason. */
+	publish("v", &id, &first, 1, &id);
+	become_again(all);
+	submit_many(&g, again, &id, "e/d/none",
+	    &(struct change){ "e/d/none/f", "", NULL });
+	pump_until(&g);
+	assert_int_equal(g.status, 400);
+	assert_string_equal(code_of(&g), "bad_delta");
+	got_clear(&g);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_adopted),
-		T(test_adopted_of_a_pack) };
+		T(test_adopted_of_a_pack), T(test_forked_before_it_is_read),
+		T(test_forked_when_it_was_read), T(test_path_gone) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
