@@ -442,6 +442,9 @@ int db_lease_has(struct db *, int64_t volume, const uint8_t mount[DB_ID_LEN],
 /* The commits of a mount's leases, some of them. */
 int db_lease_each(struct db *, int64_t volume, const uint8_t mount[DB_ID_LEN],
     int limit, int (*f)(void *, const struct hash *), void *);
+/* The same of all mounts for which that key has leases there. */
+int db_lease_each_of(struct db *, int64_t volume, int64_t maker, int limit,
+    int (*f)(void *, const struct hash *), void *);
 int db_lease_count(struct db *, int64_t volume, int64_t now);
 int db_lease_expire(struct db *, int64_t now);
 

@@ -158,12 +158,11 @@ db_lease_has(struct db *db, int64_t volume, const uint8_t mount[DB_ID_LEN],
 	return r;
 }
 
-int
-db_lease_each(struct db *db, int64_t volume, const uint8_t mount[DB_ID_LEN],
-    int limit, int (*f)(void *, const struct hash *), void *arg)
+/* The ids that a query gives, to f. */
+static int
+each_commit(struct db *db, sqlite3_stmt *st,
+    int (*f)(void *, const struct hash *), void *arg)
 {
-	sqlite3_stmt *st = db_query(db, ST_LEASE_EACH, "ibi", volume, mount,
-	    (size_t)DB_ID_LEN, (int64_t)limit);
 	struct hash h;
 	int r;
 
@@ -175,6 +174,26 @@ db_lease_each(struct db *db, int64_t volume, const uint8_t mount[DB_ID_LEN],
 		}
 	}
 	return r;
+}
+
+int
+db_lease_each(struct db *db, int64_t volume, const uint8_t mount[DB_ID_LEN],
+    int limit, int (*f)(void *, const struct hash *), void *arg)
+{
+	return each_commit(db,
+	    db_query(db, ST_LEASE_EACH, "ibi", volume, mount, (size_t)DB_ID_LEN,
+		(int64_t)limit),
+	    f, arg);
+}
+
+int
+db_lease_each_of(struct db *db, int64_t volume, int64_t maker, int limit,
+    int (*f)(void *, const struct hash *), void *arg)
+{
+	return each_commit(db,
+	    db_query(db, ST_LEASE_EACH_OF, "iii", volume, maker,
+		(int64_t)limit),
+	    f, arg);
 }
 
 int

@@ -283,6 +283,10 @@
 	X(LEASE_EACH,                                                                     \
 	    "SELECT \"commit\" FROM lease WHERE volume = ? AND mount = ? "                \
 	    "ORDER BY expires DESC LIMIT ?")                                              \
+	X(LEASE_EACH_OF,                                                                  \
+	    "SELECT \"commit\" FROM lease WHERE volume = ?1 AND mount IN "                \
+	    "(SELECT mount FROM lease WHERE maker = ?2 AND volume = ?1) "                 \
+	    "GROUP BY \"commit\" ORDER BY max(expires) DESC LIMIT ?3")                    \
 	X(LEASE_EXPIRE, "DELETE FROM lease WHERE expires < ?")                            \
 	X(STORE_GET, "SELECT public, mark FROM store")                                    \
 	X(STORE_MARK, "UPDATE store SET mark = ?")                                        \

@@ -448,6 +448,8 @@ int check_now(struct req *, int64_t family, const struct hash *object);
  * for again, if it was not a moment ago.  1: that is under way; 0.
  */
 int check_again(struct req *, const struct db_location *);
+/* It is said to be missing or wrong by the request's key: answers. */
+void check_report(struct req *, const struct db_object *);
 /* That object is being read: what it holds is in doubt. */
 int check_running(int64_t family, const struct hash *object);
 

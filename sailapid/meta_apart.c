@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/monotime.h"
+#include "sailapid/meta.h"
 #include "sailapid/meta_apart.h"
 
 #define NODES_MAX 65536 /* that are looked into, for one delta */
@@ -38,6 +39,8 @@ struct apart_search {
 	struct tree_iter **dirs;
 	uint32_t ndirs, roomdirs;
 };
+
+static atomic_int searches;
 
 /* -1 and ECANCELED: meta ends. */
 static int
@@ -72,7 +75,8 @@ mark_file(struct apart_search *s, const struct entry *e)
 		if (n % STOP_SLOTS == 0 && (r = stopped(s)) == -1)
 			break;
 		if (!hashset_find(w->chunks, &h, &i) || w->found[i] ||
-		    w->bytes[i] != chunklist_slot_bytes(l, slot))
+		    (w->bytes[i] != APART_ANY_BYTES &&
+			w->bytes[i] != chunklist_slot_bytes(l, slot)))
 			continue;
 		w->found[i] = 1;
 		w->lacking--;
@@ -273,20 +277,33 @@ apart_step(struct apart_search *s, const atomic_int *stop)
 struct apart_search *
 apart_new(const struct apart_wanted *w)
 {
-	struct apart_search *s = calloc(1, sizeof(*s));
-	uint32_t i;
+	struct apart_search *s;
+	uint32_t i, n;
 
-	if (s == NULL)
+	if (atomic_fetch_add(&searches, 1) >= META_SEARCHES) {
+		atomic_fetch_sub(&searches, 1);
+		errno = EAGAIN;
 		return NULL;
+	}
+	if ((s = calloc(1, sizeof(*s))) == NULL) {
+		atomic_fetch_sub(&searches, 1);
+		return NULL;
+	}
 	s->w = *w;
 	view_init(&s->view, w->db, w->vol, w->grant);
 	db_nodes_limit(&s->view.nodes, NODES_MAX);
 	add_commit(s, &w->vol->head);
-	for (i = 0; i < w->delta->ncommits && i < COMMITS_MAX; i++)
+	n = w->delta == NULL ? 0 : w->delta->ncommits;
+	for (i = 0; i < n && i < COMMITS_MAX; i++)
 		add_commit(s, &w->delta->commits[i]);
-	if (w->mount == NULL ||
-	    db_lease_each(w->db, w->vol->id, w->mount, COMMITS_MAX, add_commit,
-		s) != -1)
+	if (w->delta == NULL)
+		s->phase = EVERYWHERE;
+	if ((w->mount == NULL ||
+		db_lease_each(w->db, w->vol->id, w->mount, COMMITS_MAX,
+		    add_commit, s) != -1) &&
+	    (w->maker == 0 ||
+		db_lease_each_of(w->db, w->vol->id, w->maker, COMMITS_MAX,
+		    add_commit, s) != -1))
 		return s;
 	apart_free(s);
 	return NULL;
@@ -302,6 +319,7 @@ apart_free(struct apart_search *s)
 	blob_unref(s->blob);
 	view_free(&s->view);
 	free(s);
+	atomic_fetch_sub(&searches, 1);
 }
 
 void

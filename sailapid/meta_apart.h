@@ -20,16 +20,20 @@ struct apart_wanted {
 	struct db *db; /* of the thread that it runs in */
 	const struct db_volume *vol;
 	const struct db_grant *grant;
-	const struct delta *delta;
+	const struct delta *delta; /* or NULL */
 	/* the mount of the session, whose leases name what it shows; or NULL */
 	const uint8_t *mount;
 	const struct hashset *chunks;
 	const uint32_t *bytes;
 	uint8_t *found; /* those whose mark is 0; 1: found */
 	uint32_t lacking;
+	/* a key: the mounts that it has leases for, too; or 0 */
+	int64_t maker;
 };
+#define APART_ANY_BYTES 0 /* in bytes: whatever its length */
 
-/* NULL and errno. */
+/* NULL and errno; EAGAIN: there are META_SEARCHES, each with trees of every
+   directory on its way. */
 struct apart_search *apart_new(const struct apart_wanted *);
 /*
  * Marks those that files of the view name: of the head, of the commits of the

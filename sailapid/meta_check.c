@@ -517,20 +517,6 @@ check_tick(void)
 
 /* ---- reports ------------------------------------------------------------- */
 
-/* The hash of a member of the body; -1: answered. */
-static int
-report_hash(struct req *req, json_t *body, const char *name, struct hash *h)
-{
-	const char *text = NULL;
-
-	if (req_member_string(req, body, name, &text) == -1)
-		return -1;
-	if (text != NULL && hash_parse(h, text, strlen(text)) == 0)
-		return 0;
-	req_error(req, 400, "bad_json", "%s: not a hash", name);
-	return -1;
-}
-
 int
 check_now(struct req *req, int64_t family, const struct hash *object)
 {
@@ -626,8 +612,8 @@ report_spawn(struct req *req, const struct db_object *o)
 	return own;
 }
 
-static void
-report_check(struct req *req, const struct db_object *o)
+void
+check_report(struct req *req, const struct db_object *o)
 {
 	struct req *own;
 
@@ -639,55 +625,4 @@ report_check(struct req *req, const struct db_object *o)
 		req_error(req, 503, "busy", "the report could not be followed");
 	else
 		req_none(req, 202);
-}
-
-static void
-report_place(struct req *req, const struct hash *object,
-    const struct hash *chunk)
-{
-	struct db_location loc;
-	struct db_object o;
-	int r;
-
-	/* The object may lie in the annex of a key. */
-	r = db_object_of(meta_db(), req->vol.family, chunk, object, &o);
-	if (r == 1)
-		r = db_chunk_find_in(meta_db(), req->vol.family, chunk, o.row,
-		    0, &loc);
-	if (r == -1)
-		req_errno(req, "location");
-	else if (r == 0)
-		req_error(req, 404, "chunk_not_found",
-		    "the chunk is not in that object");
-	else if (!location_good(loc.state))
-		req_none(req, 202);
-	else
-		report_check(req, &o);
-}
-
-void
-meta_report(struct req *req)
-{
-	const char *problem = NULL;
-	struct hash object, chunk;
-	json_t *body;
-
-	if ((body = req_body_json(req)) == NULL)
-		return;
-	if (report_hash(req, body, "object", &object) == -1 ||
-	    report_hash(req, body, "chunk", &chunk) == -1 ||
-	    req_member_string(req, body, "problem", &problem) == -1)
-		goto out;
-	if (problem == NULL ||
-	    (strcmp(problem, "missing") != 0 &&
-		strcmp(problem, "corrupt") != 0))
-		req_error(req, 400, "bad_json",
-		    "problem: not missing or corrupt");
-	else
-		report_place(req, &object, &chunk);
-	/* Who may not see all does not hear what is there. */
-	if (req->apart && req->finished && req->status != 400)
-		req_none(req, 202);
-out:
-	json_decref(body);
 }

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <malloc.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,18 +67,12 @@ struct publish {
 	uint16_t answered; /* by the store, to what could not be confirmed */
 };
 
-/* Searches that hold trees, each one of every directory on its way. */
-static atomic_int searches;
-
 /* By the thread, or when no thread has it. */
 static void
 search_end(struct publish *p)
 {
-	if (p->search == NULL)
-		return;
 	apart_free(p->search);
 	p->search = NULL;
-	atomic_fetch_sub(&searches, 1);
 }
 
 static void publish_round(struct req *);
@@ -327,14 +320,11 @@ publish_search(struct publish *p, struct db *db, const struct db_volume *vol,
     const struct db_grant *grant)
 {
 	struct apart_wanted w = { db, vol, grant, p->merging.delta,
-		p->has_mount ? p->mount : NULL, &p->chunks, p->bytes, NULL, 0 };
+		p->has_mount ? p->mount : NULL, &p->chunks, p->bytes, NULL, 0,
+		0 };
 	uint32_t i;
 	int r;
 
-	if (p->search == NULL && atomic_load(&searches) >= META_SEARCHES) {
-		p->searching = 1; /* when one of those has ended */
-		return 0;
-	}
 	if (p->search == NULL) {
 		free(p->found);
 		p->found = calloc((size_t)p->chunks.n + 1, 1);
@@ -345,9 +335,10 @@ publish_search(struct publish *p, struct db *db, const struct db_volume *vol,
 			w.lacking += p->below[i] == CHUNK_WANTED;
 		}
 		w.found = p->found;
-		if ((p->search = apart_new(&w)) == NULL)
-			return -1;
-		atomic_fetch_add(&searches, 1);
+		if ((p->search = apart_new(&w)) == NULL) {
+			p->searching = errno == EAGAIN;
+			return p->searching ? 0 : -1;
+		}
 	}
 	r = apart_step(p->search, meta_stop());
 	p->searching = r == 0;

@@ -81,7 +81,7 @@ search(const struct hash *commit, const char *path, const uint8_t *mount,
 {
 	const struct change c = { path, "in d", NULL };
 	struct apart_wanted w = { h.db, &s.vol, &s.grant, NULL, mount,
-		&s.chunks, s.bytes, s.found, s.lacking };
+		&s.chunks, s.bytes, s.found, s.lacking, 0 };
 	struct apart_search *a;
 	atomic_int stop = 0;
 	struct delta *d;
@@ -144,6 +144,88 @@ test_found(void **state)
 	want_none();
 }
 
+/* Without a delta, and by the mounts of a key. */
+static void
+search_of(int64_t key, const char *found)
+{
+	struct apart_wanted w = { h.db, &s.vol, &s.grant, NULL, NULL, &s.chunks,
+		s.bytes, s.found, s.lacking, key };
+	struct apart_search *a;
+	atomic_int stop = 0;
+	char got[9];
+	uint32_t i;
+
+	assert_non_null((a = apart_new(&w)));
+	while (apart_step(a, &stop) == 0)
+		;
+	for (i = 0; i < s.chunks.n; i++)
+		got[i] = (char)('0' + s.found[i]);
+	got[i] = '\0';
+	assert_string_equal(got, found);
+	apart_free(a);
+}
+
+static void
+test_mounts_of_a_key(void **state)
+{
+	uint8_t mount[DB_ID_LEN] = { 7 };
+
+	(void)state;
+	make();
+	assert_int_equal(db_begin(h.db), 0);
+	assert_int_equal(db_lease_add(h.db, s.vol.id, mount, &s.ids[0],
+			     db_now() + 3600000000000),
+	    0);
+	want_all();
+	search_of(5, "110000");
+	assert_int_equal(db_lease_bound(h.db, s.vol.id, mount, 5), 0);
+	want_all();
+	search_of(5, "111000");
+	want_all();
+	search_of(6, "110000");
+	/* Another that the mount has got by itself. */
+	assert_int_equal(db_lease_clear(h.db, s.vol.id, mount), 0);
+	assert_int_equal(db_lease_add(h.db, s.vol.id, mount, &s.ids[1],
+			     db_now() + 3600000000000),
+	    0);
+	assert_int_equal(db_lease_bound(h.db, s.vol.id, mount, 5), 0);
+	assert_int_equal(db_lease_add(h.db, s.vol.id, mount, &s.ids[0],
+			     db_now() + 3600000000000),
+	    0);
+	assert_int_equal(db_end(h.db), 0);
+	want_all();
+	search_of(5, "111000");
+	/* Of whatever length. */
+	want_none();
+	want("in d", APART_ANY_BYTES);
+	want("beside", APART_ANY_BYTES);
+	search_of(0, "10");
+	want_none();
+}
+
+/* There are so many at a time. */
+static void
+test_few(void **state)
+{
+	struct apart_wanted w = { h.db, &s.vol, &s.grant, NULL, NULL, &s.chunks,
+		s.bytes, s.found, 0, 0 };
+	struct apart_search *a[META_SEARCHES];
+	unsigned int i;
+
+	(void)state;
+	make();
+	want_all();
+	for (i = 0; i < META_SEARCHES; i++)
+		assert_non_null((a[i] = apart_new(&w)));
+	assert_null(apart_new(&w));
+	assert_int_equal(errno, EAGAIN);
+	apart_free(a[0]);
+	assert_non_null((a[0] = apart_new(&w)));
+	for (i = 0; i < META_SEARCHES; i++)
+		apart_free(a[i]);
+	want_none();
+}
+
 static void
 test_lengths(void **state)
 {
@@ -202,7 +284,7 @@ test_stop(void **state)
 	d = delta_decode_blame(b.data, b.len, &why, &blame, &len);
 	assert_non_null(d);
 	w = (struct apart_wanted){ h.db, &s.vol, &s.grant, d, NULL, &s.chunks,
-		s.bytes, s.found, s.lacking };
+		s.bytes, s.found, s.lacking, 0 };
 	assert_non_null((a = apart_new(&w)));
 	assert_int_equal(apart_step(a, &stop), -1);
 	assert_int_equal(errno, ECANCELED);
@@ -253,6 +335,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_found),
+		T(test_mounts_of_a_key),
+		T(test_few),
 		T(test_lengths),
 		T(test_grants),
 		T(test_stop),

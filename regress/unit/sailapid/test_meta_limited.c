@@ -385,12 +385,113 @@ test_path_gone(void **state)
 	got_clear(&g);
 }
 
+/* ---- reports ---------------------------------------------------------------- */
+
+/* The key reports it: how many objects are read for that. */
+static unsigned int
+report(const char *object, const char *chunk)
+{
+	unsigned int was = h.verifies;
+	char hex[2][HASH_HEX_LEN + 1], body[256];
+	struct hash o, c;
+	int i;
+
+	hash_bytes(&o, object, strlen(object));
+	hash_bytes(&c, chunk, strlen(chunk));
+	hash_hex(&o, hex[0]);
+	hash_hex(&c, hex[1]);
+	snprintf(body, sizeof(body),
+	    "{\"object\":\"%s\",\"chunk\":\"%s\",\"problem\":\"corrupt\"}",
+	    hex[0], hex[1]);
+	expect(API_POST, "/v1/volumes/v/report", h.write, body, 202, "");
+	for (i = 0; i < 1000 && pump(); i++)
+		;
+	return h.verifies - was;
+}
+
+/* Publishes in one pack. */
+static void
+publish_pack(const struct hash *base, const struct change *c, uint32_t n,
+    const char *object, struct hash *id)
+{
+	struct wire_chunk chunks[8];
+	struct packed *k = &h.packs[h.npacks++];
+	char session[33];
+	struct got g;
+	uint32_t i, at = 0;
+
+	new_session(session);
+	open_session("v", session, "{}");
+	hash_bytes(&k->object, object, strlen(object));
+	k->n = n;
+	for (i = 0; i < n; i++) {
+		chunks[i].bytes = k->parts[i].bytes =
+		    (uint32_t)strlen(c[i].content);
+		hash_bytes(&chunks[i].hash, c[i].content, chunks[i].bytes);
+		k->parts[i].hash = chunks[i].hash;
+		k->parts[i].offset = at;
+		at += chunks[i].bytes;
+	}
+	claim_pack("v", session, &k->object, chunks, n, 200, "");
+	store_set(&k->object, 1);
+	send_commit(&g, "v", session, base, c, n);
+	assert_int_equal(g.status, 200);
+	parse_hash(id, member(g.json, "commit"));
+	got_clear(&g);
+}
+
+/* Only what locate tells a limited key of is read when it reports it. */
+static void
+test_reports(void **state)
+{
+	static const struct change first[] = { { "d/f", "seen", NULL },
+		{ "d/old", "seen once", NULL }, { "e/s", "hidden", NULL },
+		{ "e/t", "hidden, too", NULL } };
+	static const struct change later[] = { { "d/old", NULL, "seen once" } };
+	static const struct change guess[] = { { "d/g", "hidden", NULL },
+		{ "d/h", "nobody has it", NULL } };
+	char all[DB_SECRET_LEN + 1], body[256], hex[HASH_HEX_LEN + 1];
+	struct hash head, id;
+
+	(void)state;
+	make_volume("v", &head);
+	publish("v", &head, first, 4, &head);
+	publish("v", &head, later, 1, &id);
+	assert_int_equal(report("hidden", "hidden"), 1);
+	assert_int_equal(report("seen once", "seen once"), 1);
+	become("{\"role\":\"write\",\"volumes\":[{\"volume\":\"v\","
+	       "\"path\":\"d\"}]}",
+	    all);
+	assert_int_equal(report("seen", "seen"), 1);
+	assert_int_equal(report("hidden", "hidden"), 0);
+	assert_int_equal(report("hidden", "seen"), 0);
+	assert_int_equal(report("seen", "hidden"), 0);
+	assert_int_equal(report("nobody has it", "nobody has it"), 0);
+	/* What a mount of the key may still show. */
+	assert_int_equal(report("seen once", "seen once"), 0);
+	hash_hex(&head, hex);
+	snprintf(body, sizeof(body), "{\"commits\":[\"%s\"]}", hex);
+	expect(API_PUT, "/v1/volumes/v/leases/0123456789abcdef0123456789abcdef",
+	    h.write, body, 200, "");
+	assert_int_equal(report("seen once", "seen once"), 1);
+	/* It brings a guess in a pack: that is where it lies for it, and not in
+	   the object that others have. */
+	publish_pack(&id, guess, 2, "a pack", &id);
+	assert_int_equal(report("hidden", "hidden"), 0);
+	assert_int_equal(report("nobody has it", "nobody has it"), 0);
+	assert_int_equal(report("a pack", "hidden"), 1);
+	assert_int_equal(report("a pack", "nobody has it"), 1);
+	become_again(all);
+	assert_int_equal(report("hidden", "hidden"), 1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_adopted),
 		T(test_adopted_of_a_pack), T(test_forked_before_it_is_read),
-		T(test_forked_when_it_was_read), T(test_path_gone) };
+		T(test_forked_when_it_was_read), T(test_path_gone),
+		T(test_reports) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
