@@ -130,8 +130,10 @@ static const char *const migrations[DB_VERSION] = {
 	"CREATE INDEX location_object ON location(object, hash);"
 	"ALTER TABLE object ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;",
 
-	/* Whose place it is that others have adopted. */
-	"CREATE INDEX key_volume_annex ON key_volume(annex);",
+	/* Whose place it is that others have adopted, and of which volume a fork
+	   was made. */
+	"CREATE INDEX key_volume_annex ON key_volume(annex);"
+	"ALTER TABLE volume ADD COLUMN origin INTEGER;",
 };
 
 static const char *const sql[ST_COUNT] = {

@@ -171,13 +171,16 @@ struct db_volume {
 	int64_t deleted; /* 0: not */
 	struct hash head;
 	struct volume_header header;
+	int64_t
+	    origin; /* of a new one: the volume that it is a fork of, or 0 */
 };
 int db_family_add(struct db *, const uint8_t public[DB_ID_LEN],
     const uint8_t salt[TREE_SALT_LEN], int64_t *id);
 int db_family_find(struct db *, int64_t id, struct db_family *);
 /* Other volumes, deleted ones too, are or were of its family: 1, 0, -1. */
 int db_family_shared(struct db *, const struct db_volume *);
-/* public, org, name, family, created, head and header count. *id: its row. */
+/* public, org, name, family, created, head, header and origin count. *id: its
+   row. */
 int db_volume_add(struct db *, const struct db_volume *, int64_t *id);
 int db_volume_by_name(struct db *, int64_t org, const char *name,
     struct db_volume *);
@@ -274,7 +277,8 @@ int db_chunk_places(struct db *, int64_t family, const struct hash *,
 /*
  * The same for a key of that grant: first what lies in the annexes of keys of the
  * same volume whose path is its own or below it, then of those above it, the next
- * first, then in the family itself, then in other annexes; the bad ones last.
+ * first, then of keys of the volumes that it was forked from, then in the family
+ * itself, then in other annexes; the bad ones last.
  */
 int db_chunk_places_for(struct db *, int64_t family, const struct db_grant *,
     const struct hash *, struct db_location *, int max);

@@ -51,9 +51,17 @@
 	"(length(" b ") = 0 OR substr(" a ", 1, length(" b ")) = " b     \
 	" AND (length(" a ") = length(" b ") OR substr(" a ", length(" b \
 	") + 1, 1) = x'2f')) "
-/* A grant g on volume ?3 with path ?4. */
-#define BELOW_MINE "g.volume = ?3 AND " IS_BELOW("g.path", "?4")
-#define ABOVE_MINE "g.volume = ?3 AND " IS_BELOW("?4", "g.path")
+/* As db_chunk_places_for() says: of a grant on volume ?3 with path ?4. */
+#define UP                                                                \
+	"WITH RECURSIVE up(id, far) AS (SELECT ?3, 0 UNION ALL "          \
+	"SELECT v.origin, far + 1 FROM up JOIN volume v ON v.id = up.id " \
+	"WHERE v.origin IS NOT NULL AND far < 64) "
+#define BELOW_MINE IS_BELOW("g.path", "?4")
+#define ABOVE_MINE IS_BELOW("?4", "g.path")
+#define PLACE_ORDER_FOR                                                     \
+	"l.state NOT IN (2, 3), CASE WHEN far IS NOT NULL AND (" BELOW_MINE \
+	"OR " ABOVE_MINE ") THEN 0 WHEN o.family = ?1 THEN 1 ELSE 2 END, "  \
+	"far, NOT " BELOW_MINE ", length(g.path) DESC, " PLACE_ORDER
 
 #define DB_STATEMENTS(X)                                                                  \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                       \
@@ -87,7 +95,7 @@
 	    "SELECT 1 FROM volume WHERE family = ? AND id != ? LIMIT 1")                  \
 	X(VOLUME_ADD,                                                                     \
 	    "INSERT INTO volume(public, org, name, family, created, head, "               \
-	    "header) VALUES(?, ?, ?, ?, ?, ?, ?)")                                        \
+	    "header, origin) VALUES(?, ?, ?, ?, ?, ?, ?, nullif(?, 0))")                  \
 	X(VOLUME_BY_NAME,                                                                 \
 	    "SELECT " VOLUME_COLUMNS                                                      \
 	    "WHERE v.org = ? AND v.name = ? AND v.deleted IS NULL")                       \
@@ -130,12 +138,11 @@
 	    "WHERE l.family = ? AND l.hash = ? "                                          \
 	    "ORDER BY " PLACE_ORDER "LIMIT ?")                                            \
 	X(CHUNK_PLACES_FOR,                                                               \
-	    "SELECT " PLACE_COLUMNS FROM_PLACES                                           \
-	    "LEFT JOIN key_volume g ON g.annex = o.family "                               \
-	    "WHERE l.family = ?1 AND l.hash = ?2 "                                        \
-	    "ORDER BY l.state NOT IN (2, 3), CASE WHEN " BELOW_MINE "THEN 0 "             \
-	    "WHEN " ABOVE_MINE "THEN 1 WHEN o.family = ?1 THEN 2 ELSE 3 END, "            \
-	    "ifnull(-length(g.path), 0), " PLACE_ORDER "LIMIT ?5")                        \
+	    UP "SELECT " PLACE_COLUMNS FROM_PLACES                                        \
+	       "LEFT JOIN key_volume g ON g.annex = o.family "                            \
+	       "LEFT JOIN up ON up.id = g.volume "                                        \
+	       "WHERE l.family = ?1 AND l.hash = ?2 "                                     \
+	       "ORDER BY " PLACE_ORDER_FOR "LIMIT ?5")                                    \
 	X(CHUNK_FEW,                                                                      \
 	    "SELECT " PLACE_COLUMNS FROM_PLACES                                           \
 	    "WHERE l.family = ? AND l.hash = ? LIMIT 2")                                  \

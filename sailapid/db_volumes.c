@@ -58,9 +58,9 @@ db_volume_add(struct db *db, const struct db_volume *v, int64_t *id)
 	if (w.error != 0)
 		errno = w.error;
 	else
-		r = db_exec(db, ST_VOLUME_ADD, "bitiihb", v->public,
+		r = db_exec(db, ST_VOLUME_ADD, "bitiihbi", v->public,
 		    (size_t)DB_ID_LEN, v->org, v->name, v->family, v->created,
-		    &v->head, w.data, w.len);
+		    &v->head, w.data, w.len, v->origin);
 	wbuf_free(&w);
 	if (r == 0)
 		*id = sqlite3_last_insert_rowid(db->h);

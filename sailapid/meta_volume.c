@@ -451,6 +451,7 @@ volume_fork(struct req *req, const char *name, const struct hash *id)
 	struct commit c;
 	struct blob *b;
 
+	fork.origin = req->vol.id;
 	strlcpy(fork.name, name, sizeof(fork.name));
 	arc4random_buf(fork.public, sizeof(fork.public));
 	fork.created = db_now();

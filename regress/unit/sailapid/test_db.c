@@ -93,7 +93,8 @@ test_migrate(void **state)
 	memset(h.b, 3, HASH_LEN);
 	assert_int_equal(db_chunk_set(db, 1, &h, 100, LOCATION_CONFIRMED), 0);
 	db_close(db);
-	sql("DROP INDEX session_maker; DROP INDEX lease_maker;"
+	sql("ALTER TABLE volume DROP COLUMN origin;"
+	    "DROP INDEX session_maker; DROP INDEX lease_maker;"
 	    "ALTER TABLE session DROP COLUMN maker;"
 	    "ALTER TABLE session DROP COLUMN pins;"
 	    "ALTER TABLE lease DROP COLUMN maker;"

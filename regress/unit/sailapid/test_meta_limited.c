@@ -5,16 +5,16 @@
  */
 #include "meta_harness.h"
 
-/* A key of that path, as it is in the database: its grant. */
+/* A key of that path of a volume, as it is in the database: its grant. */
 static void
-grant_new(const char *path, struct db_grant *g)
+grant_of(const char *volume, const char *path, struct db_grant *g)
 {
 	char secret[DB_SECRET_LEN + 1];
 	struct db_volume vol;
 	struct db_key key;
 	struct key_new n = { .org = 1, .name = "limited", .role = KEY_WRITE };
 
-	assert_int_equal(db_volume_find(h.db, 1, "v", &vol), 1);
+	assert_int_equal(db_volume_find(h.db, 1, volume, &vol), 1);
 	memset(g, 0, sizeof(*g));
 	g->volume = vol.id;
 	g->len = strlen(path);
@@ -23,6 +23,12 @@ grant_new(const char *path, struct db_grant *g)
 	n.ngrants = 1;
 	assert_int_equal(db_key_mint(h.db, &n, secret, &key), 0);
 	assert_int_equal(db_grant_find(h.db, key.id, vol.id, g), 1);
+}
+
+static void
+grant_new(const char *path, struct db_grant *g)
+{
+	grant_of("v", path, g);
 }
 
 /* It brings the chunk: how many places the family has then. */
@@ -40,17 +46,24 @@ bring(int64_t family, const struct db_grant *g, const struct hash *chunk)
 
 /* Where a key of that path is sent first. */
 static int64_t
-sent_to(int64_t family, const char *path, const struct hash *chunk,
-    struct db_location *l)
+sent_of(int64_t family, const char *volume, const char *path,
+    const struct hash *chunk, struct db_location *l)
 {
 	struct db_location all[LOCATIONS_MAX];
 	struct db_grant g;
 
-	grant_new(path, &g);
+	grant_of(volume, path, &g);
 	assert_true(db_chunk_places_for(h.db, family, &g, chunk, all,
 			LOCATIONS_MAX) > 0);
 	*l = all[0];
 	return l->family;
+}
+
+static int64_t
+sent_to(int64_t family, const char *path, const struct hash *chunk,
+    struct db_location *l)
+{
+	return sent_of(family, "v", path, chunk, l);
 }
 
 static void
@@ -122,6 +135,47 @@ test_adopted(void **state)
 	assert_int_equal(sent_to(f, "d", &chunk, &l), twin.annex.id);
 	bring(f, &grants[1], &chunk);
 	assert_int_equal(sent_to(f, "d/x", &chunk, &l), grants[1].annex.id);
+	assert_int_equal(db_end(h.db), 0);
+}
+
+/* What a key has brought is in forks that are made later: those who see them are
+   sent where it is sent, the next volume first; and not the other way round. */
+static void
+test_adopted_and_forked(void **state)
+{
+	struct db_grant of_v, of_w;
+	struct db_location l;
+	struct db_volume vol;
+	struct hash head, chunk;
+	int64_t f;
+
+	(void)state;
+	make_volume("v", &head);
+	expect(API_POST, "/v1/volumes/v/fork", h.write, "{\"name\":\"w\"}", 201,
+	    "");
+	expect(API_POST, "/v1/volumes/w/fork", h.write, "{\"name\":\"x\"}", 201,
+	    "");
+	expect(API_POST, "/v1/volumes/v/fork", h.write, "{\"name\":\"y\"}", 201,
+	    "");
+	assert_int_equal(db_volume_find(h.db, 1, "v", &vol), 1);
+	f = vol.family;
+	hash_bytes(&chunk, "a guess", 7);
+	assert_int_equal(db_begin(h.db), 0);
+	assert_int_equal(db_chunk_set(h.db, f, &chunk, 10, LOCATION_CONFIRMED),
+	    0);
+	grant_of("w", "d", &of_w);
+	assert_int_equal(bring(f, &of_w, &chunk), 2);
+	assert_int_equal(sent_of(f, "v", "d", &chunk, &l), f);
+	assert_int_equal(sent_of(f, "y", "d", &chunk, &l), f);
+	assert_int_equal(sent_of(f, "x", "d", &chunk, &l), of_w.annex.id);
+	assert_int_equal(sent_of(f, "x", "e", &chunk, &l), f);
+	grant_of("v", "", &of_v);
+	assert_int_equal(bring(f, &of_v, &chunk), 3);
+	assert_int_equal(sent_of(f, "v", "d", &chunk, &l), of_v.annex.id);
+	assert_int_equal(sent_of(f, "y", "d", &chunk, &l), of_v.annex.id);
+	assert_int_equal(sent_of(f, "w", "", &chunk, &l), of_w.annex.id);
+	assert_int_equal(sent_of(f, "x", "d/d", &chunk, &l), of_w.annex.id);
+	assert_int_equal(sent_of(f, "x", "e", &chunk, &l), of_v.annex.id);
 	assert_int_equal(db_end(h.db), 0);
 }
 
@@ -489,7 +543,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_adopted),
-		T(test_adopted_of_a_pack), T(test_forked_before_it_is_read),
+		T(test_adopted_and_forked), T(test_adopted_of_a_pack),
+		T(test_forked_before_it_is_read),
 		T(test_forked_when_it_was_read), T(test_path_gone),
 		T(test_reports) };
 
