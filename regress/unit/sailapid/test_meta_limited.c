@@ -504,7 +504,10 @@ test_reports(void **state)
 	static const struct change later[] = { { "d/old", NULL, "seen once" } };
 	static const struct change guess[] = { { "d/g", "hidden", NULL },
 		{ "d/h", "nobody has it", NULL } };
-	char all[DB_SECRET_LEN + 1], body[256], hex[HASH_HEX_LEN + 1];
+	static const struct change again[] = { { "d/i", "hidden", NULL },
+		{ "d/j", "nobody has it", NULL } };
+	char all[DB_SECRET_LEN + 1], other[DB_SECRET_LEN + 1], body[256],
+	    hex[HASH_HEX_LEN + 1];
 	struct hash head, id;
 
 	(void)state;
@@ -535,6 +538,17 @@ test_reports(void **state)
 	assert_int_equal(report("nobody has it", "nobody has it"), 0);
 	assert_int_equal(report("a pack", "hidden"), 1);
 	assert_int_equal(report("a pack", "nobody has it"), 1);
+	/* Another key of that directory is sent to its own, too. */
+	become("{\"role\":\"write\",\"volumes\":[{\"volume\":\"v\","
+	       "\"path\":\"d\"}]}",
+	    other);
+	assert_int_equal(report("a pack", "hidden"), 1);
+	publish_pack(&id, again, 2, "another pack", &id);
+	assert_int_equal(report("a pack", "hidden"), 0);
+	assert_int_equal(report("another pack", "hidden"), 1);
+	become_again(other);
+	assert_int_equal(report("a pack", "hidden"), 1);
+	assert_int_equal(report("another pack", "hidden"), 0);
 	become_again(all);
 	assert_int_equal(report("hidden", "hidden"), 1);
 }
