@@ -322,6 +322,8 @@ def test_faults(t):
     for row in done:
         print("%s: met %d times; with an error: %s" % (
             row.name, row.met, ", ".join(row.failed) or "nothing"))
+    t.count("faults tried", len(done))
+    t.count("faults met", sum(r.met for r in done))
     t.said = ("%d faults tried, met %d times, by %d calls; what needs nobody "
               "took at most %.1f s" % (
                   len(done), sum(r.met for r in done),

@@ -221,6 +221,7 @@ def test_interrupts(t):
     for i in 0, 4, 5, 6:
         t.equal(p.sums["cold%d" % i], seen[b"./cold%d" % i]["sha256"],
                 "cold%d" % i)
+    t.count("waits interrupted", len(who) * 2 + 9)
     t.said = "%d calls and commands: ^C after at most %.1f and %.1f s" % (
         len(who) * 2 + 9, first, second)
 

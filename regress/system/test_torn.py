@@ -315,4 +315,5 @@ def test_torn(t):
     wrong = [w for x in tried for w in x.wrong]
     if wrong:
         t.fail("\n".join(wrong))
+    t.count("kills survived", len(CASES) * len(WAYS))
     t.said = "%d kills within a change" % (len(CASES) * len(WAYS))
