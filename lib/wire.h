@@ -22,6 +22,10 @@
 #define WIRE_PACK_TAIL 32
 #define WIRE_PACK_ROOM (WIRE_PACK_BYTES - WIRE_PACK_TAIL)
 #define WIRE_CONTENT_TYPE "application/x-sailvol"
+/* A header of requests and their answers: which belong together, by 16 digits
+   that the client makes up. */
+#define WIRE_REQUEST "Sail-Request"
+#define WIRE_REQUEST_LEN 16
 
 /*
  * POST /v1/volumes/ID/nodes: the nodes of the directory at path of a commit

@@ -147,6 +147,18 @@ refusal_response(enum api_refusal which)
 	return res;
 }
 
+/* By this its client tells the answer from one to another request. */
+static void
+add_request(const struct api_call *call, struct MHD_Response *res)
+{
+	const char *v = NULL;
+
+	if (httpd_header(call->conn, WIRE_REQUEST, &v) == 1 &&
+	    strlen(v) == WIRE_REQUEST_LEN &&
+	    strspn(v, "0123456789abcdef") == WIRE_REQUEST_LEN)
+		MHD_add_response_header(res, WIRE_REQUEST, v);
+}
+
 static enum MHD_Result
 reply(struct api_call *call)
 {
@@ -155,6 +167,8 @@ reply(struct api_call *call)
 
 	call->response = NULL;
 	call->stage = API_ANSWERED;
+	if (res != NULL)
+		add_request(call, res);
 	count_answer(call->method, call->status);
 	if (call->whole.ns != 0)
 		count_duration(call->whole);

@@ -232,6 +232,44 @@ def test_refusals(t):
            "headers: %r" % got[:80])
 
 
+def test_request_numbers(t):
+    """Each answer has the Sail-Request of its request, and none that is not 16
+    digits, or there twice."""
+    srv = server.Server(t, "limits { body size 1M }")
+    key = {"Authorization": "Bearer " + srv.key}
+    fake = {"Authorization": "Bearer sk_" + "0" * 64}
+    large = json.dumps({"name": "v", "x": "x" * 100000})
+    for i, (status, method, target, body, headers) in enumerate((
+            (200, "GET", "/v1/whoami", None, key),
+            (200, "HEAD", "/v1/whoami", None, key),
+            (201, "POST", "/v1/volumes", large, key),
+            (200, "GET", "/v1/volumes/v/head", None, key),
+            (409, "POST", "/v1/volumes", '{"name":"v"}', key),
+            (204, "DELETE", "/v1/volumes/v", None, key),
+            (404, "GET", "/v1/nothing", None, key),
+            (401, "GET", "/v1/whoami", None, {}),
+            (401, "POST", "/v1/keys", large, {}),
+            (401, "POST", "/v1/keys", large, fake),
+            (405, "PATCH", "/v1/whoami", None, key),
+            (413, "POST", "/v1/keys", b"x" * ((1 << 20) + 1), key),
+            (400, "GET", "/v1/" + "x" * 9000, None, key),
+            (400, "GET", "/v1/whoami", None, {"Authorization": "x" * 600}))):
+        number = "%015x%x" % (0xfedcba987654321 - i, i)
+        got = srv.raw(method, target, body,
+                      dict(headers, **{"Sail-Request": number}))
+        t.equal((status, number), (got[0], got[1].get("sail-request")),
+                "%s %s" % (method, target[:20]))
+    for bad in ("", "0" * 15, "0" * 17, "F" * 16, "g" * 16, "0" * 15 + " 0",
+                "0x" + "0" * 14, "0" * 5000):
+        got = srv.raw("GET", "/v1/whoami", None,
+                      dict(key, **{"Sail-Request": bad}))
+        t.equal((200, None), (got[0], got[1].get("sail-request")), bad[:20])
+    got = s3.S3(srv.port, "", "").raw((
+        "GET /v1/whoami HTTP/1.1\r\nHost: x\r\n%sConnection: close\r\n\r\n" % (
+            "Sail-Request: 0123456789abcdef\r\n" * 2)).encode())
+    t.true(b" 401 " in got[:20] and b"Sail-Request" not in got, "%r" % got)
+
+
 def test_slow_bodies(t):
     """Bodies that are promised and do not come keep nobody out, and a large one
     is taken only for a key that meta knows."""
@@ -276,7 +314,8 @@ def test_without_meta(t):
     os.kill(pid, signal.SIGSTOP)
     with s3.socket.create_connection(("127.0.0.1", srv.port), 30) as sock:
         sock.sendall(("GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: "
-                      "Bearer %s\r\n\r\n" % srv.key).encode())
+                      "Bearer %s\r\nSail-Request: 0123456789abcdef\r\n\r\n" %
+                      srv.key).encode())
         sock.settimeout(0.5)
         try:
             t.fail("an answer without meta: %r" % sock.recv(4096))
@@ -287,6 +326,7 @@ def test_without_meta(t):
         got = sock.recv(4096)
     t.true(got.startswith(b"HTTP/1.1 503 ") and b"Retry-After: " in got,
            "%r" % got)
+    t.true(b"\r\nSail-Request: 0123456789abcdef\r\n" in got, "%r" % got)
     t.wait_for(srv.up, "meta is back")
 
 
