@@ -4,6 +4,7 @@
  * sailvol-fetch.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +248,48 @@ skew_of(int64_t date_s, struct timens asked, struct timens now)
 	return (least + most) / 2;
 }
 
+/* 1: the line is that header; value has it without the space around, or "" when
+   it is too long. */
+static int
+is_header(const char *line, size_t n, const char *name, char *value,
+    size_t size)
+{
+	size_t len = strlen(name);
+
+	if (n <= len || line[len] != ':' || strncasecmp(line, name, len) != 0)
+		return 0;
+	line += len + 1;
+	n -= len + 1;
+	while (n > 0 && strchr(" \t\r\n", line[n - 1]) != NULL)
+		n--;
+	while (n > 0 && (*line == ' ' || *line == '\t')) {
+		line++;
+		n--;
+	}
+	if (n >= size)
+		n = 0;
+	memcpy(value, line, n);
+	value[n] = '\0';
+	return 1;
+}
+
+/*
+ * The head is there: 1 if the answer is that to this try.  To libcurl the next
+ * one that comes on a kept connection always is, even if it is a second one to
+ * the request before.  An error may come from something on the way to the API.
+ */
+static int
+is_ours(struct http *h)
+{
+	long status = 0;
+
+	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (!h->spec.api || status < 200)
+		return 1;
+	return h->named == HTTP_OURS ||
+	    (h->named == HTTP_NAMELESS && !is_success(h));
+}
+
 static size_t
 curl_header(char *data, size_t one, size_t n, void *arg)
 {
@@ -255,19 +298,26 @@ curl_header(char *data, size_t one, size_t n, void *arg)
 	time_t t;
 
 	(void)one;
-	if (data[0] == '\r' || data[0] == '\n')
+	if (data[0] == '\r' || data[0] == '\n') {
 		h->has_head = 1;
-	else if (n > 5 && memcmp(data, "HTTP/", 5) == 0)
-		h->has_head = 0;
-	if (n < 6 || n - 5 >= sizeof(value) ||
-	    strncasecmp(data, "date:", 5) != 0)
-		return n;
-	memcpy(value, data + 5, n - 5);
-	value[n - 5] = '\0';
-	if ((t = curl_getdate(value, NULL)) != -1) {
-		h->skew_ms = skew_of(t, h->tried_at, timens_now());
-		h->has_skew = 1;
+		h->foreign = !is_ours(h);
+		/* Its end, and that of the connection. */
+		return h->foreign ? 0 : n;
 	}
+	if (n > 5 && memcmp(data, "HTTP/", 5) == 0) {
+		h->has_head = 0;
+		h->named = HTTP_NAMELESS;
+	} else if (is_header(data, n, "Date", value, sizeof(value))) {
+		if ((t = curl_getdate(value, NULL)) != -1) {
+			h->skew_ms = skew_of(t, h->tried_at, timens_now());
+			h->has_skew = 1;
+		}
+	} else if (!h->has_head &&
+	    is_header(data, n, WIRE_REQUEST, value, sizeof(value)))
+		h->named =
+		    h->named != HTTP_FOREIGN && strcmp(value, h->number) == 0
+		    ? HTTP_OURS
+		    : HTTP_FOREIGN;
 	return n;
 }
 
@@ -302,6 +352,9 @@ set_lines(struct http *h)
 	if (h->spec.api && http_settings.key[0] != '\0' &&
 	    add_line(h, "Authorization: Bearer ", http_settings.key,
 		strlen(http_settings.key)) == -1)
+		return -1;
+	if (h->spec.api &&
+	    add_line(h, WIRE_REQUEST ": ", h->number, WIRE_REQUEST_LEN) == -1)
 		return -1;
 	if (h->spec.content_type[0] != '\0' &&
 	    add_line(h, "Content-Type: ", h->spec.content_type,
@@ -431,15 +484,21 @@ set_rest(struct http *h)
 	curl_easy_setopt(e, CURLOPT_PRIVATE, h);
 	/* On a connection that was kept, and that the server has closed, curl
 	   would send it a second time by itself. */
-	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, h->spec.repeat ? 0L : 1L);
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT,
+	    h->spec.repeat && !h->fresh ? 0L : 1L);
 }
 
 int
 http_curl_begin(struct http *h, const char *addrs, int64_t left_ms)
 {
+	uint64_t number;
+
 	h->easy = npool > 0 ? pool[--npool] : curl_easy_init();
 	h->got = 0;
-	h->too_long = h->refused = h->has_head = 0;
+	h->too_long = h->refused = h->has_head = h->foreign = 0;
+	h->named = HTTP_NAMELESS;
+	arc4random_buf(&number, sizeof(number));
+	snprintf(h->number, sizeof(h->number), "%016" PRIx64, number);
 	if (h->easy == NULL)
 		goto fail;
 	set_rest(h);
@@ -527,6 +586,13 @@ failed(struct http *h, CURLcode code)
 		h->error = EFBIG;
 		what = "answer is too long";
 		again = 0;
+	} else if (h->foreign) {
+		what = h->named == HTTP_FOREIGN
+		    ? "answer to another request"
+		    : "answer has no " WIRE_REQUEST
+		      ": an older server, or something on the way to it";
+		h->has_skew = 0;
+		h->fresh = 1;
 	} else
 		switch (code) {
 		case CURLE_COULDNT_CONNECT:

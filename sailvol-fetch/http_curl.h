@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 
 #include "lib/monotime.h"
+#include "lib/wire.h"
 #include "sailvol-fetch/http.h"
 #include "sailvol-fetch/resolve.h"
 #include "sailvol-fetch/url.h"
@@ -43,6 +44,7 @@ struct http {
 	monotime_t flowed;        /* the last bytes, or the first try */
 	monotime_t flowed_before; /* when this try began */
 	uint64_t most;            /* that an earlier try has got */
+	int fresh; /* by a new connection: a kept one had a foreign answer */
 	/* of this try */
 	monotime_t tried;
 	struct timens tried_at;
@@ -54,6 +56,13 @@ struct http {
 	size_t buf_len, buf_size;
 	int too_long, refused; /* by us */
 	int has_head;          /* all of it, with the empty line */
+	char number[WIRE_REQUEST_LEN + 1];
+	enum http_named {
+		HTTP_NAMELESS, /* the answer has no number, or */
+		HTTP_OURS,
+		HTTP_FOREIGN
+	} named;
+	int foreign; /* it is the answer to another request */
 	/* its result */
 	unsigned int status;
 	int error;

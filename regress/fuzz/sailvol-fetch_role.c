@@ -2,10 +2,12 @@
 /*
  * sailvol-fetch: hostile manifest, cache and meta; files of the parent that
  * others wrote (resolver, hosts); and a hostile server and store, who answers
- * each connection with what the input has for it (0xe0: u16 length and bytes).
+ * each connection with what the input has for it (0xe0: u16 length and bytes);
+ * where that has a Sail-Request, its digits become those of the question.
  */
 #include <netinet/in.h>
 
+#include "lib/wire.h"
 #include "regress/fuzz/role.h"
 int fetch_main(int, char **);
 #define main fetch_main
@@ -24,14 +26,48 @@ static const uint32_t passed_on[] = { IMSG_PARENT_FETCH_RESOLV,
 	IMSG_PARENT_FETCH_HOSTS, IMSG_PARENT_FETCH_CA, IMSG_PARENT_FETCH_END,
 	IMSG_PARENT_FETCH_CONFIG, 0 };
 
-/* The whole answer at once: nobody waits for the question. */
+static void
+name_answer(uint8_t *p, size_t len, const char *question, size_t question_len)
+{
+	static const char name[] = WIRE_REQUEST ": ";
+	const size_t skip = sizeof(name) - 1;
+	const char *from = memmem(question, question_len, name, skip);
+	uint8_t *to = memmem(p, len, name, skip);
+
+	if (from == NULL || to == NULL ||
+	    (size_t)(question + question_len - from) <
+		skip + WIRE_REQUEST_LEN ||
+	    (size_t)(p + len - to) < skip + WIRE_REQUEST_LEN)
+		return;
+	memcpy(to + skip, from + skip, WIRE_REQUEST_LEN);
+}
+
+/* The whole answer to what has come of the question by then. */
+static void
+on_question(int c, short what, void *arg)
+{
+	static const char none[] =
+	    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+	    "Connection: close\r\n" WIRE_REQUEST ": 0123456789abcdef\r\n\r\n";
+	const struct fuzz_in *a = arg;
+	const void *from = a != NULL ? (const void *)a->p : none;
+	size_t len = a != NULL ? a->left : sizeof(none) - 1;
+	uint8_t answer[65536];
+	char buf[4096];
+	ssize_t n = recv(c, buf, sizeof(buf), MSG_DONTWAIT);
+
+	(void)what;
+	if (len > 0)
+		memcpy(answer, from, len);
+	name_answer(answer, len, buf, n > 0 ? (size_t)n : 0);
+	(void)!write(c, answer, len);
+	shutdown(c, SHUT_WR);
+}
+
 static void
 on_connect(int fd, short what, void *arg)
 {
-	static const char none[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
-				   "Connection: close\r\n\r\n";
-	char buf[4096];
-	const struct fuzz_in *a;
+	struct fuzz_in *a;
 	int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)what;
@@ -39,10 +75,8 @@ on_connect(int fd, short what, void *arg)
 	if (c == -1)
 		return;
 	a = given < nanswers ? &answers[given++] : NULL;
-	(void)!write(c, a != NULL ? (const char *)a->p : none,
-	    a != NULL ? a->left : sizeof(none) - 1);
-	(void)recv(c, buf, sizeof(buf), MSG_DONTWAIT);
-	shutdown(c, SHUT_WR);
+	if (event_once(c, EV_READ, on_question, a, NULL) == -1)
+		abort();
 }
 
 static void

@@ -199,12 +199,14 @@ def fuse_messages():
 
 
 def fetch_messages():
+    name = b"Sail-Request: 0123456789abcdef\r\n"
     answers = [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: "
+        b"HTTP/1.1 200 OK\r\n" + name + b"Content-Length: 2\r\nContent-Type: "
         b"application/json\r\nDate: Sun, 29 Nov 2026 17:00:00 GMT\r\n\r\n{}",
         b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0"
-        b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + name + (
+            b"\r\n2\r\n{}\r\n0\r\n\r\n"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"]
     files = [message(1, content=b"nameserver 127.0.0.1\nsearch a.b\noptions "
                      b"ndots:2 timeout:1\n"),

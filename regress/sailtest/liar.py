@@ -14,6 +14,8 @@ import os
 import struct
 import threading
 
+from sailtest.store import name_answer
+
 SHIFT = 23
 CHUNK = 1 << SHIFT
 FILE, DIR, LINK, FIFO = 1, 2, 3, 4
@@ -145,6 +147,7 @@ class Liar:
                 body = self.rfile.read(length)
                 status, data = liar.answer(self.path, body)
                 self.send_response(status)
+                name_answer(self)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

@@ -15,6 +15,7 @@ CUT, CORRUPT, DELAY, REFUSE, CLOSE = "cut", "corrupt", "delay", "refuse", "close
 HOLD, LATE, WITHHOLD, LOSE = "hold", "late", "withhold", "lose"
 ANSWER, HALF, RST = "answer", "half", "rst"
 REPEAT, TWICE = "repeat", "twice"
+SECOND_S = 0.05
 REFUSAL = (b"HTTP/1.1 %d Faulty\r\nContent-Length: 0\r\n"
            b"Connection: close\r\n\r\n")
 
@@ -58,13 +59,14 @@ class Fault:
     CUT: the answer ends after `at' bytes of its body.  CORRUPT: one bit of byte
     `at' of the body is turned.  DELAY: `at' seconds pass before.  LATE: the
     same, between the server's answer and the client.  REFUSE: the answer is
-    status `at'.  ANSWER: it is the bytes `at'.  CLOSE: the connection ends without an answer.  HOLD: it goes
-    on when release() is called.  WITHHOLD: the same, between the server's
-    answer, which sets `reached', and the client.  LOSE: the connection ends
-    instead of the server's answer.  RST: the same, by a reset.  HALF: it ends
-    in the middle of the answer's head.  REPEAT: the server gets the request
-    twice, the second time by another connection.  TWICE: the answer comes
-    twice, and the connection stays.
+    status `at'.  ANSWER: it is the bytes `at', as one to this request.  CLOSE:
+    the connection ends without an answer.  HOLD: it goes on when release() is
+    called.  WITHHOLD: the same, between the server's answer, which sets
+    `reached', and the client.  LOSE: the connection ends instead of the
+    server's answer.  RST: the same, by a reset.  HALF: it ends in the middle of
+    the answer's head.  REPEAT: the server gets the request twice, the second
+    time by another connection.  TWICE: the answer comes twice, the second time
+    a little later, and the connection stays.
     """
 
     def __init__(self, kind, pattern, at, times):
@@ -262,6 +264,7 @@ class _Connection:
         self.body_at = 0     # bytes of the answer's body so far
         self.up = None       # REPEAT: the request's bytes so far
         self.whole = b""     # TWICE: the answer's
+        self.second = b""    # and all of it, to be sent
 
     def questions(self):
         """Follows the requests by Content-Length or chunks."""
@@ -278,7 +281,7 @@ class _Connection:
             self.current, self.fault = self.proxy._began(method, target)
             self.head, self.head_bytes, self.body_at = True, b"", 0
             self.up, self.whole = None, b""
-            if self._before():
+            if self._before(head):
                 return
             if self.fault is not None and self.fault.kind == REPEAT:
                 self.up = []
@@ -295,7 +298,7 @@ class _Connection:
                                  args=(b"".join(self.up),),
                                  daemon=True).start()
 
-    def _before(self):
+    def _before(self, question):
         """A fault before the request goes on; 1: it does not."""
         f = self.fault
         if f is None:
@@ -308,7 +311,8 @@ class _Connection:
             self.client.sendall(REFUSAL % f.at)
         elif f.kind == ANSWER:
             head, sep, body = f.at.partition(b"\r\n\r\n")
-            self.client.sendall(head + sep + (
+            name = re.search(rb"(?i)\r\nsail-request:[^\r]*", question)
+            self.client.sendall(head + (name[0] if name else b"") + sep + (
                 b"" if self.current.method == "HEAD" else body))
         if f.kind in (REFUSE, ANSWER, CLOSE):
             _shut(self.client)
@@ -361,8 +365,13 @@ class _Connection:
                     over = False
             else:
                 over = False
+            second, self.second = self.second, b""
             try:
                 self.client.sendall(data)
+                if second:
+                    # Together libcurl would see what is too much.
+                    time.sleep(SECOND_S)
+                    self.client.sendall(second)
             except OSError:
                 over = True
             if over:
@@ -374,6 +383,9 @@ class _Connection:
         out = b""
         if self.head:
             self.head_bytes += data
+            if not self.head_bytes.startswith(b"HTTP/"[:len(self.head_bytes)]):
+                # TWICE: it took a second answer for this one, and asked on.
+                return b"", True
             out, sep, body = self.head_bytes.partition(b"\r\n\r\n")
             if not sep:
                 return b"", False
@@ -401,7 +413,7 @@ class _Connection:
             data = data[:i] + bytes([data[i] ^ 1]) + data[i + 1:]
         self.body_at += len(data)
         if f is not None and f.kind == TWICE:
-            return self._twice(out + data), False
+            self._twice(out + data)
         return out + data, False
 
     def _twice(self, data):
@@ -410,8 +422,7 @@ class _Connection:
         head, _, body = self.whole.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         if length is not None and len(body) == int(length[1]):
-            return data + self.whole
-        return data
+            self.second = self.whole
 
     def _instead(self):
         """A fault before the answer goes on; 1: it does not."""

@@ -22,6 +22,12 @@ def le_str16(s):
     return struct.pack("<H", len(s)) + s
 
 
+def name_answer(h):
+    """In the answer's head, as sailapi(7) has it: to which request it is."""
+    if "Sail-Request" in h.headers:
+        h.send_header("Sail-Request", h.headers["Sail-Request"])
+
+
 class Server:
     """The API and the store, with faults: faults[kind] is a list of what the
     next requests of that kind meet."""
@@ -36,6 +42,8 @@ class Server:
         self.together = []  # chunks that lie in one object, of several files
         self.faults = {}
         self.requests = []  # (kind, path)
+        self.numbers = []   # (kind, Sail-Request)
+        self.twice = 0      # second answers that were sent
         self.reports = []
         self.keys = set()
         self.lock = threading.Lock()
@@ -91,6 +99,8 @@ class Server:
             body += b
         with self.lock:
             self.requests.append((kind, h.path))
+            if "Sail-Request" in h.headers:
+                self.numbers.append((kind, h.headers["Sail-Request"]))
             faults = self.faults.get(kind, [])
             fault = faults.pop(0) if faults else None
             if h.headers.get("authorization"):
@@ -104,6 +114,7 @@ class Server:
     def answer(self, h, fault, status, out, ctype):
         if isinstance(fault, tuple):
             status, out = fault[0], fault[1].encode()
+            fault = fault[2] if len(fault) > 2 else None
         if isinstance(fault, int):
             status, out = fault, b'{"error":{}}'
         if fault == "wrong":
@@ -118,6 +129,10 @@ class Server:
             h.close_connection = True
             return
         h.send_response(status)
+        if fault == "another":
+            h.send_header("Sail-Request", "0123456789abcdef")
+        elif fault != "nameless":
+            name_answer(h)
         if fault == "redirect":
             h.send_header("Location", self.url + "/obj/elsewhere")
         h.send_header("Content-Type", ctype)
@@ -133,6 +148,15 @@ class Server:
             out = out[:len(out) // 2]
             h.close_connection = True
         h.wfile.write(out)
+        if fault == "twice":
+            # Later, or libcurl would see it with the first.
+            time.sleep(0.1)
+            h.wfile.write(
+                b"HTTP/1.1 %d OK\r\nSail-Request: %s\r\n"
+                b"Content-Length: %d\r\n\r\n" % (
+                    status, h.headers.get("Sail-Request", "").encode(),
+                    len(out)) + out)
+            self.twice += 1
         while fault == "endless":
             h.wfile.write(b"x" * 65536)
 

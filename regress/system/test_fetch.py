@@ -126,6 +126,45 @@ def test_api_faults(t):
     t.true(f.alive(), "alive")
 
 
+def test_which_request(t):
+    """An answer to another request is a lost one, as is one of success that does
+    not say to which it is."""
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    commit = "/v1/volumes/v/sessions/s/commit"
+    for i in range(3):
+        s.faults["api"] = ["twice"]
+        t.equal(200, api(c, 1, 3, "/v1/x", b"first", retry=1)[0], "twice")
+        t.wait_for(lambda: s.twice == i + 1, "second answer")
+        got = json.loads(api(c, 1, 3, commit, b"next%d" % i, retry=1)[4])
+        t.equal("next%d" % i, got["body"], "a commit")
+        # The next of the others has it.
+        api(c, 1, 3, "/v1/x", b"x", retry=1)
+    t.true(("api", commit) in s.requests, "it was asked")
+    for fault in "another", "nameless":
+        before = len(s.requests)
+        s.faults["api"] = [fault]
+        t.equal(200, api(c, 1, 1, "/v1/x")[0], fault)
+        t.equal(before + 2, len(s.requests), fault)
+        s.faults["api"] = [fault]
+        status, _, _, what, body = api(c, 1, 3, "/v1/x", b"{}")
+        t.equal((0, None), (status, body), fault + ": not to be repeated")
+        t.true({"another": "another request",
+                "nameless": "no Sail-Request"}[fault] in what, what)
+        t.equal(before + 3, len(s.requests), fault)
+    # What is between may refuse by itself.
+    s.faults["api"] = [(404, "not here", "nameless")]
+    t.equal(404, api(c, 1, 1, "/v1/x")[0], "an error of another's")
+    s.faults["api"] = [(404, "not here", "another")]
+    t.equal(200, api(c, 1, 1, "/v1/x")[0], "an error to another request")
+    t.equal(len(s.requests), len({n for _, n in s.numbers}), "one for each try")
+    s.chunks[0] = b"chunk"
+    s.objects[sha(b"chunk")] = b"chunk"
+    t.equal(0, get(f.peer(r.CACHE), 1, t.path("x"), [(0, b"chunk")])[0], "get")
+    t.equal({"api", "locate"}, {k for k, _ in s.numbers}, "not the store")
+
+
 def test_new_settings(t):
     """A new configuration counts for what is asked after it; a bad one does
     not count."""
