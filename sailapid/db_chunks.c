@@ -41,21 +41,30 @@ places_read(struct db *db, sqlite3_stmt *st, struct db_location *out, int max)
 }
 
 /* Nearly every chunk has one place, or none yet: those need no order, for which
-   SQLite would make a table each time. */
-int
-db_chunk_places(struct db *db, int64_t family, const struct hash *hash,
+   SQLite would make a table each time.  2: there are more. */
+static int
+places_few(struct db *db, int64_t family, const struct hash *hash,
     struct db_location *out, int max)
 {
 	struct db_location few[2];
 	int n = places_read(db, db_query(db, ST_CHUNK_FEW, "ih", family, hash),
 	    few, 2);
 
-	if (n == -1 || n == 0 || max < 1)
-		return n == -1 ? -1 : 0;
-	if (n == 1) {
+	if (n != -1 && max < 1)
+		return 0;
+	if (n == 1)
 		out[0] = few[0];
-		return 1;
-	}
+	return n;
+}
+
+int
+db_chunk_places(struct db *db, int64_t family, const struct hash *hash,
+    struct db_location *out, int max)
+{
+	int n = places_few(db, family, hash, out, max);
+
+	if (n != 2)
+		return n;
 	return places_read(db,
 	    db_query(db, ST_CHUNK_PLACES, "ihi", family, hash, (int64_t)max),
 	    out, max);
@@ -65,6 +74,10 @@ int
 db_chunk_places_for(struct db *db, int64_t family, const struct db_grant *g,
     const struct hash *hash, struct db_location *out, int max)
 {
+	int n = places_few(db, family, hash, out, max);
+
+	if (n != 2)
+		return n;
 	return places_read(db,
 	    db_query(db, ST_CHUNK_PLACES_FOR, "ihibi", family, hash, g->volume,
 		g->path, g->len, (int64_t)max),

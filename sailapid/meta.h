@@ -455,6 +455,9 @@ int check_running(int64_t family, const struct hash *object);
 
 /* ---- reports that were wrong (meta_pace.c) -------------------------------- */
 
+/* For what a report costs besides what is read, in bytes. */
+#define REPORT_COST (1U << 20)
+
 void pace_init(void);
 /* The key may have that much read: 1, and then pace_end(); 0. */
 int pace_take(int64_t key, uint64_t bytes);

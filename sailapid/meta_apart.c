@@ -259,11 +259,13 @@ next_thing(struct apart_search *s)
 }
 
 int
-apart_step(struct apart_search *s, const atomic_int *stop)
+apart_step(struct apart_search *s, struct db *db, const atomic_int *stop)
 {
 	monotime_t end = monotime_add_ms(monotime_now(), STEP_MS);
 	int r;
 
+	/* It may go on in another thread: each has a connection of its own. */
+	s->w.db = s->view.db = s->view.nodes.db = db;
 	s->stop = stop;
 	do {
 		if (stopped(s) == -1)

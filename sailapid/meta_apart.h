@@ -40,9 +40,9 @@ struct apart_search *apart_new(const struct apart_wanted *);
  * delta, and of the mount's leases; first at the paths of the delta's own
  * operations, where what has not changed stands, then everywhere, to an end.
  * 1: all was done; 0: some was, and the next call goes on; -1 and errno,
- * ECANCELED: *stop is set.
+ * ECANCELED: *stop is set.  db: of the thread that this call is in.
  */
-int apart_step(struct apart_search *, const atomic_int *stop);
+int apart_step(struct apart_search *, struct db *, const atomic_int *stop);
 void apart_free(struct apart_search *);
 
 /* Takes the directories above the path out of the context of a delta: they are

@@ -26,7 +26,6 @@
 #define CHECKS_MAX 16        /* of reports at a time: each reads an object */
 #define QUEUE_MAX 2          /* of packs that nobody has reported */
 #define QUEUE_AGAIN_MS 10000 /* those of a store that was away */
-#define PACK_COST (1U << 20) /* report_cost() */
 #define LOST_MAX 1024        /* objects that were looked for again */
 #define LOST_AGAIN_MS 5000   /* one that is missing */
 #define LOST_WRONG_MS 600000 /* one that was read, and is wrong */
@@ -573,7 +572,7 @@ check_again(struct req *req, const struct db_location *l)
 static uint64_t
 report_cost(const struct db_object *o)
 {
-	return o->size + (o->pack ? PACK_COST : 0);
+	return o->size + (o->pack ? REPORT_COST : 0);
 }
 
 /* NULL: the request was answered. */

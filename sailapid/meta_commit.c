@@ -340,7 +340,7 @@ publish_search(struct publish *p, struct db *db, const struct db_volume *vol,
 			return p->searching ? 0 : -1;
 		}
 	}
-	r = apart_step(p->search, meta_stop());
+	r = apart_step(p->search, db, meta_stop());
 	p->searching = r == 0;
 	if (r != 0)
 		search_end(p);

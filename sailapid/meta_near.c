@@ -40,11 +40,11 @@ static int
 find_place(const struct near *k, const struct hash *h, uint32_t bytes,
     struct db_location *loc)
 {
-	int r;
+	int r = db_chunk_find_in(meta_db(), k->req->vol.family, h, k->row,
+	    bytes, loc);
 
-	if (!k->req->apart)
-		return db_chunk_find_in(meta_db(), k->req->vol.family, h,
-		    k->row, bytes, loc);
+	if (r != 1 || !k->req->apart)
+		return r;
 	r = place_choose(k->req, h, bytes, loc);
 	return r == 1 ? loc->row == k->row : r;
 }

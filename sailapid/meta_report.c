@@ -23,6 +23,8 @@ struct report {
 	uint8_t found;
 	struct apart_search *search;
 	int searching; /* there is more of it to be done */
+	int64_t key;   /* it is charged for that: REPORT_COST */
+	int charged, in_vain;
 };
 
 static void report_found(struct req *);
@@ -34,6 +36,8 @@ report_free(void *arg)
 
 	if (p == NULL)
 		return;
+	if (p->charged)
+		pace_end(p->key, p->in_vain ? 0 : REPORT_COST);
 	apart_free(p->search);
 	hashset_free(&p->chunks);
 	free(p);
@@ -78,7 +82,7 @@ report_find(struct req *req, struct db *db)
 		p->searching = errno == EAGAIN;
 		return;
 	}
-	p->searching = apart_step(p->search, meta_stop()) == 0;
+	p->searching = apart_step(p->search, db, meta_stop()) == 0;
 	if (!p->searching) {
 		apart_free(p->search);
 		p->search = NULL;
@@ -114,8 +118,10 @@ report_found(struct req *req)
 		req_work(req, report_find, report_found);
 		return;
 	}
-	if (p->found && report_told(req, p, &o))
+	if (p->found && report_told(req, p, &o)) {
+		p->in_vain = 0;
 		check_report(req, &o);
+	}
 	req_none(req, 202);
 }
 
@@ -176,8 +182,13 @@ meta_report(struct req *req)
 			report_place(req, p);
 		else if (hashset_add(&p->chunks, &p->chunk, &i) == -1)
 			req_errno(req, "report");
-		else
+		else if (!pace_take(req->key.id, REPORT_COST))
+			req_none(req, 202);
+		else {
+			p->key = req->key.id;
+			p->charged = p->in_vain = 1;
 			req_work(req, report_find, report_found);
+		}
 	}
 	json_decref(body);
 }

@@ -240,9 +240,10 @@ limit: CONNECTIONS count {
 	}
 	| ANSWERS SIZE bytes {
 		/* With a few of the largest one or two keys would have all. */
-		if ($3 < 32 << 20 || $3 > (int64_t)1 << 40)
-			conf_lex_error(&p->lex, "answers size: not 32M to 1T");
-		p->conf->max_answers = (uint64_t)$3;
+		if ($3 < 1 << 20 || $3 > (int64_t)1 << 40)
+			conf_lex_error(&p->lex, "answers size: not 1M to 1T");
+		p->conf->max_answers =
+		    $3 < 32 << 20 ? 32 << 20 : (uint64_t)$3;
 	}
 	| IDLE seconds {
 		set_number(p, &p->conf->idle_s, $2, 86400, "idle");

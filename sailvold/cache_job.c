@@ -306,7 +306,9 @@ job_keep(struct job *j)
 		if (is_of_disk(errno) && j->source == NULL) {
 			job_to_memory(j, errno);
 			job_again(j);
-		} else
+		} else if (j->source != NULL)
+			put_failed(j, errno);
+		else
 			job_failed(j, EIO, strerror(errno));
 		return;
 	}

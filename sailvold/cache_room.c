@@ -173,17 +173,18 @@ cache_room_start(void)
 }
 
 /*
- * A fuse has no room for what somebody writes.  What would not be enough for it
- * is not given up.
+ * A fuse has no room for what somebody writes.  What would not be enough for it,
+ * or lies on another disk, is not given up.
  */
 static uint64_t
-give_way(uint64_t wanted)
+give_way(uint64_t wanted, uint64_t device)
 {
 	uint64_t had = cache_index.used;
 	int64_t room;
 
 	/* keep 1: what there is. */
-	if (cache_store_free(1, &room) == -1 || wanted > INT64_MAX ||
+	if (device != cache_store_device() ||
+	    cache_store_free(1, &room) == -1 || wanted > INT64_MAX ||
 	    room >= (int64_t)wanted ||
 	    wanted - (uint64_t)(room > 0 ? room : 0) > had)
 		return 0;
@@ -196,14 +197,15 @@ int
 cache_room_ask(struct chan *c, uint32_t id, struct imsg *imsg,
     struct ibuf *body)
 {
-	uint64_t wanted, given;
+	uint64_t wanted, device, given;
 	struct ibuf *b;
 
 	(void)imsg;
 	if (cache_mount_find(chan_instance(c)) == NULL ||
-	    ibuf_get_n64(body, &wanted) == -1)
+	    ibuf_get_n64(body, &wanted) == -1 ||
+	    ibuf_get_n64(body, &device) == -1)
 		return -1;
-	if ((given = give_way(wanted)) > 0)
+	if ((given = give_way(wanted, device)) > 0)
 		log_info("cache: %llu bytes were given up: others have no room",
 		    (unsigned long long)given);
 	let_go_now();

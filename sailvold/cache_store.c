@@ -355,6 +355,14 @@ cache_store_copy(int from, uint64_t at, int to, uint64_t *done, uint64_t size)
 	return *done < size;
 }
 
+uint64_t
+cache_store_device(void)
+{
+	struct stat st;
+
+	return fstat(dir_fd, &st) == -1 ? 0 : st.st_dev;
+}
+
 int
 cache_store_free(uint64_t keep, int64_t *bytes)
 {

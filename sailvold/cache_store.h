@@ -56,5 +56,7 @@ int cache_store_copy(int from, uint64_t at, int to, uint64_t *done,
 /* Bytes of the file system that may be filled, less `keep' (0: the larger of
    2 % and 1 GiB); negative when it is fuller than that.  -1: EROFS. */
 int cache_store_free(uint64_t keep, int64_t *bytes);
+/* Where it lies: st_dev of stat(2); 0: not known. */
+uint64_t cache_store_device(void);
 
 #endif

@@ -747,12 +747,13 @@ never_marked(struct mount *m, void *arg)
 {
 	struct commit_run *c = arg;
 
-	(void)m;
 	c->refs--;
 	if (c->dead)
 		commit_release(c);
-	else
+	else if (m->broken)
 		commit_fail(c, "unavailable", "journal", JOURNAL_BROKEN);
+	else
+		commit_fail(c, "internal", "journal", strerror(ENOMEM));
 }
 
 static void

@@ -152,6 +152,13 @@ close_memory(off_t left)
 	}
 }
 
+/* A read of large chunks may need two, and the next is on its way. */
+static off_t
+memory_max(off_t bytes)
+{
+	return 3 * bytes > MEMORY_MAX ? 3 * bytes : MEMORY_MAX;
+}
+
 /* One that was on its way is here (fd), or is not to be had. */
 static void
 piece_came(struct piece *p, int fd, int error)
@@ -169,7 +176,7 @@ piece_came(struct piece *p, int fd, int error)
 		while (nopened >= max_opened)
 			piece_close(TAILQ_LAST(&opened, piece_list));
 		if ((p->memory = is_nameless(fd, &p->bytes))) {
-			close_memory(MEMORY_MAX - p->bytes);
+			close_memory(memory_max(p->bytes) - p->bytes);
 			memory_bytes += p->bytes;
 		}
 		TAILQ_INSERT_HEAD(&opened, p, link);

@@ -172,7 +172,9 @@ int file_reply_create(fuse_req_t, struct vn *, struct fuse_entry_param *,
 void room_init(void);
 /* There is none, but nobody waits for it. */
 void room_wanted(void);
+/* Who waits goes on waiting; and asks the next. */
 void room_cache_gone(void);
+void room_cache_came(void);
 int room_rules_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
 /* ---- reload and commit (switch.c) */

@@ -293,6 +293,7 @@ fuse_peer_up(struct chan *c)
 		break;
 	case ROLE_CACHE:
 		content_resend();
+		room_cache_came();
 		break;
 	default:
 		break;

@@ -15,7 +15,7 @@ static uint64_t asked; /* bytes; 0: nothing is */
 static uint32_t number;
 static int gave; /* something, as the last answer said */
 
-/* -1: there is no cache at the moment. */
+/* Or waits for the cache, which comes again. */
 static int
 ask(uint64_t bytes)
 {
@@ -23,16 +23,18 @@ ask(uint64_t bytes)
 	struct ibuf *b;
 
 	/* Who comes later needs as much, or asks again. */
-	if (asked != 0 && bytes <= asked)
+	if (c == NULL || (asked != 0 && bytes <= asked))
 		return 0;
-	if (c == NULL || (b = ibuf_dynamic(8, 8)) == NULL)
+	if ((b = ibuf_dynamic(16, 16)) == NULL)
 		return -1;
-	if (ibuf_add_n64(b, bytes) == -1) {
+	if (ibuf_add_n64(b, bytes) == -1 ||
+	    ibuf_add_n64(b, overlay_device()) == -1) {
 		ibuf_free(b);
 		return -1;
 	}
-	if (chan_send_ibuf(c, IMSG_FUSE_CACHE_ROOM, ++number, -1, b) == -1)
+	if (chan_send_ibuf(c, IMSG_FUSE_CACHE_ROOM, number + 1, -1, b) == -1)
 		return -1;
+	number++;
 	asked = bytes;
 	return 0;
 }
@@ -86,7 +88,13 @@ room_rules_res(struct chan *c, uint32_t id, struct imsg *imsg,
 void
 room_cache_gone(void)
 {
-	room_answered(0);
+	asked = 0;
+}
+
+void
+room_cache_came(void)
+{
+	room_answered(1);
 }
 
 void

@@ -360,6 +360,14 @@ overlay_statvfs(struct statvfs *st)
 	return 0;
 }
 
+uint64_t
+overlay_device(void)
+{
+	struct stat st;
+
+	return fstat(files, &st) == -1 ? 0 : st.st_dev;
+}
+
 static uint64_t refused; /* the last */
 
 uint64_t

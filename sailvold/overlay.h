@@ -46,6 +46,8 @@ int overlay_unlink(uint64_t ovl);
 /* The file beside it (lib/rest.h); flags of open(2). */
 int overlay_rest_open(uint64_t ovl, int flags);
 int overlay_rest_unlink(uint64_t ovl);
+/* Where they lie: st_dev of stat(2); 0: not known. */
+uint64_t overlay_device(void);
 /* Of the file system below, less the room that is kept. */
 int overlay_statvfs(struct statvfs *);
 /*

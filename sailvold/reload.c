@@ -620,9 +620,12 @@ never_applied(struct mount *m, void *arg)
 {
 	struct reload_run *r = arg;
 
-	(void)m;
-	if (!came(r))
+	if (came(r))
+		return;
+	if (m->broken)
 		fail(r, "unavailable", "journal", JOURNAL_BROKEN);
+	else
+		fail(r, "internal", "journal", strerror(ENOMEM));
 }
 
 static void

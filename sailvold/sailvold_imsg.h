@@ -199,8 +199,8 @@
 	    "at slot << shift: take copies")                                      \
 	X(CACHE_FUSE_PUT_RES, 194, CACHE, FUSE, NOFD, "u32 errno: of all")        \
 	X(FUSE_CACHE_ROOM, 197, FUSE, CACHE, NOFD,                                \
-	    "u64 bytes: there is no room for what somebody writes, if not so "    \
-	    "many are free: the cache is to give way")                            \
+	    "u64 bytes, u64 device: there is no room there for what somebody "    \
+	    "writes, if not so many are free: the cache is to give way")          \
 	X(CACHE_FUSE_ROOM_RES, 198, CACHE, FUSE, NOFD,                            \
 	    "u64 bytes: of what was given up")                                    \
 	X(CACHE_FUSE_LET_GO, 199, CACHE, FUSE, NOFD,                              \

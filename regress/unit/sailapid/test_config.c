@@ -268,8 +268,8 @@ test_tls_refused(void **state)
 		{ "limits { requests 0 }", "requests: not 1 to 65536" },
 		{ "limits { requests 9 per peer 0 }",
 		    "requests per peer: not 1" },
-		{ "limits { answers size 31M }",
-		    "answers size: not 32M to 1T" },
+		{ "limits { answers size 1023K }",
+		    "answers size: not 1M to 1T" },
 		{ "limits { header size 4095 }", "header size: not 4K to 1M" },
 		{ "limits { rate 0 }", "rate: not 1 to 1G" },
 	};
