@@ -308,6 +308,7 @@ record(struct commit_run *c, const struct hash *commit, uint64_t number,
     json_t *answer)
 {
 	struct mount_row *row = &c->job->m->row;
+	struct mount_row saved = *row;
 
 	if (db_begin_durable(manifest_db) == -1)
 		return -1;
@@ -323,6 +324,7 @@ record(struct commit_run *c, const struct hash *commit, uint64_t number,
 	return 0;
 fail:
 	db_rollback(manifest_db);
+	*row = saved;
 	return -1;
 }
 

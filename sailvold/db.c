@@ -17,6 +17,8 @@ struct db {
 	sqlite3 *sql;
 	sqlite3_stmt *stmts[DB_STATEMENT_COUNT];
 	int durable; /* until the transaction ends */
+	int open;    /* begun, and neither committed nor rolled back by us */
+	int ended;   /* errno: SQLite rolled it back by itself */
 };
 
 static const char *const statement_text[] = {
@@ -33,6 +35,16 @@ static const char *const settings =
     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
     "PRAGMA journal_size_limit = 67108864; PRAGMA mmap_size = 0;";
+
+/* No memory and no room are needed any more to end a transaction. */
+static int
+prepare_ends(struct db *db)
+{
+	return db_stmt(db, DB_COMMIT) == NULL ||
+		db_stmt(db, DB_ROLLBACK) == NULL
+	    ? -1
+	    : 0;
+}
 
 static int
 schema_number(struct db *db, int *number)
@@ -111,7 +123,8 @@ db_open(const char *path)
 		errno = EPROTONOSUPPORT;
 		return NULL;
 	}
-	return db;
+	if (prepare_ends(db) == 0)
+		return db;
 fail:
 	say(db->sql, path);
 	db_close(db);
@@ -151,11 +164,29 @@ db_stmt(struct db *db, enum db_statement which)
 	return *st;
 }
 
+/*
+ * Whatever fails for memory, room or the disk, a question too, may have SQLite
+ * roll back the whole transaction: what came behind it would be on its own, and
+ * stay.  1: so it is, with errno.
+ */
+static int
+has_ended(struct db *db, int error)
+{
+	if (!db->open || !sqlite3_get_autocommit(db->sql))
+		return 0;
+	if (db->ended == 0)
+		db->ended = error;
+	errno = db->ended;
+	return 1;
+}
+
 int
 db_step(struct db *db, struct sqlite3_stmt *st)
 {
 	int rc, error;
 
+	if (has_ended(db, EIO))
+		return -1;
 	errno = 0;
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
@@ -166,6 +197,7 @@ db_step(struct db *db, struct sqlite3_stmt *st)
 	sqlite3_reset(st);
 	if (rc == SQLITE_DONE)
 		return 0;
+	(void)has_ended(db, error);
 	errno = error;
 	return -1;
 }
@@ -181,7 +213,11 @@ db_exec_stmt(struct db *db, struct sqlite3_stmt *st)
 int
 db_begin(struct db *db)
 {
-	return db_exec_stmt(db, db_stmt(db, DB_BEGIN));
+	if (db_exec_stmt(db, db_stmt(db, DB_BEGIN)) == -1)
+		return -1;
+	db->open = 1;
+	db->ended = 0;
+	return 0;
 }
 
 /* Not within a transaction. */
@@ -223,6 +259,7 @@ db_commit(struct db *db)
 {
 	if (db_exec_stmt(db, db_stmt(db, DB_COMMIT)) == -1)
 		return -1;
+	db->open = 0;
 	end_durable(db);
 	return 0;
 }
@@ -232,8 +269,11 @@ db_rollback(struct db *db)
 {
 	int saved = errno;
 
-	if (!sqlite3_get_autocommit(db->sql))
-		db_exec_stmt(db, db_stmt(db, DB_ROLLBACK));
+	db->open = 0;
+	if (!sqlite3_get_autocommit(db->sql) &&
+	    db_exec_stmt(db, db_stmt(db, DB_ROLLBACK)) == -1 &&
+	    !sqlite3_get_autocommit(db->sql))
+		fatalx("database: a transaction that cannot be ended");
 	end_durable(db);
 	errno = saved;
 }

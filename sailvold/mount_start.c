@@ -158,6 +158,8 @@ put_root(struct mount *m, const struct entry *e)
 static int
 store_row(struct mount *m, const struct entry *root)
 {
+	struct mount_row saved = m->row;
+
 	if (db_begin_durable(manifest_db) == -1)
 		return -1;
 	m->row.epoch++;
@@ -178,6 +180,7 @@ store_row(struct mount *m, const struct entry *root)
 	return 0;
 fail:
 	db_rollback(manifest_db);
+	m->row = saved;
 	return -1;
 }
 
@@ -809,6 +812,7 @@ mount_fuse_down(struct mount *m)
 void
 mount_reset(struct mount *m)
 {
+	struct mount_row saved = m->row;
 	uint64_t names, objects;
 
 	if (!m->whole || m->broken ||
@@ -822,6 +826,8 @@ mount_reset(struct mount *m)
 	m->row.flags &= ~(uint32_t)(ROW_SEEN | ROW_PINNED);
 	if (db_overlay_reset(manifest_db, m->row.row) == -1 ||
 	    db_mount_update(manifest_db, &m->row) == -1 ||
-	    db_commit(manifest_db) == -1)
+	    db_commit(manifest_db) == -1) {
 		db_rollback(manifest_db);
+		m->row = saved;
+	}
 }

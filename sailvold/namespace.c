@@ -127,7 +127,7 @@ check_name(struct apply *a, const uint8_t *name, size_t len)
 	return 0;
 }
 
-/* 1 when the origin of the directory has the name; unknown counts as yes. */
+/* 1: the origin of the directory has the name, or nobody knows; 0; -1. */
 static int
 origin_has(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 {
@@ -140,20 +140,21 @@ origin_has(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 	int has = 1;
 
 	if (obj_batch_get(a->db, a->row->row, dir, &o) == -1)
-		return 1;
+		return errno == ENOENT ? 1 : -1;
 	if (!o.has_origin) {
 		has = 0;
 		goto done;
 	}
 	if (nodes_lookup(&o.origin_commit, o.origin_path, o.origin_path_len, &d,
-		&keep, &depth) == -1 ||
-	    d.type != ENTRY_DIR)
+		&keep, &depth) == -1) {
+		has = errno == ENOMEM ? -1 : 1;
+		goto done;
+	}
+	if (d.type != ENTRY_DIR)
 		goto done;
 	db_node_store(a->db, &store);
-	if (tree_lookup(&store, &d.root, name, len, &e, &keep2, &missing) ==
-		-1 &&
-	    errno == ENOENT)
-		has = 0;
+	if (tree_lookup(&store, &d.root, name, len, &e, &keep2, &missing) == -1)
+		has = errno == ENOENT ? 0 : errno == ENOMEM ? -1 : 1;
 done:
 	blob_unref(keep);
 	blob_unref(keep2);
@@ -168,7 +169,12 @@ done:
 static int
 clear_name(struct apply *a, uint64_t dir, const uint8_t *name, size_t len)
 {
-	if (!(a->row->flags & ROW_SEEN) && !origin_has(a, dir, name, len))
+	int has = 1;
+
+	if (!(a->row->flags & ROW_SEEN) &&
+	    (has = origin_has(a, dir, name, len)) == -1)
+		return -1;
+	if (!has)
 		return db_name_delete(a->db, a->row->row, dir, name, len);
 	return db_name_put(a->db, a->row->row, dir, name, len, 0, a->offset);
 }

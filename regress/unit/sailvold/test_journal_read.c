@@ -3,7 +3,9 @@
  * Claim: what stands in the segments of a journal comes into the database once
  * each, in order and in whole batches; who waits for an offset is called when it
  * is there; what cannot be applied stops this mount, and loses nothing that
- * stands before it; and no fuse has us hold more descriptors than its bound.
+ * stands before it; no fuse has us hold more descriptors than its bound; and
+ * memory that is missing at any place undoes a batch whole, which is applied later
+ * as if nothing had been.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,6 +81,83 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 	assert_int_equal(ibuf_size(b), 0);
 	ibuf_free(b);
 	ntold++;
+	return 0;
+}
+
+/* ---- memory ---------------------------------------------------------------------- */
+
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_realloc(void *, size_t);
+void *__wrap_malloc(size_t);
+void *__wrap_calloc(size_t, size_t);
+void *__wrap_realloc(void *, size_t);
+
+/* Of the allocations from now on, our own and SQLite's, one fails, or from that
+   one on all. */
+static struct {
+	sqlite3_mem_methods real;
+	unsigned int at, count; /* at 0: none */
+	int all;
+} mem;
+
+static int
+no_memory(void)
+{
+	mem.count++;
+	if (mem.at == 0 || mem.count < mem.at ||
+	    (mem.count > mem.at && !mem.all))
+		return 0;
+	errno = ENOMEM;
+	return 1;
+}
+
+void *
+__wrap_malloc(size_t n)
+{
+	return no_memory() ? NULL : __real_malloc(n);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+	return no_memory() ? NULL : __real_realloc(p, n);
+}
+
+static void *
+sql_malloc(int n)
+{
+	return no_memory() ? NULL : mem.real.xMalloc(n);
+}
+
+static void *
+sql_realloc(void *p, int n)
+{
+	return no_memory() ? NULL : mem.real.xRealloc(p, n);
+}
+
+/* Before SQLite is used. */
+static int
+memory_setup(void **state)
+{
+	sqlite3_mem_methods m;
+
+	(void)state;
+	assert_int_equal(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &mem.real),
+	    SQLITE_OK);
+	m = mem.real;
+	m.xMalloc = sql_malloc;
+	m.xRealloc = sql_realloc;
+	assert_int_equal(sqlite3_config(SQLITE_CONFIG_MALLOC, &m), SQLITE_OK);
+	/* Each of its allocations is one of ours. */
+	assert_int_equal(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0),
+	    SQLITE_OK);
 	return 0;
 }
 
@@ -605,6 +684,153 @@ test_waits(void **state)
 	assert_int_equal(lost, 1);
 }
 
+/* A batch of all kinds, with names that its directory's origin has and has not,
+   and some that takes more than one flush of objects. */
+static void
+add_all_kinds(void)
+{
+	struct record r;
+	struct entry f = h_entry(ENTRY_FILE);
+
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	add(h_make(OVL_ROOT, "dir", 11, ENTRY_DIR));
+	add(h_make(11, "two", 12, ENTRY_SYMLINK));
+	add(h_copyup(OVL_ROOT, "a", 13, &f, &base, "a"));
+	add(h_rename(OVL_ROOT, "a", 11, "b", 0));
+	add(h_rename(OVL_ROOT, "one", OVL_ROOT, "a", 0));
+	add(h_named(RECORD_LINK, 11, "one", 10));
+	r = h_of(RECORD_ATTR, 10);
+	r.flags = RECORD_ATTR_SIZE | RECORD_ATTR_MODE;
+	r.entry = f;
+	r.entry.size = 1000000;
+	add(r);
+	r = h_of(RECORD_SETTLE, 10);
+	r.entry = f;
+	r.entry.size = 1000001;
+	add(r);
+	add(h_of(RECORD_DIRTY, 10));
+	add(h_named(RECORD_REMOVE, 11, "two", 0));
+	add(h_of(RECORD_DROP, 12));
+	add(h_alloc(200));
+	add(h_make(OVL_ROOT, "three", 100, ENTRY_FILE));
+	add(h_rename(OVL_ROOT, "three", 11, "b", 0));
+	flush();
+}
+
+/* What the rows say: names, objects, and what the mount's row has. */
+static void
+dump(struct wbuf *w)
+{
+	static const uint64_t dirs[] = { OVL_ROOT, 11 };
+	struct name_row *rows;
+	struct mount_row row;
+	struct obj o;
+	uint64_t ovl;
+	size_t i, j, n;
+
+	w->len = 0;
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(db_names_of_dir(manifest_db, h_mount.row.row,
+				     dirs[i], "", 0, 0, 1000, &rows, &n),
+		    0);
+		for (j = 0; j < n; j++) {
+			wbuf_str16(w, rows[j].name, rows[j].len);
+			wbuf_u64(w, rows[j].ovl);
+			wbuf_u64(w, rows[j].changed);
+		}
+		free(rows);
+	}
+	for (ovl = OVL_ROOT; ovl < 200; ovl++) {
+		if (db_obj_get(manifest_db, h_mount.row.row, ovl, &o) == -1) {
+			assert_int_equal(errno, ENOENT);
+			continue;
+		}
+		wbuf_u64(w, ovl);
+		wbuf_u32(w, o.flags);
+		wbuf_u32(w, o.links);
+		wbuf_u64(w, o.changed_content);
+		wbuf_u64(w, o.changed_attr);
+		entry_encode(w, o.entry);
+		obj_free(&o);
+	}
+	assert_int_equal(db_mount_find(manifest_db, h_mount.row.id, &row), 0);
+	wbuf_u64(w, row.applied);
+	wbuf_u64(w, row.next);
+	mount_row_free(&row);
+	assert_int_equal(w->error, 0);
+}
+
+static void
+assert_rows(const struct wbuf *want, struct wbuf *have)
+{
+	dump(have);
+	assert_int_equal(want->len, have->len);
+	assert_memory_equal(want->data, have->data, want->len);
+}
+
+/* The n-th allocation fails; 0 when there are not so many. */
+static int
+fails_at(unsigned int n, int all, const struct wbuf *done, unsigned int *undone)
+{
+	struct wbuf before, now;
+	unsigned int seen;
+	int rc;
+
+	wbuf_init(&before, 1 << 20);
+	wbuf_init(&now, 1 << 20);
+	assert_int_equal(setup(NULL), 0);
+	add_all_kinds();
+	assert_int_equal(give(0, 0), 0);
+	dump(&before);
+	mem.at = n;
+	mem.count = 0;
+	mem.all = all;
+	rc = journal_drain(&h_mount);
+	mem.at = 0;
+	seen = mem.count;
+	assert_false(h_mount.broken);
+	if (rc == -1) {
+		++*undone;
+		assert_int_equal(h_mount.row.applied, 0);
+		assert_rows(&before, &now);
+		assert_int_equal(h_mount.row.next, OVL_ROOT + 1);
+		assert_int_equal(journal_drain(&h_mount), 0);
+		assert_false(h_mount.broken);
+	}
+	assert_int_equal(h_mount.row.applied, end);
+	assert_int_equal(h_mount.row.next, 200);
+	assert_rows(done, &now);
+	wbuf_free(&before);
+	wbuf_free(&now);
+	assert_int_equal(teardown(NULL), 0);
+	return seen >= n;
+}
+
+static void
+test_no_memory(void **state)
+{
+	struct wbuf done;
+	unsigned int n, undone = 0;
+	int all;
+
+	(void)state;
+	wbuf_init(&done, 1 << 20);
+	assert_int_equal(setup(NULL), 0);
+	add_all_kinds();
+	assert_int_equal(give(0, 0), 0);
+	assert_int_equal(journal_drain(&h_mount), 0);
+	dump(&done);
+	assert_int_equal(teardown(NULL), 0);
+	for (all = 0; all < 2; all++)
+		for (n = 1; fails_at(n, all, &done, &undone); n += 1 + all * 6)
+			;
+	assert_true(undone > 500);
+	print_message("%u batches undone\n", undone);
+	wbuf_free(&done);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -622,7 +848,8 @@ main(void)
 		T(test_torn_middle),
 		T(test_database_error),
 		T(test_waits),
+		cmocka_unit_test(test_no_memory),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, memory_setup, NULL);
 }
