@@ -355,7 +355,7 @@ db_unlock(struct db *db)
 {
 	if (db->writing)
 		pthread_mutex_unlock(&writer);
-	db->writing = 0;
+	db->writing = db->begun = 0;
 }
 
 void
@@ -444,6 +444,12 @@ db_next(struct db *db, sqlite3_stmt *st)
 
 	if (st == NULL)
 		return -1;
+	/* What came behind a lost transaction would be on its own, and stay. */
+	if (db->begun && sqlite3_get_autocommit(db->h)) {
+		errno = EIO;
+		db_done(st);
+		return -1;
+	}
 	errno = 0;
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
@@ -567,6 +573,7 @@ db_begin_as(struct db *db, int lazy)
 		db_unlock(db);
 		return -1;
 	}
+	db->begun = 1;
 	return 0;
 }
 

@@ -316,6 +316,7 @@ struct db {
 	sqlite3 *h;
 	sqlite3_stmt *st[ST_COUNT];
 	int writing;  /* a transaction was begun */
+	int begun;    /* and SQLite knows of it, or has lost it */
 	int lazy;     /* such a one; what SQLite is set to */
 	int unsynced; /* what such ones have written */
 };

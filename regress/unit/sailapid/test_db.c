@@ -907,6 +907,32 @@ test_no_room(void **state)
 	assert_int_equal(db_end(db), 0);
 }
 
+/* As SQLite does it by itself when there is no memory: nothing that comes behind
+   it in the same transaction is written. */
+static void
+test_lost(void **state)
+{
+	static const uint8_t public[DB_PUBLIC_LEN],
+	    other[DB_PUBLIC_LEN] = { 1 };
+	struct db_org o;
+	int64_t id;
+
+	(void)state;
+	assert_int_equal(db_begin(db), 0);
+	assert_int_equal(db_org_add(db, public, "acme", 1, &id), 0);
+	assert_int_equal(sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL),
+	    SQLITE_OK);
+	assert_int_equal(db_org_add(db, other, "other", 1, &id), -1);
+	assert_int_equal(errno, EIO);
+	assert_int_equal(db_end(db), -1);
+	assert_int_equal(db_org_by_name(db, "acme", &o), 0);
+	assert_int_equal(db_org_by_name(db, "other", &o), 0);
+	assert_int_equal(db_begin(db), 0);
+	assert_int_equal(db_org_add(db, other, "other", 1, &id), 0);
+	assert_int_equal(db_end(db), 0);
+	assert_int_equal(db_org_by_name(db, "other", &o), 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -917,7 +943,8 @@ main(void)
 		T(test_transactions), T(test_keys), T(test_volumes),
 		T(test_grants), T(test_commits), T(test_nodes), T(test_chunks),
 		T(test_sessions), T(test_many_pins), T(test_leases),
-		T(test_bounds), T(test_commands), T(test_no_room) };
+		T(test_bounds), T(test_commands), T(test_no_room),
+		T(test_lost) };
 
 	sync_vfs_install();
 	return cmocka_run_group_tests(tests, NULL, NULL);
