@@ -466,9 +466,13 @@ ask_again(struct mount *m, int notify)
 			close(a->fd);
 			a->fd = -1;
 		}
-		if ((a->type == IMSG_MANIFEST_NOTIFY_TELL) == notify &&
-		    ask_send(m, a) == -1)
-			log_warn("mount %s: asking again", m->row.path);
+		if ((a->type == IMSG_MANIFEST_NOTIFY_TELL) != notify ||
+		    ask_send(m, a) == 0)
+			continue;
+		/* Its answer would never come; the next manifest begins anew. */
+		if (errno == ENOMEM)
+			fatal("mount %s: asking again", m->row.path);
+		log_warn("mount %s: asking again", m->row.path);
 	}
 }
 

@@ -36,6 +36,16 @@ asker_free(struct asker *a)
 	free(a);
 }
 
+/* Who waits for the last one would do so for ever: the next manifest is asked
+   again.  A fuse that went asks again itself. */
+static void
+line_lost(const struct asker *a, int last)
+{
+	if (last && errno != EPIPE)
+		fatal("mount %s: ctl: the answer", a->m->row.path);
+	log_warn("mount %s: ctl: a line is lost", a->m->row.path);
+}
+
 static void
 ctl_line(struct asker *a, const char *text, int last)
 {
@@ -54,13 +64,13 @@ ctl_line(struct asker *a, const char *text, int last)
 	    ibuf_add_n64(b, a->session) == -1 ||
 	    ibuf_add_n8(b, last != 0) == -1 ||
 	    (fd = memfd_new("line", text, len)) == -1) {
-		log_warn("mount %s: ctl: a line is lost", a->m->row.path);
 		ibuf_free(b);
+		line_lost(a, last);
 		return;
 	}
 	if (chan_send_ibuf(a->m->fuse, IMSG_MANIFEST_FUSE_CTL_LINE, 0, fd, b) ==
 	    -1) {
-		log_warn("mount %s: ctl", a->m->row.path);
+		line_lost(a, last);
 		close(fd);
 	}
 }
@@ -244,10 +254,8 @@ control_ctl(struct mount *m, uint64_t session, uint32_t uid, uint32_t gid,
 
 	if ((a = ctl_find(m, session)) != NULL)
 		asker_gone(a);
-	if ((a = asker_new(uid, gid, 0)) == NULL) {
-		log_warn("mount %s: ctl", m->row.path);
-		return;
-	}
+	if ((a = asker_new(uid, gid, 0)) == NULL)
+		fatal("mount %s: ctl", m->row.path); /* nobody can be told */
 	a->m = m;
 	a->session = session;
 	a->offset = offset;

@@ -52,12 +52,13 @@ static uint8_t *read_buffer;
 
 static void journal_timer(int, short, void *);
 
-static int
+static void
 journal_arm(struct mount *m, int ms)
 {
 	struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
 
-	return event_add(m->journal->timer, &tv);
+	if (event_add(m->journal->timer, &tv) == -1)
+		fatalx("mount %s: no timer for its journal", m->row.path);
 }
 
 static struct journal_read *
@@ -123,8 +124,9 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 		close(fd);
 		return 0;
 	}
-	if ((j = journal_get(m)) == NULL || j->nsegments >= SEGMENTS_MAX ||
-	    (s = calloc(1, sizeof(*s))) == NULL) {
+	if ((j = journal_get(m)) == NULL || (s = calloc(1, sizeof(*s))) == NULL)
+		fatal("mount %s: a segment of its journal", m->row.path);
+	if (j->nsegments >= SEGMENTS_MAX) {
 		free(s);
 		close(fd);
 		return -1;
@@ -152,7 +154,8 @@ journal_segment(struct mount *m, uint64_t first, int fd)
 	TAILQ_INSERT_TAIL(&j->segments, s, link);
 	j->nsegments++;
 	j->empty = 0;
-	return journal_arm(m, BUSY_MS);
+	journal_arm(m, BUSY_MS);
+	return 0;
 }
 
 static void

@@ -71,6 +71,7 @@ may_ask(const struct chan *ch, uint64_t offset)
 	    (m->questions < QUESTIONS_MAX && offset <= journal_reach(m));
 }
 
+/* Nobody could be told that there is no memory for it. */
 static struct question *
 question_new(struct chan *ch, uint32_t type, uint32_t id)
 {
@@ -78,7 +79,7 @@ question_new(struct chan *ch, uint32_t type, uint32_t id)
 	struct question *q;
 
 	if ((q = calloc(1, sizeof(*q))) == NULL)
-		return NULL;
+		fatal("a question of fuse");
 	q->instance = chan_instance(ch);
 	q->fuse = ch;
 	q->type = type;
@@ -115,8 +116,30 @@ load_fuse_down(struct chan *ch)
 
 /* ---- answers ------------------------------------------------------------------------ */
 
-/* head is taken.  Items that do not fit a message go as a memfd. */
-static void
+/* head and fd are taken; -1: it was not sent, though somebody waits for it. */
+static int
+reply_fd(struct question *q, uint32_t type, struct ibuf *head, int fd)
+{
+	int error;
+
+	if (q->fuse == NULL) {
+		ibuf_free(head);
+		if (fd != -1)
+			close(fd);
+		return 0;
+	}
+	if (chan_send_ibuf(q->fuse, type, q->id, fd, head) == 0)
+		return 0;
+	error = errno;
+	if (fd != -1)
+		close(fd);
+	errno = error;
+	return errno == EPIPE ? 0 : -1;
+}
+
+/* head is taken.  Items that do not fit a message go as a memfd.  -1: there was
+   no room for an answer; who went needs none. */
+static int
 reply(struct question *q, uint32_t type, struct ibuf *head,
     const struct wbuf *items)
 {
@@ -124,24 +147,20 @@ reply(struct question *q, uint32_t type, struct ibuf *head,
 
 	if (head == NULL)
 		goto fail;
+	if (items != NULL && items->error != 0) {
+		errno = items->error;
+		goto fail;
+	}
 	if (items != NULL && items->len > BODY_BYTES) {
 		if ((fd = memfd_new("items", items->data, items->len)) == -1)
 			goto fail;
 	} else if (items != NULL && items->len > 0 &&
 	    ibuf_add(head, items->data, items->len) == -1)
 		goto fail;
-	if (q->fuse == NULL) {
-		ibuf_free(head);
-		if (fd != -1)
-			close(fd);
-		return;
-	}
-	if (chan_send_ibuf(q->fuse, type, q->id, fd, head) == -1 && fd != -1)
-		close(fd);
-	return;
+	return reply_fd(q, type, head, fd);
 fail:
-	log_warn("answering fuse");
 	ibuf_free(head);
+	return -1;
 }
 
 static struct ibuf *
@@ -157,6 +176,8 @@ head_new(uint32_t error)
 	return b;
 }
 
+/* Without an answer its program would wait for ever: a manifest that cannot give
+   one ends, and the next is asked again. */
 static void
 reply_error(struct question *q, int error)
 {
@@ -177,8 +198,21 @@ reply_error(struct question *q, int error)
 			b = NULL;
 		}
 	}
-	reply(q, type, b, NULL);
+	if (reply(q, type, b, NULL) == -1)
+		fatal("answering fuse");
 	question_free(q);
+}
+
+/* The answer was made: rc, of reply(). */
+static void
+replied(struct question *q, int rc)
+{
+	if (rc == 0) {
+		question_free(q);
+		return;
+	}
+	log_warn("answering fuse");
+	reply_error(q, ENOMEM);
 }
 
 static void
@@ -283,7 +317,7 @@ answer_load(struct mount *m, struct question *q)
 	struct wbuf w;
 	size_t upto_len = 0;
 	uint32_t count;
-	int end;
+	int end, rc;
 
 	wbuf_init(&w, 4 * PAGE_BYTES);
 	if (fill_question(m, q, &w, &count, &end, &miss) == -1) {
@@ -304,9 +338,9 @@ answer_load(struct mount *m, struct question *q)
 		ibuf_free(b);
 		b = NULL;
 	}
-	reply(q, IMSG_MANIFEST_FUSE_LOAD_RES, b, &w);
+	rc = reply(q, IMSG_MANIFEST_FUSE_LOAD_RES, b, &w);
 	wbuf_free(&w);
-	question_free(q);
+	replied(q, rc);
 }
 
 static void
@@ -317,6 +351,7 @@ answer_object(struct mount *m, struct question *q)
 	struct ibuf *b;
 	struct wbuf w;
 	void *keep;
+	int rc;
 
 	if (fill_object(m, q->ovl, &it, &keep, &miss) != 1) {
 		failed(m, q, &miss);
@@ -330,9 +365,9 @@ answer_object(struct mount *m, struct question *q)
 		ibuf_free(b);
 		b = NULL;
 	}
-	reply(q, IMSG_MANIFEST_FUSE_OBJECT_RES, b, &w);
+	rc = reply(q, IMSG_MANIFEST_FUSE_OBJECT_RES, b, &w);
 	wbuf_free(&w);
-	question_free(q);
+	replied(q, rc);
 }
 
 /* ---- CHUNKS ------------------------------------------------------------------------------ */
@@ -428,13 +463,12 @@ answer_chunks(struct mount *m, struct question *q)
 		reply_error(q, ENOMEM);
 		return;
 	}
-	if ((head = head_new(0)) == NULL ||
-	    chan_send_ibuf(q->fuse, IMSG_MANIFEST_FUSE_CHUNKS_RES, q->id, fd,
-		head) == -1) {
-		log_warn("answering fuse");
+	if ((head = head_new(0)) == NULL) {
 		close(fd);
+		reply_error(q, ENOMEM);
+		return;
 	}
-	question_free(q);
+	replied(q, reply_fd(q, IMSG_MANIFEST_FUSE_CHUNKS_RES, head, fd));
 }
 
 /* The directory of a question, as its row has it. */
@@ -549,8 +583,7 @@ load_dir(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	(void)im;
 	if (load_recv(body, &l) == -1 || !may_ask(ch, l.offset))
 		return -1;
-	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_LOAD, id)) == NULL)
-		return 0;
+	q = question_new(ch, IMSG_FUSE_MANIFEST_LOAD, id);
 	q->dir.ovl = l.ovl;
 	q->dir.has_origin = l.has_origin;
 	q->dir.origin_commit = l.origin_commit;
@@ -578,8 +611,7 @@ load_object(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	    ibuf_get_n64(body, &ovl) == -1 || ibuf_size(body) != 0 ||
 	    !may_ask(ch, offset))
 		return -1;
-	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_OBJECT, id)) == NULL)
-		return 0;
+	q = question_new(ch, IMSG_FUSE_MANIFEST_OBJECT, id);
 	q->ovl = ovl;
 	return begin(q, offset);
 }
@@ -589,7 +621,7 @@ load_chunks(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
 	struct question *q;
 	struct ibuf path;
-	struct hash commit;
+	struct hash commit = { 0 };
 	uint64_t offset, ovl;
 	uint16_t len;
 
@@ -601,8 +633,7 @@ load_chunks(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	    ibuf_get_ibuf(body, len, &path) == -1 || ibuf_size(body) != 0 ||
 	    path_problem(ibuf_data(&path), len) != NULL || !may_ask(ch, offset))
 		return -1;
-	if ((q = question_new(ch, IMSG_FUSE_MANIFEST_CHUNKS, id)) == NULL)
-		return 0;
+	q = question_new(ch, IMSG_FUSE_MANIFEST_CHUNKS, id);
 	q->ovl = ovl;
 	q->commit = commit;
 	q->path_len = len;
