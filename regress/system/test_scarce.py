@@ -217,8 +217,8 @@ def test_memory(t):
     """Each role of content in turn gets no more memory: it may end, and begins
     again."""
     t.expect_deaths = True
-    x = Site(t, names=1000)
-    x.all(resource.RLIMIT_AS, memory, ("fuse", "cache", "fetch"))
+    x = Site(t, names=700)
+    x.all(resource.RLIMIT_AS, memory)
     t.said = x.summary()
 
 
