@@ -20,6 +20,8 @@ struct db;
    schema is one that this program does not know. */
 struct db *db_open(const char *path);
 void db_close(struct db *);
+/* A failure within a transaction may have ended it: nothing behind it is done
+   then, and the transaction not committed, until db_rollback(). */
 int db_begin(struct db *);
 /* When it is committed, it and all before it is safe from a loss of power; after
    db_begin() it is only in order.  For what no journal has: above all before

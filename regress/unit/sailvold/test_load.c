@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * Claim: what fuse asks waits for nothing that will never be written, and more
- * than any fuse asks at a time is not taken.
+ * Claim: what fuse asks waits for nothing that will never be written, more than
+ * any fuse asks at a time is not taken, and each question has an answer, also when
+ * there is no memory for it, or the role ends.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include <sys/wait.h>
 
 #include "regress/unit/sailvold/manifest_harness.h"
 #include "sailvold/load.h"
@@ -21,7 +24,9 @@ static struct {
 	applied_cb f;
 	void *arg;
 } waits[MOST + 1];
-static unsigned int nwaits, answers;
+static unsigned int nwaits, answers, fail_sends;
+static int fail_errno;
+static uint32_t said;
 
 uint64_t
 journal_reach(const struct mount *m)
@@ -63,6 +68,13 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 	(void)id;
 	assert_int_equal(type, IMSG_MANIFEST_FUSE_OBJECT_RES);
 	assert_int_equal(fd, -1);
+	if (fail_sends > 0) {
+		fail_sends--;
+		ibuf_free(b);
+		errno = fail_errno;
+		return -1;
+	}
+	assert_int_equal(ibuf_get_n32(b, &said), 0);
 	ibuf_free(b);
 	answers++;
 	return 0;
@@ -99,17 +111,23 @@ server_error(const struct server_answer *a, char *out, size_t size, char *code,
 static char fuse; /* an address of a channel */
 
 static int
-ask(uint64_t offset)
+ask_for(uint64_t offset, uint64_t ovl)
 {
 	struct ibuf *b = ibuf_dynamic(16, 16);
 	int rc;
 
 	assert_non_null(b);
 	assert_int_equal(ibuf_add_n64(b, offset), 0);
-	assert_int_equal(ibuf_add_n64(b, 99), 0);
+	assert_int_equal(ibuf_add_n64(b, ovl), 0);
 	rc = load_object((struct chan *)(void *)&fuse, 1, NULL, b);
 	ibuf_free(b);
 	return rc;
+}
+
+static int
+ask(uint64_t offset)
+{
+	return ask_for(offset, 99);
 }
 
 static void
@@ -153,6 +171,45 @@ test_too_many(void **state)
 	assert_int_equal(answers, 1);
 }
 
+static void
+test_no_room(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(ask_for(5, OVL_ROOT), 0);
+	answer_all();
+	assert_int_equal(answers, 1);
+	assert_int_equal(said, 0);
+	assert_int_equal(ask_for(5, OVL_ROOT), 0);
+	fail_sends = 1;
+	fail_errno = ENOMEM;
+	answer_all();
+	assert_int_equal(answers, 2);
+	assert_int_equal(said, ENOMEM);
+	/* Who went needs none. */
+	assert_int_equal(ask_for(5, OVL_ROOT), 0);
+	fail_sends = 1;
+	fail_errno = EPIPE;
+	answer_all();
+	assert_int_equal(answers, 2);
+	assert_int_equal(h_mount.questions, 0);
+	/* Nothing can be said. */
+	assert_int_equal(ask_for(5, OVL_ROOT), 0);
+	fail_errno = ENOMEM;
+	fail_sends = 2;
+	if ((pid = fork()) == 0) {
+		answer_all();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	fail_sends = 0;
+	answer_all();
+	assert_int_equal(answers, 3);
+}
+
 static int
 setup(void **state)
 {
@@ -183,6 +240,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_not_written, setup,
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
