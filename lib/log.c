@@ -52,7 +52,8 @@ log_set_sink(log_sink sink, void *arg)
 /*
  * vis(3) of src, cut between two characters so that dst never ends in half an
  * escape.  The backslash stands for itself: a line that was encoded by a role
- * is not encoded twice by its parent.
+ * is not encoded twice by its parent.  vis() takes memory, which may be what a
+ * line is about: what needs no encoding goes without.
  */
 static void
 line_encode(char *dst, size_t size, const char *src)
@@ -61,13 +62,13 @@ line_encode(char *dst, size_t size, const char *src)
 	size_t used = 0, n;
 
 	for (; *src != '\0'; src++) {
-		if (*src == '\\') {
-			one[0] = '\\';
+		if (*src >= ' ' && *src <= '~') {
+			one[0] = *src;
 			one[1] = '\0';
-		} else
-			vis(one, (unsigned char)*src,
-			    VIS_CSTYLE | VIS_NL | VIS_TAB,
-			    (unsigned char)src[1]);
+		} else if (vis(one, (unsigned char)*src,
+			       VIS_CSTYLE | VIS_NL | VIS_TAB,
+			       (unsigned char)src[1]) == NULL)
+			strlcpy(one, "?", sizeof(one)); /* no memory */
 		n = strlen(one);
 		if (used + n >= size)
 			break;
