@@ -202,6 +202,8 @@ session_room(uint32_t uid)
 	return n < SESSIONS_MAX;
 }
 
+/* Who reads would wait for ever for what could not be sent: the next fuse sends
+   it. */
 static void
 session_send(struct session *s)
 {
@@ -214,14 +216,11 @@ session_send(struct session *s)
 	if ((b = ibuf_dynamic(24, 24)) == NULL ||
 	    ibuf_add_n64(b, s->id) == -1 || ibuf_add_n32(b, s->uid) == -1 ||
 	    ibuf_add_n32(b, s->gid) == -1 || ibuf_add_n64(b, s->offset) == -1 ||
-	    (fd = memfd_new("line", s->line, s->line_len - 1)) == -1) {
-		log_warn("session of ctl");
-		ibuf_free(b);
-		return;
-	}
+	    (fd = memfd_new("line", s->line, s->line_len - 1)) == -1)
+		fatal("session of ctl");
 	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_CTL, 0, fd, b) == -1) {
 		if (errno != EPIPE)
-			log_warn("session of ctl");
+			fatal("session of ctl");
 		close(fd);
 	}
 }
@@ -450,7 +449,8 @@ session_line(struct session *s, const struct memfd_view *line, int last)
 	if (!last && s->out_len - s->last_len > UNREAD_MAX)
 		return;
 	if ((p = realloc(s->out, s->out_len + line->len + 1)) == NULL) {
-		log_warn("session of ctl");
+		if (last)
+			fatal("session of ctl");
 		return;
 	}
 	s->out = p;

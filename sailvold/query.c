@@ -192,7 +192,10 @@ query_send(struct query *q)
 		rc = send_chunks(c, q);
 		break;
 	}
-	/* A channel that just broke: put again to the next one. */
+	/* A channel that just broke: put again to the next one.  Without memory
+	   who asked would wait for ever: the next fuse is asked again. */
+	if (rc == -1 && errno == ENOMEM)
+		fatal("question to manifest");
 	if (rc == -1 && errno != EPIPE)
 		log_warn("question to manifest");
 }

@@ -33,7 +33,7 @@ answer_offset(struct chan *c, uint32_t type, uint32_t id)
 	    ibuf_add_n64(b, journal_end()) == -1)
 		fatal("answer");
 	if (chan_send_ibuf(c, type, id, -1, b) == -1 && errno != EPIPE)
-		log_warn("answer to manifest");
+		fatal("answer to manifest");
 	return 0;
 }
 
@@ -46,7 +46,7 @@ answer_error(struct chan *c, uint32_t type, uint32_t id, int error)
 	    ibuf_add_n32(b, (uint32_t)error) == -1)
 		fatal("answer");
 	if (chan_send_ibuf(c, type, id, -1, b) == -1 && errno != EPIPE)
-		log_warn("answer to manifest");
+		fatal("answer to manifest");
 	return 0;
 }
 
@@ -137,9 +137,12 @@ switch_open(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if ((b = ibuf_dynamic(8, 64)) == NULL || ibuf_add_n32(b, error) == -1 ||
 	    ibuf_add_n8(b, writers) == -1)
 		fatal("answer");
-	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_OPEN_RES, id, fd, b) == -1 &&
-	    fd != -1)
-		close(fd);
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_OPEN_RES, id, fd, b) == -1) {
+		if (errno != EPIPE)
+			fatal("answer to manifest");
+		if (fd != -1)
+			close(fd);
+	}
 	return 0;
 }
 
@@ -695,8 +698,11 @@ switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if (tell == -1 || (b = ibuf_dynamic(4, 64)) == NULL ||
 	    ibuf_add_n32(b, m.writers) == -1)
 		fatal("switched");
-	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_SWITCHED, id, tell, b) == -1)
+	if (chan_send_ibuf(c, IMSG_FUSE_MANIFEST_SWITCHED, id, tell, b) == -1) {
+		if (errno != EPIPE)
+			fatal("switched");
 		close(tell);
+	}
 	return 0;
 }
 
