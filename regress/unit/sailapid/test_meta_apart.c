@@ -80,9 +80,10 @@ search(const struct hash *commit, const char *path, const uint8_t *mount,
     const char *found)
 {
 	const struct change c = { path, "in d", NULL };
-	struct apart_wanted w = { h.db, &s.vol, &s.grant, NULL, mount,
+	struct apart_wanted w = { NULL, &s.vol, &s.grant, NULL, mount,
 		&s.chunks, s.bytes, s.found, s.lacking, 0 };
 	struct apart_search *a;
+	struct db *begun;
 	atomic_int stop = 0;
 	struct delta *d;
 	struct wbuf b;
@@ -98,12 +99,15 @@ search(const struct hash *commit, const char *path, const uint8_t *mount,
 	assert_null(why);
 	assert_non_null(d);
 	w.delta = d;
+	/* Begun in one thread, with its connection, it goes on in another. */
+	assert_non_null((w.db = begun = db_open(h.path, 0)));
 	assert_non_null((a = apart_new(&w)));
-	while ((r = apart_step(a, &stop)) == 0)
+	db_close(begun);
+	while ((r = apart_step(a, h.db, &stop)) == 0)
 		assert_true(++steps < 1000);
 	assert_int_equal(r, 1);
 	/* It is over. */
-	assert_int_equal(apart_step(a, &stop), 1);
+	assert_int_equal(apart_step(a, h.db, &stop), 1);
 	for (i = 0; i < s.chunks.n; i++)
 		got[i] = (char)('0' + s.found[i]);
 	got[i] = '\0';
@@ -156,7 +160,7 @@ search_of(int64_t key, const char *found)
 	uint32_t i;
 
 	assert_non_null((a = apart_new(&w)));
-	while (apart_step(a, &stop) == 0)
+	while (apart_step(a, h.db, &stop) == 0)
 		;
 	for (i = 0; i < s.chunks.n; i++)
 		got[i] = (char)('0' + s.found[i]);
@@ -286,14 +290,14 @@ test_stop(void **state)
 	w = (struct apart_wanted){ h.db, &s.vol, &s.grant, d, NULL, &s.chunks,
 		s.bytes, s.found, s.lacking, 0 };
 	assert_non_null((a = apart_new(&w)));
-	assert_int_equal(apart_step(a, &stop), -1);
+	assert_int_equal(apart_step(a, h.db, &stop), -1);
 	assert_int_equal(errno, ECANCELED);
 	apart_free(a);
 	/* Nothing is wanted: it is over at once. */
 	w.lacking = 0;
 	stop = 0;
 	assert_non_null((a = apart_new(&w)));
-	assert_int_equal(apart_step(a, &stop), 1);
+	assert_int_equal(apart_step(a, h.db, &stop), 1);
 	apart_free(a);
 	delta_free(d);
 	wbuf_free(&b);
