@@ -498,7 +498,7 @@ static const struct msg_rule rules[] = {
 	RULE(FUSE_CACHE_GET, FUSE, NOFD, WANT_MIN, BODY_MAX, on_get),
 	RULE(FUSE_CACHE_PUT, FUSE, FD, WANT_MIN, BODY_MAX, on_put),
 	RULE(FUSE_CACHE_CANCEL, FUSE, NOFD, 4, 4, on_cancel),
-	RULE(FUSE_CACHE_ROOM, FUSE, NOFD, 8, 8, cache_room_ask),
+	RULE(FUSE_CACHE_ROOM, FUSE, NOFD, 16, 16, cache_room_ask),
 	RULE(FETCH_GET_DONE, FETCH, NOFD, 8, 8, ask_get_done),
 	RULE(FETCH_GET_BUNDLE, FETCH, FD, 2, BODY_MAX, ask_get_bundle),
 	RULE(FETCH_GET_RES, FETCH, NOFD, 6, 2048, ask_get_res),

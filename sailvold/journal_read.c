@@ -376,6 +376,16 @@ tell_applied(struct mount *m)
 	chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_APPLIED, 0, -1, b);
 }
 
+void
+journal_now(struct mount *m)
+{
+	if (apply_batch(m) > 0) {
+		m->journal->empty = 0;
+		tell_applied(m);
+		journal_arm(m, 0);
+	}
+}
+
 /* In order; each may add others, cancel others, and wait again. */
 static void
 call_waits(struct mount *m)
@@ -420,8 +430,11 @@ journal_timer(int fd, short what, void *arg)
 	if (n > 0) {
 		m->journal->empty = 0;
 		tell_applied(m);
-		if (!TAILQ_EMPTY(&m->waits))
-			call_waits(m);
+	}
+	/* Of what journal_now() has applied, too. */
+	if (n >= 0 && !TAILQ_EMPTY(&m->waits))
+		call_waits(m);
+	if (n > 0) {
 		sweep_busy(m);
 	} else if (n == 0) {
 		if (m->journal->empty < IDLE_AFTER)

@@ -97,6 +97,9 @@ int journal_segment(struct mount *, uint64_t first, int fd);
 void journal_forget(struct mount *);
 /* Applies all that is there, without calling who waits.  -1: there is more. */
 int journal_drain(struct mount *);
+/* Some of it, at once, for who is to see what was just done: who waits for it is
+   called soon. */
+void journal_now(struct mount *);
 /* What was applied survives a loss of power: before fuse may cut it off. */
 int journal_sync(struct mount *);
 /* The mount goes: what waits for its journal hears of it as above. */

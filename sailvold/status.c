@@ -114,6 +114,8 @@ mount_permits(struct mount *m, const struct asker *a, int write)
 
 	if (asker_is_root(a))
 		return 1;
+	/* Owner and mode may have changed a moment ago. */
+	journal_now(m);
 	if (db_obj_get(manifest_db, m->row.row, OVL_ROOT, &o) == -1)
 		return 0;
 	mode = o.entry->mode;

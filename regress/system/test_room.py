@@ -10,7 +10,7 @@ from sailtest import caches, deadline, stack
 MIB = 1 << 20
 
 
-def site(t, size, keep="1M", extra=None):
+def site(t, size, keep="1M", passthrough=True):
     """(stack, daemon with state and cache in a memory of that many MiB)."""
     s = stack.Stack(t, daemons=0)
     d = s.add_daemon(start=False)
@@ -22,6 +22,8 @@ def site(t, size, keep="1M", extra=None):
     for name in ("state", "cache"):
         conf = conf.replace('%s "%s/%s"' % (name, d.dir, name),
                             '%s "%s/%s"' % (name, disk, name))
+    if not passthrough:
+        conf = conf.replace("passthrough yes", "passthrough no")
     t.write(os.path.relpath(d.conf, t.dir),
             conf.replace("keep free 1M", "keep free " + keep))
     d.start()
@@ -69,7 +71,7 @@ def fill(top, name, most, step=MIB):
 def test_writer(t):
     """State and cache on one disk, which the cache has filled: a writer has its
     room before ENOSPC, also that of files that the mount holds open."""
-    s, d, disk = site(t, 192)
+    s, d, _ = site(t, 192, passthrough=False)
     files = publish(s, [8 * MIB] * 17)
     a = d.mount("v", "a")
     for name, data in files.items():
@@ -89,6 +91,21 @@ def test_writer(t):
     d.ctl("commit", a, timeout=60)
     d.ctl("reload", a)
     t.equal(120 * MIB, os.path.getsize(os.path.join(a, "new")), "committed")
+
+
+@deadline(120)
+def test_passed_through(t):
+    """Nobody asks for the room of what the kernel writes past us: the cache looks
+    often enough to keep free what it is told to."""
+    s, d, _ = site(t, 256, "100M")
+    files = publish(s, [8 * MIB] * 17)
+    a = d.mount("v", "a")
+    for name, data in files.items():
+        t.true(data == read(os.path.join(a, name)), name)
+    before = cached(d)
+    t.true(before > 100 * MIB, "cached: %d" % before)
+    t.equal(150 * MIB, fill(a, "new", 150 * MIB), "was written")
+    t.true(cached(d) < before - 40 * MIB, "cached now: %d" % cached(d))
 
 
 @deadline(120)
