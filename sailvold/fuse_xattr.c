@@ -45,6 +45,13 @@ change_xattr(fuse_ino_t ino, const char *name, const void *value, size_t size,
 		change_abort(&c);
 		return error;
 	}
+	/* The same value is no change, as of ext4(5): its ctime stays. */
+	if (len == vn->xattrs_len &&
+	    (len == 0 || memcmp(out, vn->xattrs, len) == 0)) {
+		change_abort(&c);
+		free(out);
+		return 0;
+	}
 	memset(&r, 0, sizeof(r));
 	r.type = RECORD_XATTR;
 	r.time = change_time();
