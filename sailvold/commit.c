@@ -749,13 +749,12 @@ never_marked(struct mount *m, void *arg)
 {
 	struct commit_run *c = arg;
 
+	(void)m;
 	c->refs--;
 	if (c->dead)
 		commit_release(c);
-	else if (m->broken)
-		commit_fail(c, "unavailable", "journal", JOURNAL_BROKEN);
 	else
-		commit_fail(c, "internal", "journal", strerror(ENOMEM));
+		commit_fail(c, "unavailable", "journal", JOURNAL_BROKEN);
 }
 
 static void
@@ -773,8 +772,14 @@ synced(struct mount *m, void *arg, int error, uint64_t offset)
 	}
 	if (offset < c->job->mark)
 		offset = c->job->mark;
-	if (applied_wait_or(m, offset, marked, never_marked, c) == -1)
+	if (applied_wait_or(m, offset, marked, never_marked, c) == 0)
+		return;
+	if (errno == EIO)
 		never_marked(m, c);
+	else {
+		c->refs--;
+		commit_fail(c, "internal", "journal", strerror(errno));
+	}
 }
 
 static void

@@ -620,12 +620,22 @@ never_applied(struct mount *m, void *arg)
 {
 	struct reload_run *r = arg;
 
-	if (came(r))
-		return;
-	if (m->broken)
+	(void)m;
+	if (!came(r))
 		fail(r, "unavailable", "journal", JOURNAL_BROKEN);
-	else
-		fail(r, "internal", "journal", strerror(ENOMEM));
+}
+
+static void
+wait_applied(struct mount *m, struct reload_run *r, uint64_t offset,
+    applied_cb f)
+{
+	r->refs++;
+	if (applied_wait_or(m, offset, f, never_applied, r) == 0)
+		return;
+	if (errno == EIO)
+		never_applied(m, r);
+	else if (!came(r))
+		fail(r, "internal", "journal", strerror(errno));
 }
 
 static void
@@ -641,9 +651,7 @@ parked(struct mount *m, void *arg, int error, uint64_t offset)
 		fail(r, "internal", "fuse", strerror(error));
 		return;
 	}
-	r->refs++;
-	if (applied_wait_or(m, offset, applied, never_applied, r) == -1)
-		never_applied(m, r);
+	wait_applied(m, r, offset, applied);
 }
 
 static void
@@ -751,9 +759,7 @@ look_from(struct mount *m, void *arg, int error, uint64_t offset)
 		fail(r, "internal", "fuse", strerror(error));
 		return;
 	}
-	r->refs++;
-	if (applied_wait_or(m, offset, looked, never_applied, r) == -1)
-		never_applied(m, r);
+	wait_applied(m, r, offset, looked);
 }
 
 /* The rows tell once the journal is applied to where fuse is. */
