@@ -830,7 +830,8 @@ sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 	if (ngone == 0)
 		return 0;
 	if (nfiles > 0) {
-		if (journal_sync(m) == -1)
+		/* Where there is no room for that, these files give some. */
+		if (journal_sync(m) == -1 && errno != ENOSPC)
 			return -1;
 		tell_unlink(m, files, nfiles);
 	}
