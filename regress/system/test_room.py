@@ -44,9 +44,11 @@ def publish(s, sizes):
     return files
 
 
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
+def read_all(t, top, files):
+    """Each has what was published: {name: bytes}."""
+    for name, data in files.items():
+        with open(os.path.join(top, name), "rb") as f:
+            t.true(data == f.read(), name)
 
 
 def cached(d):
@@ -74,8 +76,7 @@ def test_writer(t):
     s, d, _ = site(t, 192, passthrough=False)
     files = publish(s, [8 * MIB] * 17)
     a = d.mount("v", "a")
-    for name, data in files.items():
-        t.true(data == read(os.path.join(a, name)), name)
+    read_all(t, a, files)
     before = cached(d)
     t.true(before > 100 * MIB, "cached: %d" % before)
     # 48 MiB of it are kept for journal and database.
@@ -86,8 +87,7 @@ def test_writer(t):
     wrote += fill(a, "more", 120 * MIB)
     t.true(wrote < 160 * MIB, "ENOSPC after %d" % wrote)
     caches.drop(caches.PAGES)
-    for name, data in files.items():
-        t.true(data == read(os.path.join(a, name)), name + " again")
+    read_all(t, a, files)
     d.ctl("commit", a, timeout=60)
     d.ctl("reload", a)
     t.equal(120 * MIB, os.path.getsize(os.path.join(a, "new")), "committed")
@@ -100,8 +100,7 @@ def test_passed_through(t):
     s, d, _ = site(t, 256, "100M")
     files = publish(s, [8 * MIB] * 17)
     a = d.mount("v", "a")
-    for name, data in files.items():
-        t.true(data == read(os.path.join(a, name)), name)
+    read_all(t, a, files)
     before = cached(d)
     t.true(before > 100 * MIB, "cached: %d" % before)
     t.equal(150 * MIB, fill(a, "new", 150 * MIB), "was written")
@@ -115,8 +114,7 @@ def test_keep_free(t):
     s, d, disk = site(t, 192, "64M")
     files = publish(s, [8 * MIB] * 12)
     a = d.mount("v", "a")
-    for name, data in files.items():
-        t.true(data == read(os.path.join(a, name)), name)
+    read_all(t, a, files)
     before = cached(d)
 
     def free():
@@ -145,10 +143,8 @@ def test_no_room(t):
                         f.write(bytes(4096))
                     except OSError:
                         break
-        for name, data in files.items():
-            t.true(data == read(os.path.join(a, name)), name)
+        read_all(t, a, files)
         t.equal(0, cached(d), "cached")
         caches.drop(caches.PAGES)
     os.unlink(os.path.join(disk, "other"))
-    for name, data in files.items():
-        t.true(data == read(os.path.join(a, name)), name)
+    read_all(t, a, files)

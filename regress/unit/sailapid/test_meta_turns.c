@@ -144,6 +144,24 @@ assert_steps(const char *session, const char *what, const struct wbuf *w)
 	assert_true(sum < 60000 || longest < sum * 3 / 4);
 }
 
+/* As many as one request may name, each an object of its own; the caller frees
+   them, and the question in w. */
+static struct wire_chunk *
+many_chunks(struct wbuf *w)
+{
+	struct wire_chunk *chunks = calloc(WIRE_BATCH_MAX, sizeof(*chunks));
+	uint32_t i;
+
+	assert_non_null(chunks);
+	for (i = 0; i < WIRE_BATCH_MAX; i++) {
+		chunks[i].bytes = 4 << 20;
+		hash_bytes(&chunks[i].hash, &i, sizeof(i));
+	}
+	wbuf_init(w, 1 << 20);
+	wire_chunks_encode(w, chunks, WIRE_BATCH_MAX);
+	return chunks;
+}
+
 /* One request that names as many chunks as one may. */
 static void
 test_many_chunks(void **state)
@@ -159,15 +177,7 @@ test_many_chunks(void **state)
 	make_volume("data", &base);
 	new_session(session);
 	open_session("data", session, "{}");
-	chunks = calloc(WIRE_BATCH_MAX, sizeof(*chunks));
-	assert_non_null(chunks);
-	for (i = 0; i < WIRE_BATCH_MAX; i++) {
-		/* Each an object of its own. */
-		chunks[i].bytes = 4 << 20;
-		hash_bytes(&chunks[i].hash, &i, sizeof(i));
-	}
-	wbuf_init(&w, 1 << 20);
-	wire_chunks_encode(&w, chunks, WIRE_BATCH_MAX);
+	chunks = many_chunks(&w);
 	assert_steps(session, "chunks", &w);
 	wbuf_free(&w);
 	for (i = 0; i < WIRE_BATCH_MAX; i++) {
@@ -189,28 +199,18 @@ test_many_chunks(void **state)
 static void
 test_session_goes(void **state)
 {
-	struct wire_chunk *chunks;
 	struct hash base;
 	struct wbuf w;
 	struct got g;
 	struct db_session old;
 	char session[33], target[256];
 	uint8_t key[DB_ID_LEN];
-	uint32_t i;
 
 	(void)state;
 	make_volume("data", &base);
 	new_session(session);
 	open_session("data", session, "{}");
-	chunks = calloc(WIRE_BATCH_MAX, sizeof(*chunks));
-	assert_non_null(chunks);
-	for (i = 0; i < WIRE_BATCH_MAX; i++) {
-		chunks[i].bytes = 4 << 20;
-		hash_bytes(&chunks[i].hash, &i, sizeof(i));
-	}
-	wbuf_init(&w, 1 << 20);
-	wire_chunks_encode(&w, chunks, WIRE_BATCH_MAX);
-	free(chunks);
+	free(many_chunks(&w));
 	snprintf(target, sizeof(target),
 	    "/v1/volumes/data/sessions/%.32s/chunks", session);
 	submit(&g, API_POST, target, h.write, w.data, w.len);
