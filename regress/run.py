@@ -415,11 +415,12 @@ def run_worker(name, obj, env):
     return name, counts, text, output, time.monotonic() - start
 
 
-def report(done, obj, totals):
+def report(done, obj, totals, failed):
     name, counts, text, output, seconds = done
     for key, n in counts.items():
         totals[key] += n
     if counts.get("failed"):
+        failed.append("%s: %s" % (name, (output.splitlines() or [""])[0]))
         print("FAIL %s (%.1f s)" % (name, seconds))
         print("\n".join("    " + line for line in output.splitlines()))
         print("    repeat: /usr/bin/python3 regress/run.py --obj %s -t %s"
@@ -461,14 +462,16 @@ def main():
     if args.l:
         print("\n".join(names))
         return 0
-    totals = collections.Counter()
+    totals, failed = collections.Counter(), []
     for sig in ENDING:
         signal.signal(sig, lambda *_: os._exit(1))
     keeper = gateway.Keeper(os.path.abspath(__file__))
     with concurrent.futures.ThreadPoolExecutor(max(1, args.j)) as pool:
         for done in pool.map(lambda n: run_one(n, args.obj, keeper), names):
-            report(done, args.obj, totals)
+            report(done, args.obj, totals, failed)
     keeper.close()
+    for line in failed:
+        print("failed: %s" % line)
     numbers = sorted(set(totals) - {"passed", "failed", "skipped"})
     if numbers:
         print(", ".join("%s: %d" % (name, totals[name]) for name in numbers))

@@ -5,7 +5,6 @@ and memory stays flat over them: make soak."""
 import collections
 import copy
 import os
-import random
 import statistics
 import time
 
@@ -54,7 +53,7 @@ def test_soak(t):
     t.expect_deaths = True
     killed, calm = stack_below(t, "killed"), stack_below(t, "calm")
     kib, kills = collections.defaultdict(list), collections.Counter()
-    seed = random.SystemRandom().randrange(1 << 30)
+    seed = t.seed()
     first = seed
     while time.monotonic() < end:
         for s in (killed, calm):

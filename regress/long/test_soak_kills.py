@@ -5,7 +5,6 @@ something is lost: make soak."""
 import collections
 import copy
 import os
-import random
 import time
 
 from sailtest import deadline, killer
@@ -23,8 +22,7 @@ def test_soak(t):
     longest = 0, ""
     while time.monotonic() < end:
         one = copy.copy(t)
-        seeds.append(random.SystemRandom().randrange(1, 1 << 30))
-        print("seed %d" % seeds[-1], flush=True)
+        seeds.append(t.seed())
         one.dir = t.path(str(seeds[-1]))
         os.mkdir(one.dir, 0o755)
         site = killer.Site(one, seeds[-1])

@@ -8,6 +8,7 @@ is killed, unmounted and, when it passed, removed.
 
 import errno
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -70,6 +71,16 @@ class Test:
     def count(self, what, n):
         """Adds to a number that the run prints at its end."""
         self.numbers[what] = self.numbers.get(what, 0) + n
+
+    def seed(self):
+        """The seed of a random test, printed.  SAIL_SEED=n in the environment,
+        or any with SAIL_SEED=random, which make soak sets; else always the
+        same one: what make check finds is of the change that it checks."""
+        said = os.environ.get("SAIL_SEED", "")
+        seed = (random.SystemRandom().randrange(1 << 30) if said == "random"
+                else int(said or 1))
+        print("SAIL_SEED=%d" % seed, flush=True)
+        return seed
 
     def path(self, *parts):
         """A path below the test's directory."""

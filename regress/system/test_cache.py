@@ -265,9 +265,7 @@ def test_one_owner_and_hostile(t):
 
 def test_hostile_messages(t):
     """Any body of any message ends the channel at worst."""
-    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
-    print("SEED=%d" % seed)
-    rng = random.Random(seed)
+    rng = random.Random(t.seed())
     s = Site(t, nfetch=0)
     good = Content(s.server, b"g" * 5000).body()
     for i in range(24):

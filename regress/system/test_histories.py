@@ -267,6 +267,6 @@ def test_histories(t):
     """Three mounts change, commit and reload at random; in the end all show
     what the model has."""
     s = stack.Stack(t)
-    first = random.SystemRandom().randrange(1 << 30)
+    first = t.seed()
     for i in range(8):
         history(t, s, i, first + i, 60)

@@ -4,7 +4,6 @@ others live on, the bad one ends, and others' mounts and clients are served."""
 
 import json
 import os
-import random
 import re
 import struct
 import threading
@@ -12,8 +11,6 @@ import time
 
 from sailtest import deadline, hostile, role as r, stack
 
-SEED = int(os.environ.get("SAIL_SEED", "0")) or (
-    random.SystemRandom().randrange(1, 1 << 31))
 LIVES = int(os.environ.get("SAIL_LIVES", "4"))
 LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
 
@@ -178,10 +175,11 @@ ROLES = ("fuse", "notify", "manifest", "cache", "fetch", "metrics")
 def test_noise(t):
     """Each role of sailvold in turn says READY and then sends garbage."""
     x = Sailvold(t)
+    seed = t.seed()
     lives = {}
     for n, role in enumerate(ROLES):
-        lives[role] = x.attack(role, "noise", SEED + n)
-    t.said = "seed %d, %s" % (SEED, ", ".join(
+        lives[role] = x.attack(role, "noise", seed + n)
+    t.said = "seed %d, %s" % (seed, ", ".join(
         "%s died %d times" % item for item in lives.items()))
 
 
@@ -190,11 +188,12 @@ def test_lies(t):
     """Each role of sailvold in turn does its work, and spoils a part of what it
     says: bits, lengths, kinds, numbers, descriptors, or all of it."""
     x = Sailvold(t)
+    seed = t.seed()
     lives = {}
     for n, role in enumerate(("notify", "cache", "fetch", "metrics", "fuse",
                               "manifest")):
-        lives[role] = x.attack(role, "lies", SEED + n, 5)
-    t.said = "seed %d, %s" % (SEED, ", ".join(
+        lives[role] = x.attack(role, "lies", seed + n, 5)
+    t.said = "seed %d, %s" % (seed, ", ".join(
         "%s died %d times" % item for item in lives.items()))
 
 
@@ -202,9 +201,10 @@ def test_lies(t):
 def test_silence(t):
     """Each role of sailvold in turn says READY, and nothing more."""
     x = Sailvold(t)
+    seed = t.seed()
     for n, role in enumerate(ROLES):
-        x.attack(role, "silent", SEED + n)
-    t.said = "seed %d" % SEED
+        x.attack(role, "silent", seed + n)
+    t.said = "seed %d" % seed
 
 
 SESSION, TELL, TOLD = 123, 176, 177

@@ -4,7 +4,6 @@ the bad one ends, and what does not need it is served meanwhile."""
 
 import http.client
 import os
-import random
 import re
 import ssl
 import threading
@@ -12,8 +11,6 @@ import time
 
 from sailtest import Failure, deadline, hostile, stack, tls
 
-SEED = int(os.environ.get("SAIL_SEED", "0")) or (
-    random.SystemRandom().randrange(1, 1 << 31))
 LIVES = int(os.environ.get("SAIL_LIVES", "4"))
 LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
 EMBEDDED_STORE = True  # its role is one of them
@@ -134,10 +131,11 @@ class Sailapid:
 def test_noise(t):
     """Each role of sailapid in turn says READY and then sends garbage."""
     x = Sailapid(t)
+    seed = t.seed()
     lives = {}
     for n, role in enumerate(ROLES):
-        lives[role] = x.attack(role, "noise", SEED + n)
-    t.said = "seed %d, %s" % (SEED, ", ".join(
+        lives[role] = x.attack(role, "noise", seed + n)
+    t.said = "seed %d, %s" % (seed, ", ".join(
         "%s died %d times" % item for item in lives.items()))
 
 
@@ -146,8 +144,9 @@ def test_lies(t):
     """Each role of sailapid in turn does its work, and spoils a part of what it
     says."""
     x = Sailapid(t)
+    seed = t.seed()
     lives = {}
     for n, role in enumerate(ROLES):
-        lives[role] = x.attack(role, "lies", SEED + n, 5)
-    t.said = "seed %d, %s" % (SEED, ", ".join(
+        lives[role] = x.attack(role, "lies", seed + n, 5)
+    t.said = "seed %d, %s" % (seed, ", ".join(
         "%s died %d times" % item for item in lives.items()))

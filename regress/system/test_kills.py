@@ -2,10 +2,6 @@
 """kill -9 of any process at any moment under load: no program's call fails, and
 everything acknowledged is there, once; of all of them: after the next start."""
 
-import os
-import random
-import sys
-
 from sailtest import deadline, killer
 
 KILLS = 300
@@ -13,11 +9,7 @@ KILLS = 300
 
 @deadline(900)
 def test_kills(t):
-    seed = int(os.environ.get("SAIL_SEED", 0)) or (
-        random.SystemRandom().randrange(1, 1 << 30))
-    print("seed %d" % seed)
-    sys.stdout.flush()
-    site = killer.Site(t, seed)
+    site = killer.Site(t, t.seed())
     site.run(lambda: site.total() >= KILLS)
     site.finish()
     site.judge()

@@ -50,10 +50,11 @@ def fallocate(fd, mode, off, size):
 
 
 class Side:
-    """One of the two trees."""
+    """One of the two trees: a directory of the file system where, so that a
+    symbolic link to ../n2 does not lead out of it."""
 
-    def __init__(self, top):
-        self.top = os.fsencode(top)
+    def __init__(self, where):
+        self.top = os.fsencode(os.path.join(where, "tree"))
         self.fds = {}
 
     def p(self, rel):
@@ -599,9 +600,8 @@ class Run:
 @deadline(900)
 def test_same_as_native(t):
     """1,500 steps, and a commit, reload, restart or death after some of them."""
-    seed = int(os.environ.get("SAIL_SEED", random.randrange(1 << 30)))
+    seed = t.seed()
     steps = int(os.environ.get("SAIL_STEPS", 1500))
-    print("SAIL_SEED=%d" % seed, flush=True)
     os.umask(0o022)
     s = stack.Stack(t)
     a = s.mount("vol", "a", create=True)
@@ -610,9 +610,10 @@ def test_same_as_native(t):
     os.mkdir(native)
     for top in (t.dir, t.path("mnt")):
         os.chmod(top, 0o711)
-    for top in (native, a):
-        os.chmod(top, 0o777)
     run = Run(t, seed, native, a)
+    for side in run.sides:
+        os.mkdir(side.top)
+        os.chmod(side.top, 0o777)
     try:
         life(t, s, run, steps, seed)
     finally:

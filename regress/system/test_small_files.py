@@ -142,9 +142,7 @@ def test_ahead(t):
 def test_changes(t):
     """Files are read, changed and reloaded at random while what has their bytes
     is at hand: each shows what was written last, there and here."""
-    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
-    print("SEED=%d" % seed)
-    rng = random.Random(seed)
+    rng = random.Random(t.seed())
     s = stack.Stack(t, daemons=2)
     d = s.daemons[1]
     a = s.mount("v", "a", create=True)

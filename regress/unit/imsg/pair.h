@@ -28,6 +28,7 @@
 #include <cmocka.h>
 
 #include "imsg/imsg.h"
+#include "regress/unit/seed.h"
 
 #define REFUSED(err, expr)                      \
 	do {                                    \
@@ -162,18 +163,6 @@ next_message(struct pair *p, struct imsg *m, uint32_t type)
 		assert_int_equal(imsgbuf_read(&p->b), 1);
 	assert_non_null(m->buf);
 	assert_int_equal(imsg_get_type(m), type);
-}
-
-static inline unsigned int
-seeded(void)
-{
-	const char *env = getenv("SEED");
-	unsigned int seed = env != NULL ? (unsigned int)strtoul(env, NULL, 10)
-					: (unsigned int)time(NULL);
-
-	printf("SEED=%u\n", seed);
-	srandom(seed);
-	return seed;
 }
 
 #endif /* UNIT_IMSG_PAIR_H */

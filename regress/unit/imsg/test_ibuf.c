@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "imsg/imsg.h"
+#include "regress/unit/seed.h"
 
 #define REFUSED(err, expr)                      \
 	do {                                    \
@@ -306,17 +307,13 @@ descriptors(void **state)
 static void
 random_calls(void **state)
 {
-	const char *env = getenv("SEED");
-	unsigned int seed = env != NULL ? (unsigned int)strtoul(env, NULL, 10)
-					: (unsigned int)time(NULL);
 	unsigned char model[512], in[64], out[64];
 	struct ibuf *b;
 	size_t rpos = 0, wpos = 0, n, i;
 	int round, full;
 
 	(void)state;
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	assert_non_null(b = ibuf_dynamic(3, sizeof(model)));
 	for (round = 0; round < 20000; round++) {
 		n = (size_t)random() % sizeof(in);

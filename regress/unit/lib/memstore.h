@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * memstore: a node store in memory that counts what is asked of it, and the
- * random numbers of the tests, which SEED repeats.
+ * random numbers of the tests, which SAIL_SEED repeats.
  */
 #ifndef REGRESS_MEMSTORE_H
 #define REGRESS_MEMSTORE_H
@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "lib/node.h"
+#include "regress/unit/seed.h"
 
 struct memstore {
 	struct memnode {
@@ -120,12 +121,7 @@ static uint64_t rnd_state;
 static inline void
 rnd_seed(void)
 {
-	const char *s = getenv("SEED");
-
-	rnd_state =
-	    s != NULL ? strtoull(s, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
-	printf("SEED=%llu\n", (unsigned long long)rnd_state);
-	fflush(stdout);
+	rnd_state = (uint64_t)seeded() * 1000003u;
 }
 
 /* splitmix64 */

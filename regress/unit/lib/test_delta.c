@@ -16,6 +16,7 @@
 
 #include "lib/delta.h"
 #include "regress/unit/delta_ops.h"
+#include "regress/unit/seed.h"
 
 #define NOPS 9
 
@@ -546,9 +547,6 @@ no_truncation_and_no_tail(void **state)
 static void
 random_flips(void **state)
 {
-	const char *e = getenv("SEED");
-	unsigned int seed = e != NULL ? (unsigned int)strtoul(e, NULL, 0)
-				      : (unsigned int)time(NULL);
 	struct delta_op *ops;
 	struct sample s;
 	struct delta *d;
@@ -558,8 +556,7 @@ random_flips(void **state)
 	uint8_t was[4];
 
 	(void)state;
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	sample_make(&s);
 	data = sample_encode(&s, &len);
 	for (i = 0; i < 50000; i++) {

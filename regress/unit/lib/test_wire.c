@@ -16,6 +16,7 @@
 
 #include "lib/node.h"
 #include "lib/wire.h"
+#include "regress/unit/seed.h"
 
 #define U8(s) ((const uint8_t *)(s))
 
@@ -359,16 +360,12 @@ one_is_not_another(void **state)
 static void
 random_flips(void **state)
 {
-	const char *s = getenv("SEED");
-	unsigned int seed = s != NULL ? (unsigned int)strtoul(s, NULL, 0)
-				      : (unsigned int)time(NULL);
 	struct wbuf w;
 	size_t i, n, k, at;
 	uint8_t was[4];
 
 	(void)state;
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	for (i = 0; i < NBODIES; i++) {
 		wbuf_init(&w, 1 << 20);
 		bodies[i].make(&w);

@@ -5,7 +5,7 @@
  * others in between gives what its mount showed, and paths that a mount did not
  * touch stay as they were.
  *
- * SEED and MERGES in the environment set the seed and the number of merges.
+ * SAIL_SEED and MERGES in the environment set the seed and the number of merges.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "regress/unit/sailapid/merge_mount.h"
+#include "regress/unit/seed.h"
 
 /* So that a run shows that it tried what it should. */
 static struct {
@@ -220,8 +221,8 @@ commit(struct history *h, struct mount *m)
 static void
 random_histories(void **state)
 {
-	const char *s = getenv("SEED"), *n = getenv("MERGES");
-	uint64_t seed = s != NULL ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
+	const char *n = getenv("MERGES");
+	uint64_t seed = seeded();
 	uint64_t want = n != NULL ? strtoull(n, NULL, 0) : 100000, done = 0;
 	uint64_t first;
 	static struct history h;
@@ -230,7 +231,6 @@ random_histories(void **state)
 	int bad = 0;
 
 	(void)state;
-	printf("SEED=%ju\n", (uintmax_t)seed);
 	while (done < want && !bad) {
 		/* Each history has a seed of its own, so that it can be had
 		   alone. */
@@ -256,7 +256,7 @@ random_histories(void **state)
 		}
 		history_end(&h);
 		if (bad)
-			fprintf(stderr, "again with SEED=%ju MERGES=24\n",
+			fprintf(stderr, "again with SAIL_SEED=%ju MERGES=24\n",
 			    (uintmax_t)first);
 	}
 	printf(

@@ -4,6 +4,7 @@
  * refused, or it is another good request.
  */
 #include "meta_harness.h"
+#include "regress/unit/seed.h"
 
 enum { ROUNDS = 400 };
 
@@ -72,16 +73,12 @@ test_mutated(void **state)
 	struct wire_chunk chunk;
 	struct hash base, id;
 	struct wbuf w;
-	const char *text = getenv("SEED");
-	unsigned int seed = text != NULL ? (unsigned int)strtoul(text, NULL, 10)
-					 : (unsigned int)time(NULL);
 	uint64_t slot = 0;
 	char session[33], target[256];
 	int i;
 
 	(void)state;
-	print_message("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	make_volume("data", &base);
 	publish("data", &base, tree, 3, &id);
 	wbuf_init(&w, 1 << 20);

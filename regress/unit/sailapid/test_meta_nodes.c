@@ -5,6 +5,7 @@
  * depend on that of the volume.
  */
 #include "meta_harness.h"
+#include "regress/unit/seed.h"
 
 /* What a client has: nodes by hash. */
 static struct {
@@ -542,16 +543,12 @@ random_commit(struct hash *head, uint8_t *now, uint8_t round)
 static void
 test_random(void **state)
 {
-	const char *text = getenv("SEED");
-	unsigned int seed = text != NULL ? (unsigned int)strtoul(text, NULL, 10)
-					 : (unsigned int)time(NULL);
 	static uint8_t now[PATHS];
 	struct hash commits[ROUNDS + 1], head;
 	int i, a, b;
 
 	(void)state;
-	print_message("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	memset(now, 0, sizeof(now));
 	make_volume("data", &head);
 	commits[0] = head;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "sailapid/store_file.h"
+#include "regress/unit/seed.h"
 
 static char dir[64];
 static int root = -1;
@@ -207,16 +208,12 @@ test_random_list(void **state)
 {
 	static char keys[300][STORE_KEY_MAX + 1];
 	static const char letters[] = "ab/%\x01\xff!z";
-	const char *env = getenv("SEED");
-	unsigned int seed = env != NULL ? (unsigned int)strtoul(env, NULL, 10)
-					: (unsigned int)getpid();
 	size_t lens[300], n = 0, i, j, len, want;
 	char text[24], *k;
 	int r;
 
 	(void)state;
-	print_message("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	while (n < 300) {
 		k = keys[n];
 		len = 1 + (size_t)random() % 6;

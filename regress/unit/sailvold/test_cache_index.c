@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "sailvold/cache_index.h"
+#include "regress/unit/seed.h"
 
 static struct hash
 name(unsigned int i)
@@ -137,17 +138,13 @@ test_restart(void **state)
 static void
 test_random(void **state)
 {
-	const char *s = getenv("SEED");
-	unsigned int seed =
-	    s != NULL ? (unsigned int)strtoul(s, NULL, 10) : arc4random();
 	unsigned int order[64] = { 0 }, n = 0, i, k, what, round;
 	struct cache_index x;
 	struct cache_entry *e;
 	struct hash h;
 
 	(void)state;
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	cache_index_init(&x, 40);
 	for (round = 0; round < 20000; round++) {
 		what = (unsigned int)random() % 64;

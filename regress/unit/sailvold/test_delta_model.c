@@ -22,6 +22,7 @@
 #include "lib/commit.h"
 #include "lib/log.h"
 #include "regress/unit/delta_ops.h"
+#include "regress/unit/seed.h"
 #include "regress/unit/sailvold/model_tree.h"
 #include "sailvold/rebase.h"
 
@@ -629,10 +630,8 @@ scenario(unsigned int *rounds)
 static void
 random_changes(void **state)
 {
-	const char *text = getenv("SEED"), *count = getenv("ROUNDS");
-	uint64_t seed = text != NULL
-	    ? strtoull(text, NULL, 10)
-	    : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+	const char *count = getenv("ROUNDS");
+	uint64_t seed = seeded();
 	unsigned int rounds = 0,
 		     want = count != NULL
 	    ? (unsigned int)strtoul(count, NULL, 10)
@@ -640,7 +639,6 @@ random_changes(void **state)
 		     n = 0;
 
 	(void)state;
-	print_message("SEED=%llu\n", (unsigned long long)seed);
 	manifest_db = db_open(":memory:");
 	assert_non_null(manifest_db);
 	while (rounds < want) {

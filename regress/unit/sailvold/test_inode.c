@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "lib/hash.h"
+#include "regress/unit/seed.h"
 #include "sailvold/handle.h"
 #include "sailvold/inode.h"
 
@@ -374,15 +375,12 @@ static void
 room_always(void **state)
 {
 	enum { LIVE = 30, ROUNDS = 2000, CHANGES = 20 };
-	unsigned int seed = (unsigned int)time(NULL), round, k;
+	unsigned int round, k;
 	uint32_t live[LIVE] = { 0 }, i = 0;
 	size_t len;
 
 	(void)state;
-	if (getenv("SEED") != NULL)
-		seed = (unsigned int)strtoul(getenv("SEED"), NULL, 10);
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	for (round = 0; round < ROUNDS; round++) {
 		for (k = 0; k < CHANGES; k++, i++) {
 			if (live[i % LIVE] != 0)
@@ -431,7 +429,6 @@ static void
 tampered(void **state)
 {
 	uint8_t commit[HASH_LEN] = { 0 };
-	unsigned int seed = (unsigned int)time(NULL);
 	uint8_t *map, *copy;
 	size_t bytes = table_bytes(SLOTS), len;
 	char name[16];
@@ -439,10 +436,7 @@ tampered(void **state)
 	int try;
 
 	(void)state;
-	if (getenv("SEED") != NULL)
-		seed = (unsigned int)strtoul(getenv("SEED"), NULL, 10);
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	for (i = 0; i < 40; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
 		idx = inode_new(i < 4 ? INODE_ROOT : INODE_FIRST + i / 4, name,

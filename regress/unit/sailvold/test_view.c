@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "regress/unit/seed.h"
 #include "sailvold/inode.h"
 #include "sailvold/view.h"
 
@@ -191,14 +192,10 @@ flip(int i)
 static void
 model(void **state)
 {
-	unsigned int seed = (unsigned int)time(NULL);
 	int step;
 
 	(void)state;
-	if (getenv("SEED") != NULL)
-		seed = (unsigned int)strtoul(getenv("SEED"), NULL, 10);
-	printf("SEED=%u\n", seed);
-	srandom(seed);
+	seeded();
 	set_root();
 	for (step = 0; step < STEPS; step++) {
 		int i = (int)(random() % NAMES);
