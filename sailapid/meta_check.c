@@ -237,8 +237,9 @@ still_lost(const struct check *c, int missing)
 }
 
 /*
- * Another server has read it too, and condemned it: what was read here is older
- * than what may have been brought anew since.  1, 0, -1.
+ * Another server has read it too, and condemned it, or what was lost is there
+ * again: what was read here is older than what may have been brought anew since.
+ * 1, 0, -1.
  */
 static int
 check_overtaken(const struct check *c)
@@ -246,7 +247,10 @@ check_overtaken(const struct check *c)
 	struct db_object o;
 	int r = db_object_find(meta_db(), c->family, &c->object, &o);
 
-	return r == 1 ? o.condemned != c->condemned : r == 0 ? 1 : -1;
+	if (r != 1)
+		return r == 0 ? 1 : -1;
+	return o.condemned != c->condemned ||
+	    (!c->good && location_good(o.state));
 }
 
 static void

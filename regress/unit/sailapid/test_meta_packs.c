@@ -636,6 +636,34 @@ test_there_again(void **state)
 	assert_int_equal(h.deletes, 0);
 }
 
+/* It was wrong when it was looked for again, deleted by another server, and brought
+   anew before that was noted. */
+static void
+test_brought_anew(void **state)
+{
+	struct hash base, id, object, where;
+	struct wire_chunk c[2];
+	struct wire_span_chunk k;
+
+	(void)state;
+	h.marked = 1;
+	publish_pack(&base, &id, &object, c);
+	store_set(&object, 0);
+	report(&object, &c[0].hash);
+	assert_int_equal(located(&id, "a", &where, &k), 0);
+	end_meta();
+	begin_meta();
+	store_set(&object, 2);
+	h.overtaken_by = "UPDATE object SET state = 2 WHERE pack = 1;"
+			 "UPDATE location SET state = 2";
+	ask_locate(&id, "a", 503);
+	tick();
+	h.overtaken_by = NULL;
+	assert_int_equal(h.deletes, 0);
+	store_set(&object, 1);
+	assert_int_equal(located(&id, "a", &where, &k), 1);
+}
+
 int
 main(void)
 {
@@ -643,7 +671,8 @@ main(void)
 		T(test_lengths_of_published), T(test_not_foreseen),
 		T(test_later), T(test_refused), T(test_lying_index),
 		T(test_hostile), T(test_lost), T(test_overtaken),
-		T(test_deleted_once), T(test_there_again) };
+		T(test_deleted_once), T(test_there_again),
+		T(test_brought_anew) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
