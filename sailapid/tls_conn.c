@@ -448,8 +448,11 @@ from_service(struct conn *c)
 	if (half_open(h) == -1)
 		return -1;
 	n = read(c->plain, h->buf, HALF);
-	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+	if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+		/* It has taken all that there was. */
+		c->has_deadline = c->looked_at = 0;
 		return 0;
+	}
 	if (n <= 0)
 		h->end = 1;
 	else
@@ -479,9 +482,7 @@ to_client(struct conn *c)
 		moved = 1;
 	}
 	/* Who does not take what it has asked for. */
-	if (h->len == 0)
-		c->has_deadline = c->looked_at = 0;
-	else
+	if (h->len > 0)
 		look_from_now(c);
 	return moved;
 }
@@ -507,6 +508,7 @@ relay(struct conn *c)
 	half_close(&c->down);
 	if (c->down.end && c->down.len == 0) {
 		c->state = CONN_ENDING;
+		c->looked_at = 0;
 		set_deadline(c, (int64_t)tls_limits.idle_s * 1000);
 	}
 	return 0;
