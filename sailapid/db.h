@@ -240,10 +240,10 @@ struct db_stage {
 	struct node_store store;
 	struct staged *v; /* put, and not in the database yet */
 	size_t n, bytes;
-	const atomic_int *stop; /* set: fails with ECANCELED */
+	const atomic_int *stop, *also; /* one is set: fails with ECANCELED */
 };
 int db_stage_init(struct db_stage *, struct db *, int64_t family,
-    const atomic_int *stop);
+    const atomic_int *stop, const atomic_int *also);
 /* All that was put is in the database. */
 int db_stage_flush(struct db_stage *);
 void db_stage_free(struct db_stage *);

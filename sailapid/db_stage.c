@@ -21,7 +21,7 @@ struct staged {
 static int
 stage_stopped(const struct db_stage *s)
 {
-	if (!atomic_load(s->stop))
+	if (!atomic_load(s->stop) && !atomic_load(s->also))
 		return 0;
 	errno = ECANCELED;
 	return 1;
@@ -53,8 +53,8 @@ int
 db_stage_flush(struct db_stage *s)
 {
 	struct node_store *to = &s->nodes.store;
+	int r = 0, error;
 	size_t i;
-	int r = 0;
 
 	if (s->n == 0)
 		return 0;
@@ -65,8 +65,11 @@ db_stage_flush(struct db_stage *s)
 		    s->v[i].blob->len);
 	if (r == 0)
 		r = db_end(s->nodes.db);
-	else
+	else {
+		error = errno;
 		db_abort(s->nodes.db);
+		errno = error;
+	}
 	stage_drop(s);
 	return r;
 }
@@ -90,13 +93,14 @@ stage_put(void *ctx, const struct hash *hash, const uint8_t *data, size_t len)
 
 int
 db_stage_init(struct db_stage *s, struct db *db, int64_t family,
-    const atomic_int *stop)
+    const atomic_int *stop, const atomic_int *also)
 {
 	memset(s, 0, sizeof(*s));
 	if ((s->v = calloc(STAGE_NODES, sizeof(*s->v))) == NULL)
 		return -1;
 	db_nodes_init(&s->nodes, db, family);
 	s->stop = stop;
+	s->also = also;
 	s->store.get = stage_get;
 	s->store.put = stage_put;
 	s->store.ctx = s;

@@ -171,7 +171,9 @@ struct req {
 	int at_store;
 	req_step then; /* of req_upload */
 	struct work work;
-	size_t thread; /* that works on it */
+	size_t thread;   /* that works on it */
+	int large;       /* the work, whatever the body is */
+	atomic_int stop; /* the work should fail with ECANCELED */
 	enum req_search search;
 	int64_t merges; /* a volume; 0 */
 	int holds;      /* that volume: no other merge of its kind begins */
@@ -328,8 +330,12 @@ void req_work_alone(struct req *, void (*run)(struct req *, struct db *),
     req_step next);
 /* Its step has ended: another may merge. */
 void threads_release(struct req *);
+/* It is of those of which one at a time is worked on: req->large, or its body. */
+int threads_large(const struct req *);
 /* It has an answer already. */
 void threads_forget(struct req *);
+/* Stops merges of keys that were revoked.  Once a second. */
+void threads_tick(void);
 /* At the end of a turn. */
 void threads_start(void);
 
@@ -363,8 +369,17 @@ struct walk_target {
 	uint32_t budget;
 	uint32_t depth; /* directories below */
 };
-/* 1 complete, 0 the budget ended it, -1 and errno (ENODATA, EBADMSG ...). */
-int meta_walk(const struct walk_target *, struct wire_bundle_writer *);
+/*
+ * The target's store and first, and the writer, outlive the walk; entries do not
+ * have to.  NULL and errno (ENOMEM, ENODATA ...).  A step takes about until that
+ * time: 1 complete, 0 the budget ended it, WALK_MORE, -1 and errno (ENODATA,
+ * EBADMSG ...).
+ */
+#define WALK_MORE 2
+struct meta_walk *meta_walk_begin(const struct walk_target *,
+    struct wire_bundle_writer *);
+int meta_walk_step(struct meta_walk *, monotime_t until);
+void meta_walk_end(struct meta_walk *); /* or NULL */
 
 /* ---- handlers ------------------------------------------------------------ */
 

@@ -11,7 +11,7 @@
 
 #define PAGE_CHANGES 1000
 #define PAGE_BYTES (256 * 1024) /* of paths in one answer */
-#define PAGE_READS 4096         /* nodes, or one name when that takes more */
+#define PAGE_MS 10              /* or one name when that takes more */
 
 /* One of the two commits at the path in question. */
 struct diff_side {
@@ -35,6 +35,7 @@ struct diff_page {
 	size_t skip_len;
 	/* what came of it */
 	json_t *list;
+	monotime_t end;
 	size_t n, bytes, passed;
 	uint8_t last[SAIL_PATH_MAX];
 	size_t last_len;
@@ -130,7 +131,7 @@ page_is_full(const struct diff_page *p)
 {
 	return p->passed > 0 &&
 	    (p->n >= p->limit || p->bytes >= PAGE_BYTES ||
-		UINT32_MAX - p->view.nodes.left >= PAGE_READS);
+		monotime_reached(p->end));
 }
 
 static int
@@ -345,7 +346,7 @@ meta_diff(struct req *req)
 		goto out;
 	}
 	req_view(req, &p->view);
-	db_nodes_limit(&p->view.nodes, UINT32_MAX - 1);
+	p->end = monotime_add_ms(monotime_now(), PAGE_MS);
 	if (take_question(req, body, p) == -1 ||
 	    side_open(req, p, &p->to) == -1)
 		goto out;

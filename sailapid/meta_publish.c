@@ -12,7 +12,17 @@
 
 #define SWAP_TRIES 8
 #define REPORT_PATHS 1000
-#define NODES_AT_ONCE 1024 /* read and written by a merge in a turn */
+/*
+ * Nodes that a merge reads and writes: in a turn; in a thread that others wait
+ * for, and those for each operation; and at most: directories may be equal a
+ * thousand times on each level, and have more names to compare than anybody has
+ * time.
+ */
+#define NODES_AT_ONCE 1024
+#define NODES_SMALL (64 * 1024)
+#define NODES_EACH_SMALL 8
+#define NODES_MOST (1024 * 1024)
+#define NODES_EACH 64
 
 /* ---- answers ------------------------------------------------------------- */
 
@@ -307,6 +317,15 @@ thread_head(const struct req *req, struct merging *g, struct db *db)
 	return g->next_root == NULL ? -1 : 1;
 }
 
+static uint32_t
+nodes_most(int large, uint32_t nops)
+{
+	uint64_t most = large ? NODES_MOST + (uint64_t)NODES_EACH * nops
+			      : NODES_SMALL + (uint64_t)NODES_EACH_SMALL * nops;
+
+	return most < UINT32_MAX - 1 ? (uint32_t)most : UINT32_MAX - 1;
+}
+
 static void
 thread_merge(struct req *req, struct db *db)
 {
@@ -322,7 +341,10 @@ thread_merge(struct req *req, struct db *db)
 		g->error = r == 0 ? 0 : errno != 0 ? errno : EIO;
 		return;
 	}
-	if ((r = db_stage_init(&stage, db, g->vol.family, meta_stop())) == 0) {
+	if ((r = db_stage_init(&stage, db, g->vol.family, meta_stop(),
+		 &req->stop)) == 0) {
+		db_nodes_limit(&stage.nodes,
+		    nodes_most(threads_large(req), g->delta->nops));
 		merge_setup(&in, g, &from);
 		in.store = &stage.store;
 		in.head_root = g->next_root;
@@ -359,6 +381,21 @@ thread_merged(struct req *req)
 {
 	struct merging *g = req->state;
 
+	if (g->error == EOVERFLOW && !threads_large(req)) {
+		/* With those that take long, from the beginning. */
+		merge_out_free(&g->next);
+		req->large = 1;
+		req_work_alone(req, thread_merge, thread_merged);
+		return;
+	}
+	if (g->error == EOVERFLOW) {
+		req_error(req, 400, "bad_delta",
+		    "it would have to be compared with too many names that "
+		    "others have published");
+		return;
+	}
+	if (g->error == ECANCELED && req->authorized && !meta_route_still(req))
+		return;
 	if (g->error != 0) {
 		/* The head that it was merged with is not the one for which that
 		   was asked before. */

@@ -462,6 +462,7 @@ meta_tick(void)
 		meta.backend.wake();
 	}
 	check_tick();
+	threads_tick();
 	if (db_settle(meta.db) == -1)
 		log_warn("database: sync");
 	if (monotime_diff_ms(now, meta.expired) < EXPIRE_MS)

@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * meta_threads: whose work the threads do next.  A key has one of them at a
- * time, and another for what is large; the keys take turns.  Of what is large
+ * time, and another for what is large, or is found to be; the keys take turns.  Of what is large
  * there is one at a time, for its memory, and it never has all threads: who
  * publishes little does not wait for those who publish much.  Into a volume one
  * of each kind merges at a time, and the others wait without work.  In meta.
@@ -102,16 +102,16 @@ threads_forget(struct req *req)
 
 /* ---- turns ----------------------------------------------------------------- */
 
-static int
-is_large(const struct req *req)
+int
+threads_large(const struct req *req)
 {
-	return req->body.len > LARGE_BYTES;
+	return req->large || req->body.len > LARGE_BYTES;
 }
 
 static int
 same_kind(const struct req *a, const struct req *b)
 {
-	return a->key.id == b->key.id && is_large(a) == is_large(b);
+	return a->key.id == b->key.id && threads_large(a) == threads_large(b);
 }
 
 /* Those that hold a search; *own: one of them is of that key. */
@@ -157,7 +157,7 @@ volume_held(const struct req *req)
 
 	TAILQ_FOREACH (other, &self.holders, held)
 		if (other->merges == req->merges &&
-		    is_large(other) == is_large(req))
+		    threads_large(other) == threads_large(req))
 			return 1;
 	return 0;
 }
@@ -171,11 +171,12 @@ may_run(const struct req *req)
 	for (i = 0; i < self.n; i++) {
 		if ((other = self.running[i]) == NULL)
 			continue;
-		if (same_kind(req, other) || (is_large(req) && is_large(other)))
+		if (same_kind(req, other) ||
+		    (threads_large(req) && threads_large(other)))
 			return 0;
-		small += !is_large(other);
+		small += !threads_large(other);
 	}
-	if (!is_large(req) && self.n > 1 && small == self.n - 1)
+	if (!threads_large(req) && self.n > 1 && small == self.n - 1)
 		return 0;
 	if (req->merges != 0 && volume_held(req))
 		return 0;
@@ -235,5 +236,21 @@ threads_start(void)
 		req->thread = i;
 		self.running[i] = req;
 		self.work(&req->work);
+	}
+}
+
+void
+threads_tick(void)
+{
+	struct db_key key;
+	struct req *req;
+	size_t i;
+
+	for (i = 0; i < self.n; i++) {
+		req = self.running[i];
+		if (req != NULL && req->merges != 0 && req->authorized &&
+		    (db_key_by_id(meta_db(), req->key.id, &key) != 1 ||
+			db_key_problem(&key, db_now()) != NULL))
+			atomic_store(&req->stop, 1);
 	}
 }
