@@ -54,7 +54,7 @@ struct mnt {
 	char warning[512];
 	mounts_cb done; /* of the mount, later of the umount */
 	void *arg;
-	int force, ending;
+	int ending;
 	unsigned int busy; /* so often it was in use when it was to go */
 };
 TAILQ_HEAD(mnts, mnt);

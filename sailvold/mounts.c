@@ -622,7 +622,7 @@ umounted(void *arg, int error)
 		if (m->record != NULL)
 			m->record->gone = 1;
 		forget(m);
-		if (m->force || m->fuse == NULL)
+		if (m->fuse == NULL)
 			call_done(m, 0, "", "");
 		if (m->fuse == NULL)
 			mount_again(m);
@@ -712,7 +712,6 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 	else {
 		m->done = done;
 		m->arg = arg;
-		m->force = force;
 		mnt_umount(m, force);
 	}
 }

@@ -317,7 +317,15 @@ def test_list(t):
     put(os.path.join(a, "f"), "12345")
     s.reload(a)
     put(os.path.join(b, "g"), "1")
+    with open(os.path.join(b, "g"), encoding="ascii"):
+        r = d.umount(b, "--force")
+        t.true("still in use elsewhere" in r.stderr, r.stderr)
+        t.equal([], d.ctl_json("stash", "list")["unmounted"], "in use")
+    b = s.mount("v", "b")
     d.umount(b, "--force")
+    # Another test that begins has all mounts, too, for a moment.
+    t.wait_for(lambda: d.ctl_json("stash", "list")["unmounted"],
+               "the session of b to end")
     got = d.ctl_json("stash", "list")
     t.equal([(a, "v", 1, 5)], [(x["path"], x["volume"], x["files"], x["bytes"])
                                for x in got["stashes"]], "stashes")
