@@ -19,7 +19,7 @@
 #include "sailvold/journal.h"
 #include "sailvold/record.h"
 
-#define DONE_MAX (1U << 20)
+#define DONE_MAX (1U << 20) /* requests that are remembered */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -31,12 +31,17 @@ struct segment {
 };
 TAILQ_HEAD(segment_list, segment);
 
+/* Open hash by unique. */
+struct done_table {
+	struct journal_done *v;
+	uint32_t mask, n;
+};
+
 static struct {
 	int dir, fd; /* fd: the last segment, for appending */
 	uint8_t mount[16], connection[16];
 	struct segment_list segments;
-	struct journal_done *done; /* open hash by unique */
-	uint32_t mask, ndone;
+	struct done_table done, before; /* the latest, and those before */
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
 } j = { .dir = -1, .fd = -1 };
@@ -72,39 +77,50 @@ journal_end(void)
 
 /* ---- what was done ------------------------------------------------------------ */
 
+/* Where it stands, or is to stand. */
+static struct journal_done *
+done_place(const struct done_table *t, uint64_t unique)
+{
+	uint32_t i = (uint32_t)(unique >> 1) & t->mask;
+
+	while (t->v[i].unique != 0 && t->v[i].unique != unique)
+		i = (i + 1) & t->mask;
+	return &t->v[i];
+}
+
+static void
+done_grow(struct done_table *t)
+{
+	struct done_table old = *t;
+	uint32_t i, n = old.v == NULL ? 1024 : (old.mask + 1) * 2;
+
+	if ((t->v = calloc(n, sizeof(*t->v))) == NULL)
+		fatal("journal");
+	t->mask = n - 1;
+	for (i = 0; old.v != NULL && i <= old.mask; i++)
+		if (old.v[i].unique != 0)
+			*done_place(t, old.v[i].unique) = old.v[i];
+	free(old.v);
+}
+
+/* What is sent again is among the last: the older half is forgotten. */
 static void
 done_add(const struct record *r)
 {
 	struct journal_done *d;
-	uint32_t i, n;
 
-	if (r->unique == 0 || j.ndone >= DONE_MAX)
+	if (r->unique == 0)
 		return;
-	if (j.ndone * 2 >= j.mask) {
-		struct journal_done *old = j.done;
-		uint32_t old_n = j.done == NULL ? 0 : j.mask + 1;
-
-		n = old_n == 0 ? 1024 : old_n * 2;
-		if ((j.done = calloc(n, sizeof(*d))) == NULL)
-			fatal("journal");
-		j.mask = n - 1;
-		for (i = 0; i < old_n; i++) {
-			uint32_t k = (uint32_t)(old[i].unique >> 1) & j.mask;
-
-			if (old[i].unique == 0)
-				continue;
-			while (j.done[k].unique != 0)
-				k = (k + 1) & j.mask;
-			j.done[k] = old[i];
-		}
-		free(old);
+	if (j.done.n == DONE_MAX / 2) {
+		free(j.before.v);
+		j.before = j.done;
+		memset(&j.done, 0, sizeof(j.done));
 	}
-	i = (uint32_t)(r->unique >> 1) & j.mask;
-	while (j.done[i].unique != 0 && j.done[i].unique != r->unique)
-		i = (i + 1) & j.mask;
-	d = &j.done[i];
+	if (j.done.n * 2 >= j.done.mask)
+		done_grow(&j.done);
+	d = done_place(&j.done, r->unique);
 	if (d->unique == 0)
-		j.ndone++;
+		j.done.n++;
 	d->unique = r->unique;
 	d->type = r->type;
 	d->ovl = r->ovl;
@@ -112,17 +128,23 @@ done_add(const struct record *r)
 	d->result = r->result;
 }
 
+static const struct journal_done *
+done_find(const struct done_table *t, uint64_t unique)
+{
+	const struct journal_done *d;
+
+	if (t->v == NULL || unique == 0)
+		return NULL;
+	d = done_place(t, unique);
+	return d->unique == unique ? d : NULL;
+}
+
 const struct journal_done *
 journal_find(uint64_t unique)
 {
-	uint32_t i;
+	const struct journal_done *d = done_find(&j.done, unique);
 
-	if (j.done == NULL || unique == 0)
-		return NULL;
-	i = (uint32_t)(unique >> 1) & j.mask;
-	while (j.done[i].unique != 0 && j.done[i].unique != unique)
-		i = (i + 1) & j.mask;
-	return j.done[i].unique == unique ? &j.done[i] : NULL;
+	return d != NULL ? d : done_find(&j.before, unique);
 }
 
 /* ---- opening ------------------------------------------------------------------ */
@@ -434,7 +456,8 @@ journal_close(void)
 		close(j.fd);
 	if (j.dir != -1)
 		close(j.dir);
-	free(j.done);
+	free(j.done.v);
+	free(j.before.v);
 	memset(&j, 0, sizeof(j));
 	j.fd = j.dir = -1;
 }

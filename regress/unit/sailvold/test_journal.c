@@ -123,6 +123,37 @@ torn(void **state)
 	assert_null(journal_find(11));
 }
 
+/* However many were done that are not applied yet, the last are known. */
+static void
+many(void **state)
+{
+	enum { ALL = 1200000, AT_ONCE = 20000 };
+	struct wbuf all, w;
+	uint64_t i = 1;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	while (i <= ALL) {
+		wbuf_init(&all, 4 << 20);
+		for (n = 0; n < AT_ONCE; n++, i++) {
+			encode(&w, i * 2, i);
+			wbuf_bytes(&all, w.data, w.len);
+			wbuf_free(&w);
+		}
+		assert_int_equal(journal_append(all.data, all.len), 0);
+		wbuf_free(&all);
+	}
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_null(journal_find(2));
+	for (i = ALL - 500000; i <= ALL; i++) {
+		assert_non_null(journal_find(i * 2));
+		assert_int_equal(journal_find(i * 2)->ovl, i);
+	}
+	assert_null(journal_find(i * 2));
+}
+
 /* A record that another version wrote is somebody's change: nothing is cut. */
 static void
 not_understood(void **state)
@@ -434,6 +465,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(torn, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(many, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(not_understood, in_dir,
 		    out_of_dir),
 		cmocka_unit_test_setup_teardown(older_version, in_dir,
