@@ -11,8 +11,9 @@
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 
-/* A clean thing whose name is gone, and whose content was not yet asked for. */
-static uint32_t removed;
+/* Slots among which are clean things whose name is gone, and of which is still to
+   be asked where their content is. */
+static uint32_t removed_at, removed_end;
 
 static int
 is_at(uint32_t idx, uint32_t dir, const uint8_t *name, size_t len)
@@ -33,10 +34,8 @@ take_name(uint32_t idx, uint32_t dir, const uint8_t *name, size_t len)
 		return;
 	if (inode_slot(idx)->kind == INODE_OBJECT)
 		inode_unname(idx);
-	else if (inode_slot(idx)->kind == INODE_NAMED) {
+	else if (inode_slot(idx)->kind == INODE_NAMED)
 		inode_set_removed(idx);
-		removed = idx;
-	}
 }
 
 static void
@@ -84,8 +83,8 @@ check(uint32_t idx)
 		inode_make_stale(idx);
 }
 
-void
-torn_mend(void)
+static void
+mend_names(void)
 {
 	struct inode_move m;
 
@@ -100,15 +99,42 @@ torn_mend(void)
 	inode_move_end();
 }
 
+static int
+is_removed(uint32_t idx)
+{
+	return inode_is(idx) && inode_slot(idx)->kind == INODE_NAMED &&
+	    (inode_slot(idx)->flags & INODE_REMOVED);
+}
+
+static void
+note_removed(uint32_t idx, void *arg)
+{
+	(void)arg;
+	if (!is_removed(idx))
+		return;
+	if (removed_end == 0)
+		removed_at = idx;
+	removed_end = idx + 1;
+}
+
+/* The change was finished now, or by a fuse that was killed, too. */
+void
+torn_mend(void)
+{
+	mend_names();
+	removed_at = removed_end = 0;
+	inode_foreach(note_removed, NULL);
+}
+
 int
 torn_wait(void)
 {
-	uint32_t idx = removed;
 	struct vn *vn;
 
-	if (idx == 0 || !inode_is(idx) || node_get_slot(idx, &vn) != E_WAIT) {
-		removed = 0;
-		return 0;
-	}
-	return E_WAIT;
+	/* Once its directory is here its slot itself says where the content is. */
+	for (; removed_at < removed_end; removed_at++)
+		if (is_removed(removed_at) &&
+		    node_get_slot(removed_at, &vn) == E_WAIT)
+			return E_WAIT;
+	return 0;
 }
