@@ -78,6 +78,26 @@ schema_make(struct db *db)
 	return rc == SQLITE_OK ? 0 : -1;
 }
 
+/* One of a program before this one. */
+static int
+schema_mend(struct db *db, const char *path)
+{
+	char *text;
+	int rc;
+
+	text = sqlite3_mprintf("BEGIN EXCLUSIVE; %s PRAGMA user_version = %d;"
+			       " COMMIT;",
+	    DB_SCHEMA_3, DB_SCHEMA_NUMBER);
+	if (text == NULL)
+		return -1;
+	rc = sqlite3_exec(db->sql, text, NULL, NULL, NULL);
+	sqlite3_free(text);
+	if (rc != SQLITE_OK)
+		return -1;
+	log_info("database %s: schema %d from now on", path, DB_SCHEMA_NUMBER);
+	return 0;
+}
+
 /* With what can be done, once. */
 static void
 say(struct sqlite3 *sql, const char *what)
@@ -115,6 +135,9 @@ db_open(const char *path)
 		goto fail;
 	if (number == 0) {
 		if (schema_make(db) == -1)
+			goto fail;
+	} else if (number == DB_SCHEMA_NUMBER - 1) {
+		if (schema_mend(db, path) == -1)
 			goto fail;
 	} else if (number != DB_SCHEMA_NUMBER) {
 		log_warnx("database %s: schema %d, this program knows %d", path,

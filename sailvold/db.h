@@ -49,6 +49,8 @@ int db_commit_put(struct db *, const struct hash *, const uint8_t *, size_t);
 #define ROW_SEEN 0x1
 #define ROW_PINNED 0x2 /* mounted at a commit (-c): there are no changes */
 
+#define BOOT_ID_LEN 36
+
 struct mount_row {
 	int64_t row;
 	uint8_t id[16]; /* of (volume, subpath, mount point) */
@@ -62,6 +64,9 @@ struct mount_row {
 	uint64_t last_number;
 	uint8_t lease[16]; /* mount id of its leases, random */
 	uint32_t flags;    /* ROW_* */
+	/* Of the kernel under which its files were last looked at: a loss of power
+	   may have shortened them since; "": nobody knows. */
+	char boot[BOOT_ID_LEN + 1];
 };
 int db_mount_find(struct db *, const uint8_t id[16], struct mount_row *);
 int db_mount_insert(struct db *, struct mount_row *); /* sets row */

@@ -2,6 +2,8 @@
 /*
  * db_mount: the rows of mounts in manifest's database.  In manifest.
  */
+#include <stdio.h>
+
 #include "sailvold/db.h"
 #include "sailvold/db_bind.h"
 #include "sailvold/db_sql.h"
@@ -36,6 +38,7 @@ mount_bind(sqlite3_stmt *st, const struct mount_row *m)
 	bind_u64(st, 13, m->last_number);
 	bind_blob(st, 14, m->lease, sizeof(m->lease));
 	bind_u64(st, 15, m->flags);
+	sqlite3_bind_text(st, 16, m->boot, -1, SQLITE_STATIC);
 }
 
 static int
@@ -52,6 +55,8 @@ column_id(sqlite3_stmt *st, int i, uint8_t id[16])
 static int
 mount_read(sqlite3_stmt *st, struct mount_row *m)
 {
+	const char *boot;
+
 	memset(m, 0, sizeof(*m));
 	m->row = sqlite3_column_int64(st, 0);
 	if (column_id(st, 1, m->id) == -1 ||
@@ -72,6 +77,8 @@ mount_read(sqlite3_stmt *st, struct mount_row *m)
 		goto fail;
 	m->last_number = column_u64(st, 13);
 	m->flags = (uint32_t)column_u64(st, 15);
+	boot = (const char *)sqlite3_column_text(st, 16);
+	snprintf(m->boot, sizeof(m->boot), "%s", boot != NULL ? boot : "");
 	return 0;
 fail:
 	mount_row_free(m);
@@ -121,7 +128,7 @@ db_mount_update(struct db *db, const struct mount_row *m)
 	if ((st = db_stmt(db, DB_MOUNT_UPDATE)) == NULL)
 		return -1;
 	mount_bind(st, m);
-	sqlite3_bind_int64(st, 16, m->row);
+	sqlite3_bind_int64(st, 17, m->row);
 	return db_exec_stmt(db, st);
 }
 

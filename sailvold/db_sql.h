@@ -6,7 +6,11 @@
 #ifndef SAILVOLD_DB_SQL_H
 #define SAILVOLD_DB_SQL_H
 
-#define DB_SCHEMA_NUMBER 2
+#define DB_SCHEMA_NUMBER 3
+
+/* From the number before it. */
+#define DB_SCHEMA_3 \
+	"ALTER TABLE mount ADD COLUMN boot TEXT NOT NULL DEFAULT '';"
 
 #define DB_SCHEMA                                                                 \
 	"CREATE TABLE node (hash BLOB PRIMARY KEY, used INTEGER NOT NULL,"        \
@@ -20,7 +24,7 @@
 	" base_number INTEGER NOT NULL, epoch INTEGER NOT NULL,"                  \
 	" applied INTEGER NOT NULL, next INTEGER NOT NULL, last BLOB,"            \
 	" last_number INTEGER NOT NULL, lease BLOB NOT NULL,"                     \
-	" flags INTEGER NOT NULL);"                                               \
+	" flags INTEGER NOT NULL, boot TEXT NOT NULL DEFAULT '');"                \
 	"CREATE TABLE obj (mount INTEGER NOT NULL, ovl INTEGER NOT NULL,"         \
 	" flags INTEGER NOT NULL, links INTEGER NOT NULL, entry BLOB NOT NULL,"   \
 	" origin_commit BLOB, origin_path BLOB,"                                  \
@@ -75,7 +79,7 @@
 	" hashed_size"
 #define MOUNT_COLUMNS                                                        \
 	"row, id, path, volume_id, volume, org, subpath, base, base_number," \
-	" epoch, applied, next, last, last_number, lease, flags"
+	" epoch, applied, next, last, last_number, lease, flags, boot"
 #define SEEN_COLUMNS \
 	"path, present, is_dir, content, attr, tree_commit, tree_path"
 
@@ -99,13 +103,13 @@
 	X(MOUNT_INSERT,                                                        \
 	    "INSERT INTO mount (" MOUNT_COLUMNS ") VALUES (NULL,"              \
 	    " ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"    \
-	    " ?15)")                                                           \
+	    " ?15, ?16)")                                                      \
 	X(MOUNT_UPDATE,                                                        \
 	    "UPDATE mount SET id = ?1, path = ?2, volume_id = ?3,"             \
 	    " volume = ?4, org = ?5, subpath = ?6, base = ?7,"                 \
 	    " base_number = ?8, epoch = ?9, applied = ?10, next = ?11,"        \
-	    " last = ?12, last_number = ?13, lease = ?14, flags = ?15"         \
-	    " WHERE row = ?16")                                                \
+	    " last = ?12, last_number = ?13, lease = ?14, flags = ?15,"        \
+	    " boot = ?16 WHERE row = ?17")                                     \
 	X(MOUNT_DELETE, "DELETE FROM mount WHERE row = ?1")                    \
 	X(MOUNT_DELETE_OBJ, "DELETE FROM obj WHERE mount = ?1")                \
 	X(MOUNT_DELETE_NAME, "DELETE FROM name WHERE mount = ?1")              \

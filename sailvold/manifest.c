@@ -23,6 +23,7 @@
 
 #define DB_FILE "/sailvold.db"
 #define NODE_TRIM_S 3600
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
 struct db *manifest_db;
 
@@ -84,6 +85,7 @@ void
 mount_free(struct mount *m)
 {
 	journal_free(m);
+	mount_start_free(m);
 	mount_row_free(&m->row);
 	free(m);
 }
@@ -583,6 +585,25 @@ trim(int fd, short what, void *arg)
 	evtimer_add(trim_event, &tv);
 }
 
+/* There is no /proc where it goes. */
+static int
+prepare(void)
+{
+	char id[BOOT_ID_LEN + 1] = "";
+	ssize_t n;
+	int fd;
+
+	if ((fd = open(BOOT_ID_FILE, O_RDONLY | O_CLOEXEC)) == -1) {
+		log_warn("%s", BOOT_ID_FILE);
+		return 0;
+	}
+	n = read(fd, id, BOOT_ID_LEN);
+	close(fd);
+	id[n == BOOT_ID_LEN ? n : 0] = '\0';
+	mount_boot(id);
+	return 0;
+}
+
 static int
 start(void)
 {
@@ -610,6 +631,7 @@ const struct role_def manifest_role = {
 	.rules = rules,
 	.nrules = sizeof(rules) / sizeof(rules[0]),
 	.configured = is_configured,
+	.prepare = prepare,
 	.start = start,
 	.peer_up = peer_up,
 	.peer_down = peer_down,

@@ -26,6 +26,7 @@
 #define HEAD_BUDGET (64 * 1024)
 #define NODE_TRIES 64
 #define CHECK_S 2 /* for the server to say which volume it is */
+#define SETTLE_AGAIN_S 1
 
 struct begin {
 	TAILQ_ENTRY(begin) link;
@@ -40,7 +41,11 @@ struct begin {
 };
 static TAILQ_HEAD(, begin) begins = TAILQ_HEAD_INITIALIZER(begins);
 
+/* What the kernel says of itself; "": nobody knows. */
+static char boot_id[BOOT_ID_LEN + 1];
+
 static void find_volume(struct begin *);
+static void settle_again(int, short, void *);
 static void make_root(void *, int);
 static void begin_fail(struct begin *, int, const char *, ...)
     __attribute__((format(printf, 3, 4)));
@@ -680,6 +685,55 @@ fail:
 	return -1;
 }
 
+/* -1 and EPIPE: fuse is gone, and the next one is told. */
+static int
+settle_all(struct mount *m,
+    int (*list)(struct db *, int64_t, uint64_t **, size_t *))
+{
+	uint64_t *ovls = NULL;
+	size_t n = 0, at, k;
+	int rc;
+
+	rc = list(manifest_db, m->row.row, &ovls, &n);
+	for (at = 0; rc == 0 && at < n; at += k) {
+		k = n - at < SETTLE_BATCH ? n - at : SETTLE_BATCH;
+		rc = send_unsettled(m, ovls + at, k);
+	}
+	free(ovls);
+	return rc;
+}
+
+/* fuse has looked at all: that is not needed again before power is lost. */
+static void
+looked_at(struct mount *m, void *arg, int error, uint64_t offset)
+{
+	(void)arg;
+	(void)offset;
+	if (error != 0)
+		return;
+	memcpy(m->row.boot, boot_id, sizeof(m->row.boot));
+	if (db_mount_update(manifest_db, &m->row) == -1) {
+		log_warn("mount %s: its row", m->row.path);
+		m->row.boot[0] = '\0';
+	}
+}
+
+/*
+ * A loss of power leaves of a file that was not synced less than was settled:
+ * what it says is what there is.  As long as this kernel runs there was none.
+ */
+static int
+settle_shortened(struct mount *m)
+{
+	if (boot_id[0] != '\0' && strcmp(m->row.boot, boot_id) == 0)
+		return 0;
+	if (settle_all(m, db_obj_list_settled) == -1)
+		return -1;
+	/* The answer comes after what it does for all these. */
+	ask_cancel(m, m->row.boot);
+	return boot_id[0] == '\0' ? 0 : ask_sync(m, looked_at, m->row.boot);
+}
+
 /*
  * Files that were open for writing when fuse died have sizes and times that
  * fstat(2) alone knows (also those that were settled for a commit: what is
@@ -687,32 +741,48 @@ fail:
  * that the next mark finds them in the rows.
  */
 static void
-settle_all(struct mount *m,
-    int (*list)(struct db *, int64_t, uint64_t **, size_t *))
-{
-	uint64_t *ovls = NULL;
-	size_t n = 0, at, k;
-
-	if (list(manifest_db, m->row.row, &ovls, &n) == -1)
-		log_warn("mount %s: unsettled files", m->row.path);
-	for (at = 0; at < n; at += k) {
-		k = n - at < SETTLE_BATCH ? n - at : SETTLE_BATCH;
-		if (send_unsettled(m, ovls + at, k) == -1)
-			log_warn("mount %s: settling files", m->row.path);
-	}
-	free(ovls);
-}
-
-/*
- * A loss of power leaves of a file that was not synced less than was settled:
- * what it says is what there is.
- */
-static void
 settle_left(struct mount *m)
 {
-	settle_all(m, db_obj_list_unsettled);
-	if (m->fresh)
-		settle_all(m, db_obj_list_settled);
+	struct timeval tv = { SETTLE_AGAIN_S, 0 };
+
+	if (settle_all(m, db_obj_list_unsettled) == 0 &&
+	    settle_shortened(m) == 0)
+		return;
+	if (errno == EPIPE)
+		return;
+	if (m->settle_again == NULL) {
+		log_warn("mount %s: settling files: again each second",
+		    m->row.path);
+		m->settle_again = evtimer_new(proc_base(), settle_again, m);
+	}
+	if (m->settle_again == NULL || evtimer_add(m->settle_again, &tv) == -1)
+		fatal("mount %s: settling files", m->row.path);
+}
+
+static void
+settle_again(int fd, short what, void *arg)
+{
+	struct mount *m = arg;
+
+	(void)fd;
+	(void)what;
+	/* A fuse that is still to start gets it then. */
+	if (m->fuse != NULL && m->started && !m->gone)
+		settle_left(m);
+}
+
+void
+mount_boot(const char *id)
+{
+	snprintf(boot_id, sizeof(boot_id), "%s", id);
+}
+
+void
+mount_start_free(struct mount *m)
+{
+	if (m->settle_again != NULL)
+		event_free(m->settle_again);
+	m->settle_again = NULL;
 }
 
 /* The parent attaches the mount, or gives it up. */

@@ -8,6 +8,8 @@
 
 #include "sailvold/manifest.h"
 
+/* The running kernel's name for itself; "": it has none. */
+void mount_boot(const char *id);
 /* The parent's question; req is taken. */
 int mount_begin(uint32_t id, struct mount_req *req);
 /* Its fuse has handed over all segments: START follows. -1: not its fuse. */
@@ -19,6 +21,8 @@ int mount_hello(struct mount *, const uint8_t id[16], uint64_t end);
 void mount_reset(struct mount *);
 /* A HELLO that waits for the journal is not answered any more. */
 void mount_fuse_down(struct mount *);
+/* What of it is its own goes with the mount. */
+void mount_start_free(struct mount *);
 /* A mount that has not begun yet is given up. */
 void mount_begin_gone(uint32_t instance);
 

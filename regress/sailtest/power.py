@@ -8,6 +8,7 @@ The device goes with its mount, which the runner takes away."""
 import os
 import shutil
 import subprocess
+import uuid
 
 from sailtest import Failure
 
@@ -89,6 +90,14 @@ class Disk:
         os.unlink(self.image)
         self.image = snapshot
         self.mount()
+        self.boot()
+
+    def boot(self):
+        """For who asks the kernel, it is another one."""
+        path = self.t.path("boot%d" % self.serial)
+        with open(path, "w", encoding="ascii") as f:
+            f.write("%s\n" % uuid.uuid4())
+        command("mount", "--bind", path, "/proc/sys/kernel/random/boot_id")
 
     def unmounted(self):
         return subprocess.run(["umount", self.folder], check=False,

@@ -18,6 +18,7 @@
 #include "sailvold/ask.h"
 #include "sailvold/mount_start.h"
 
+#define BOOT "5c3d8b5e-2d3f-4a67-9c1e-00000000000"
 #define OTHER_ID "vol_22222222222222222222222222222222"
 
 /* ---- stand-ins ------------------------------------------------------------------ */
@@ -32,6 +33,9 @@ static char start_what[600];
 static char answer_what[600], answer_volume[64];
 static struct mount *ready;
 static struct start last_start;
+static ask_offset_cb looked_f;
+static void *looked_arg;
+static int send_error; /* of SETTLE */
 
 uint32_t
 server_request(uint8_t method, const char *target, const char *type, int fd,
@@ -80,6 +84,24 @@ tell_unlink(struct mount *m, const uint64_t *ovls, size_t n)
 	(void)n;
 }
 
+int
+ask_sync(struct mount *m, ask_offset_cb f, void *arg)
+{
+	(void)m;
+	assert_null(looked_f);
+	looked_f = f;
+	looked_arg = arg;
+	return 0;
+}
+
+void
+ask_cancel(struct mount *m, const void *arg)
+{
+	(void)m;
+	if (arg == looked_arg)
+		looked_f = NULL;
+}
+
 void
 ask_fuse_started(struct mount *m)
 {
@@ -102,6 +124,7 @@ void
 mount_free(struct mount *m)
 {
 	journal_free(m);
+	mount_start_free(m);
 	mount_row_free(&m->row);
 	free(m);
 }
@@ -156,6 +179,11 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 {
 	(void)ch;
 	(void)fd;
+	if (type == IMSG_MANIFEST_FUSE_SETTLE && send_error != 0) {
+		ibuf_free(b);
+		errno = send_error;
+		return -1;
+	}
 	if (type == IMSG_MANIFEST_FUSE_START) {
 		starts++;
 		assert_int_equal(start_recv(b, &last_start), 0);
@@ -212,6 +240,10 @@ setup(void **state)
 	make_commits();
 	asked = answers = starts = settles = start_answers = 0;
 	asked_f = NULL;
+	looked_f = NULL;
+	looked_arg = NULL;
+	send_error = 0;
+	mount_boot(BOOT "1");
 	ready = NULL;
 	return 0;
 }
@@ -588,7 +620,7 @@ journal_of_one(uint64_t *offset)
 static void
 turn(int ms)
 {
-	struct timeval tv = { 0, ms * 1000 };
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
 
 	event_base_loopexit(h_base, &tv);
 	event_base_dispatch(h_base);
@@ -617,12 +649,98 @@ test_hello_waits(void **state)
 	assert_int_equal(starts, 1);
 	assert_int_equal(last_start.applied, offset);
 	assert_int_equal(last_start.next, 100);
-	/* Was power lost since?  Not within one connection to the kernel. */
-	assert_int_equal(settles, 1);
+}
+
+static void
+hello(uint64_t offset)
+{
+	ready->fuse = (struct chan *)&starts;
 	ready->started = 0;
+	settles = 0;
 	assert_int_equal(mount_hello(ready, ready->row.id, offset), 0);
-	assert_int_equal(starts, 2);
+}
+
+/* All die, and the mount comes back. */
+static void
+comes_back(uint64_t offset)
+{
+	mount_free(ready);
+	ready = NULL;
+	looked_f = NULL;
+	begin("", MOUNT_BACK, NULL);
+	server_says(0, "", 0);
+	assert_non_null(ready);
+	hello(offset);
+}
+
+static void
+looked_at_all(void)
+{
+	ask_offset_cb f = looked_f;
+
+	assert_non_null(f);
+	looked_f = NULL;
+	f(ready, looked_arg, 0, 0);
+}
+
+/* Files that are not published are looked at once after each start of the machine,
+   whose power may have been lost; whoever dies before they all were. */
+static void
+test_shortened(void **state)
+{
+	uint64_t offset;
+
+	(void)state;
+	begin_at_head();
+	assert_int_equal(journal_segment(ready, 0, journal_of_one(&offset)), 0);
+	turn(60);
+	hello(offset);
 	assert_int_equal(settles, 1);
+	hello(offset); /* fuse died */
+	assert_int_equal(settles, 1);
+	comes_back(offset);
+	assert_int_equal(settles, 1);
+	looked_at_all();
+	hello(offset);
+	assert_int_equal(settles, 0);
+	comes_back(offset);
+	assert_int_equal(settles, 0);
+	mount_boot(BOOT "2");
+	comes_back(offset);
+	assert_int_equal(settles, 1);
+	looked_at_all();
+	comes_back(offset);
+	assert_int_equal(settles, 0);
+	/* A kernel that has no name for itself. */
+	mount_boot("");
+	comes_back(offset);
+	assert_int_equal(settles, 1);
+	assert_null(looked_f);
+}
+
+/* No memory for it: later.  No fuse: the next one. */
+static void
+test_settled_later(void **state)
+{
+	uint64_t offset;
+
+	(void)state;
+	begin_at_head();
+	assert_int_equal(journal_segment(ready, 0, journal_of_one(&offset)), 0);
+	turn(60);
+	send_error = EPIPE;
+	hello(offset);
+	assert_null(ready->settle_again);
+	send_error = ENOMEM;
+	hello(offset);
+	assert_null(looked_f);
+	assert_int_equal(settles, 0);
+	send_error = 0;
+	turn(100);
+	assert_int_equal(settles, 0);
+	turn(1500);
+	assert_int_equal(settles, 1);
+	looked_at_all();
 }
 
 /* A journal that is broken stops the start, and not the process. */
@@ -736,6 +854,8 @@ main(void)
 		T(test_commit_missing),
 		T(test_gone_meanwhile),
 		T(test_hello_waits),
+		T(test_shortened),
+		T(test_settled_later),
 		T(test_hello_broken),
 		T(test_hello_broken_later),
 		T(test_clean_umount),
