@@ -14,6 +14,7 @@
 #include "sailvold/change.h"
 #include "sailvold/content.h"
 #include "sailvold/frontend.h"
+#include "sailvold/late.h"
 #include "sailvold/overlay.h"
 #include "sailvold/overlay_use.h"
 #include "sailvold/passthrough.h"
@@ -363,6 +364,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		door_read(req, h, size, off);
 		return;
 	}
+	if (!now.woken && (error = late_again(ino, (uint64_t)off)) != 0)
+		goto fail;
 	if ((error = node_get(ino, &vn)) != 0)
 		goto fail;
 	if (vn->type != ENTRY_FILE) {
@@ -381,6 +384,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	file_ahead(vn);
 	return;
 fail:
+	if (now.woken && error > 0)
+		late_failed(ino, (uint64_t)off, size, error, now.since);
 	request_fail(req, error);
 }
 

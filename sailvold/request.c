@@ -33,6 +33,7 @@ struct park {
 	uint64_t unique; /* as the kernel has it */
 	int error;
 	int roomed;
+	monotime_t since; /* the first time */
 };
 
 struct request now;
@@ -145,6 +146,7 @@ park(fuse_req_t req)
 		}
 		memcpy(p->raw, now.raw, now.len);
 		p->len = now.len;
+		p->since = monotime_now();
 		p->unique =
 		    ((const struct fuse_in_header *)(const void *)now.raw)
 			->unique;
@@ -252,6 +254,8 @@ process(uint8_t *raw, size_t len, struct park *from)
 	now.woken = from != NULL;
 	now.error = from != NULL ? from->error : 0;
 	now.roomed = from != NULL ? from->roomed : 0;
+	if (from != NULL)
+		now.since = from->since;
 	running = from;
 	memset(&b, 0, sizeof(b));
 	b.mem = raw;

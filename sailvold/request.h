@@ -13,6 +13,8 @@
 
 #include <fuse_lowlevel.h>
 
+#include "lib/monotime.h"
+
 /* What an operation returns: 0, an errno, or that it waits. */
 #define E_WAIT (-1)
 /* Seconds that names and attributes live in the kernel: for ever. */
@@ -32,7 +34,8 @@ struct request {
 	int resent; /* the kernel sent it again after a takeover */
 	int woken;  /* it waited before; error: what came of that */
 	int error;
-	int roomed; /* so many times room was asked for it */
+	monotime_t since; /* it waited */
+	int roomed;       /* so many times room was asked for it */
 	struct waitq *wait;
 };
 extern struct request now;

@@ -2,6 +2,7 @@
 """Whoever waits for a server that never answers can be interrupted, also when
 fuse dies meanwhile; what is here is had at once; and nothing is lost."""
 
+import errno
 import hashlib
 import mmap
 import os
@@ -16,6 +17,13 @@ LARGE = (1 << 20) + 777         # an object of its own
 DIRS, FILES = 8, 10
 XATTR = 2000                    # a mount brings 64 KiB of directories at once
 FOR_EVER = 1 << 30
+EIO = (1000 + errno.EIO) & 255  # of a Child
+
+
+def mapped(path):
+    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, mmap.MAP_SHARED,
+                                          mmap.PROT_READ) as m:
+        return m[0] >= 0
 
 
 class Child:
@@ -251,3 +259,43 @@ def test_stopped_server(t):
     p.s.reload(p.a)
     t.equal("mine", stack.read(p.a + "/mine"), "what was written")
     t.said = "%.1f s, and %.1f s after a death" % (first, second)
+
+
+@deadline(240)
+def test_once(t):
+    """A read that nobody answers waits for half a minute, and not once more for
+    the page that it was about; then what comes can be read."""
+    p = Place(t)
+    begun, took = time.monotonic(), {}
+
+    def read(path):
+        def wait():
+            with open(path, "rb", 0) as f:
+                f.read(4096)
+        return wait
+
+    p.hold()
+    who = [Child(name, read(p.b + "/" + name)) for name in ("cold0", "cold1")]
+    who.append(Child("mapped", lambda: mapped(p.b + "/cold2")))
+
+    def all_over():
+        for c in who:
+            if c.over():
+                took.setdefault(c.name, time.monotonic() - begun)
+        return len(took) == len(who)
+
+    t.wait_for(all_over, "EIO", 120)
+    p.let_go()
+    for c, status in zip(who, (EIO, EIO, -signal.SIGBUS)):
+        t.equal(status, c.status, c.name)
+    t.true(29 < min(took.values()), "they wait: %s" % took)
+    t.true(max(took.values()) < 50, "and once: %s" % took)
+    for i in range(3):
+        def there(i=i):
+            try:
+                return stack.sha256("%s/cold%d" % (p.b, i)) == \
+                    p.sums["cold%d" % i]
+            except OSError:
+                return False
+        t.wait_for(there, "cold%d" % i, 60)
+    t.said = ", ".join("%.1f s" % s for s in took.values())
