@@ -456,15 +456,27 @@ chan_send_ibuf(struct chan *c, uint32_t type, uint32_t id, int fd,
 	return 0;
 }
 
-uint32_t
-chan_queued(const struct chan *c)
+static struct imsgbuf *
+writable(const struct chan *c)
 {
 	union {
 		const struct imsgbuf *in;
 		struct imsgbuf *out;
 	} b = { &c->buf };
 
-	return c->freed ? 0 : imsgbuf_queuelen(b.out);
+	return b.out;
+}
+
+uint32_t
+chan_queued(const struct chan *c)
+{
+	return c->freed ? 0 : imsgbuf_queuelen(writable(c));
+}
+
+uint32_t
+chan_queued_fds(const struct chan *c)
+{
+	return c->freed ? 0 : imsgbuf_queuefds(writable(c));
 }
 
 int

@@ -81,6 +81,9 @@ int chan_send_ibuf(struct chan *, uint32_t type, uint32_t id, int fd,
 
 /* Messages that wait to be sent: high and low water is the sender's business. */
 uint32_t chan_queued(const struct chan *);
+/* Of them, with a descriptor: who sends more than some hundreds before its peer
+   has read them takes it for one that does not read. */
+uint32_t chan_queued_fds(const struct chan *);
 /* Stop or go on reading: back-pressure towards the sender. */
 void chan_pause(struct chan *);
 void chan_resume(struct chan *);

@@ -5,6 +5,7 @@
  * manifest.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,17 @@
 #define BODY_BYTES (48 * 1024)
 #define NODE_TRIES 64
 #define QUESTIONS_MAX 65536 /* more than requests of the kernel at a time */
+/* Answers with a descriptor that fuse has not read: others wait until it has.  Far
+   from what a channel takes for a fuse that does not read. */
+#define ANSWER_FDS 128
+#define HELD_MS 5
 #define CHUNK_SLOTS_MAX (4 * 1024 * 1024)
 
 /* A question on its way; freed when it is answered or its fuse went. */
 struct question {
 	TAILQ_ENTRY(question) link;
+	TAILQ_ENTRY(question) held_link;
+	int held;
 	uint32_t instance;
 	struct chan *fuse; /* who asked; answers go to nobody else */
 	uint32_t id, type;
@@ -42,7 +49,18 @@ struct question {
 };
 static TAILQ_HEAD(, question) questions = TAILQ_HEAD_INITIALIZER(questions);
 
+static TAILQ_HEAD(question_list, question) held = TAILQ_HEAD_INITIALIZER(held);
+static struct event *held_timer;
+
 static void try_answer(struct mount *, void *);
+
+static void
+let_go(struct question *q)
+{
+	if (q->held)
+		TAILQ_REMOVE(&held, q, held_link);
+	q->held = 0;
+}
 
 static void
 question_free(struct question *q)
@@ -52,6 +70,7 @@ question_free(struct question *q)
 	if (m != NULL && m->questions > 0)
 		m->questions--;
 	TAILQ_REMOVE(&questions, q, link);
+	let_go(q);
 	shown_dir_free(&q->dir);
 	free(q->first);
 	free(q->path);
@@ -523,6 +542,43 @@ is_allowed(struct mount *m, struct question *q)
 }
 
 static void
+answer_held(int fd, short what, void *arg)
+{
+	struct question *q, *last = TAILQ_LAST(&held, question_list);
+	struct mount *m;
+	int done = 0;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	/* Those of a fuse that has not read yet come behind the last. */
+	while (!done && (q = TAILQ_FIRST(&held)) != NULL) {
+		done = q == last;
+		let_go(q);
+		if ((m = mount_by_instance(q->instance)) == NULL)
+			question_free(q);
+		else
+			try_answer(m, q);
+	}
+}
+
+static int
+hold(struct question *q)
+{
+	struct timeval tv = { 0, HELD_MS * 1000 };
+
+	if (held_timer == NULL)
+		held_timer = evtimer_new(proc_base(), answer_held, NULL);
+	if (held_timer == NULL ||
+	    (!evtimer_pending(held_timer, NULL) &&
+		evtimer_add(held_timer, &tv) == -1))
+		return -1;
+	TAILQ_INSERT_TAIL(&held, q, held_link);
+	q->held = 1;
+	return 0;
+}
+
+static void
 try_answer(struct mount *m, void *arg)
 {
 	struct question *q = arg;
@@ -530,6 +586,11 @@ try_answer(struct mount *m, void *arg)
 
 	if (q->fuse == NULL) {
 		question_free(q);
+		return;
+	}
+	if (chan_queued_fds(q->fuse) >= ANSWER_FDS) {
+		if (hold(q) == -1)
+			reply_error(q, ENOMEM);
 		return;
 	}
 	if ((rc = is_allowed(m, q)) != 1) {

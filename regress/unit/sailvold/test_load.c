@@ -2,7 +2,8 @@
 /*
  * Claim: what fuse asks waits for nothing that will never be written, more than
  * any fuse asks at a time is not taken, and each question has an answer, also when
- * there is no memory for it, or the role ends.
+ * there is no memory for it, or the role ends; while fuse has many answers to read
+ * the others wait.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +27,7 @@ static struct {
 } waits[MOST + 1];
 static unsigned int nwaits, answers, fail_sends;
 static int fail_errno;
-static uint32_t said;
+static uint32_t said, unread;
 
 uint64_t
 journal_reach(const struct mount *m)
@@ -58,6 +59,13 @@ chan_instance(const struct chan *ch)
 {
 	(void)ch;
 	return 1;
+}
+
+uint32_t
+chan_queued_fds(const struct chan *ch)
+{
+	assert_non_null(ch);
+	return unread;
 }
 
 int
@@ -210,6 +218,44 @@ test_no_room(void **state)
 	assert_int_equal(answers, 3);
 }
 
+static void
+turn(void)
+{
+	struct timeval tv = { 0, 100 * 1000 };
+
+	event_base_loopexit(h_base, &tv);
+	event_base_dispatch(h_base);
+}
+
+/* A fuse that is slow to read is not one that never does. */
+static void
+test_unread(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 10; i++)
+		assert_int_equal(ask_for(5, OVL_ROOT), 0);
+	unread = 500;
+	answer_all();
+	turn();
+	assert_int_equal(answers, 0);
+	assert_int_equal(h_mount.questions, 10);
+	unread = 3;
+	turn();
+	assert_int_equal(answers, 10);
+	assert_int_equal(said, 0);
+	assert_int_equal(h_mount.questions, 0);
+	/* It dies meanwhile. */
+	unread = 500;
+	assert_int_equal(ask_for(5, OVL_ROOT), 0);
+	answer_all();
+	load_fuse_down((struct chan *)(void *)&fuse);
+	turn();
+	assert_int_equal(answers, 10);
+	assert_int_equal(h_mount.questions, 0);
+}
+
 static int
 setup(void **state)
 {
@@ -221,7 +267,7 @@ setup(void **state)
 	root = h_dir(NULL, 0);
 	base = h_commit(&root, 1);
 	h_mount_begin(&base, "", &root);
-	nwaits = answers = 0;
+	nwaits = answers = unread = 0;
 	return 0;
 }
 
@@ -241,6 +287,7 @@ main(void)
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
