@@ -153,6 +153,8 @@ $(UNIT_TESTS): $(OBJ)/regress/unit/%: $(OBJ)/regress/unit/%.o \
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(LIBS_unit))
 
 # Memory fails where it is told to.
+$(OBJ)/regress/unit/lib/test_chan: LDFLAGS += \
+    -Wl,--wrap=event_add,--wrap=imsgbuf_read
 $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 

@@ -24,7 +24,7 @@
 #define QUEUE_BYTES_MAX (128 * 1024 * 1024)
 #define QUEUE_FDS_MAX 1024 /* each may be a file in memory */
 
-/* After EMFILE and ETOOMANYREFS: others may have closed some by then. */
+/* After EMFILE, ENOMEM and ETOOMANYREFS: others may have closed some by then. */
 #define RETRY_MS 50
 
 struct chan {
@@ -38,12 +38,12 @@ struct chan {
 	uint32_t instance;
 	uint8_t from;
 	int paused;
-	int no_fds; /* a descriptor was lacking at the last read */
-	int eof;    /* nothing more will come */
-	int wdead;  /* nothing more can be sent */
-	int full;   /* its peer does not read */
-	int busy;   /* handlers of this channel on the stack */
-	int freed;  /* chan_free() was called by one of them */
+	int no_room; /* a descriptor or memory was lacking at the last read */
+	int eof;     /* nothing more will come */
+	int wdead;   /* nothing more can be sent */
+	int full;    /* its peer does not read */
+	int busy;    /* handlers of this channel on the stack */
+	int freed;   /* chan_free() was called by one of them */
 };
 
 static void chan_on_read(int, short, void *);
@@ -135,7 +135,9 @@ run_later(struct chan *c, int ms)
 {
 	struct timeval tv = { 0, ms * 1000 };
 
-	evtimer_add(&c->later, &tv);
+	/* Without memory for a timer: at once, until there is some. */
+	if (evtimer_add(&c->later, &tv) == -1)
+		event_active(&c->later, EV_TIMEOUT, 1);
 }
 
 /* The caller counts as busy, and looks at freed afterwards. */
@@ -268,12 +270,12 @@ chan_receive(struct chan *c)
 	int n;
 
 	n = imsgbuf_read(&c->buf);
-	if (n == -1 && errno == EMFILE) {
+	if (n == -1 && (errno == EMFILE || errno == ENOMEM)) {
 		/* The socket stays readable: do not spin. */
-		if (!c->no_fds)
+		if (!c->no_room)
 			log_warn("channel to %s %u", role_name(c->from),
 			    c->instance);
-		c->no_fds = 1;
+		c->no_room = 1;
 		event_del(&c->rev);
 		run_later(c, RETRY_MS);
 	} else if (n <= 0) {
@@ -283,7 +285,7 @@ chan_receive(struct chan *c)
 		c->eof = 1;
 		event_del(&c->rev);
 	} else
-		c->no_fds = 0;
+		c->no_room = 0;
 	chan_pump(c);
 }
 
@@ -371,8 +373,8 @@ chan_write(struct chan *c)
 			    c->instance);
 		return;
 	}
-	if (imsgbuf_queuelen(&c->buf) > 0)
-		event_add(&c->wev, NULL);
+	if (imsgbuf_queuelen(&c->buf) > 0 && event_add(&c->wev, NULL) == -1)
+		run_later(c, RETRY_MS);
 }
 
 static void
@@ -394,8 +396,9 @@ chan_on_later(int fd, short ev, void *arg)
 	if (c->full)
 		chan_violation(c, "%u messages are not read",
 		    imsgbuf_queuelen(&c->buf));
-	if (!c->freed && !c->paused && !c->eof)
-		event_add(&c->rev, NULL);
+	if (!c->freed && !c->paused && !c->eof &&
+	    event_add(&c->rev, NULL) == -1)
+		run_later(c, RETRY_MS);
 	chan_write(c);
 	chan_pump(c);
 	chan_leave(c);

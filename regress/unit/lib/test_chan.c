@@ -2,7 +2,7 @@
 /*
  * A handler sees only messages of the allowed type, sender, size and
  * descriptor; all else ends the channel, and a closed peer is told once; without
- * descriptors it waits, and says so once.
+ * descriptors it waits, and says so once, and so it does without memory.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,6 +32,31 @@ static struct chan *a, *b;
 static int texts, fds, closes, violations;
 static uint32_t last_id;
 static char last_text[MAX_BODY + 1], last_why[512];
+
+static int fail_reads, fail_adds;
+
+int __real_imsgbuf_read(struct imsgbuf *);
+int __wrap_imsgbuf_read(struct imsgbuf *);
+int
+__wrap_imsgbuf_read(struct imsgbuf *buf)
+{
+	if (fail_reads == 0)
+		return __real_imsgbuf_read(buf);
+	fail_reads--;
+	errno = ENOMEM;
+	return -1;
+}
+
+int __real_event_add(struct event *, const struct timeval *);
+int __wrap_event_add(struct event *, const struct timeval *);
+int
+__wrap_event_add(struct event *ev, const struct timeval *tv)
+{
+	if (fail_adds == 0)
+		return __real_event_add(ev, tv);
+	fail_adds--;
+	return -1;
+}
 
 static int
 on_text(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
@@ -431,6 +456,58 @@ test_unread(void **state)
 	}
 }
 
+/* For a moment there is no memory: nothing is lost, and nobody forgotten. */
+static void
+test_no_memory(void **state)
+{
+	int i;
+
+	(void)state;
+	fail_reads = 3;
+	chan_send(a, M_TEXT, 1, -1, "x", 1);
+	for (i = 0; i < 100 && texts == 0; i++) {
+		spin();
+		usleep(10000);
+	}
+	assert_int_equal(fail_reads, 0);
+	assert_int_equal(texts, 1);
+	chan_pause(b);
+	chan_send(a, M_TEXT, 1, -1, "x", 1);
+	fail_adds = 3;
+	chan_resume(b);
+	spin();
+	assert_int_equal(fail_adds, 0);
+	assert_int_equal(texts, 2);
+	assert_int_equal(closes + violations, 0);
+}
+
+static void
+test_no_memory_to_send(void **state)
+{
+	static char big[MAX_BODY];
+	int i, sent = 0;
+
+	(void)state;
+	teardown(state);
+	make_pair(ROLE_CACHE);
+	chan_pause(b);
+	fail_adds = 1000;
+	while (chan_queued(a) < 10 && sent < 100000) {
+		assert_int_equal(chan_send(a, M_TEXT, 1, -1, big, sizeof(big)),
+		    0);
+		sent++;
+	}
+	fail_adds = 30;
+	chan_resume(b);
+	for (i = 0; i < 1000 && texts < sent; i++) {
+		spin();
+		usleep(1000);
+	}
+	assert_int_equal(texts, sent);
+	assert_int_equal(fail_adds, 0);
+	assert_int_equal(closes + violations, 0);
+}
+
 /* Nor does it take the descriptors of all others. */
 static void
 test_unread_descriptors(void **state)
@@ -610,6 +687,8 @@ main(void)
 		T(test_back_pressure),
 		T(test_unread),
 		T(test_unread_descriptors),
+		T(test_no_memory),
+		T(test_no_memory_to_send),
 		T(test_pause_in_handler),
 		T(test_free_in_handler),
 		T(test_more),
