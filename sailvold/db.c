@@ -36,6 +36,14 @@ static const char *const settings =
     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
     "PRAGMA journal_size_limit = 67108864; PRAGMA mmap_size = 0;";
 
+static void (*on_full)(void);
+
+void
+db_on_full(void (*f)(void))
+{
+	on_full = f;
+}
+
 /* No memory and no room are needed any more to end a transaction. */
 static int
 prepare_ends(struct db *db)
@@ -221,6 +229,8 @@ db_step(struct db *db, struct sqlite3_stmt *st)
 	if (rc == SQLITE_DONE)
 		return 0;
 	(void)has_ended(db, error);
+	if (error == ENOSPC && on_full != NULL)
+		on_full();
 	errno = error;
 	return -1;
 }

@@ -18,6 +18,8 @@ struct db;
 
 /* path: inside the chroot, or ":memory:".  NULL after a log line: also when the
    schema is one that this program does not know. */
+/* Called when a statement has failed with ENOSPC, before that is returned. */
+void db_on_full(void (*)(void));
 struct db *db_open(const char *path);
 void db_close(struct db *);
 /* A failure within a transaction may have ended it: nothing behind it is done

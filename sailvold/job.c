@@ -126,6 +126,9 @@ job_add(struct mount *m, uint8_t kind, uint64_t session, uint64_t mark,
 	arc4random_buf(j->key, sizeof(j->key));
 	text = json_dumps(request, JSON_COMPACT);
 	rc = text != NULL ? db_job_insert(manifest_db, j, text) : -1;
+	/* Some may have been made by that (ballast.h). */
+	if (rc == -1 && text != NULL && errno == ENOSPC)
+		rc = db_job_insert(manifest_db, j, text);
 	free(text);
 	if (rc == -1) {
 		job_free(j);

@@ -14,6 +14,7 @@
 #include "lib/memfd.h"
 #include "sailvold/ask.h"
 #include "sailvold/auto_commit.h"
+#include "sailvold/ballast.h"
 #include "sailvold/control.h"
 #include "sailvold/load.h"
 #include "sailvold/metrics.h"
@@ -22,13 +23,15 @@
 #include "sailvold/server.h"
 
 #define DB_FILE "/sailvold.db"
+#define BALLAST_FILE "/ballast"
+#define BALLAST_S 10
 #define NODE_TRIM_S 3600
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
 struct db *manifest_db;
 
 static TAILQ_HEAD(, mount) mounts = TAILQ_HEAD_INITIALIZER(mounts);
-static struct event *trim_event;
+static struct event *trim_event, *keep_event;
 static uint64_t node_bytes = (uint64_t)1 << 30;
 static int configured;
 
@@ -585,6 +588,18 @@ trim(int fd, short what, void *arg)
 	evtimer_add(trim_event, &tv);
 }
 
+static void
+keep(int fd, short what, void *arg)
+{
+	struct timeval tv = { BALLAST_S, 0 };
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	ballast_keep();
+	evtimer_add(keep_event, &tv);
+}
+
 /* There is no /proc where it goes. */
 static int
 prepare(void)
@@ -612,6 +627,12 @@ start(void)
 	umask(077);
 	if ((manifest_db = db_open(DB_FILE)) == NULL)
 		return -1;
+	db_on_full(ballast_drop);
+	ballast_open(BALLAST_FILE);
+	keep_event = evtimer_new(proc_base(), keep, NULL);
+	if (keep_event == NULL)
+		return -1;
+	keep(-1, 0, NULL);
 	trim_event = evtimer_new(proc_base(), trim, NULL);
 	if (trim_event == NULL || evtimer_add(trim_event, &tv) == -1)
 		return -1;

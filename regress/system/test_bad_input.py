@@ -542,6 +542,40 @@ def test_full_disk(t):
     t.true({"good", "small"} <= set(os.listdir(b)), "names in B")
 
 
+@deadline(120)
+def test_used_up(t):
+    """Others fill the daemon's disk to the last byte: what was written before is
+    committed all the same, and what frees the disk is possible."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    state = os.path.join(d.dir, "state")
+    os.mkdir(state)
+    t.run(["mount", "-t", "tmpfs", "-o", "size=80m,mode=0711", "none", state])
+    d.start()
+    a = d.mount("v", "a", create=True)
+    for i in range(50):
+        stack.write("%s/%d" % (a, i), "%d\n" % i)
+
+    def fill():
+        with open(os.path.join(state, "other"), "ab", 0) as f:
+            try:
+                while True:
+                    f.write(bytes(4096))
+            except OSError as e:
+                t.equal(errno.ENOSPC, e.errno, "errno")
+
+    fill()
+    first = s.commit(a)
+    os.unlink(a + "/0")
+    t.true(s.commit(a) != first, "a removal is committed")
+    os.unlink(os.path.join(state, "other"))
+    b = s.add_daemon().mount("v", "b")
+    t.equal({str(i) for i in range(1, 50)}, set(os.listdir(b)), "in B")
+    # It is kept again, for the next time.
+    t.wait_for(lambda: os.stat(state + "/db/ballast").st_blocks > 0,
+               "some room is kept", 60)
+
+
 def test_too_deep(t):
     """A moved directory can make paths longer than a path may be: there
     is an error for those names, and everything else of the mount works."""

@@ -21,7 +21,8 @@ def memory(t, path, size, mode="0711"):
 def database(d):
     """Those of manifest: [path]."""
     top = os.path.join(d.dir, "state", "db")
-    return sorted(os.path.join(top, n) for n in os.listdir(top))
+    return sorted(os.path.join(top, n) for n in os.listdir(top)
+                  if n != "ballast")
 
 
 def keep(paths, top):
