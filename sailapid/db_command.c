@@ -313,14 +313,20 @@ db_key_revoke(const char *dir, const char *orgname, const char *id)
 	}
 	if ((db = command_open(dir, 0)) == NULL)
 		return -1;
+	/* Before it is looked at, for a server may do the same. */
 	if (command_org(db, orgname, &org) == -1)
 		;
+	else if (db_begin(db) == -1)
+		log_warn("the key was not revoked");
 	else if ((r = db_key_by_public(db, org.id, public, &key)) != 1) {
 		log_warnx("%s: org %s has no such key", id, orgname);
 		r = -1;
-	} else if ((r = db_begin(db)) == 0 &&
-	    (r = db_key_revoked(db, key.id, db_now())) == 0 &&
-	    (r = db_end(db)) == 0)
+	} else if (key.revoked != 0)
+		r = 0; /* since then, and no change */
+	else if ((r = db_key_revoked(db, key.id, db_now())) == -1 ||
+	    (r = db_end(db)) == -1)
+		log_warn("the key was not revoked");
+	else
 		command_audit(orgname, "key-revoke", &key);
 	db_abort(db);
 	db_close(db);

@@ -309,6 +309,9 @@ meta_key_revoke(struct req *req)
 	struct db_key key;
 	int r = 0;
 
+	/* Before it is looked at, for another server may do the same. */
+	if (req_write(req) == -1)
+		return;
 	if (hex_id("key_", req->args[0], public, sizeof(public)) == 0)
 		r = db_key_by_public(meta_db(), req->key.org.id, public, &key);
 	if (r == 0)
@@ -317,8 +320,6 @@ meta_key_revoke(struct req *req)
 		req_errno(req, "key");
 	else if (key.revoked != 0)
 		req_none(req, 204); /* since then, and no change */
-	else if (req_write(req) == -1)
-		return;
 	else if (db_key_revoked(meta_db(), key.id, db_now()) == -1)
 		req_errno(req, "key");
 	else {

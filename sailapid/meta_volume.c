@@ -178,10 +178,40 @@ meta_volume_show(struct req *req)
 	volume_answer(req, 200, &req->vol);
 }
 
+/*
+ * Before the volume is changed: another server may have renamed it, deleted it or
+ * brought it back since the route found it.  -1: the request was answered.
+ */
+static int
+volume_write(struct req *req)
+{
+	struct db_volume v;
+	int r;
+
+	if (req_write(req) == -1)
+		return -1;
+	if (req->vol.deleted != 0)
+		r = db_volume_trash(meta_db(), req->key.org.id, req->vol.public,
+		    db_now() - VOLUME_DELETED_LIFE_NS, &v);
+	else
+		r = db_volume_find(meta_db(), req->key.org.id, req->args[0],
+		    &v);
+	if (r == -1)
+		req_errno(req, "volume");
+	else if (r == 0 || v.id != req->vol.id)
+		req_error(req, 404, "volume_not_found",
+		    "another server has changed the volume at the same time");
+	else {
+		req->vol = v;
+		return 0;
+	}
+	return -1;
+}
+
 void
 meta_volume_delete(struct req *req)
 {
-	if (req_write(req) == -1)
+	if (volume_write(req) == -1)
 		return;
 	if (db_volume_deleted(meta_db(), req->vol.id, db_now()) == -1)
 		req_errno(req, "volume");
@@ -360,7 +390,7 @@ meta_volume_rename(struct req *req)
 	name = take_name(req, body, 1);
 	if (name != NULL && strcmp(name, req->vol.name) == 0)
 		volume_answer(req, 200, &req->vol);
-	else if (name != NULL && req_write(req) == 0 &&
+	else if (name != NULL && volume_write(req) == 0 &&
 	    name_is_free(req, name, req->vol.id)) {
 		req_audit_volume(req, "volume-rename", "to=%s", name);
 		strlcpy(req->vol.name, name, sizeof(req->vol.name));
@@ -373,6 +403,24 @@ meta_volume_rename(struct req *req)
 }
 
 /* Of one that was deleted, under its old name unless told. */
+static void
+volume_restore(struct req *req, const char *name)
+{
+	if (volume_write(req) == -1)
+		return;
+	if (name != NULL)
+		strlcpy(req->vol.name, name, sizeof(req->vol.name));
+	if (!name_is_free(req, req->vol.name, req->vol.id))
+		return;
+	req->vol.deleted = 0;
+	if (db_volume_restored(meta_db(), req->vol.id, req->vol.name) == -1)
+		req_errno(req, "volume");
+	else {
+		req_audit_volume(req, "volume-restore", NULL);
+		volume_answer(req, 200, &req->vol);
+	}
+}
+
 void
 meta_volume_restore(struct req *req)
 {
@@ -387,19 +435,8 @@ meta_volume_restore(struct req *req)
 	    strcmp(name, req->vol.name) != 0)
 		req_error(req, 403, "key_limited",
 		    "another name needs a key that is not limited to volumes");
-	else if (name != NULL)
-		strlcpy(req->vol.name, name, sizeof(req->vol.name));
-	if (!req->finished && req_write(req) == 0 &&
-	    name_is_free(req, req->vol.name, req->vol.id)) {
-		req->vol.deleted = 0;
-		if (db_volume_restored(meta_db(), req->vol.id, req->vol.name) ==
-		    -1)
-			req_errno(req, "volume");
-		else {
-			req_audit_volume(req, "volume-restore", NULL);
-			volume_answer(req, 200, &req->vol);
-		}
-	}
+	else if (!req->finished)
+		volume_restore(req, name);
 	json_decref(body);
 }
 
@@ -446,17 +483,18 @@ fork_commit(struct req *req, struct db_volume *fork, const struct hash *id,
 static void
 volume_fork(struct req *req, const char *name, const struct hash *id)
 {
-	struct db_volume fork = req->vol;
+	struct db_volume fork;
 	char hex[2 * DB_ID_LEN + 1];
 	struct commit c;
 	struct blob *b;
 
+	if (volume_write(req) == -1 || !name_is_free(req, name, -1))
+		return;
+	fork = req->vol;
 	fork.origin = req->vol.id;
 	strlcpy(fork.name, name, sizeof(fork.name));
 	arc4random_buf(fork.public, sizeof(fork.public));
 	fork.created = db_now();
-	if (req_write(req) == -1 || !name_is_free(req, name, -1))
-		return;
 	if ((b = commit_load(meta_db(), &req->vol, id, &c)) == NULL) {
 		meta_commit_failed(req);
 		return;

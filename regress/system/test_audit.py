@@ -92,6 +92,7 @@ def test_shell(t):
     t.true(values["id"] in shell("key", "list", ORG), line)
     t.true(made not in line, "the key in the log")
     shell("key", "revoke", ORG, values["id"])
+    shell("key", "revoke", ORG, values["id"])   # it is: no change
     line = log.recv(4096).decode()
     t.true("key-revoke id=%s role=read" % values["id"] in line, line)
     shell("store", "accept")
