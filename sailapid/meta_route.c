@@ -42,9 +42,9 @@ static const struct route {
 	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*", meta_volume_show },
 	{ API_DELETE, KEY_ADMIN, REACH_VOLUME, 1, "volumes/*",
 	    meta_volume_delete },
-	{ API_POST, KEY_ADMIN, REACH_VOLUME, DELETED, "volumes/*/restore",
+	/* They say which names the org has. */
+	{ API_POST, KEY_ADMIN, REACH_ORG, DELETED, "volumes/*/restore",
 	    meta_volume_restore },
-	/* It says which names the org has. */
 	{ API_POST, KEY_ADMIN, REACH_ORG, 1, "volumes/*/rename",
 	    meta_volume_rename },
 	{ API_POST, KEY_WRITE, REACH_ORG, 1, "volumes/*/fork",

@@ -430,12 +430,7 @@ meta_volume_restore(struct req *req)
 	if ((body = req_body_json(req)) == NULL)
 		return;
 	name = take_name(req, body, 0);
-	/* Whether another has it is not told to everybody. */
-	if (name != NULL && req->key.limited &&
-	    strcmp(name, req->vol.name) != 0)
-		req_error(req, 403, "key_limited",
-		    "another name needs a key that is not limited to volumes");
-	else if (!req->finished)
+	if (!req->finished)
 		volume_restore(req, name);
 	json_decref(body);
 }
