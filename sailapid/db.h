@@ -359,6 +359,8 @@ int db_object_condemn(struct db *, int64_t row);
 int db_place_set(struct db *, int64_t row, const struct hash *, uint64_t offset,
     uint64_t bytes, uint8_t state);
 int db_pack_checked(struct db *, int64_t row);
+/* The same of one that is wrong as a whole: what was only claimed is not there. */
+int db_pack_wrong(struct db *, int64_t row);
 
 /* ---- the store (db_store.c) ----------------------------------------------- */
 

@@ -155,10 +155,11 @@ db_object_condemn(struct db *db, int64_t row)
 	return db_exec(db, ST_OBJECT_CONDEMN, "i", row);
 }
 
-int
-db_pack_checked(struct db *db, int64_t row)
+/* also: a state that counts as good here. */
+static int
+pack_set_state(struct db *db, int64_t row, uint8_t also)
 {
-	sqlite3_stmt *st = db_query(db, ST_PACK_LEFT, "i", row);
+	sqlite3_stmt *st = db_query(db, ST_PACK_LEFT, "ii", row, (int64_t)also);
 	int64_t due, left;
 	uint8_t state = LOCATION_VERIFIED;
 
@@ -174,4 +175,16 @@ db_pack_checked(struct db *db, int64_t row)
 	if (db_exec(db, ST_PACK_STATE, "ii", (int64_t)state, row) == -1)
 		return -1;
 	return left == 0;
+}
+
+int
+db_pack_checked(struct db *db, int64_t row)
+{
+	return pack_set_state(db, row, LOCATION_CLAIMED);
+}
+
+int
+db_pack_wrong(struct db *db, int64_t row)
+{
+	return pack_set_state(db, row, LOCATION_VERIFIED);
 }

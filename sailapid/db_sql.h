@@ -201,8 +201,8 @@
 	    "UPDATE location SET state = ? WHERE object = ? AND hash = ? "                \
 	    "AND offset = ? AND stored = ?")                                              \
 	X(PACK_LEFT,                                                                      \
-	    "SELECT ifnull(sum(state = 2), 0), ifnull(sum(state IN (1, 2, "               \
-	    "3)), 0) FROM location WHERE object = ?")                                     \
+	    "SELECT ifnull(sum(state = 2), 0), ifnull(sum(state IN (?2, 2, "              \
+	    "3)), 0) FROM location WHERE object = ?1")                                    \
 	X(OBJECT_CONDEMN,                                                                 \
 	    "UPDATE object SET condemned = condemned + 1 WHERE id = ?")                   \
 	X(PLACE_OBJECT,                                                                   \

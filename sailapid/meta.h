@@ -463,6 +463,14 @@ int check_now(struct req *, int64_t family, const struct hash *object);
  * for again, if it was not a moment ago.  1: that is under way; 0.
  */
 int check_again(struct req *, const struct db_location *);
+/*
+ * Somebody would bring an object that was bad, and what the store has there is
+ * wrong still, with so many bytes if it is a pack: it is read again, unless it was
+ * a moment ago, and deleted.  1: who would bring it has to wait for that; 0: it is
+ * not known; -1 and errno.
+ */
+int check_in_way(struct req *, int64_t family, const struct hash *object,
+    uint32_t bytes);
 /* It is said to be missing or wrong by the request's key: answers. */
 void check_report(struct req *, const struct db_object *);
 /* That object is being read: what it holds is in doubt. */

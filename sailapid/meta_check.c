@@ -28,7 +28,7 @@
 #define QUEUE_AGAIN_MS 10000 /* those of a store that was away */
 #define LOST_MAX 1024        /* objects that were looked for again */
 #define LOST_AGAIN_MS 5000   /* one that is missing */
-#define LOST_WRONG_MS 600000 /* one that was read, and is wrong */
+#define LOST_WRONG_MS 600000 /* one that was read, and is wrong in part */
 
 struct check {
 	LIST_ENTRY(check) entry;
@@ -192,6 +192,7 @@ log_there(const struct req *req, const struct hash *object)
 static int
 pack_set(const struct req *req, const struct check *c, int missing)
 {
+	const struct object_url *o = req->objects;
 	uint8_t state;
 	uint32_t i;
 
@@ -205,12 +206,26 @@ pack_set(const struct req *req, const struct check *c, int missing)
 			c->parts[i].offset, c->parts[i].bytes, state) == -1)
 			return -1;
 	}
+	/* It was bad, and is there: what was claimed since is not in it. */
+	if (c->again && o->status == 200 && !o->equal &&
+	    (o->said == 0 || o->said == c->size))
+		return db_pack_wrong(meta_db(), c->row);
 	return db_pack_checked(meta_db(), c->row);
 }
 
+/* One that stays is in the way of who brings it: check_in_way(). */
 static void
 check_deleted(struct req *req)
 {
+	const struct object_url *o = req->objects;
+	char key[OBJECT_KEY_LEN + 1];
+
+	if (o->status != 404 && (o->status < 200 || o->status > 299)) {
+		object_key(o, key);
+		log_warnx("volume %s: the object %s is wrong and was not "
+			  "deleted: the store answered %u",
+		    req->vol.name, key, o->status);
+	}
 	check_end(req);
 }
 
@@ -295,6 +310,8 @@ check_set(struct req *req, int bad)
 	if (r == -1)
 		req_errno(req, "chunk");
 	else if (r == 1 && !missing) {
+		/* It may fail, or be done for a server that dies. */
+		lost_until(c->row, LOST_AGAIN_MS);
 		req->objects[0].use = OBJECT_DELETE;
 		req->objects[0].nindex = 0;
 		req_sign(req, check_delete);
@@ -543,33 +560,58 @@ check_now(struct req *req, int64_t family, const struct hash *object)
 	return 0;
 }
 
-int
-check_again(struct req *req, const struct db_location *l)
+/* One that was bad, at most every few seconds: 1: it is begun. */
+static int
+check_bad(struct req *req, const struct db_object *o)
 {
-	struct db_object o;
 	struct check *c;
 	struct req *own;
 
-	if (l->state != LOCATION_BAD)
-		return 0;
-	if (check_running(l->family, &l->object))
-		return 1;
-	if (!lost_due(l->row) ||
-	    db_object_find(meta_db(), l->family, &l->object, &o) != 1)
+	if (!lost_due(o->row))
 		return 0;
 	if (nreported >= CHECKS_MAX)
 		return 0; /* another time */
 	if ((own = req_spawn(req, check_sign)) == NULL)
 		return 0;
-	lost_until(l->row, LOST_AGAIN_MS);
-	own->state = c = check_new(l->family, 0);
+	lost_until(o->row, LOST_AGAIN_MS);
+	own->state = c = check_new(o->family, 0);
 	own->state_free = check_free;
 	if (c == NULL) {
 		req_errno(own, "check");
 		return 0;
 	}
 	c->again = 1;
-	return check_load(own, &o) == 0;
+	return check_load(own, o) == 0;
+}
+
+int
+check_again(struct req *req, const struct db_location *l)
+{
+	struct db_object o;
+
+	if (l->state != LOCATION_BAD)
+		return 0;
+	if (check_running(l->family, &l->object))
+		return 1;
+	if (db_object_find(meta_db(), l->family, &l->object, &o) != 1)
+		return 0;
+	return check_bad(req, &o);
+}
+
+int
+check_in_way(struct req *req, int64_t family, const struct hash *object,
+    uint32_t bytes)
+{
+	struct db_object o;
+	int r;
+
+	if ((r = db_object_find(meta_db(), family, object, &o)) != 1)
+		return r;
+	if (o.pack)
+		o.size = bytes;
+	if (!check_running(family, object))
+		(void)check_bad(req, &o);
+	return 1;
 }
 
 /* In bytes: what is read, and for the chunks of a pack, which may be small. */

@@ -64,6 +64,7 @@ struct publish {
 	json_t *missing;
 	uint32_t nmissing;
 	int doubt;         /* by the store's word, which may lack its bucket */
+	int in_way;        /* there is something wrong in its place */
 	uint16_t answered; /* by the store, to what could not be confirmed */
 };
 
@@ -200,6 +201,13 @@ publish_missing(struct req *req)
 		req_error(req, 503, "store_unavailable",
 		    "it was not found out whether the object store is as it "
 		    "was");
+		return;
+	}
+	/* It would be refused if it was brought now. */
+	if (p->in_way) {
+		req_error(req, 503, "busy",
+		    "what the store has of a chunk is wrong, and is being "
+		    "deleted");
 		return;
 	}
 	req_json(req, 409,
@@ -799,6 +807,20 @@ publish_unconfirmed(struct req *req)
 	    "the store answered %u when it was asked for a chunk", p->answered);
 }
 
+/* It was wrong, and is. */
+static int
+look_wrong(struct req *req, struct publish *p, const struct look *l)
+{
+	int r;
+
+	r = check_in_way(req, req_family(req).id, &l->hash, l->bytes);
+	if (r == -1)
+		req_errno(req, "chunk");
+	else
+		p->in_way |= r;
+	return r == -1 ? -1 : 0;
+}
+
 /* -1: the request was answered, or waits for what the store is found to be. */
 static int
 look_note(struct req *req, struct publish *p, struct look *l,
@@ -808,6 +830,8 @@ look_note(struct req *req, struct publish *p, struct look *l,
 	p->doubt |= o->status == 404;
 	l->lacking = o->status == 404 ||
 	    (o->status == 200 && !o->equal && l->nparts == 0);
+	if (l->lacking && o->status == 200 && l->verify)
+		return look_wrong(req, p, l);
 	if (l->lacking)
 		return 0;
 	if (o->status != 200) {

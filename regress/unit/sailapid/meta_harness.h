@@ -69,6 +69,7 @@ static struct {
 	/* what another server does to the database while an object is read */
 	const char *overtaken_by;
 	int lose_delete;     /* who is asked to delete ends */
+	int fail_deletes;    /* so many of them are refused */
 	unsigned int refuse; /* so many times the store says 403 */
 	int64_t store_skew_ms;
 	int32_t last_offset_s; /* of what was signed */
@@ -248,9 +249,13 @@ store_answer(struct asked *a)
 	    hashset_add(&h.store, &a->hash, &i) == 0 && h.gone[i] != 1) {
 		res.status = a->method == 4 ? 204 : 200;
 		res.equal = h.gone[i] == 0 || a->method == 5;
+		if (a->method == 4 && h.fail_deletes > 0) {
+			h.fail_deletes--;
+			res.status = 500;
+		}
 		if (h.gone[i] == 3 && a->method != 4)
 			res.status = 400;
-		if (a->method == 4)
+		if (a->method == 4 && res.status == 204)
 			h.gone[i] = 1;
 	}
 	if (nameless && a->method == 5 && h.absent_status != 0)

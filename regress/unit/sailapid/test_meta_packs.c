@@ -493,6 +493,62 @@ test_lost(void **state)
 	}
 }
 
+static void
+commit_busy(const char *session, const struct hash *base)
+{
+	struct got g;
+	int i;
+
+	send_commit(&g, "data", session, base, two, 2);
+	if (g.status != 503)
+		print_error("commit: %u %s\n", g.status, (char *)g.body);
+	assert_int_equal(g.status, 503);
+	assert_string_equal(code_of(&g), "busy");
+	got_clear(&g);
+	for (i = 0; i < 30; i++)
+		pump();
+}
+
+/* It was not deleted, and is in the way of who brings it again: whatever was
+   claimed of it, it is read and deleted. */
+static void
+test_not_deleted(void **state)
+{
+	struct wire_chunk c[2], lie[2];
+	struct hash base, id, object, where;
+	struct wire_span_chunk k;
+	char liar[33], session[33];
+
+	(void)state;
+	h.marked = 1;
+	publish_pack(&base, &id, &object, c);
+	store_set(&object, 2);
+	h.fail_deletes = 1;
+	report(&object, &c[0].hash);
+	assert_int_equal(h.deletes, 1);
+	/* Somebody says that something else lies in it. */
+	begin(liar);
+	lie[0] = chunk_of("ONE");
+	lie[1] = chunk_of("THREE");
+	claim_pack("data", liar, &object, lie, 2, 200, "");
+	begin(session);
+	claim_pack("data", session, &object, c, 2, 200, "");
+	commit_busy(session, &id);
+	assert_int_equal(h.deletes, 1);
+	end_meta();
+	begin_meta();
+	commit_busy(session, &id);
+	assert_int_equal(h.deletes, 2);
+	claim_pack("data", session, &object, c, 2, 200, "");
+	store_set(&object, 1);
+	commit(session, &id, two, 2, 200, &id);
+	assert_int_equal(located(&id, "a", &where, &k), 1);
+	assert_int_equal(located(&id, "b", &where, &k), 1);
+	tick();
+	assert_int_equal(located(&id, "b", &where, &k), 1);
+	assert_int_equal(h.deletes, 2);
+}
+
 /* Another server read it as well, condemned and deleted it, and somebody has
    brought it again: what was read before says nothing of that. */
 static void
@@ -670,8 +726,8 @@ main(void)
 	const struct CMUnitTest tests[] = { T(test_pack), T(test_named_again),
 		T(test_lengths_of_published), T(test_not_foreseen),
 		T(test_later), T(test_refused), T(test_lying_index),
-		T(test_hostile), T(test_lost), T(test_overtaken),
-		T(test_deleted_once), T(test_there_again),
+		T(test_hostile), T(test_lost), T(test_not_deleted),
+		T(test_overtaken), T(test_deleted_once), T(test_there_again),
 		T(test_brought_anew) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

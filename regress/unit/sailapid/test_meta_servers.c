@@ -149,8 +149,8 @@ test_key(void **state)
 	strlcpy(target, "/v1/keys/key_", sizeof(target));
 	hex_encode(k.public, DB_PUBLIC_LEN, target + strlen(target));
 	snprintf(path, sizeof(path), "%s/log", h.dir);
-	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
-	    0600);
+	fd =
+	    open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	assert_true(fd != -1 && unlink(path) == 0);
 	was = dup(STDERR_FILENO);
 	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);

@@ -204,8 +204,8 @@ test_report(void **state)
 	/* Not believed before it has been read. */
 	store_set(&chunk, 2);
 	send_commit(&g, "data", session, &id, again, 1);
-	assert_int_equal(g.status, 409);
-	assert_string_equal(code_of(&g), "missing_chunks");
+	assert_int_equal(g.status, 503);
+	assert_string_equal(code_of(&g), "busy");
 	got_clear(&g);
 	store_set(&chunk, 1);
 	send_commit(&g, "data", session, &id, again, 1);
@@ -218,6 +218,83 @@ test_report(void **state)
 	report("one", "missing", 202);
 	assert_int_equal(h.deletes, 1);
 	assert_int_equal(located(&id, "a"), 0);
+}
+
+static void
+settle(void)
+{
+	int i;
+
+	for (i = 0; i < 30; i++)
+		pump();
+}
+
+/* The same commit again, which nothing can be brought for; the code of what is
+   said to it. */
+static void
+commit_again(const char *session, const struct hash *base,
+    const struct change *c, const char *code)
+{
+	struct got g;
+
+	send_commit(&g, "data", session, base, c, 1);
+	if (strcmp(code_of(&g), code) != 0)
+		print_error("%u %s\n", g.status, (char *)g.body);
+	assert_string_equal(code_of(&g), code);
+	assert_int_equal(g.status, *code == '\0' ? 200 : 503);
+	got_clear(&g);
+	settle();
+}
+
+/* What is wrong and was not deleted would be in the way for ever of who brings
+   it: it is read and deleted again, not all the time. */
+static void
+test_not_deleted(void **state)
+{
+	static const struct change one[] = { { "a", "one", NULL } };
+	static const struct change again[] = { { "b", "one", NULL } };
+	struct hash base, id, chunk;
+	time_t end = time(NULL) + 120;
+	char session[33];
+	unsigned int verifies;
+	int i;
+
+	(void)state;
+	h.marked = 1;
+	make_volume("data", &base);
+	publish("data", &base, one, 1, &id);
+	hash_bytes(&chunk, "one", 3);
+	store_set(&chunk, 2);
+	h.fail_deletes = 1;
+	report("one", "corrupt", 202);
+	assert_int_equal(h.deletes, 1);
+	assert_int_equal(located(&id, "a"), 0);
+
+	new_session(session);
+	open_session("data", session, "{}");
+	assert_int_equal(send_chunks("data", session, again, 1, 0), 1);
+	/* Each who has it is looked at, and nothing more. */
+	verifies = h.verifies;
+	for (i = 0; i < 10; i++)
+		commit_again(session, &id, again, "busy");
+	assert_int_equal(h.verifies - verifies, 10);
+	assert_int_equal(h.deletes, 1);
+	/* After some seconds; and again, when who is asked to do it dies. */
+	h.lose_delete = 1;
+	while (h.deletes < 2 && time(NULL) < end) {
+		usleep(100000);
+		commit_again(session, &id, again, "busy");
+	}
+	assert_int_equal(h.deletes, 2);
+	/* Or the server did, before it was done. */
+	end_meta();
+	begin_meta();
+	commit_again(session, &id, again, "busy");
+	assert_int_equal(h.deletes, 3);
+	assert_int_equal(send_chunks("data", session, again, 1, 1), 1);
+	commit_again(session, &id, again, "");
+	assert_int_equal(located(&id, "a"), 1);
+	assert_int_equal(h.deletes, 3);
 }
 
 /* What was lost is looked for again, not all the time, when somebody wants it. */
@@ -335,7 +412,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_locate), T(test_locate_tls),
-		T(test_report), T(test_there_again), T(test_many_reports) };
+		T(test_report), T(test_not_deleted), T(test_there_again),
+		T(test_many_reports) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
