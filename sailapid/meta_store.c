@@ -451,19 +451,26 @@ known_look(struct req *req)
 	req_sign(req, known_fetch);
 }
 
+static void ask_begin(struct req *);
+
 /* It has no mark, or says of what it has not that we may not see it. */
 static void
 asked_unmarked(struct req *req)
 {
+	struct db_store now;
 	int n;
 
 	n = db_store_known(meta_db(), self.objects, KNOWN_MAX);
-	if (n == -1) {
+	if (n == -1 || db_store_get(meta_db(), &now) == -1) {
 		req_errno(req, "store");
 		return;
 	}
 	self.nobjects = n;
-	if (n == 0 || self.own.mark == STORE_ACCEPTED)
+	/* Another server has marked one since; perhaps this one. */
+	if (now.mark != self.own.mark)
+		req_again(req, ask_begin);
+	else if (self.own.mark == STORE_ACCEPTED ||
+	    (n == 0 && self.own.mark == STORE_UNMARKED))
 		mark_begin(req);
 	else if (self.own.mark == STORE_UNMARKED)
 		known_look(req);
@@ -481,9 +488,12 @@ asked(struct req *req)
 {
 	const struct fetch_url_res *r = &self.res;
 
-	if (r->status == 200)
+	if (r->status == 200) {
+		if (self.own.mark == STORE_ACCEPTED)
+			log_info("store: `sailapid store accept` changes "
+				 "nothing: it has the mark of this database");
 		mark_note(req);
-	else if ((r->status == 404 && strcmp(r->code, "NoSuchKey") == 0) ||
+	} else if ((r->status == 404 && strcmp(r->code, "NoSuchKey") == 0) ||
 	    (r->status == 403 && strcmp(r->code, "AccessDenied") == 0))
 		asked_unmarked(req);
 	else {

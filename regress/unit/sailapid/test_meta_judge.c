@@ -219,7 +219,8 @@ test_stranger(void **state)
 	got_clear(&g);
 }
 
-/* Nothing is lost with a store that had nothing yet. */
+/* Before there is anything in it, too, it is one store and not each that is
+   found: another server may have brought something by now. */
 static void
 test_mark_empty(void **state)
 {
@@ -228,10 +229,39 @@ test_mark_empty(void **state)
 	(void)state;
 	make_volume("data", &base);
 	ask();
-	h.marked = 0;
+	assert_int_equal(h.marks, 1);
 	again();
 	assert_int_equal(h.refused, 0);
+	h.marked = 0;
+	again();
+	assert_int_equal(h.refused, 1);
+	assert_int_equal(h.marks, 1);
+	assert_int_equal(db_store_accept(h.dir), 0);
+	again();
+	assert_int_equal(h.refused, 1);
 	assert_int_equal(h.marks, 2);
+	assert_int_equal(mark_of_db(), STORE_MARKED);
+}
+
+/* Of two servers that start with a new database in the same moment the one that
+   is told later of its own bucket finds it marked by the other. */
+static void
+test_mark_first(void **state)
+{
+	struct hash base;
+
+	(void)state;
+	make_volume("data", &base);
+	end_meta();
+	begin_meta();
+	h.fetch_down = 1;
+	ask();
+	mark_db(STORE_MARKED);
+	h.fetch_down = 0;
+	meta_peer_found();
+	settle();
+	assert_int_equal(h.marks, 0);
+	assert_int_equal(h.refused, 1);
 }
 
 /* Of a database that is older than the marks. */
@@ -338,11 +368,15 @@ test_mark_race(void **state)
 	h.fetch_down = 1;
 	ask();
 	mark_db(STORE_MARKED);
+	h.refuse = 3; /* it was not there when it was asked */
+	h.store_code = "AccessDenied";
 	h.fetch_down = 0;
+	h.marked = 1;
 	meta_peer_found();
 	settle();
 	assert_int_equal(h.refused, 0);
-	assert_int_equal(h.marks, 1);
+	assert_int_equal(h.marks, 0);
+	assert_int_equal(mark_of_db(), STORE_MARKED);
 }
 
 /* Who may not list the bucket hears 403 of what is not there. */
@@ -601,6 +635,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_mark), T(test_mark_empty),
+		T(test_mark_first),
 		T(test_mark_older), T(test_mark_race), T(test_mark_denied),
 		T(test_stranger), T(test_no_verdict), T(test_absent),
 		T(test_many_wait), T(test_bucket_gone), T(test_words),
