@@ -47,11 +47,19 @@ struct client {
 	monotime_t end;
 };
 
+/* A socket that is listened to. */
+struct door {
+	LIST_ENTRY(door) entry;
+	struct httpd *h;
+	int fd;
+	struct event ev;
+};
+
 struct httpd {
 	struct MHD_Daemon *mhd;
 	struct httpd_conf conf;
-	int listen_fd; /* -1: none, or it is listened to no more */
-	struct event readable, timer, slow, listening, retry;
+	struct event readable, timer, slow, retry;
+	LIST_HEAD(, door) doors;
 	LIST_HEAD(, client) clients;
 	unsigned int nclients; /* with those that had to go, and have not yet */
 	struct crowd crowd;    /* without those */
@@ -473,12 +481,24 @@ clients_max(const struct httpd *h)
 static void
 look_for_more(struct httpd *h)
 {
-	if (h->listen_fd == -1)
-		return;
-	if (h->nclients >= clients_max(h) || evtimer_pending(&h->retry, NULL))
-		event_del(&h->listening);
-	else if (event_add(&h->listening, NULL) == -1)
-		fatalx("event_add");
+	struct door *d;
+
+	LIST_FOREACH (d, &h->doors, entry) {
+		if (h->nclients >= clients_max(h) ||
+		    evtimer_pending(&h->retry, NULL))
+			event_del(&d->ev);
+		else if (event_add(&d->ev, NULL) == -1)
+			fatalx("event_add");
+	}
+}
+
+static void
+door_close(struct door *d)
+{
+	event_del(&d->ev);
+	close(d->fd);
+	LIST_REMOVE(d, entry);
+	free(d);
 }
 
 static void
@@ -540,7 +560,8 @@ on_accept(int listen_fd, short what, void *arg)
 {
 	struct timeval tv = { 0, RETRY_MS * 1000 };
 	struct sockaddr_storage ss;
-	struct httpd *h = arg;
+	struct door *d = arg;
+	struct httpd *h = d->h;
 	socklen_t len;
 	int fd, i;
 
@@ -555,9 +576,7 @@ on_accept(int listen_fd, short what, void *arg)
 		}
 		if (errno == EINVAL) {
 			/* The parent has shut it down. */
-			event_del(&h->listening);
-			close(h->listen_fd);
-			h->listen_fd = -1;
+			door_close(d);
 			return;
 		}
 		if ((errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -595,17 +614,16 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	const union MHD_DaemonInfo *info;
 	struct httpd *h;
 
-	if ((listen_fd != -1 && set_nonblock(listen_fd) == -1) ||
-	    (h = calloc(1, sizeof(*h))) == NULL) {
-		log_warn("listening socket");
+	if ((h = calloc(1, sizeof(*h))) == NULL) {
+		log_warn("httpd");
 		return NULL;
 	}
 	h->conf = *conf;
+	LIST_INIT(&h->doors);
 	LIST_INIT(&h->clients);
 	evtimer_set(&h->slow, on_slow, h);
 	evtimer_set(&h->retry, on_retry, h);
 	crowd_init(&h->crowd, conf->max_connections, conf->per_peer);
-	h->listen_fd = -1;
 	h->mhd = start(h);
 	if (h->mhd == NULL) {
 		log_warnx("libmicrohttpd does not start");
@@ -620,12 +638,30 @@ httpd_new(int listen_fd, const struct httpd_conf *conf)
 	evtimer_set(&h->timer, on_event, h);
 	if (event_add(&h->readable, NULL) == -1)
 		fatalx("event_add");
-	if ((h->listen_fd = listen_fd) != -1)
-		event_set(&h->listening, listen_fd, EV_READ | EV_PERSIST,
-		    on_accept, h);
-	look_for_more(h);
 	LIST_INSERT_HEAD(&all, h, entry);
+	if (listen_fd != -1 && httpd_listen(h, listen_fd) == -1) {
+		httpd_free(h);
+		return NULL;
+	}
 	return h;
+}
+
+int
+httpd_listen(struct httpd *h, int listen_fd)
+{
+	struct door *d;
+
+	if (set_nonblock(listen_fd) == -1 ||
+	    (d = calloc(1, sizeof(*d))) == NULL) {
+		log_warn("listening socket");
+		return -1;
+	}
+	d->h = h;
+	d->fd = listen_fd;
+	event_set(&d->ev, d->fd, EV_READ | EV_PERSIST, on_accept, d);
+	LIST_INSERT_HEAD(&h->doors, d, entry);
+	look_for_more(h);
+	return 0;
 }
 
 void
@@ -634,11 +670,8 @@ httpd_free(struct httpd *h)
 	if (h == NULL)
 		return;
 	LIST_REMOVE(h, entry);
-	if (h->listen_fd != -1) {
-		event_del(&h->listening);
-		close(h->listen_fd);
-		h->listen_fd = -1;
-	}
+	while (!LIST_EMPTY(&h->doors))
+		door_close(LIST_FIRST(&h->doors));
 	event_del(&h->readable);
 	MHD_stop_daemon(h->mhd);
 	evtimer_del(&h->timer);

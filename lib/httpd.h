@@ -45,6 +45,8 @@ struct httpd_conf {
  */
 struct httpd *httpd_new(int listen_fd, const struct httpd_conf *);
 void httpd_free(struct httpd *);
+/* One socket more, whose connections count with the others.  -1 after a message. */
+int httpd_listen(struct httpd *, int listen_fd);
 /* A connection that another accepted, and of whom; fd is taken. */
 void httpd_add(struct httpd *, int fd, const struct sockaddr *, socklen_t);
 /* It waits for another role or a thread, for as long as that takes; and goes

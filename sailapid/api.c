@@ -14,8 +14,8 @@
 struct api_config api_limits;
 static int listen_fds[CONFIG_LISTEN_MAX], nlisten, have_config;
 static int metrics_fd = -1;
-/* Of each socket, and of tls. */
-static struct httpd *httpds[CONFIG_LISTEN_MAX + 1], *from_tls;
+/* Of all sockets, and of tls. */
+static struct httpd *plain, *from_tls;
 
 static int
 on_response(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
@@ -51,11 +51,8 @@ peer_down(struct chan *c)
 void
 api_connections(struct httpd_counts *out)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(httpds) / sizeof(httpds[0]); i++)
-		if (httpds[i] != NULL)
-			httpd_count(httpds[i], out);
+	httpd_count(plain, out);
+	httpd_count(from_tls, out);
 }
 
 static int
@@ -134,11 +131,13 @@ start(void)
 		api_drop };
 	int i;
 
+	if ((plain = httpd_new(-1, &conf)) == NULL)
+		return -1;
 	for (i = 0; i < nlisten; i++)
-		if ((httpds[i] = httpd_new(listen_fds[i], &conf)) == NULL)
+		if (httpd_listen(plain, listen_fds[i]) == -1)
 			return -1;
 	conf.tls = 1;
-	if ((from_tls = httpds[i] = httpd_new(-1, &conf)) == NULL)
+	if ((from_tls = httpd_new(-1, &conf)) == NULL)
 		return -1;
 	return metrics_start(metrics_fd);
 }

@@ -409,3 +409,18 @@ def test_slow_tls(t):
         time.sleep(0.1)
     slow.finish()
     srv.stop()
+
+
+def test_two_sockets(t):
+    """The limits hold for all sockets of the API together, those with TLS for
+    themselves."""
+    word = "tls " if os.environ.get("SAIL_TLS") == "yes" else ""
+    srv = server.Server(t, FULL + '\nlisten on 127.0.0.1 %sport 0 port file '
+                        '"%s"' % (word, t.path("second.port")))
+    with open(t.path("second.port"), encoding="ascii") as f:
+        second = int(f.read())
+    held = fill(srv, 12, request(srv.key))
+    held += fill(srv, 12, request(srv.key), second)
+    t.equal(200, once(srv, "127.0.0.9", request(srv.key), second), "another")
+    left = len(again(held, request(srv.key)))
+    t.true(8 <= left <= 32, "%d of 72 connections are left" % left)

@@ -635,11 +635,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_mark), T(test_mark_empty),
-		T(test_mark_first),
-		T(test_mark_older), T(test_mark_race), T(test_mark_denied),
-		T(test_stranger), T(test_no_verdict), T(test_absent),
-		T(test_many_wait), T(test_bucket_gone), T(test_words),
-		T(test_unreadable) };
+		T(test_mark_first), T(test_mark_older), T(test_mark_race),
+		T(test_mark_denied), T(test_stranger), T(test_no_verdict),
+		T(test_absent), T(test_many_wait), T(test_bucket_gone),
+		T(test_words), T(test_unreadable) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
