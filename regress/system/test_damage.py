@@ -430,7 +430,8 @@ def test_read_only_server(t):
         status, answer = server.call("POST", "/v1/keys", {"role": "read"})
         t.true(status == 503 and answer["error"], "a key: %d %s" % (
             status, answer))
-        t.true("Read-only file system" in server.log(), "the log says why")
+        t.wait_for(lambda: "Read-only file system" in server.log(),
+                   "the log says why")
         r = server.s3.request("PUT", "x/y", body=b"z" * 1000)
         t.true(r.status == 503 and b"read-only" in r.body, "an object: %d %s" % (
             r.status, r.body))
