@@ -69,7 +69,7 @@ ifeq ($(FUZZ),1)
 # clang does not see that the caller's format was checked.
 WARN +=		-Wno-format-nonliteral
 endif
-PKGS =		fuse3 libevent libcurl libtls libcrypto sqlite3 libseccomp jansson \
+PKGS =		fuse3 libevent libcurl expat libtls libcrypto sqlite3 libseccomp jansson \
 		libmicrohttpd libbsd-overlay
 PKG_CFLAGS :=	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CPPFLAGS +=	-D_GNU_SOURCE -DFUSE_USE_VERSION=312 -DLIBBSD_OPENBSD_VIS -I. $(PKG_CFLAGS) \
@@ -82,7 +82,7 @@ LDFLAGS +=	-Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(SANFLAGS)
 
 # What each program is allowed to link: what is not named here, it has not.
 LIBS_sailvold =		fuse3 libmicrohttpd libevent sqlite3 libseccomp libcrypto jansson libbsd
-LIBS_sailvol-fetch =	libcurl libevent libseccomp libcrypto libbsd
+LIBS_sailvol-fetch =	libcurl expat libevent libseccomp libcrypto libbsd
 LIBS_sailvolctl =	libevent libseccomp libcrypto jansson libbsd
 LIBS_sailapid =		libmicrohttpd libevent sqlite3 libseccomp libtls libcrypto jansson libbsd
 LIBS_unit =		$(PKGS) libssl cmocka

@@ -87,6 +87,11 @@
  *	and digits, "": none known), str16 the region or host to which it sends
  *	us ("": none); of a pack with status 200: memfd of n u8, 1: the bytes
  *	there have that hash
+ * LIST (from meta): str16 URL of a page of the bucket, u32 ms as in URL
+ *   URL_RES	as of URL; with status 200: memfd of u8 more (there are more
+ *	pages), u16 n, n of: str16 key, u64 bytes, i64 when it was written, s since
+ *	1970 (little-endian); the keys ascend.  Without one it was no such page,
+ *	and str16 says why
  *
  * NUMBERS (from the parent): empty
  *   NUMBERS_RES	struct fetch_numbers, field by field: u64 each
@@ -124,7 +129,8 @@
 	X(FETCH_HASH_CHUNKS, 231, NOFD)                        \
 	X(FETCH_VERIFY_BUNDLE, 232, FD)                        \
 	X(FETCH_NUMBERS, 233, NOFD)                            \
-	X(FETCH_NUMBERS_RES, 234, NOFD)
+	X(FETCH_NUMBERS_RES, 234, NOFD)                        \
+	X(FETCH_LIST, 235, NOFD)
 
 enum fetch_message {
 #define X(name, number, fd) IMSG_##name = number,
@@ -162,6 +168,10 @@ enum fetch_message {
 #define FETCH_HASH_CHUNKS_MAX 128 /* of one message */
 #define FETCH_HASH_CHUNKS_HEAD 11 /* bytes before them */
 #define FETCH_HASH_CHUNK_LEN 40
+#define FETCH_LIST_KEYS 1000 /* of a page of the bucket, as S3 has it */
+#define FETCH_LIST_KEY_MAX 1024
+#define FETCH_LIST_URL_MAX 16384
+#define FETCH_LIST_PAGE_MAX (3 + FETCH_LIST_KEYS * (18 + FETCH_LIST_KEY_MAX))
 #define FETCH_LIST_INLINE 512 /* bytes of a chunklist without a memfd */
 
 /*
@@ -325,6 +335,7 @@ struct fetch_url {
 	uint64_t length;
 	uint8_t verify;
 	uint32_t deadline_ms; /* 0: while bytes flow */
+	uint8_t list;         /* of a sender: that a LIST is asked, not a URL */
 	/* of a pack; not set by recv */
 	const struct fetch_part *parts;
 	uint32_t nparts;
@@ -357,6 +368,32 @@ void fetch_printable(char *to, const char *, size_t);
 int fetch_url_res_send(struct chan *, uint32_t id, const struct fetch_url_res *,
     int parts_fd);
 int fetch_url_res_recv(struct ibuf *, struct fetch_url_res *);
+
+/* fetch_list.c: a page of the bucket. */
+struct fetch_listed {
+	const char *key; /* not terminated */
+	size_t len;
+	uint64_t bytes;
+	int64_t written_s;
+};
+struct fetch_list {
+	int more;
+	uint16_t n;
+	struct fetch_listed keys[FETCH_LIST_KEYS];
+	uint8_t *data; /* of one that was decoded: where its keys are */
+};
+int fetch_list_send(struct chan *, uint32_t id, const char *url, size_t len,
+    uint32_t deadline_ms);
+int fetch_list_recv(struct ibuf *, const char **url, size_t *len,
+    uint32_t *deadline_ms);
+/* By memcmp(3), as a bucket is listed. */
+int fetch_key_cmp(const char *a, size_t alen, const char *b, size_t blen);
+/* The bytes of the memfd, for free(3); NULL and errno, EBADMSG: the keys do not
+   ascend, or it is otherwise no page. */
+uint8_t *fetch_list_encode(const struct fetch_list *, size_t *len);
+/* NULL and errno, EBADMSG: malformed. */
+struct fetch_list *fetch_list_decode(const uint8_t *, size_t);
+void fetch_list_free(struct fetch_list *);
 /* What it has counted since it started: of objects, and of the API. */
 enum fetch_class { FETCH_OBJECTS = 0, FETCH_REQUESTS, FETCH_CLASSES };
 #define FETCH_NEVER UINT64_MAX

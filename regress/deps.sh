@@ -5,7 +5,7 @@
 set -eu
 
 PKGS="gcc libc6-dev make pkg-config bison libfuse3-dev fuse3 libevent-dev
-libcurl4-openssl-dev libssl-dev libtls-dev openssl libsqlite3-dev libseccomp-dev libjansson-dev
+libcurl4-openssl-dev libexpat1-dev libssl-dev libtls-dev openssl libsqlite3-dev libseccomp-dev libjansson-dev
 libmicrohttpd-dev libbsd-dev libcmocka-dev mandoc shellcheck clang-format
 clang libclang-rt-dev llvm clang-tidy cppcheck valgrind bubblewrap python3 python3-venv
 git rsync curl sqlite3

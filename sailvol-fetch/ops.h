@@ -41,6 +41,8 @@ int op_url(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 struct fetch_url_res;
 /* What the store calls the error, and where it sends us; "" it does not. */
 void object_error(const struct http_result *, struct fetch_url_res *);
+/* list.c */
+int op_list(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 /* pack_check.c: URL with a list of parts in fd, which it takes. */
 struct fetch_url;
 int pack_check(struct chan *, uint32_t id, const struct fetch_url *, int fd);

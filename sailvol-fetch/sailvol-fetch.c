@@ -264,6 +264,8 @@ static const struct msg_rule rules[] = {
 	    "verify"),
 	CANCEL_RULE(ROLE_CACHE, on_cancel),
 	RULE(URL, ROLE_META, CHAN_MAYFD, 48, 8192, op_url, "url"),
+	RULE(LIST, ROLE_META, CHAN_NOFD, 7, 6 + FETCH_LIST_URL_MAX, op_list,
+	    "list"),
 	CANCEL_RULE(ROLE_META, on_cancel),
 	API_RULE(ROLE_PARENT, parent_op_api),
 	HASH_RULE(ROLE_PARENT, parent_op_hash),

@@ -605,6 +605,64 @@ test_url(void **state)
 }
 
 static void
+test_list(void **state)
+{
+	static char url[FETCH_LIST_URL_MAX + 1];
+	struct fetch_list page = { .more = 1, .n = 2 }, *got;
+	uint32_t deadline;
+	const char *u;
+	uint8_t *data, *copy;
+	struct ibuf v;
+	size_t len, i;
+
+	(void)state;
+	memset(url, 'u', sizeof(url));
+	assert_int_equal(fetch_list_send(out, 5, url, sizeof(url), 1), -1);
+	assert_int_equal(fetch_list_send(out, 5, url, 0, 1), -1);
+	assert_int_equal(fetch_list_send(out, 5, url, sizeof(url) - 1, 1), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_list_recv(&v, &u, &len, &deadline), 0);
+	assert_int_equal(fetch_list_send(out, 5, "http://h/b", 10, 70000), 0);
+	receive();
+	v = view();
+	assert_int_equal(fetch_list_recv(&v, &u, &len, &deadline), 0);
+	assert_int_equal(len, 10);
+	assert_memory_equal(u, "http://h/b", 10);
+	assert_int_equal(deadline, 70000);
+	REFUSES(fetch_list_recv(&b, &u, &len, &deadline));
+
+	page.keys[0] = (struct fetch_listed){ "a\0b", 3, 7, -1 };
+	page.keys[1] = (struct fetch_listed){ "a\0\xff", 3, INT64_MAX, 99 };
+	data = fetch_list_encode(&page, &len);
+	assert_non_null(data);
+	got = fetch_list_decode(data, len);
+	assert_non_null(got);
+	assert_int_equal(got->more, 1);
+	assert_int_equal(got->n, 2);
+	assert_memory_equal(got->keys[1].key, "a\0\xff", 3);
+	assert_true(got->keys[1].bytes == INT64_MAX);
+	assert_true(got->keys[0].written_s == -1);
+	fetch_list_free(got);
+	copy = malloc(len + 1);
+	assert_non_null(copy);
+	memcpy(copy, data, len);
+	copy[len] = 0;
+	for (i = 0; i <= len + 1; i++)
+		if (i != len)
+			assert_null(fetch_list_decode(copy, i));
+	copy[0] = 2; /* more */
+	assert_null(fetch_list_decode(copy, len));
+	memcpy(copy, data, len);
+	copy[7] = 0xff; /* behind the second key */
+	assert_null(fetch_list_decode(copy, len));
+	free(copy);
+	free(data);
+	page.n = 0;
+	assert_null(fetch_list_encode(&page, &len));
+}
+
+static void
 test_numbers(void **state)
 {
 	struct fetch_numbers n, m;
@@ -636,6 +694,7 @@ main(void)
 		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_bundle),
 		cmocka_unit_test(test_url),
+		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_numbers),
 	};
 
