@@ -56,6 +56,15 @@ run_accept(char **a, int n, int64_t life_s)
 	return db_store_accept("/");
 }
 
+static int
+run_survey(char **a, int n, int64_t life_s)
+{
+	(void)a;
+	(void)n;
+	(void)life_s;
+	return db_store_survey("/");
+}
+
 static const struct command {
 	const char *words[2];
 	int min, max; /* operands */
@@ -68,11 +77,13 @@ static const struct command {
 	{ { "key", "list" }, 1, 1, 0, 0, run_list },
 	{ { "key", "revoke" }, 2, 2, 0, 0, run_revoke },
 	{ { "store", "accept" }, 0, 0, 0, 0, run_accept },
+	{ { "store", "survey" }, 0, 0, 0, 0, run_survey },
 };
 
 const char *const command_usage[] = { "init org",
 	"[-e life] key create org role [name [volume[:/path] ...]]",
-	"key list org", "key revoke org id", "store accept", NULL };
+	"key list org", "key revoke org id", "store accept", "store survey",
+	NULL };
 
 /* skip: how many words name it. */
 static const struct command *

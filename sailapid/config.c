@@ -277,6 +277,10 @@ config_print(const struct config *c, FILE *f)
 			fprintf(f, "\n");
 		}
 	fprintf(f, "url life %us\n", c->url_life_s);
+	if (c->survey_s == 0)
+		fprintf(f, "survey never\n");
+	else
+		fprintf(f, "survey every %us\n", c->survey_s);
 	fprintf(f,
 	    "limits {\n\tconnections %u per peer %u\n"
 	    "\trequests %u per peer %u\n"

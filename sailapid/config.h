@@ -15,6 +15,8 @@
 #define CONFIG_LISTEN_MAX 4 /* addresses of the API */
 #define CONFIG_BUCKET "sail"
 #define CONFIG_REGION "us-east-1"
+#define CONFIG_SURVEY_LEAST 60 /* seconds */
+#define CONFIG_SURVEY_MOST (366 * 86400)
 
 struct conf_listen {
 	struct inaddr at; /* len 0: none */
@@ -52,6 +54,7 @@ struct config {
 	char *users[CONF_ROLES];
 	int64_t users_from; /* -1: accounts by name */
 	uint32_t url_life_s;
+	uint32_t survey_s; /* between surveys of the store; 0: none */
 	uint32_t max_connections, per_peer, idle_s, handshake_s;
 	uint32_t requests, requests_per_peer; /* that meta has at a time */
 	uint32_t header_size, rate;           /* bytes, bytes a second */

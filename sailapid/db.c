@@ -134,6 +134,9 @@ static const char *const migrations[DB_VERSION] = {
 	   was made. */
 	"CREATE INDEX key_volume_annex ON key_volume(annex);"
 	"ALTER TABLE volume ADD COLUMN origin INTEGER;",
+
+	/* When a server is to survey the store the next time. */
+	"ALTER TABLE store ADD COLUMN survey INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const char *const sql[ST_COUNT] = {

@@ -20,7 +20,7 @@
 #include "lib/tree.h"
 
 #define DB_FILE "sailapi.db"
-#define DB_VERSION 9     /* user_version of the schema */
+#define DB_VERSION 10    /* user_version of the schema */
 #define DB_PUBLIC_LEN 8  /* bytes of the ids of orgs and keys */
 #define DB_ID_LEN 16     /* bytes of the ids of volumes and families */
 #define DB_SECRET_LEN 67 /* "sk_" and 64 digits */
@@ -320,7 +320,7 @@ struct db_object {
 	uint8_t state; /* of a pack: enum location_state */
 	uint8_t pack;
 	int64_t condemned; /* how often it was found wrong or missing */
-	/* of db_pack_due and db_store_known alone */
+	/* of db_pack_due, db_store_known and db_objects_after alone */
 	uint8_t family_public[DB_ID_LEN];
 };
 int db_object_find(struct db *, int64_t family, const struct hash *,
@@ -378,6 +378,35 @@ int db_store_mark(struct db *, uint8_t mark);
 /* Some objects that the store has or had, the first and the last: how many, max at
    most; -1.  Their names alone. */
 int db_store_known(struct db *, struct db_object *, int max);
+
+/* ---- the survey of the store (db_survey.c) --------------------------------- */
+
+/*
+ * When the next one may begin, ns since 1970; SURVEY_UNSET: nobody has said it
+ * yet; SURVEY_ASKED: at once, by whichever server.  The one that makes it puts it
+ * off meanwhile, and is the only one that does: no other changes what it was.
+ */
+#define SURVEY_UNSET 0
+#define SURVEY_ASKED 1
+int db_survey_due(struct db *, int64_t *due);
+/* 1; 0: it was another than that. */
+int db_survey_put_off(struct db *, int64_t from, int64_t to);
+int db_survey_ask(struct db *);
+
+/* All objects in the order of their names in the store. */
+struct db_order {
+	int64_t family; /* 0: the next after public */
+	uint8_t public[DB_ID_LEN];
+	struct hash hash; /* the last that was seen of it */
+	int any, some;    /* there is such a public, such a hash */
+	int end;          /* there are no more */
+};
+/* The next, max at most, and perhaps none though there are more; at goes behind
+   them. */
+int db_objects_after(struct db *, struct db_order *at, struct db_object *,
+    int max);
+/* Just behind that one. */
+void db_order_set(struct db_order *, const struct db_object *);
 
 /* ---- upload sessions and leases (db_sessions.c) -------------------------- */
 
@@ -474,5 +503,7 @@ int db_key_list(const char *dir, const char *org);
 int db_key_revoke(const char *dir, const char *org, const char *id);
 /* The store that is found next is that of the database, whatever is in it. */
 int db_store_accept(const char *dir);
+/* A survey of the store is to begin. */
+int db_store_survey(const char *dir);
 
 #endif

@@ -235,6 +235,22 @@ db_store_accept(const char *dir)
 	return r;
 }
 
+int
+db_store_survey(const char *dir)
+{
+	struct db *db;
+	int r;
+
+	if ((db = command_open(dir, 0)) == NULL)
+		return -1;
+	if ((r = db_begin(db)) == -1 || (r = db_survey_ask(db)) == -1 ||
+	    (r = db_end(db)) == -1)
+		log_warn("store survey");
+	db_abort(db);
+	db_close(db);
+	return r;
+}
+
 static void
 print_time(int64_t ns, char *out, size_t size)
 {

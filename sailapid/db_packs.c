@@ -6,8 +6,8 @@
  */
 #include "sailapid/db_sql.h"
 
-static int
-object_read(sqlite3_stmt *st, struct db_object *o)
+int
+db_object_read(sqlite3_stmt *st, struct db_object *o)
 {
 	o->row = sqlite3_column_int64(st, 0);
 	o->family = sqlite3_column_int64(st, 1);
@@ -26,7 +26,7 @@ db_object_find(struct db *db, int64_t family, const struct hash *hash,
 	int r = db_next(db, st);
 
 	if (r == 1) {
-		if (object_read(st, o) == -1)
+		if (db_object_read(st, o) == -1)
 			r = -1;
 		db_done(st);
 	}
@@ -42,7 +42,7 @@ db_object_of(struct db *db, int64_t family, const struct hash *chunk,
 	int r = db_next(db, st);
 
 	if (r == 1) {
-		if (object_read(st, o) == -1)
+		if (db_object_read(st, o) == -1)
 			r = -1;
 		db_done(st);
 	}
@@ -111,7 +111,7 @@ db_pack_due(struct db *db, int64_t after, struct db_object *o)
 	int r = db_next(db, st);
 
 	if (r == 1) {
-		if (object_read(st, o) == -1 ||
+		if (db_object_read(st, o) == -1 ||
 		    db_col_bytes(st, 7, o->family_public, DB_ID_LEN) == -1)
 			r = -1;
 		db_done(st);

@@ -163,6 +163,15 @@
 	X(OBJECT_FIND,                                                                    \
 	    "SELECT id, family, hash, size, state, pack, condemned FROM object "          \
 	    "WHERE family = ? AND hash = ?")                                              \
+	X(OBJECT_AFTER,                                                                   \
+	    "SELECT id, family, hash, size, state, pack, condemned FROM object "          \
+	    "WHERE family = ? AND hash > ? ORDER BY hash LIMIT ?")                        \
+	X(FAMILY_AFTER,                                                                   \
+	    "SELECT id, public FROM family WHERE public > ? "                             \
+	    "ORDER BY public LIMIT 1")                                                    \
+	X(SURVEY_DUE, "SELECT survey FROM store")                                         \
+	X(SURVEY_PUT_OFF, "UPDATE store SET survey = ?2 WHERE survey = ?1")               \
+	X(SURVEY_ASK, "UPDATE store SET survey = ?")                                      \
 	X(PACK_CLAIM,                                                                     \
 	    "INSERT INTO object(family, hash, size, state, pack) "                        \
 	    "VALUES(?1, ?2, ?3, 1, 1) ON CONFLICT DO UPDATE SET pack = 1, "               \
@@ -334,6 +343,8 @@ void db_done(sqlite3_stmt *);
 int db_exec(struct db *, enum db_st, const char *types, ...);
 int db_changes(struct db *); /* rows of the last db_exec */
 
+/* The columns of OBJECT_FIND (db_packs.c). */
+int db_object_read(sqlite3_stmt *, struct db_object *);
 /* The columns of PLACE_COLUMNS (db_chunks.c). */
 int db_place_read(sqlite3_stmt *, struct db_location *);
 

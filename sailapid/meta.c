@@ -46,6 +46,11 @@ backend_fetch(uint32_t id, const struct fetch_url *url)
 
 	if (c == NULL || chan_queued(c) > SEND_QUEUE_MAX)
 		return NULL;
+	if (url->list)
+		return fetch_list_send(c, id, url->url, url->url_len,
+			   url->deadline_ms) == -1
+		    ? NULL
+		    : c;
 	return fetch_url_send(c, id, url) == -1 ? NULL : c;
 }
 
@@ -115,9 +120,12 @@ on_config(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	memcpy(self.settings.store_url, conf.store_url.p, conf.store_url.len);
 	self.settings.store_url[conf.store_url.len] = '\0';
 	self.settings.url_life_s = conf.url_life_s;
+	self.settings.survey_s = conf.survey_s;
 	/* Its keys may be others. */
-	if (self.configured)
+	if (self.configured) {
 		store_ask_soon();
+		survey_every(conf.survey_s);
+	}
 	self.configured = 1;
 	return 0;
 }
@@ -233,26 +241,26 @@ on_signed(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 static int
 on_fetched(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
-	struct memfd_view parts = { NULL, 0, 0 };
+	struct memfd_view data = { NULL, 0, 0 };
 	struct fetch_url_res res;
 	int fd = imsg_get_fd(imsg), rc;
 
 	(void)c;
 	rc = fetch_url_res_recv(body, &res);
 	if (rc == 0 && fd != -1)
-		rc = memfd_map(fd, FETCH_PARTS_MAX, &parts);
+		rc = memfd_map(fd, FETCH_LIST_PAGE_MAX, &data);
 	if (fd != -1)
 		close(fd);
 	if (rc == -1)
 		return -1;
-	meta_fetched(id, &res, parts.data, parts.len);
+	meta_fetched(id, &res, data.data, data.len);
 	if (fd != -1)
-		memfd_unmap(&parts);
+		memfd_unmap(&data);
 	return 0;
 }
 
 static const struct msg_rule rules[] = {
-	{ IMSG_PARENT_META_CONFIG, ROLE_PARENT, CHAN_NOFD, 8, 4096, on_config,
+	{ IMSG_PARENT_META_CONFIG, ROLE_PARENT, CHAN_NOFD, 13, 4096, on_config,
 	    "PARENT_META_CONFIG" },
 	{ IMSG_API_META_REQUEST, ROLE_API, CHAN_MAYFD, 9, PROC_MAX_BODY,
 	    on_request, "API_META_REQUEST" },

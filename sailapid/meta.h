@@ -71,6 +71,7 @@ struct meta_settings {
 	uint8_t store_tls;   /* it speaks TLS there */
 	char store_url[512]; /* scheme://host:port: for us, or for all */
 	uint32_t url_life_s;
+	uint32_t survey_s; /* between surveys; 0: none but what is asked for */
 };
 
 /* ---- meta_req.c: the queue, turns, and questions to others --------------- */
@@ -95,9 +96,10 @@ int meta_turn(void);
 void meta_tick(void);
 /* Answers; an id that is not known any more is passed over. */
 int meta_signed(uint32_t id, const struct api_str *urls, uint16_t n);
-/* right: n bytes, one for each part of a pack; NULL when nothing came. */
+/* data: n bytes, one for each part of a pack, or a page of the bucket; NULL when
+   nothing came. */
 void meta_fetched(uint32_t id, const struct fetch_url_res *,
-    const uint8_t *right, size_t n);
+    const uint8_t *data, size_t n);
 /* That peer has gone: what it was asked is asked again. */
 void meta_peer_lost(const void *who);
 /* A peer has come: what waits is sent. */
@@ -109,7 +111,8 @@ enum object_use {
 	OBJECT_LOOK,       /* HEAD by our fetch */
 	OBJECT_VERIFY, /* GET by our fetch, hashed; with an index its parts */
 	OBJECT_DELETE, /* DELETE by our fetch */
-	OBJECT_MARK    /* PUT of nothing by our fetch */
+	OBJECT_MARK,   /* PUT of nothing by our fetch */
+	OBJECT_LIST    /* GET of the bucket by our fetch: a page */
 };
 /* An object of the request's volume: what is wanted, and what came of it. */
 struct object_url {
@@ -133,6 +136,9 @@ struct object_url {
 	/* of the store itself: its name, and all of the answer */
 	const char *key;
 	struct fetch_url_res *res;
+	/* LIST: of which keys; and those, with status 200 */
+	const char *query;
+	struct fetch_list *page;
 };
 
 #define OBJECT_KEY_LEN (2 * DB_ID_LEN + 4 + HASH_HEX_LEN)
@@ -444,6 +450,10 @@ int store_refuses(struct req *);
 int store_judged_since(monotime_t);
 /* It is not that of the database: what it has, and has not, says nothing. */
 int store_strange(void);
+/* It was asked, and is good. */
+int store_good(void);
+/* That object is its mark. */
+int store_is_mark(const char *key, size_t len);
 /* As req_sign() for uploads, when it is known how to sign them; or answers why
    there can be none. */
 void req_upload(struct req *, req_step next);
@@ -475,6 +485,24 @@ int check_in_way(struct req *, int64_t family, const struct hash *object,
 void check_report(struct req *, const struct db_object *);
 /* That object is being read: what it holds is in doubt. */
 int check_running(int64_t family, const struct hash *object);
+/*
+ * The survey doubts of that object: as a report of the server itself.  Ended by
+ * survey_checked().  0; 1: it is being looked at anyway, without that end; -1: not
+ * now.
+ */
+int check_survey(const struct db_object *);
+
+/* ---- the survey of the store (meta_survey.c) ------------------------------ */
+
+void survey_init(const struct meta_settings *);
+/* So many seconds between them from now on; 0: none but what is asked for. */
+void survey_every(uint32_t seconds);
+void survey_tick(void); /* once a second */
+/* What came of a check: it was wrong or missing (1), is not (0), or that was not
+   found out (-1). */
+void survey_checked(int bad);
+/* Into the numbers: of the last survey that was finished here. */
+void survey_numbers(uint64_t n[META_NUMBERS_COUNT]);
 
 /* ---- reports that were wrong (meta_pace.c) -------------------------------- */
 

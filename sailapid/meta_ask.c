@@ -24,6 +24,7 @@
 #define HEADERS_MAX 2048
 #define STORE_WITHIN_MS \
 	5000 /* all tries of what is asked of the store itself */
+#define LIST_WITHIN_MS 20000
 
 enum { ASK_SIGN, ASK_FETCH, ASK_KINDS };
 
@@ -251,6 +252,10 @@ send_sign(const struct ask *a)
 	for (i = 0; i < a->n; i++) {
 		o = &a->req->objects[a->first + i];
 		object_key(o, keys[i]);
+		if (o->use == OBJECT_LIST) {
+			keys[i][0] = '\0';
+			u[i].query = api_str(o->query);
+		}
 		headers[i][0] = '\0';
 		if (o->use == OBJECT_UPLOAD)
 			upload_headers(o, headers[i], sizeof(headers[i]));
@@ -297,6 +302,8 @@ send_fetch(const struct ask *a)
 	u.length = o->bytes;
 	u.verify = o->use == OBJECT_VERIFY;
 	u.deadline_ms = o->res != NULL ? STORE_WITHIN_MS : 0;
+	if ((u.list = o->use == OBJECT_LIST))
+		u.deadline_ms = LIST_WITHIN_MS;
 	u.parts = o->index;
 	u.nparts = o->nindex;
 	return asks.backend.fetch(a->id, &u);
@@ -458,8 +465,24 @@ said_missing(const struct object_url *o, const struct fetch_url_res *res)
 	return o->use == OBJECT_LOOK || strcmp(res->code, "NoSuchKey") == 0;
 }
 
+/* Of a pack that was read it says what each part is; of a bucket its page. */
+static int
+take_data(struct object_url *o, const uint8_t *data, size_t n)
+{
+	if (o->use == OBJECT_LIST) {
+		fetch_list_free(o->page);
+		o->page = fetch_list_decode(data, n);
+		return o->page != NULL ? 0 : -1;
+	}
+	if (o->nindex > 0 && n != o->nindex)
+		return -1;
+	if (o->nindex > 0)
+		memcpy(o->right, data, n);
+	return 0;
+}
+
 void
-meta_fetched(uint32_t id, const struct fetch_url_res *res, const uint8_t *right,
+meta_fetched(uint32_t id, const struct fetch_url_res *res, const uint8_t *data,
     size_t n)
 {
 	struct ask *a = ask_find(id, ASK_FETCH);
@@ -484,14 +507,11 @@ meta_fetched(uint32_t id, const struct fetch_url_res *res, const uint8_t *right,
 	/* Nor does what it has against all requests say anything of one. */
 	if (status == 400 && store_code_of_all(res->code))
 		status = 0;
-	/* Of a pack that was read it says what each part is. */
-	if (status == 200 && o->nindex > 0 && n != o->nindex)
+	if (status == 200 && take_data(o, data, n) == -1)
 		status = 0;
 	o->status = status;
 	o->equal = res->equal;
 	o->said = res->length;
-	if (status == 200 && o->nindex > 0)
-		memcpy(o->right, right, n);
 	ask_answered(a);
 }
 

@@ -43,6 +43,8 @@ struct check {
 	int64_t key;
 	uint64_t charged;
 	int in_vain;       /* all was right */
+	int surveyed;      /* the survey waits for it */
+	int found;         /* as survey_checked() says */
 	int good;          /* it was seen there before */
 	int64_t condemned; /* of the object, when it was begun */
 	/* of a pack */
@@ -80,6 +82,8 @@ check_free(void *arg)
 		nreported--;
 	if (c->reported)
 		pace_end(c->key, c->in_vain ? 0 : c->charged);
+	if (c->surveyed)
+		survey_checked(c->found);
 	free(c->parts);
 	free(c->right);
 	free(c);
@@ -272,7 +276,7 @@ static void
 check_set(struct req *req, int bad)
 {
 	const struct object_url *o = req->objects;
-	const struct check *c = req->state;
+	struct check *c = req->state;
 	int missing = o->status == 404, overtaken, r = bad;
 	uint8_t state;
 
@@ -286,6 +290,7 @@ check_set(struct req *req, int bad)
 	if (req_write(req) == -1)
 		return;
 	if ((overtaken = check_overtaken(c)) == 1) {
+		c->found = 0;
 		check_end(req);
 		return;
 	}
@@ -307,6 +312,7 @@ check_set(struct req *req, int bad)
 			r = -1;
 	}
 	metrics_add(bad ? NUMBER_WRONG : NUMBER_VERIFIED, 1);
+	c->found = r == -1 ? -1 : bad;
 	if (r == -1)
 		req_errno(req, "chunk");
 	else if (r == 1 && !missing) {
@@ -670,4 +676,28 @@ check_report(struct req *req, const struct db_object *o)
 		req_error(req, 503, "busy", "the report could not be followed");
 	else
 		req_none(req, 202);
+}
+
+int
+check_survey(const struct db_object *o)
+{
+	struct check *c;
+	struct req *own;
+
+	if (check_running(o->family, &o->hash))
+		return 1;
+	if (nreported >= CHECKS_MAX ||
+	    (own = req_own("-", o->family, o->family_public, check_sign)) ==
+		NULL)
+		return -1;
+	own->state = c = check_new(o->family, 0);
+	own->state_free = check_free;
+	if (c == NULL) {
+		req_errno(own, "survey");
+		return -1;
+	}
+	c->surveyed = 1;
+	c->found = -1;
+	(void)check_load(own, o); /* -1: it was answered, and ends */
+	return 0;
 }

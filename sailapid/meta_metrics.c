@@ -73,6 +73,7 @@ meta_metrics(struct req *req)
 	    (uint64_t)self.start.sec * 1000 + self.start.nsec / 1000000;
 	m.uptime_ms = (uint64_t)monotime_diff_ms(monotime_now(), self.since);
 	memcpy(m.n, self.all, sizeof(m.n));
+	survey_numbers(m.n);
 	if (db_session_open_count(meta_db(), &m.n[NUMBER_SESSIONS]) == -1)
 		req_errno(req, "sessions");
 	else if ((out = meta_numbers_encode(&m, &len)) == NULL)

@@ -59,6 +59,7 @@ meta_init(struct db *db, struct db *const *thread_dbs, size_t nthreads,
 	ask_init(backend, settings);
 	store_init(backend, settings);
 	check_init();
+	survey_init(settings);
 	metrics_init();
 	meta_route_init();
 }
@@ -68,8 +69,10 @@ objects_free(struct req *req)
 {
 	size_t i;
 
-	for (i = 0; i < req->nobjects; i++)
+	for (i = 0; i < req->nobjects; i++) {
 		free(req->objects[i].url);
+		fetch_list_free(req->objects[i].page);
+	}
 	free(req->objects);
 	req->objects = NULL;
 	req->nobjects = 0;
@@ -463,6 +466,7 @@ meta_tick(void)
 	}
 	check_tick();
 	threads_tick();
+	survey_tick();
 	if (db_settle(meta.db) == -1)
 		log_warn("database: sync");
 	if (monotime_diff_ms(now, meta.expired) < EXPIRE_MS)

@@ -263,6 +263,18 @@ store_strange(void)
 	return self.wrong == &stranger;
 }
 
+int
+store_good(void)
+{
+	return self.judged && self.wrong == NULL;
+}
+
+int
+store_is_mark(const char *key, size_t len)
+{
+	return len == strlen(self.key) && memcmp(key, self.key, len) == 0;
+}
+
 /* ---- URLs for uploads ---------------------------------------------------- */
 
 /* What cannot be uploaded is not begun; where the store may be there again when

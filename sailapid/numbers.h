@@ -31,6 +31,17 @@
 	X(WRONG, COUNTER, "sailapid_objects_wrong_total",                   \
 	    "Packs and other objects that the server read or looked for, "  \
 	    "and found wrong or missing.")                                  \
+	X(SURVEYS, COUNTER, "sailapid_surveys_total",                       \
+	    "Surveys of the store that this server has finished.")          \
+	X(SURVEY_OBJECTS, GAUGE, "sailapid_survey_objects",                 \
+	    "Objects that the store had in the last of these.")             \
+	X(SURVEY_BYTES, GAUGE, "sailapid_survey_bytes", "Bytes of these.")  \
+	X(SURVEY_MISSING, GAUGE, "sailapid_survey_missing",                 \
+	    "Objects that it found missing or wrong.")                      \
+	X(SURVEY_UNKNOWN, GAUGE, "sailapid_survey_unknown",                 \
+	    "Objects older than a day that the database did not know.")     \
+	X(SURVEY_UNKNOWN_BYTES, GAUGE, "sailapid_survey_unknown_bytes",     \
+	    "Bytes of these.")                                              \
 	X(SESSIONS, GAUGE, "sailapid_sessions_open",                        \
 	    "Upload sessions that are neither published nor forgotten, of " \
 	    "all servers of the database.")

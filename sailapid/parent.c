@@ -190,7 +190,8 @@ configure_sign(struct proc *p, void *arg)
 static int
 configure_meta(struct proc *p, void *arg)
 {
-	struct meta_config c = { 0, 0, api_str(""), conf->url_life_s };
+	struct meta_config c = { 0, 0, api_str(""), conf->url_life_s,
+		conf->survey_s };
 	char url[1024 + S3_BUCKET_MAX];
 	int scheme;
 

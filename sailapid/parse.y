@@ -70,6 +70,7 @@ static void set_number(struct parse *, uint32_t *, int64_t, int64_t,
 
 %token YYEOF 0 "the end"
 %token ANSWERS "answers"
+%token EVERY "every" NEVER "never" SURVEY "survey"
 %token BODY "body" BUCKET "bucket" CA "ca"
 %token CERTIFICATE "certificate" CONNECTIONS "connections" CREDENTIALS "credentials" DATABASE "database" DEBUG "debug" FILE_ "file"
 %token FROM "from" HANDSHAKE "handshake" HEADER "header" IDLE "idle" INFO "info" KEY "key"
@@ -131,6 +132,15 @@ statement: LISTEN ON STRING with_tls PORT count port_file {
 	}
 	| URL LIFE seconds {
 		set_number(p, &p->conf->url_life_s, $3, 604800, "url life");
+	}
+	| SURVEY EVERY seconds {
+		if ($3 < CONFIG_SURVEY_LEAST || $3 > CONFIG_SURVEY_MOST)
+			conf_lex_error(&p->lex,
+			    "survey every: not 60 seconds to 366 days");
+		p->conf->survey_s = (uint32_t)$3;
+	}
+	| SURVEY NEVER {
+		p->conf->survey_s = 0;
 	}
 	| LIMITS '{' limits '}'
 	| LOG DEBUG {
@@ -307,6 +317,7 @@ static const struct conf_keyword keywords[] = {
 	{ "credentials", CREDENTIALS },
 	{ "database", DATABASE },
 	{ "debug", DEBUG },
+	{ "every", EVERY },
 	{ "file", FILE_ },
 	{ "from", FROM },
 	{ "handshake", HANDSHAKE },
@@ -319,6 +330,7 @@ static const struct conf_keyword keywords[] = {
 	{ "listen", LISTEN },
 	{ "log", LOG },
 	{ "metrics", METRICS },
+	{ "never", NEVER },
 	{ "on", ON },
 	{ "path", PATH },
 	{ "peer", PEER },
@@ -332,6 +344,7 @@ static const struct conf_keyword keywords[] = {
 	{ "size", SIZE },
 	{ "store", STORE },
 	{ "style", STYLE },
+	{ "survey", SURVEY },
 	{ "tls", TLS },
 	{ "url", URL },
 	{ "user", USER },
@@ -583,6 +596,7 @@ config_new(void)
 		set_default(&c->users[i], default_users[i]);
 	c->users_from = -1;
 	c->url_life_s = 900;
+	c->survey_s = 86400;
 	c->max_connections = 1024;
 	c->per_peer = 512;
 	c->idle_s = 60;

@@ -151,7 +151,8 @@ meta_config_send(struct chan *c, const struct meta_config *conf)
 	if (ibuf_add_n16(b, conf->store_port) == -1 ||
 	    ibuf_add_n8(b, conf->store_tls) == -1 ||
 	    add_str16(b, conf->store_url) == -1 ||
-	    ibuf_add_n32(b, conf->url_life_s) == -1)
+	    ibuf_add_n32(b, conf->url_life_s) == -1 ||
+	    ibuf_add_n32(b, conf->survey_s) == -1)
 		return body_drop(b);
 	return chan_send_ibuf(c, IMSG_PARENT_META_CONFIG, 0, -1, b);
 }
@@ -162,7 +163,8 @@ meta_config_recv(struct ibuf *b, struct meta_config *conf)
 	if (ibuf_get_n16(b, &conf->store_port) == -1 ||
 	    ibuf_get_n8(b, &conf->store_tls) == -1 ||
 	    get_str16(b, &conf->store_url, 1024) == -1 ||
-	    ibuf_get_n32(b, &conf->url_life_s) == -1)
+	    ibuf_get_n32(b, &conf->url_life_s) == -1 ||
+	    ibuf_get_n32(b, &conf->survey_s) == -1)
 		return -1;
 	return get_end(b);
 }
@@ -255,6 +257,7 @@ sign_urls_send(struct chan *c, uint32_t id, const struct sign_url *u,
 		if (ibuf_add_n8(b, u[i].method) == -1 ||
 		    add_str16(b, u[i].base) == -1 ||
 		    add_str16(b, u[i].key) == -1 ||
+		    add_str16(b, u[i].query) == -1 ||
 		    add_str16(b, u[i].headers) == -1 ||
 		    ibuf_add_n32(b, u[i].life_s) == -1 ||
 		    ibuf_add_n32(b, (uint32_t)u[i].offset_s) == -1)
@@ -287,6 +290,7 @@ sign_urls_recv(struct ibuf *b, struct sign_url *u, uint16_t *n)
 		if (ibuf_get_n8(b, &u[i].method) == -1 ||
 		    get_str16(b, &u[i].base, API_HOST_MAX + 16) == -1 ||
 		    get_str16(b, &u[i].key, SIGN_KEY_MAX) == -1 ||
+		    get_str16(b, &u[i].query, SIGN_QUERY_MAX) == -1 ||
 		    get_str16(b, &u[i].headers, 4096) == -1 ||
 		    ibuf_get_n32(b, &u[i].life_s) == -1 ||
 		    ibuf_get_n32(b, &offset) == -1)
@@ -325,7 +329,7 @@ signed_urls_recv(struct ibuf *b, struct api_str *u, uint16_t *n)
 	if (get_count(b, room, n) == -1)
 		return -1;
 	for (i = 0; i < *n; i++)
-		if (get_str16(b, &u[i], 4096) == -1)
+		if (get_str16(b, &u[i], SIGN_URL_MAX) == -1)
 			return -1;
 	return get_end(b);
 }

@@ -27,7 +27,8 @@
 	    "as PARENT_STORE_CONFIG; bucket \"\": the host names it")        \
 	X(PARENT_META_CONFIG, 105, PARENT, META, NOFD,                       \
 	    "u16 store port (0: endpoint), u8 it speaks TLS, "               \
-	    "str URL of the endpoint, or for ourselves, u32 URL life s")     \
+	    "str URL of the endpoint, or for ourselves, u32 URL life s, "    \
+	    "u32 seconds between surveys (0: never)")                        \
 	X(PARENT_STORE_LIMITS, 106, PARENT, STORE, NOFD,                     \
 	    "as PARENT_API_CONFIG")                                          \
 	X(PARENT_API_METRICS, 107, PARENT, API, FD,                          \
@@ -44,7 +45,8 @@
 	    "number, which comes all the same")                              \
 	X(META_SIGN_URLS, 120, META, SIGN, NOFD,                             \
 	    "u16 n, n of: u8 method, str16 base URL (scheme://host:port), "  \
-	    "str16 key, str16 headers (lines Name:value\\n), u32 life s")    \
+	    "str16 key, str16 query, str16 headers (lines Name:value\\n), "  \
+	    "u32 life s")                                                    \
 	X(SIGN_META_URLS, 121, SIGN, META, NOFD, "u16 n, n of: str16 URL")   \
 	X(META_PARENT_REFUSE, 122, META, PARENT, NOFD,                       \
 	    "empty: the store is not that of the database")                  \
@@ -120,7 +122,7 @@ struct meta_config {
 	uint16_t store_port; /* 0: all go to store_url */
 	uint8_t store_tls;   /* of clients; store_url is ours and plain then */
 	struct api_str store_url;
-	uint32_t url_life_s;
+	uint32_t url_life_s, survey_s;
 };
 int meta_config_send(struct chan *, const struct meta_config *);
 int meta_config_recv(struct ibuf *, struct meta_config *);
@@ -178,9 +180,12 @@ socklen_t tls_client_address(const struct tls_client *,
 
 #define SIGN_URLS_MAX 32 /* of one message */
 #define SIGN_KEY_MAX 1024
+#define SIGN_QUERY_MAX 4096
+#define SIGN_URL_MAX 16384
 struct sign_url {
 	uint8_t method;
-	struct api_str base, key, headers; /* lines Name:value\n */
+	/* query: of a request to the bucket, which has no key: encoded, else "" */
+	struct api_str base, key, query, headers; /* lines Name:value\n */
 	uint32_t life_s;
 	int32_t offset_s; /* of the store's clock from ours */
 };

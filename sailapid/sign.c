@@ -2,6 +2,14 @@
 /*
  * sign: the role of sailapid(8) that knows the secret of the object store, and
  * makes signed URLs for meta.  It has no network and no files.
+ *
+ * What the server does with S3 is in two processes: who has the secret talks to
+ * nobody but meta, and whom the store talks to has no secret.  Here and in
+ * sigv4.c is the signing of every request; sailvol-fetch sends them, object.c
+ * (looks at, reads, deletes and makes one object) and list.c (a page of the
+ * bucket).  In between meta says what is asked (meta_ask.c), of whom the store
+ * is (meta_store.c), of objects that may be lost (meta_check.c), and of all
+ * objects (meta_survey.c).  store_*.c is the other side, the embedded store.
  */
 #include <stdio.h>
 #include <string.h>
@@ -74,6 +82,16 @@ split_headers(char *text, struct sigv4_header *h, int max)
 	return n;
 }
 
+/* Of the bucket itself nothing is signed but that. */
+static int
+is_list(uint8_t method, const char *query)
+{
+	static const char first[] = "list-type=2&";
+
+	return method == API_GET &&
+	    strncmp(query, first, sizeof(first) - 1) == 0;
+}
+
 static int
 sign_one(struct wbuf *out, const struct sign_url *u)
 {
@@ -82,20 +100,24 @@ sign_one(struct wbuf *out, const struct sign_url *u)
 	struct sigv4_keys keys = { access_key, secret, region, token };
 	struct sigv4_header h[SIGV4_HEADERS_MAX];
 	char base[API_HOST_MAX + 32], key[SIGN_KEY_MAX + 1], headers[4100];
-	char path[SIGN_KEY_MAX + 80];
+	char path[SIGN_KEY_MAX + 80], query[SIGN_QUERY_MAX + 1];
 	int n, n_path;
 
 	if (copy_str(base, sizeof(base), u->base) == -1 ||
-	    copy_str(key, sizeof(key), u->key) == -1 || *key == '\0' ||
+	    copy_str(key, sizeof(key), u->key) == -1 ||
+	    copy_str(query, sizeof(query), u->query) == -1 ||
+	    (*key == '\0') != (*query != '\0') ||
+	    (*query != '\0' && !is_list(u->method, query)) ||
 	    copy_str(headers, sizeof(headers), u->headers) == -1 ||
 	    (n = split_headers(headers, h, SIGV4_HEADERS_MAX - 1)) == -1)
 		return -1;
-	n_path = snprintf(path, sizeof(path), "%s%s/%s",
-	    *bucket == '\0' ? "" : "/", bucket, key);
+	n_path =
+	    snprintf(path, sizeof(path), "%s%s%s%s", *bucket == '\0' ? "" : "/",
+		bucket, *key == '\0' && *bucket != '\0' ? "" : "/", key);
 	if (n_path < 0 || (size_t)n_path >= sizeof(path))
 		return -1;
-	return sigv4_presign(out, &keys, methods[u->method], base, path, h,
-	    (size_t)n, (int64_t)time(NULL) + u->offset_s, u->life_s);
+	return sigv4_presign_query(out, &keys, methods[u->method], base, path,
+	    query, h, (size_t)n, (int64_t)time(NULL) + u->offset_s, u->life_s);
 }
 
 static int

@@ -481,12 +481,16 @@ signed_names(struct sigv4_header *h, size_t n, char *out, size_t size)
 /* Path and query of the URL but the signature, into target. */
 static void
 presign_target(struct wbuf *target, const struct sigv4_keys *k,
-    const char *path, const char *date, uint32_t life_s, const char *names)
+    const char *path, const char *query, const char *date, uint32_t life_s,
+    const char *names)
 {
 	char expires[16];
 
 	sigv4_encode(target, path, strlen(path), 1);
-	add(target, "?X-Amz-Algorithm=" ALGORITHM "&X-Amz-Credential=");
+	add(target, "?");
+	add(target, query);
+	add(target, *query == '\0' ? "" : "&");
+	add(target, "X-Amz-Algorithm=" ALGORITHM "&X-Amz-Credential=");
 	sigv4_encode(target, k->access_key, strlen(k->access_key), 0);
 	add(target, "%2F");
 	wbuf_bytes(target, date, 8);
@@ -505,10 +509,30 @@ presign_target(struct wbuf *target, const struct sigv4_keys *k,
 	sigv4_encode(target, k->token, strlen(k->token), 0);
 }
 
+/* Nothing in it ends it, or the URL. */
+static int
+query_ok(const char *s)
+{
+	for (; *s != '\0'; s++)
+		if (!is_plain((unsigned char)*s) && strchr("%=&", *s) == NULL)
+			return 0;
+	return 1;
+}
+
 int
 sigv4_presign(struct wbuf *out, const struct sigv4_keys *k, const char *method,
     const char *base, const char *path, const struct sigv4_header *headers,
     size_t nheaders, int64_t now, uint32_t life_s)
+{
+	return sigv4_presign_query(out, k, method, base, path, "", headers,
+	    nheaders, now, life_s);
+}
+
+int
+sigv4_presign_query(struct wbuf *out, const struct sigv4_keys *k,
+    const char *method, const char *base, const char *path, const char *query,
+    const struct sigv4_header *headers, size_t nheaders, int64_t now,
+    uint32_t life_s)
 {
 	struct sigv4_header h[SIGV4_HEADERS_MAX];
 	struct sigv4_request r = { method, NULL, h, nheaders + 1 };
@@ -520,8 +544,8 @@ sigv4_presign(struct wbuf *out, const struct sigv4_keys *k, const char *method,
 	int ret = -1;
 
 	if (nheaders >= SIGV4_HEADERS_MAX || host == NULL ||
-	    strchr(host + 3, '/') != NULL || *path != '/' || life_s < 1 ||
-	    life_s > SIGV4_EXPIRES_MAX) {
+	    strchr(host + 3, '/') != NULL || *path != '/' || !query_ok(query) ||
+	    life_s < 1 || life_s > SIGV4_EXPIRES_MAX) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -537,7 +561,7 @@ sigv4_presign(struct wbuf *out, const struct sigv4_keys *k, const char *method,
 	if (signed_names(h, nheaders + 1, names, sizeof(names)) == -1)
 		goto out;
 	sigv4_date(now, date);
-	presign_target(&target, k, path, date, life_s, names);
+	presign_target(&target, k, path, query, date, life_s, names);
 	wbuf_u8(&target, '\0');
 	if (target.error != 0) {
 		errno = target.error;

@@ -76,6 +76,11 @@ int sigv4_signature(const struct sigv4_keys *, const char *date,
 int sigv4_presign(struct wbuf *, const struct sigv4_keys *, const char *method,
     const char *base, const char *path, const struct sigv4_header *,
     size_t nheaders, int64_t now, uint32_t life_s);
+/* The same with parameters of its own, "a=b&c=%2F", which are encoded already;
+   "": none. */
+int sigv4_presign_query(struct wbuf *, const struct sigv4_keys *,
+    const char *method, const char *base, const char *path, const char *query,
+    const struct sigv4_header *, size_t nheaders, int64_t now, uint32_t life_s);
 
 enum sigv4_verdict {
 	SIGV4_OK = 0,

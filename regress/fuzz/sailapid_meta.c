@@ -30,8 +30,8 @@ configure(struct chan *parent_end)
 {
 	static const uint8_t public[DB_PUBLIC_LEN] = { 1 },
 			     other[DB_PUBLIC_LEN] = { 2 };
-	struct meta_config c = { 9000, 0, api_str("http://127.0.0.1:9000"),
-		900 };
+	struct meta_config c = { 9000, 0, api_str("http://127.0.0.1:9000"), 900,
+		60 };
 	struct db *db = db_open("/" DB_FILE, 1);
 	int64_t a, b;
 
@@ -76,7 +76,9 @@ heard(uint8_t peer, struct imsg *imsg)
 
 	if (peer == ROLE_SIGN)
 		sign(imsg);
-	else if (peer == ROLE_FETCH && imsg_get_type(imsg) == IMSG_FETCH_URL)
+	else if (peer == ROLE_FETCH &&
+	    (imsg_get_type(imsg) == IMSG_FETCH_URL ||
+		imsg_get_type(imsg) == IMSG_FETCH_LIST))
 		(void)fetch_url_res_send(far_of(ROLE_FETCH)->chan,
 		    imsg_get_id(imsg), &res, -1);
 	else if (peer == ROLE_API) {

@@ -215,16 +215,31 @@ def fetch_messages():
     settings = message(0, be16(b"http://127.0.0.1:1") + be16(
         b"sk_1") + struct.pack(">IIQ", 1, 100, 0))
     return [b"\xe0" + bytes16(a) for a in answers] + [
-        settings + "".encode().join(files) + end] + files + each_rule(20)
+        settings + "".encode().join(files) + end] + files + each_rule(21)
+
+
+def listings():
+    head = (b'<?xml version="1.0"?><ListBucketResult xmlns="x"><IsTruncated>true'
+            b"</IsTruncated>")
+    key = (b"<Contents><Key>%s</Key><Size>1</Size><LastModified>2026-11-29T17:00"
+           b":00.000Z</LastModified></Contents>")
+    end = b"<EncodingType>url</EncodingType></ListBucketResult>"
+    page = b"\1" + struct.pack("<H", 2) + b"".join(
+        bytes16(k) + struct.pack("<Qq", 5, 1) for k in (b"a", b"b"))
+    return [b"\0" + head + key % b"a" + key % b"b%2F+" + end, b"\1" + page,
+            b"\0<!DOCTYPE x [<!ENTITY e 'e'>]>" + head + key % b"&e;" + end]
 
 
 def sign_messages():
-    one = b"\1" + be16(b"http://127.0.0.1:9000") + be16(b"x/y") + be16(
+    base = b"\1" + be16(b"http://127.0.0.1:9000")
+    one = base + be16(b"x/y") + be16(b"") + be16(
         b"range:bytes=0-1\n") + struct.pack(">Ii", 900, 0)
+    page = base + be16(b"") + be16(b"list-type=2&start-after=a%20") + be16(
+        b"") + struct.pack(">Ii", 900, 0)
     # Nothing to sign was an offset from no memory.
     return [message(0, struct.pack(">H", 0)),
             message(0, struct.pack(">H", 1) + one),
-            message(0, struct.pack(">H", 2) + one + one)]
+            message(0, struct.pack(">H", 2) + one + page)]
 
 
 def notify_messages():
@@ -386,6 +401,8 @@ store s3 "https://s3.example.org" { bucket "v" region "us-east-1" path style
 metrics listen on 127.0.0.1 port 9470
 users from 61000
 url life 900s
+survey every 24h
+survey never
 limits { connections 10 per peer 5 body size 1G answers size 1G idle 60s handshake 10s }
 """
 
@@ -407,7 +424,7 @@ def of(name):
         examples("sailapid.conf.5", ("listen", "store", "database")),
         "sailapid_meta": meta_messages, "sailapid_sign": sign_messages,
         "sailapid_sigv4": signatures, "sailapid_store": store_requests,
-        "sailvol-fetch_role": fetch_messages,
+        "sailvol-fetch_list": listings, "sailvol-fetch_role": fetch_messages,
         "sailvolctl_text": lambda: [
             b"\0vol@1234:a/b/", b"\1" + b"36 35 98:0 /r /mnt\\0401 rw,a - "
             b"fuse.sailvol src rw", b"\2ro,create,commit=1,uids=1000:10",
@@ -447,6 +464,10 @@ def dictionary(name):
                 "message", "mount", "limit=", "before=", "after=", "have=",
                 "b64", "1" * 64, "Content-Length: ", "Host: a",
                 "Transfer-Encoding: chunked", "Expect: 100-continue"]
+    if name == "sailvol-fetch_list":
+        return ["<Contents>", "</Contents>", "<Key>", "</Key>", "<Size>",
+                "<LastModified>", "<IsTruncated>", "<EncodingType>", "&amp;",
+                "<!DOCTYPE", "<![CDATA[", "ListBucketResult"]
     if name in ("sailapid_store", "sailapid_sigv4"):
         return ["X-Amz-Signature=", "X-Amz-Date=", "X-Amz-Credential=",
                 "X-Amz-SignedHeaders=", "X-Amz-Expires=", "list-type=2",

@@ -38,7 +38,8 @@ struct asked {
 	uint64_t length;
 	struct fetch_part *parts;
 	uint32_t nparts;
-	int mark; /* the object that marks the store */
+	int mark;   /* the object that marks the store */
+	char *list; /* the URL of a page of the bucket */
 };
 TAILQ_HEAD(asked_list, asked);
 
@@ -87,6 +88,9 @@ static struct {
 	uint16_t
 	    absent_status;    /* 0: it reads signatures so; else that answer */
 	unsigned int endless; /* questions without a deadline */
+	/* Answers for a page; and the seconds between surveys. */
+	void (*list)(uint32_t id, const char *url);
+	uint32_t survey_s;
 } h;
 
 static void *
@@ -105,9 +109,10 @@ stand_in_sign(uint32_t id, const struct sign_url *u, uint16_t n)
 		assert_true(u[i].base.len > 0);
 		h.last_offset_s = u[i].offset_s;
 		assert_true(
-		    asprintf(&a->urls[i], "%.*s/sail/%.*s?m=%u",
+		    asprintf(&a->urls[i], "%.*s/sail/%.*s?m=%u%s%.*s",
 			(int)u[i].base.len, u[i].base.p, (int)u[i].key.len,
-			u[i].key.p, u[i].method) > 0);
+			u[i].key.p, u[i].method, u[i].query.len > 0 ? "&" : "",
+			(int)u[i].query.len, u[i].query.p) > 0);
 	}
 	TAILQ_INSERT_TAIL(&h.sign, a, entry);
 	return &h.sign;
@@ -143,6 +148,12 @@ stand_in_fetch(uint32_t id, const struct fetch_url *u)
 	if (u->nparts > 0)
 		memcpy(a->parts, u->parts, u->nparts * sizeof(*a->parts));
 	a->mark = memmem(u->url, u->url_len, "/sailapid/", 10) != NULL;
+	if (u->list) {
+		a->list = strndup(u->url, u->url_len);
+		assert_non_null(a->list);
+		TAILQ_INSERT_TAIL(&h.fetch, a, entry);
+		return &h.fetch;
+	}
 	h.mark_asks += a->mark;
 	h.looks += u->method == 5;
 	h.endless += u->deadline_ms == 0;
@@ -320,8 +331,11 @@ pump(void)
 		if (a->method == 4 && h.lose_delete) {
 			h.lose_delete = 0;
 			meta_peer_lost(&h.fetch);
-		} else
+		} else if (a->list != NULL)
+			h.list(a->id, a->list);
+		else
 			store_answer(a);
+		free(a->list);
 		free(a->parts);
 		free(a);
 		did = 1;
@@ -339,6 +353,7 @@ drop_asked(struct asked_list *l)
 		TAILQ_REMOVE(l, a, entry);
 		for (i = 0; i < a->n; i++)
 			free(a->urls[i]);
+		free(a->list);
 		free(a->parts);
 		free(a);
 	}
@@ -470,6 +485,7 @@ begin_meta(void)
 	s.store_tls = h.store_tls;
 	strlcpy(s.store_url, "http://127.0.0.1:9000", sizeof(s.store_url));
 	s.url_life_s = 900;
+	s.survey_s = h.survey_s;
 	h.db = db_open(h.path, 1);
 	assert_non_null(h.db);
 	h.thread_db = db_open(h.path, 0);

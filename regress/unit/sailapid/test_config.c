@@ -17,6 +17,8 @@ test_round(void **state)
 {
 	(void)state;
 	expect_round("");
+	expect_round("survey every 6h");
+	expect_round("survey never log debug");
 	expect_round("listen on ::1 port 1 port file \"/a \\\"b\\\"\"\n"
 		     "listen on 127.1.2.3 port 65535\n");
 	expect_round("metrics listen on ::1 port 0 port file \"/m\"\n"
@@ -59,6 +61,7 @@ test_values(void **state)
 	assert_string_equal(c->database, "/var/db/sailapi/db");
 	assert_string_equal(c->objects, "/var/db/sailapi/objects");
 	assert_int_equal(c->url_life_s, 900);
+	assert_int_equal(c->survey_s, 86400);
 	assert_int_equal(c->requests, 256);
 	assert_int_equal(c->requests_per_peer, 128);
 	assert_int_equal(c->header_size, 64 * 1024);
@@ -182,6 +185,10 @@ test_refused(void **state)
 		{ "users from 0", "users from: not 1" },
 		{ "url life 0", "url life: not 1 to 604800" },
 		{ "url life 1K", "a time is expected" },
+		{ "survey every 59s", "survey every: not 60 seconds to" },
+		{ "survey every 367d", "survey every: not 60 seconds to" },
+		{ "survey every 1M", "a time is expected" },
+		{ "survey 6h", "expected, but every or never" },
 		{ "limits { idle 0 }", "idle: not 1 to 86400" },
 		{ "limits { body size 5 }", "body size: not 1K to 1G" },
 		{ "limits { body size 5h }", "a size is expected" },

@@ -151,16 +151,17 @@ test_exact(void **state)
 		9 };
 	struct s3_config s3 = { api_str("a"), api_str("b"), api_str("c"),
 		api_str(""), api_str("t") };
-	struct meta_config meta = { 80, 1, api_str("http://x"), 900 };
+	struct meta_config meta = { 80, 1, api_str("http://x"), 900, 60 };
 	struct api_request req = { API_PUT, 1, api_str("/v1"), api_str("h"),
 		api_str("Bearer x"), api_str("127.0.0.1") };
 	struct tls_limits tls = { 1, 2, 3, 4, 5 };
 	struct tls_client client = { 6, { 1, 2 }, 443 };
 	struct api_response res = { 200, API_TYPE_JSON, api_str("{}"), 0 };
 	struct sign_url urls[2] = { { API_GET, api_str("http://h"),
-					api_str("k"), api_str("A:b\n"), 60, 0 },
-		{ API_HEAD, api_str("http://h"), api_str("k2"), api_str(""), 1,
-		    -SIGN_OFFSET_MAX } };
+					api_str("k"), api_str("q=1"),
+					api_str("A:b\n"), 60, 0 },
+		{ API_HEAD, api_str("http://h"), api_str("k2"), api_str(""),
+		    api_str(""), 1, -SIGN_OFFSET_MAX } };
 	struct api_str done[2] = { api_str("http://h/k?x"), api_str("") };
 
 	(void)state;
@@ -200,7 +201,7 @@ static void
 test_values(void **state)
 {
 	struct sign_url in = { API_PUT, api_str("http://h"), api_str("key"),
-		api_str("N:v\n"), 77, -3600 },
+		api_str("q=v"), api_str("N:v\n"), 77, -3600 },
 			out[SIGN_URLS_MAX];
 	struct ibuf b;
 	uint16_t n = SIGN_URLS_MAX;
@@ -224,6 +225,8 @@ test_values(void **state)
 	assert_int_equal(sign_urls_recv(&b, out, &n), 0);
 	assert_int_equal(out[0].key.len, 3);
 	assert_memory_equal(out[0].key.p, "key", 3);
+	assert_int_equal(out[0].query.len, 3);
+	assert_memory_equal(out[0].query.p, "q=v", 3);
 	assert_memory_equal(out[0].headers.p, "N:v\n", 4);
 }
 
@@ -236,7 +239,7 @@ test_refused(void **state)
 	struct tls_client client = { 5, { 0 }, 0 };
 	struct api_response res = { 199, API_TYPE_NONE, { big, 0 }, 0 };
 	struct sign_url u = { API_GET, api_str("h"), api_str("k"), api_str(""),
-		1, 0 };
+		api_str(""), 1, 0 };
 	struct ibuf b;
 	uint16_t n = 0;
 

@@ -177,6 +177,58 @@ static const struct sigv4_header put_headers[] = {
 	{ "X-Other", "not signed" },
 };
 
+/* A page of the bucket behind any key: signed as it stands, and no other. */
+static void
+test_list_query(void **state)
+{
+	static const char *const keys[] = { "a", "%+&=?#/ \t\x7f",
+		"\xc3\xa9~-._", "\n\x01", "%2F" };
+	static const char *const bad[] = { "a=b c", "a=b#", "a=?b", "a=/",
+		"a=\xc3", "a=b\n" };
+	static const char base[] = "list-type=2&encoding-type=url&start-after=";
+	struct sigv4_header host = { "host", "h:80" };
+	struct sigv4_request r = { "GET", NULL, &host, 1 };
+	struct sigv4_result res;
+	struct wbuf q, w;
+	char *at;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		wbuf_init(&q, 4096);
+		wbuf_init(&w, 4096);
+		wbuf_bytes(&q, base, strlen(base));
+		sigv4_encode(&q, keys[i], strlen(keys[i]), 0);
+		wbuf_u8(&q, 0);
+		assert_int_equal(sigv4_presign_query(&w, &aws, "GET",
+				     "http://h:80", i % 2 == 0 ? "/sail" : "/",
+				     (char *)q.data, NULL, 0, 1369353600, 60),
+		    0);
+		wbuf_u8(&w, 0);
+		assert_int_equal(w.error, 0);
+		r.target = (char *)w.data + strlen("http://h:80");
+		assert_int_equal(sigv4_verify(&r, &aws, 1369353601, &res),
+		    SIGV4_OK);
+		/* Another key, another kind of question. */
+		at = strstr((char *)w.data, "start-after=");
+		assert_non_null(at);
+		at[strlen("start-after=")] ^= 1;
+		assert_int_not_equal(sigv4_verify(&r, &aws, 1369353601, &res),
+		    SIGV4_OK);
+		wbuf_free(&q);
+		wbuf_free(&w);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		wbuf_init(&w, 4096);
+		assert_int_equal(sigv4_presign_query(&w, &aws, "GET",
+				     "http://h:80", "/sail", bad[i], NULL, 0,
+				     1369353600, 60),
+		    -1);
+		assert_int_equal(errno, EINVAL);
+		wbuf_free(&w);
+	}
+}
+
 static void
 make_url(void)
 {
@@ -357,6 +409,7 @@ main(void)
 		cmocka_unit_test(test_published),
 		cmocka_unit_test(test_published_url),
 		cmocka_unit_test(test_token),
+		cmocka_unit_test(test_list_query),
 		cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_every_byte),
