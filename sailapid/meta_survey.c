@@ -57,6 +57,7 @@ static struct {
 	int64_t again_ms;
 	monotime_t again;
 	int told; /* that it waits */
+	int well; /* it has not failed */
 	uint64_t last[META_NUMBERS_COUNT];
 } self;
 
@@ -103,7 +104,7 @@ survey_left(void *arg)
 	(void)arg;
 	page_free();
 	self.req = NULL;
-	if (self.mine == 0)
+	if (self.well)
 		return;
 	self.now = self.kept;
 	self.again = monotime_add_ms(monotime_now(), self.again_ms);
@@ -136,6 +137,7 @@ survey_hold(struct req *req, int64_t from, int64_t until)
 	if (r == -1)
 		req_errno(req, "survey");
 	else {
+		self.well = 1;
 		if (self.mine != 0)
 			log_info("survey: it begins anew, here or in another "
 				 "server");
@@ -155,6 +157,7 @@ survey_end(struct req *req)
 	if (!survey_hold(req, self.mine, next))
 		return 0;
 	self.mine = 0;
+	self.well = 1;
 	req_none(req, 202);
 	return 1;
 }
@@ -195,6 +198,7 @@ survey_begin(struct req *req)
 		/* A new database, or one that had none: not at once. */
 		if (survey_hold(req, self.due, now + self.every_ns)) {
 			self.mine = 0;
+			self.well = 1;
 			req_none(req, 202);
 		}
 	} else if (survey_hold(req, self.due, now + HOLD_NS)) {
@@ -231,6 +235,7 @@ survey_tick(void)
 	    (self.mine == 0 && !survey_is_due()) ||
 	    (self.req = req_own("-", 0, none, survey_begin)) == NULL)
 		return;
+	self.well = 0;
 	self.req->state = &self;
 	self.req->state_free = survey_left;
 }

@@ -234,12 +234,13 @@ def sign_messages():
     base = b"\1" + be16(b"http://127.0.0.1:9000")
     one = base + be16(b"x/y") + be16(b"") + be16(
         b"range:bytes=0-1\n") + struct.pack(">Ii", 900, 0)
-    page = base + be16(b"") + be16(b"list-type=2&start-after=a%20") + be16(
-        b"") + struct.pack(">Ii", 900, 0)
+    page, acl = (base + be16(b"") + be16(q) + be16(b"") + struct.pack(
+        ">Ii", 900, 0) for q in (b"list-type=2&start-after=a%20", b"acl="))
     # Nothing to sign was an offset from no memory.
     return [message(0, struct.pack(">H", 0)),
             message(0, struct.pack(">H", 1) + one),
-            message(0, struct.pack(">H", 2) + one + page)]
+            message(0, struct.pack(">H", 2) + one + page),
+            message(0, struct.pack(">H", 1) + acl)]
 
 
 def notify_messages():
