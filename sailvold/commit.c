@@ -607,8 +607,9 @@ session_body(const struct job *j)
 	return body;
 }
 
-static void
-session_put(struct commit_run *c)
+static uint32_t
+session_ask(struct commit_run *c,
+    void (*f)(void *, const struct server_answer *))
 {
 	struct mount *m = c->job->m;
 	char target[192], key[33], *text = NULL;
@@ -624,11 +625,40 @@ session_put(struct commit_run *c)
 	hex_of(c->job->key, sizeof(c->job->key), key);
 	snprintf(target, sizeof(target), "/v1/volumes/%s/sessions/%s",
 	    m->row.volume_id, key);
-	if (fd != -1)
-		c->request = server_request(2, target, "application/json", fd,
-		    1, ANSWER_MAX, session_answer, c);
-	if (c->request == 0)
+	return fd == -1 ? 0
+			: server_request(2, target, "application/json", fd, 1,
+			      ANSWER_MAX, f, c);
+}
+
+static void
+session_put(struct commit_run *c)
+{
+	if ((c->request = session_ask(c, session_answer)) == 0)
 		retry_later(c, session_put, "sailvol-fetch cannot be asked");
+}
+
+static void
+session_is_back(void *arg, const struct server_answer *a)
+{
+	struct commit_run *c = arg;
+
+	c->request = 0;
+	/* Else who misses it tries again. */
+	if (a->status >= 300 && a->status < 500 && a->status != 429)
+		commit_refused_by(c, a);
+}
+
+int
+commit_session_again(struct commit_run *c, const struct server_answer *a)
+{
+	char what[512], code[64];
+
+	server_error(a, what, sizeof(what), code, sizeof(code));
+	if (a->status != 404 || strcmp(code, "session_not_found") != 0)
+		return 0;
+	if (c->request == 0)
+		c->request = session_ask(c, session_is_back);
+	return 1;
 }
 
 /* ---- the set ---------------------------------------------------------------------------------------- */

@@ -130,6 +130,10 @@ void commit_fail(struct commit_run *, const char *type, const char *code,
     const char *what);
 /* By what the server answered. */
 void commit_refused_by(struct commit_run *, const struct server_answer *);
+/* 1: the server has forgotten the session, as it may by a loss of power; it is
+   told again, and what it refused goes up once more.  What of this one it has
+   forgotten, too, it says before it publishes. */
+int commit_session_again(struct commit_run *, const struct server_answer *);
 /* The server has lost some of what it was told: all is looked up again, some
    times. */
 void commit_again(struct commit_run *, const char *code, const char *what);

@@ -292,7 +292,10 @@ uploaded(void *arg, uint32_t error, const struct server_answer *a,
 	/* A key that was revoked, a session that is gone: no waiting brings them
 	   back; nor does it make a certificate a good one. */
 	if (error != 0 && a->status != 0) {
-		commit_refused_by(c, a);
+		if (commit_session_again(c, a))
+			batch_retry(b, a->what);
+		else
+			commit_refused_by(c, a);
 		return;
 	}
 	if (error == ENOENT || error == FETCH_UNTRUSTED) {

@@ -59,7 +59,8 @@ uint32_t node_slot(struct vn *);
 /* The slot of a thing that was found by its name is bound to it, if the kernel
    has one.  Before the name goes or another gets it. */
 void node_known(struct vn *);
-void node_stat(struct vn *, struct stat *);
+/* 0 or an errno. */
+int node_stat(struct vn *, struct stat *);
 /* Answers a look-up of the thing; the kernel has it one time more then. */
 void node_reply(fuse_req_t, struct vn *);
 int node_entry(struct vn *, struct fuse_entry_param *);
@@ -68,8 +69,9 @@ void node_unref(struct vn *); /* an entry that the kernel did not take */
 /* Its last name went: it lives on for who has it open. */
 void node_lost_name(struct vn *);
 void node_drop_if_unused(struct vn *);
-/* size and times of a file whose overlay file is being written. */
-void node_refresh(struct vn *);
+/* size and times of a file whose overlay file is being written; 0 or an errno:
+   they are not known. */
+int node_refresh(struct vn *);
 
 /* ---- writers (writer.c) */
 /* Somebody may write from now on: RECORD_DIRTY; 0 or an errno. */

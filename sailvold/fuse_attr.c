@@ -20,9 +20,12 @@ static void
 reply_attr(fuse_req_t req, struct vn *vn)
 {
 	struct stat st;
+	int error;
 
-	node_stat(vn, &st);
-	fuse_reply_attr(req, &st, passthrough_attr_timeout(vn));
+	if ((error = node_stat(vn, &st)) != 0)
+		request_fail(req, error);
+	else
+		fuse_reply_attr(req, &st, passthrough_attr_timeout(vn));
 }
 
 void

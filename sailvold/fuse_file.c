@@ -142,7 +142,8 @@ file_reply_create(fuse_req_t req, struct vn *vn, struct fuse_entry_param *e,
 		struct fuse_open_out open;
 	} out;
 
-	node_stat(vn, &e->attr);
+	/* It is new: what node_entry() said stands. */
+	(void)node_stat(vn, &e->attr);
 	memset(&out, 0, sizeof(out));
 	out.entry.nodeid = e->ino;
 	out.entry.generation = e->generation;
@@ -209,7 +210,7 @@ op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (handle_writes(h) && vn != NULL && passthrough_writers(vn)) {
-		node_refresh(vn);
+		(void)node_refresh(vn);
 		/* What was stored through a mapping the kernel does not know;
 		   this request holds the inode. */
 		if (inode_slot(idx)->untold)

@@ -177,16 +177,17 @@ static int
 add_name(struct list *l, struct vname *n)
 {
 	struct fuse_entry_param e;
-	int error;
+	int error = 0;
 
-	if (!l->plus) {
+	if (l->plus && (error = node_entry(n->vn, &e)) == ENOMEM)
+		return -error;
+	/* Of one that cannot be looked at whoever looks hears why. */
+	if (!l->plus || error != 0) {
 		memset(&e, 0, sizeof(e));
 		e.attr.st_ino = n->vn->fileid;
 		e.attr.st_mode = vn_ifmt(n->vn->type);
 		return add(l, n->name, &e, n->cookie);
 	}
-	if ((error = node_entry(n->vn, &e)) != 0)
-		return -error;
 	if (!add(l, n->name, &e, n->cookie)) {
 		node_unref(n->vn);
 		return 0;

@@ -254,7 +254,8 @@ node_slot(struct vn *vn)
 
 /* ---- attributes ------------------------------------------------------------------ */
 
-/* 1: st is that of the overlay file. */
+/* 1: st is that of the overlay file; 0: nobody needs it; -1: it cannot be had,
+   and what was known before may be less than what programs have written. */
 static int
 refresh(struct vn *vn, struct stat *st)
 {
@@ -267,7 +268,7 @@ refresh(struct vn *vn, struct stat *st)
 	    (!(vn->flags & VN_UNSETTLED) && !passthrough_writers(vn)))
 		return 0;
 	if ((fd = overlay_fd(vn)) == -1 || fstat(fd, st) == -1)
-		return 0;
+		return -1;
 	if (!writer_look(&e, st))
 		return 1;
 	if (vn->slot != 0)
@@ -282,12 +283,12 @@ refresh(struct vn *vn, struct stat *st)
 	return 1;
 }
 
-void
+int
 node_refresh(struct vn *vn)
 {
 	struct stat st;
 
-	(void)refresh(vn, &st);
+	return refresh(vn, &st) == -1 ? errno : 0;
 }
 
 #define HOLES_FROM 65536 /* bytes of a file that is looked at for its holes */
@@ -315,13 +316,14 @@ blocks(struct vn *vn)
 	return (blkcnt_t)((bytes + 511) / 512);
 }
 
-void
+int
 node_stat(struct vn *vn, struct stat *st)
 {
 	struct stat file;
 	int known;
 
-	known = refresh(vn, &file);
+	if ((known = refresh(vn, &file)) == -1)
+		return errno;
 	if (vn->slot != 0)
 		inode_slot(vn->slot)->untold = 0;
 	memset(st, 0, sizeof(*st));
@@ -348,6 +350,7 @@ node_stat(struct vn *vn, struct stat *st)
 	}
 	st->st_ctim.tv_sec = vn->ctime.sec;
 	st->st_ctim.tv_nsec = vn->ctime.nsec;
+	return 0;
 }
 
 /* ---- look-ups -------------------------------------------------------------------- */
@@ -356,6 +359,7 @@ int
 node_entry(struct vn *vn, struct fuse_entry_param *e)
 {
 	uint32_t idx;
+	int error;
 
 	memset(e, 0, sizeof(*e));
 	if ((idx = node_slot(vn)) == 0)
@@ -365,8 +369,9 @@ node_entry(struct vn *vn, struct fuse_entry_param *e)
 	e->generation = 0;
 	e->entry_timeout = FOREVER;
 	e->attr_timeout = passthrough_attr_timeout(vn);
-	node_stat(vn, &e->attr);
-	return 0;
+	if ((error = node_stat(vn, &e->attr)) != 0)
+		node_forget(e->ino, 1);
+	return error;
 }
 
 void

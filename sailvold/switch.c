@@ -117,7 +117,7 @@ switch_open(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	writers = idx != 0 && inode_writers(idx) > 0;
 	/* From now on a write is a new one: settled, it says so first. */
 	if ((vn = view_object(ovl)) != NULL)
-		node_refresh(vn);
+		(void)node_refresh(vn);
 	if (vn != NULL && (vn->flags & VN_UNSETTLED) &&
 	    writer_settle(vn) == 0) {
 		vn->flags &= ~VN_UNSETTLED;

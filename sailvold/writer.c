@@ -75,7 +75,8 @@ writer_settle(struct vn *vn)
 	if (!(vn->flags & VN_LOCAL) ||
 	    !(vn->flags & (VN_UNSETTLED | VN_LOOKED)))
 		return 0;
-	node_refresh(vn);
+	if ((error = node_refresh(vn)) != 0)
+		return error;
 	writers = vn->slot != 0 && inode_writers(vn->slot) > 0;
 	memset(&r, 0, sizeof(r));
 	r.type = writers ? RECORD_LOOK : RECORD_SETTLE;
@@ -160,7 +161,7 @@ settle_one(struct handle *h, void *arg)
 		settle_unseen(inode_slot(h->inode));
 		return;
 	}
-	node_refresh(vn);
+	(void)node_refresh(vn);
 	/* The next write makes it dirty again; of one that is passed through,
 	   the next look at it (node_refresh). */
 	if ((vn->flags & VN_UNSETTLED) && writer_settle(vn) == 0) {

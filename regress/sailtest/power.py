@@ -1,18 +1,23 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
 """A disk that loses power: ext4 on a loop device that writes to its image
 directly, so that the image has what reached the disk, and not what the file
-system and the page cache still hold.  A copy of it is the disk after the loss.
+system and the page cache still hold.  A copy of it is the disk after the loss;
+where so much is written that no copy is one moment, the file system is stopped.
 
 The device goes with its mount, which the runner takes away."""
 
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
 import uuid
 
 from sailtest import Failure
 
 COPIES = 200
+# linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and that the journal stays as it is
+EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587d, 2
 
 
 def command(*argv):
@@ -84,11 +89,12 @@ class Disk:
                 return path
         raise Failure("%s is never quiet" % self.folder)
 
-    def lose(self, snapshot):
-        """What uses it has ended: it is as it was then."""
+    def lose(self, snapshot=None):
+        """What uses it has ended: it is as it was then, or at cut()."""
         self.t.wait_for(self.unmounted, "%s is not in use" % self.folder)
-        os.unlink(self.image)
-        self.image = snapshot
+        if snapshot is not None:
+            os.unlink(self.image)
+            self.image = snapshot
         self.mount()
         self.boot()
 
@@ -98,6 +104,15 @@ class Disk:
         with open(path, "w", encoding="ascii") as f:
             f.write("%s\n" % uuid.uuid4())
         command("mount", "--bind", path, "/proc/sys/kernel/random/boot_id")
+
+    def cut(self):
+        """In the middle of work: from now on nothing reaches the disk, whoever
+        writes has EIO, and lose() gives what was there."""
+        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(fd)
 
     def unmounted(self):
         return subprocess.run(["umount", self.folder], check=False,

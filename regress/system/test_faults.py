@@ -354,3 +354,26 @@ def test_another_volume(t):
     s.reload(a)
     for top in a, c:
         t.equal(["mine"], os.listdir(top), "what is there")
+
+
+def test_forgotten_session(t):
+    """A server that lost its power may have forgotten the session of a commit: it
+    is told again, whatever it was asked, and the commit is done, once."""
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    said = proxy.api_error(404, "session_not_found")
+    for n, question in enumerate(("chunks", "packs", "commit"), 1):
+        for i, size in enumerate([3000] * 20 + [LARGE]):
+            with open("%s/f%d-%d" % (a, n, i), "wb") as f:
+                f.write(os.urandom(size))
+        fault = s.api.fault(proxy.ANSWER, "/sessions/[0-9a-f]+/%s$" % question,
+                            said)
+        told = s.api.count("PUT .*/sessions/[0-9a-f]+$")
+        s.commit(a)
+        t.equal(1, fault.done, question + ": met")
+        t.equal(told + 2, s.api.count("PUT .*/sessions/[0-9a-f]+$"),
+                question + ": told")
+        t.equal(n, s.server.call("GET", "/v1/volumes/v/commits")[1]["commits"][
+            0]["number"], question + ": commits")
+    b = s.mount("v", "b")
+    stack.same(t, stack.look(a, fields=()), stack.look(b, fields=()), "a and b")

@@ -150,3 +150,13 @@ def test_lies(t):
         lives[role] = x.attack(role, "lies", seed + n, 5)
     t.said = "seed %d, %s" % (seed, ", ".join(
         "%s died %d times" % item for item in lives.items()))
+
+
+@deadline(300)
+def test_silence(t):
+    """Each role of sailapid in turn says READY, and nothing more."""
+    x = Sailapid(t)
+    seed = t.seed()
+    for n, role in enumerate(ROLES):
+        x.attack(role, "silent", seed + n)
+    t.said = "seed %d" % seed
