@@ -157,6 +157,8 @@ $(OBJ)/regress/unit/lib/test_chan: LDFLAGS += \
     -Wl,--wrap=event_add,--wrap=imsgbuf_read
 $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# A filter is looked at, and not put in force.
+$(OBJ)/regress/unit/lib/test_sandbox_walls: LDFLAGS += -Wl,--wrap=seccomp_load
 
 # ---- what POSIX promises of a mount, tried: libc only.
 POSIX_OBJS :=	$(patsubst %.c,$(OBJ)/%.o,$(wildcard regress/posix/*.c))
@@ -221,7 +223,7 @@ valgrind: deps
 # over them; and of kills, for a quarter of that time.
 RANDOM_TESTS =	unit/ test_same_as_native test_histories test_passthrough \
 		test_lazy test_small_files test_several_servers test_hostile \
-		test_bad_line test_fetch test_cache
+		test_bad_line test_fetch test_cache test_power_work
 soak: all unit
 	@for t in $(RANDOM_TESTS); do \
 		echo "$$t" && SAIL_SEED=random /usr/bin/python3 \

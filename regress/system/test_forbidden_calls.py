@@ -6,7 +6,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
+import socket
+import subprocess
 import time
 
 from sailtest import deadline, server, stack, tls
@@ -187,4 +190,68 @@ def test_sailapid(t):
     t.wait_for(lambda: broke(srv.log()) == died, "%d deaths, %d in the log" % (
         died, broke(srv.log())))
     t.said = "%d calls, %d deaths" % (died, broke(srv.log()))
+    t.count("forbidden calls", died)
+
+
+class Asker:
+    """A sailvolctl whose sailvol-fetch waits for a server, which never answers;
+    of another user: it keeps its root directory, and may open nothing there."""
+
+    def __init__(self, t, uid):
+        self.t = t
+        self.end = socket.create_server(("127.0.0.1", 0))
+        self.argv = (["setpriv", "--reuid=%d" % uid, "--regid=%d" % uid,
+                      "--clear-groups"] if uid != 0 else []) + [
+                          os.path.join(t.dir, "sailvolctl"), "ls", "v:"]
+        self.env = {"SAIL_API_KEY": "sk_" + "0" * 64, "SAIL_API_URL":
+                    "http://127.0.0.1:%d" % self.end.getsockname()[1]}
+        self.process = None
+
+    def fetch(self):
+        """The pid of a new one."""
+        self.stop()
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(
+            self.argv, env=dict(os.environ, **self.env), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, cwd=self.t.dir)
+        self.asked, _ = self.end.accept()
+        (pid, name), = stack.children(self.process.pid)
+        self.t.equal("fetch", name, "its child")
+        self.t.true(confined(pid), "it has its filter")
+        return pid
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.asked.close()
+
+
+def test_sailvolctl(t):
+    """The fetch of sailvolctl, run by root and by others: it opens no file, and
+    what it may not ask for ends it, and sailvolctl says so."""
+    t.expect_deaths = True
+    for name in ("sailvolctl/sailvolctl", "sailvol-fetch/sailvol-fetch"):
+        shutil.copy(os.path.join(t.repo, name), t.dir)
+    died = 0
+    for uid in (0, 64123):
+        asker = Asker(t, uid)
+        pid = asker.fetch()
+        looks(t, pid, "fetch")
+        for path in (":" + t.dir, ":/proc/self/maps", ":/dev/null",
+                     ":/etc/resolv.conf"):
+            denied(t, pid, "fetch", "openat", AT_FDCWD, path, os.O_RDONLY)
+        calls = forbidden("fetch")
+        for n, what in enumerate(calls):
+            if n > 0:
+                pid = asker.fetch()
+            dies(t, pid, "sailvolctl's fetch", *what)
+            _, said = asker.process.communicate(timeout=30)
+            t.equal(1, asker.process.returncode, "%s: %s" % (what, said))
+            t.true(said.startswith("sailvolctl: ") and "sailvol-fetch" in said,
+                   "%s: %s" % (what, said))
+            died += 1
+        asker.stop()
+    t.said = "%d deaths" % died
     t.count("forbidden calls", died)
