@@ -130,7 +130,8 @@ class Dir(Entry):
 
 class Liar:
     """nodes, chunks: what it has, by hash; answers: {path: (status, body)} that
-    are given instead; drop: nodes that are never brought."""
+    are given instead; drop: nodes that are never brought.  A body may be a
+    function: it is called with the handler, and answers by itself."""
 
     def __init__(self, t):
         self.nodes, self.chunks = {}, {}
@@ -146,6 +147,10 @@ class Liar:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
                 status, data = liar.answer(self.path, body)
+                if callable(data):
+                    self.close_connection = True
+                    data(self)
+                    return
                 self.send_response(status)
                 name_answer(self)
                 self.send_header("Content-Length", str(len(data)))
@@ -179,6 +184,7 @@ class Liar:
         if root is None:
             self.nodes, self.chunks = {}, {}
             root = Dir(names)
+        self.top = root
         self.commit = header(6) + b"\1" * 16 + struct.pack("<QB", 0, 0) + (
             root.encode(self)) + struct.pack("<qI", 0, 0) + str16(b"") + (
                 str16(b"") + struct.pack("<QQQ", 0, 0, 0) + str16(b""))
