@@ -4,6 +4,7 @@
  * and passes their requests to meta.  It knows no secret and decides nothing.
  */
 #include <errno.h>
+#include <event.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -16,6 +17,7 @@ static int listen_fds[CONFIG_LISTEN_MAX], nlisten, have_config;
 static int metrics_fd = -1;
 /* Of all sockets, and of tls. */
 static struct httpd *plain, *from_tls;
+static struct event late;
 
 static int
 on_response(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
@@ -122,9 +124,22 @@ prepare(void)
 	return 0;
 }
 
+static void
+look_late(int fd, short what, void *arg)
+{
+	struct timeval tv = { API_LATE_MS / 1000, 0 };
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	api_turn_late();
+	evtimer_add(&late, &tv);
+}
+
 static int
 start(void)
 {
+	struct timeval tv = { API_LATE_MS / 1000, 0 };
 	struct httpd_conf conf = { 0, api_limits.max_connections,
 		api_limits.per_peer, api_limits.idle_s, api_limits.rate,
 		api_limits.header_size, api_begin, api_handle, api_end,
@@ -138,6 +153,9 @@ start(void)
 			return -1;
 	conf.tls = 1;
 	if ((from_tls = httpd_new(-1, &conf)) == NULL)
+		return -1;
+	evtimer_set(&late, look_late, NULL);
+	if (evtimer_add(&late, &tv) == -1)
 		return -1;
 	return metrics_start(metrics_fd);
 }

@@ -64,6 +64,7 @@ struct api_call {
 	uint8_t ask_method;
 	const char *ask_target;
 	struct question *question; /* NULL: not asked yet */
+	monotime_t asked;          /* since when it waits */
 	struct MHD_Connection *conn;
 	monotime_t whole; /* when all of the request was here, or 0 */
 	enum api_stage stage;
@@ -109,6 +110,11 @@ void api_forget(struct api_call *);
 struct api_call *api_answered(uint32_t id);
 void api_turn(void);
 void api_meta_down(void); /* all that wait are told so */
+/* meta answers within META_WAIT_MS, or says that it could not; one that says
+   nothing is not waited for: from time to time.  Long work goes on. */
+#define API_WAIT_MS 180000
+#define API_LATE_MS 5000
+void api_turn_late(void);
 /* How many meta has, and how many wait. */
 void api_turn_count(unsigned int *asked, unsigned int *waiting);
 extern struct api_config api_limits;

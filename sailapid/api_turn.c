@@ -192,6 +192,7 @@ api_ask(struct api_call *call, uint8_t method, const char *target)
 	if (role_peer_any(ROLE_META) == NULL || (p = peer_get(call)) == NULL)
 		return -1;
 	call->peer = p;
+	call->asked = monotime_now();
 	call->ask_method = method;
 	call->ask_target = target;
 	/* Not before those that could go, too. */
@@ -283,6 +284,41 @@ api_turn_count(unsigned int *n, unsigned int *waiting)
 	RB_FOREACH (p, peers, &peers)
 		TAILQ_FOREACH (call, &p->calls, queued)
 			++*waiting;
+}
+
+/* One that has waited too long, for its turn or for meta. */
+static struct api_call *
+find_late(monotime_t now)
+{
+	struct api_call *call;
+	struct question *q;
+	struct peer *p;
+
+	RB_FOREACH (q, questions, &asked)
+		if (q->call != NULL &&
+		    monotime_diff_ms(now, q->call->asked) >= API_WAIT_MS)
+			return q->call;
+	RB_FOREACH (p, peers, &peers)
+		if ((call = TAILQ_FIRST(&p->calls)) != NULL &&
+		    monotime_diff_ms(now, call->asked) >= API_WAIT_MS)
+			return call;
+	return NULL;
+}
+
+void
+api_turn_late(void)
+{
+	monotime_t now = monotime_now();
+	struct api_call *call;
+	unsigned int n = 0;
+
+	for (; (call = find_late(now)) != NULL; n++) {
+		api_forget(call);
+		api_unavailable(call);
+	}
+	if (n > 0)
+		log_warnx("%u requests have waited for meta for %d s", n,
+		    API_WAIT_MS / 1000);
 }
 
 void

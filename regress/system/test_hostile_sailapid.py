@@ -2,8 +2,10 @@
 """A compromised role of sailapid sends whatever it likes: the others live on,
 the bad one ends, and what does not need it is served meanwhile."""
 
+import copy
 import http.client
 import os
+import queue
 import re
 import ssl
 import threading
@@ -150,6 +152,133 @@ def test_lies(t):
         lives[role] = x.attack(role, "lies", seed + n, 5)
     t.said = "seed %d, %s" % (seed, ", ".join(
         "%s died %d times" % item for item in lives.items()))
+
+
+# Whom a silent role does not concern; the others hear of it in time.
+UNTOUCHED = {"tls": (), "api": ("store",), "meta": ("store",),
+             "sign": ("api", "store", "ls"), "fetch": ("api", "store", "ls"),
+             "store": ("api", "ls")}
+# A sailvolctl waits for 10 s for what somebody waits for before a terminal.
+COMMAND_S = 10 * 6
+
+
+class Silent:
+    """A server with a role that says nothing more, and its clients."""
+
+    def __init__(self, t, role):
+        self.t, self.role = copy.copy(t), role
+        self.t.dir = t.path(role)
+        os.mkdir(self.t.dir, 0o755)
+        self.srv = hostile.Server(self.t, authority=tls.Authority(self.t))
+        self.env = dict(os.environ, SAIL_API_URL=self.srv.url,
+                        SAIL_API_KEY=self.srv.key,
+                        SAIL_CA_FILE=self.srv.authority.ca)
+        self.file = self.t.write("f", os.urandom(2 << 20))
+        for words in (("volume", "create", "v"), ("put", self.file, "v:")):
+            self.ctl(*words, ok=0)
+
+    def ctl(self, *words, ok=None):
+        return self.t.run([os.path.join(self.t.repo, "sailvolctl",
+                                        "sailvolctl"), *words], env=self.env,
+                          ok=ok, timeout=COMMAND_S)
+
+    def silence(self, seed):
+        hostile.order(self.t, self.role, "silent", seed)
+        old = self.srv.roles()[self.role]
+        hostile.kill(old)
+        self.pid = self.t.wait_for(
+            lambda: self.srv.roles().get(self.role, old) != old and
+            self.srv.roles()[self.role], self.role + " is silent")
+        # Of the one that died.
+        self.t.wait_for(lambda: self.srv.roles().get(self.role) == self.pid,
+                        self.role)
+        self.good = dict(self.srv.roles())
+
+    def command(self, *words):
+        """Done, or an error that says with whom."""
+        r = self.ctl(*words)
+        if r.returncode != 0:
+            self.t.equal(1, r.returncode, "%s: %s" % (self.role, words))
+            self.t.true(r.stderr.startswith("sailvolctl: ") and
+                        "127.0.0.1" in r.stderr, "%s: %s: %s" % (
+                            self.role, words, r.stderr))
+        return r.returncode == 0
+
+    def clients(self):
+        """{name: whether it was served}"""
+        def api():
+            return self.srv.call("GET", "/v1/volumes")[0] == 200
+
+        def store():
+            return self.srv.s3.put("k", b"x").status == 200
+
+        calls = {"api": api, "store": store,
+                 "ls": lambda: self.command("ls", "v:"),
+                 "get": lambda: self.command("get", "v:f", self.t.path("g")),
+                 "put": lambda: self.command("put", self.file, "v:g")}
+        out = {name: calls[name]() for name in UNTOUCHED[self.role]}
+        # Those of http.client have no deadlines but their own.
+        names = [n for n in ("ls", "get", "put") if n not in out]
+        threads = []
+        for name in names:
+            threads.append(threading.Thread(
+                target=lambda n=name: out.update({n: calls[n]()}),
+                daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join(2 * COMMAND_S)
+        self.t.equal(set(names) | set(UNTOUCHED[self.role]), set(out),
+                     self.role + ": who has ended as it should")
+        return out
+
+    def ends(self):
+        """It is killed, and all is well."""
+        self.t.equal(self.good, self.srv.roles(), self.role + ": the others")
+        hostile.order(self.t, None, None, None)
+        hostile.kill(self.pid)
+
+        def works():
+            try:
+                return self.srv.call("GET", "/v1/volumes")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+        self.t.wait_for(works, self.role + ": it works again", 60)
+        self.ctl("put", self.file, "v:last", ok=0)
+        self.ctl("get", "v:last", self.t.path("last"), ok=0)
+        self.t.equal(stack.read_bytes(self.file),
+                     stack.read_bytes(self.t.path("last")), self.role)
+
+
+@deadline(300)
+def test_silence_clients(t):
+    """Whoever needs a role that is silent hears so in time, and by words; the
+    rest is served; and all is, when it has been killed."""
+    t.expect_deaths = True
+    seed, ends, out = t.seed(), queue.Queue(), {}
+
+    def run(n, role):
+        try:
+            one = Silent(t, role)
+            one.silence(seed + n)
+            served = one.clients()
+            one.ends()
+            ends.put((role, served))
+        except BaseException as e:
+            ends.put((role, e))
+
+    # Nearly all of it is waiting.
+    for n, role in enumerate(ROLES):
+        threading.Thread(target=run, args=(n, role), daemon=True).start()
+    for _ in ROLES:
+        role, served = ends.get()
+        if isinstance(served, BaseException):
+            raise served
+        t.true(all(served[n] for n in UNTOUCHED[role]), "%s: %s" % (
+            role, served))
+        out[role] = [n for n, well in served.items() if not well]
+    t.true(all(out[role] for role in ("tls", "api", "meta", "sign", "store")),
+           "nobody heard of it: %s" % out)
+    t.said = "who heard of it: %s" % out
 
 
 @deadline(300)

@@ -54,14 +54,14 @@
 #define OWN_ARCH AUDIT_ARCH_AARCH64
 #endif
 
-#define CHECK(cond, ...)                                             \
-	do {                                                         \
-		if (!(cond)) {                                       \
+#define CHECK(cond, ...)                                              \
+	do {                                                          \
+		if (!(cond)) {                                        \
 			fprintf(stderr, "%s: ", role_name(now_role)); \
-			fprintf(stderr, __VA_ARGS__);                \
-			fprintf(stderr, "\n");                       \
-			_exit(1);                                    \
-		}                                                    \
+			fprintf(stderr, __VA_ARGS__);                 \
+			fprintf(stderr, "\n");                        \
+			_exit(1);                                     \
+		}                                                     \
 	} while (0)
 
 int __wrap_seccomp_load(const scmp_filter_ctx);
@@ -280,8 +280,7 @@ check_ioctl(int files)
 	   those with sizes that somebody has. */
 	for (v = 0; v < 0x10000; v++) {
 		got = verdict(number("ioctl"), 1, v);
-		CHECK(v == FIONREAD || v == FIONBIO
-			? got == SECCOMP_RET_ALLOW
+		CHECK(v == FIONREAD || v == FIONBIO ? got == SECCOMP_RET_ALLOW
 			: v == quiet ? got == (SECCOMP_RET_ERRNO | ENOTTY)
 				     : got == KILLS,
 		    "ioctl(%#llx): %#x", (unsigned long long)v, got);
@@ -357,7 +356,7 @@ static char dir[64];
 static int outside = -1; /* "/", which no chroot hides */
 static struct sockaddr_in tcp;
 static struct sockaddr_un abstract;
-static pid_t other;      /* of their user */
+static pid_t other; /* of their user */
 
 static int
 landlock_version(void)
@@ -371,8 +370,8 @@ denied(const char *what, int rc)
 {
 	int error = errno;
 
-	CHECK(rc == -1 && (error == EACCES || error == EPERM),
-	    "%s: %d, %s", what, rc, rc == -1 ? strerror(error) : "done");
+	CHECK(rc == -1 && (error == EACCES || error == EPERM), "%s: %d, %s",
+	    what, rc, rc == -1 ? strerror(error) : "done");
 }
 
 static void
@@ -382,12 +381,13 @@ check_files(void)
 
 	denied("open", openat(outside, "etc/passwd", O_RDONLY | O_CLOEXEC));
 	denied("list", openat(outside, "etc", O_RDONLY | O_DIRECTORY));
-	denied("make", openat(outside, "tmp/sail-walls", O_CREAT | O_WRONLY,
-			   0600));
+	denied("make",
+	    openat(outside, "tmp/sail-walls", O_CREAT | O_WRONLY, 0600));
 	denied("mkdir", mkdirat(outside, "tmp/sail-walls", 0700));
 	denied("symlink", symlinkat("x", outside, "tmp/sail-walls"));
-	denied("execute", (int)syscall(SYS_execveat, outside, "bin/true",
-			      (char *[]){ NULL }, (char *[]){ NULL }, 0));
+	denied("execute",
+	    (int)syscall(SYS_execveat, outside, "bin/true", (char *[]){ NULL },
+		(char *[]){ NULL }, 0));
 	if (!sandbox_has_files(now_role)) {
 		denied("open of its own folder", open("/", O_RDONLY));
 		denied("make in it", open("/new", O_CREAT | O_WRONLY, 0600));
@@ -397,9 +397,9 @@ check_files(void)
 	CHECK(fd != -1 && close(fd) == 0, "its own files");
 	CHECK(rename("/new", "/moved") == 0 && truncate("/moved", 0) == 0,
 	    "its own files");
-	denied("execute of its own", (int)syscall(SYS_execveat, AT_FDCWD,
-					 "/program", (char *[]){ NULL },
-					 (char *[]){ NULL }, 0));
+	denied("execute of its own",
+	    (int)syscall(SYS_execveat, AT_FDCWD, "/program", (char *[]){ NULL },
+		(char *[]){ NULL }, 0));
 	CHECK(unlink("/moved") == 0, "its own files");
 }
 
@@ -417,14 +417,14 @@ check_net(int version)
 				  sizeof(tcp)) == 0,
 			    "connect: %s", strerror(errno));
 		else
-			denied("connect", connect(s, (struct sockaddr *)&tcp,
-					      sizeof(tcp)));
+			denied("connect",
+			    connect(s, (struct sockaddr *)&tcp, sizeof(tcp)));
 		close(s);
 	}
 	if (version >= 6) {
 		s = socket(AF_UNIX, SOCK_STREAM, 0);
-		denied("connect to an abstract name", connect(s,
-		    (struct sockaddr *)&abstract, sizeof(abstract)));
+		denied("connect to an abstract name",
+		    connect(s, (struct sockaddr *)&abstract, sizeof(abstract)));
 		close(s);
 	}
 }
@@ -443,8 +443,8 @@ start(uint8_t role, unsigned int flags, int user, void (*f)(void))
 	now_role = role;
 	now_threads = (flags & SANDBOX_THREADS) != 0;
 	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (user == 2 && (setresgid(GID, GID, GID) == -1 ||
-	    setresuid(UID, UID, UID) == -1))
+	if (user == 2 &&
+	    (setresgid(GID, GID, GID) == -1 || setresuid(UID, UID, UID) == -1))
 		_exit(2);
 	sandbox_enter(role, fd, UID, GID, flags);
 	f();
