@@ -7,6 +7,7 @@ after sailvol-format(5), which encodes what no volume can have, too.
     ... sailvolctl ls vol: with api.env ...
 """
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -155,7 +156,9 @@ class Liar:
                 name_answer(self)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                # Whoever has had enough of it takes no more.
+                with contextlib.suppress(OSError):
+                    self.wfile.write(data)
 
             do_GET = do_POST = do_PUT = answer
 
