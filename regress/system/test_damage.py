@@ -9,7 +9,7 @@ import sqlite3
 
 from sailtest import caches, deadline, error_of, stack
 
-EMBEDDED_STORE = ("test_full_server",)  # fills its folder
+EMBEDDED_STORE = ("test_full_server", "test_read_only_server")  # its folder
 
 
 def memory(t, path, size, mode="0711"):

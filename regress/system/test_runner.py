@@ -127,7 +127,7 @@ def test_long(t):
 
 def worker_of(runner):
     """The pid of its worker, or None."""
-    out = subprocess.run(["pgrep", "-P", str(runner), "-f", "run.py"],
+    out = subprocess.run(["pgrep", "-P", str(runner), "-f", "run.py.*--worker"],
                          stdout=subprocess.PIPE, check=False).stdout.split()
     return int(out[0]) if out else None
 

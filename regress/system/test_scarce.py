@@ -17,6 +17,8 @@ from sailtest import Failure, deadline, stack
 NAMES = {resource.RLIMIT_NOFILE: "Max open files",
          resource.RLIMIT_FSIZE: "Max file size",
          resource.RLIMIT_AS: "Max address space"}
+# The role store is one of them.
+EMBEDDED_STORE = ("test_server_descriptors", "test_server_file_size")
 # Then there is enough again.
 TOO_LITTLE_S = 4
 ROLES = ("fuse", "manifest", "cache", "fetch")
