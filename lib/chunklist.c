@@ -580,6 +580,72 @@ bad:
 	return (-1);
 }
 
+/*
+ * 0 and the hashes below a node, no more than left are looked for; a few equal
+ * nodes can stand for more than fit in memory.
+ */
+static int
+count_tree(struct loader *l, const struct hash *h, uint8_t level, uint64_t left,
+    uint64_t *found)
+{
+	uint64_t n, hashes, below;
+	struct hash child;
+	struct blob *b;
+	struct rbuf r;
+	uint8_t kind;
+	int ret = -1;
+
+	*found = 0;
+	if ((b = l->store->get(l->store->ctx, h)) == NULL) {
+		if (errno == ENOENT) {
+			*l->missing = *h;
+			errno = ENODATA;
+		}
+		return (-1);
+	}
+	if (chunk_node_check(b->data, b->len, &hashes) != NULL ||
+	    node_level(b->data) != level) {
+		errno = EBADMSG;
+		goto done;
+	}
+	ret = 0;
+	if (level == 0) {
+		*found = hashes;
+		goto done;
+	}
+	open_chunk_node(&r, b->data, b->len, &kind, &n);
+	read_runs(&r, n, &hashes);
+	for (; hashes > 0 && *found <= left; hashes--) {
+		rbuf_hash(&r, &child);
+		if (count_tree(l, &child, level - 1, left - *found, &below) ==
+		    -1) {
+			ret = -1;
+			break;
+		}
+		*found += below;
+	}
+done:
+	blob_unref(b);
+	return (ret);
+}
+
+/* Before anything of a large one is loaded. */
+static int
+check_count(struct loader *l, const struct hash *root)
+{
+	uint64_t n;
+
+	if (l->c->slots <= l->max)
+		return (0);
+	if (count_tree(l, root, chunk_tree_level(l->c->slots), l->max, &n) ==
+	    -1)
+		return (-1);
+	if (n <= l->max)
+		return (0);
+	errno = EFBIG;
+	return (-1);
+}
+
 struct chunklist *
 chunklist_from_entry(const struct entry *e, const struct node_store *s,
     uint64_t max_slots, struct hash *missing)
@@ -597,7 +663,8 @@ chunklist_from_entry(const struct entry *e, const struct node_store *s,
 	}
 	l.c = c;
 	if (e->chunk_form == CHUNKS_TREE) {
-		if (load_tree(&l, &e->chunk_root, chunk_tree_level(c->slots),
+		if (check_count(&l, &e->chunk_root) == -1 ||
+		    load_tree(&l, &e->chunk_root, chunk_tree_level(c->slots),
 			c->slots) == -1)
 			goto fail;
 		if (c->nhashes <= CHUNK_INLINE_MAX)

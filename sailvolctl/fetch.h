@@ -12,6 +12,9 @@
 #include "lib/memfd.h"
 #include "sailvolctl/output.h"
 
+/* Chunks of one file that are held in memory, as sailapid(8) holds them. */
+#define FETCH_CHUNKS_MAX (1UL << 24)
+
 struct fetch_server {
 	char url[2048], key[256];
 	char ca[PATH_MAX]; /* "": the system's */

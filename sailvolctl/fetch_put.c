@@ -15,7 +15,6 @@
 
 #define NUMBER_FIRST 16 /* before: fetch.c */
 #define LIST_BYTES ((size_t)1 << 30)
-#define SLOTS_MAX ((uint64_t)1 << 31)
 
 struct question {
 	TAILQ_ENTRY(question) entry;
@@ -113,10 +112,13 @@ list_decode(const void *p, size_t len, uint64_t size)
 	struct rbuf r;
 
 	rbuf_init(&r, p, len);
-	l = chunklist_decode(&r, SLOTS_MAX);
+	l = chunklist_decode(&r, FETCH_CHUNKS_MAX);
 	if (l != NULL && rbuf_end(&r) == 0 && chunklist_size(l) == size)
 		return l;
-	chunklist_free(l);
+	if (l != NULL) {
+		chunklist_free(l);
+		errno = EBADMSG;
+	}
 	return NULL;
 }
 
@@ -128,7 +130,7 @@ fetch_on_hashed(struct chan *c, uint32_t id, struct imsg *imsg,
 	struct chunklist *l = NULL;
 	struct fetch_hash_res res;
 	struct memfd_view v;
-	int fd = imsg_get_fd(imsg), error;
+	int fd = imsg_get_fd(imsg), error, saved;
 
 	(void)c;
 	if (q == NULL || fetch_hash_res_recv(body, &res) == -1) {
@@ -143,10 +145,15 @@ fetch_on_hashed(struct chan *c, uint32_t id, struct imsg *imsg,
 		l = list_decode(v.data, v.len, res.size);
 		memfd_unmap(&v);
 	}
+	saved = errno;
 	if (fd != -1)
 		close(fd);
-	if (error == 0 && l == NULL)
-		return -1;
+	errno = saved;
+	if (error == 0 && l == NULL) {
+		if (errno != EFBIG)
+			return -1;
+		error = EFBIG;
+	}
 	q->hashed(q->arg, error, l);
 	question_free(q);
 	return 0;

@@ -13,13 +13,13 @@
 #include "lib/tree.h"
 #include "lib/wire.h"
 #include "sailvolctl/api.h"
+#include "sailvolctl/fetch.h"
 #include "sailvolctl/remote.h"
 
 #define TARGET_MAX 256
 #define FIND_BUDGET (256 * 1024)
 #define LIST_BUDGET (2 * 1024 * 1024)
 #define KEPT_BYTES ((size_t)64 * 1024 * 1024) /* then all is forgotten */
-#define SLOTS_MAX ((uint64_t)1 << 31)         /* chunks of a file */
 
 /* Nodes by hash: open addressing. */
 struct kept {
@@ -465,11 +465,18 @@ remote_chunks(struct remote *r, const void *path, size_t len,
 	struct chunklist *l;
 	struct hash missing;
 
-	while ((l = chunklist_from_entry(e, &r->store, SLOTS_MAX, &missing)) ==
-	    NULL)
+	while ((l = chunklist_from_entry(e, &r->store, FETCH_CHUNKS_MAX,
+		    &missing)) == NULL) {
+		if (errno == EFBIG) {
+			failure_set(f, "too_large", "too_many_chunks",
+			    "%.*s: it has more than %lu chunks", (int)len,
+			    (const char *)path, FETCH_CHUNKS_MAX);
+			return NULL;
+		}
 		if (want_nodes(r, path, len, "", 0, 0, WIRE_BUDGET_MAX,
 			&missing, f) == -1)
 			return NULL;
+	}
 	return l;
 }
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -374,6 +375,42 @@ test_tree_refusals(void **state)
 	memstore_free(&s);
 }
 
+/* A few equal nodes stand for more chunks than may be held: that is seen before
+   they are loaded. */
+static void
+test_tree_of_equals(void **state)
+{
+	struct entry e = { .type = ENTRY_FILE, .chunk_shift = CHUNK_SHIFT_MIN };
+	struct hash many[1024], root, missing;
+	struct rusage before, after;
+	struct memstore s;
+	uint8_t level;
+	size_t i;
+
+	(void)state;
+	memstore_init(&s);
+	root = hash_of(1);
+	for (level = 0; level < 3; level++) {
+		for (i = 0; i < 1024; i++)
+			many[i] = root;
+		root = put_node(&s,
+		    level == 0 ? NODE_CHUNK_LEAF : NODE_CHUNK_INDEX, level,
+		    1024, 1024 << 1 | 1, many, 1024);
+	}
+	e.size = (uint64_t)1 << (30 + CHUNK_SHIFT_MIN);
+	e.chunk_form = CHUNKS_TREE;
+	e.chunk_root = root;
+	assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+	assert_null(
+	    chunklist_from_entry(&e, &s.store, (uint64_t)1 << 22, &missing));
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+	/* KiB; they would take 128 MiB and more. */
+	if (after.ru_maxrss - before.ru_maxrss > 65536)
+		fail_msg("%ld KiB", after.ru_maxrss - before.ru_maxrss);
+	memstore_free(&s);
+}
+
 static struct chunklist *flat; /* hole, hash, hash, hole */
 
 static void
@@ -500,6 +537,7 @@ main(void)
 		cmocka_unit_test(test_one_change),
 		cmocka_unit_test(test_unfinished),
 		cmocka_unit_test(test_tree_refusals),
+		cmocka_unit_test(test_tree_of_equals),
 		cmocka_unit_test(test_flat),
 		cmocka_unit_test(test_inline_bytes),
 	};
