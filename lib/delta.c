@@ -441,7 +441,7 @@ op_get(struct rbuf *r, const struct delta *d, struct delta_op *op)
 		return;
 	}
 	if (op->kind == DELTA_PUT && op->entry.type == ENTRY_FILE) {
-		op->chunks = chunklist_decode(r, DELTA_MAX_BYTES / HASH_LEN);
+		op->chunks = chunklist_decode(r, DELTA_MAX_HASHES);
 		if (op->chunks == NULL) {
 			rbuf_fail(r, "delta: bad chunks");
 			return;

@@ -11,6 +11,7 @@
 #include "lib/path.h"
 
 #define DELTA_MAX_BYTES ((size_t)1 << 30)
+#define DELTA_MAX_HASHES (DELTA_MAX_BYTES / HASH_LEN) /* of one file */
 #define DELTA_MAX_OPS 20000000u
 #define DELTA_MAX_COMMITS 65535u
 

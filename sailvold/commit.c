@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <vis.h>
 
 #include "lib/backoff.h"
 #include "lib/log.h"
@@ -496,6 +495,24 @@ publish_begin(struct commit_run *c)
 	return 0;
 }
 
+/* The delta, or the chunks of the file that miss names. */
+static void
+delta_too_large(struct commit_run *c, const struct node_miss *where)
+{
+	char shown[PATH_SHOWN];
+
+	miss_shown(where, shown, sizeof(shown));
+	if (*shown != '\0')
+		job_error(c->job, "too_large", "too_many_chunks",
+		    "%s: it has more than %zu chunks, and cannot be published",
+		    shown, DELTA_MAX_HASHES);
+	else
+		job_error(c->job, "too_large", "delta",
+		    "what is to be published takes more than %zu MiB without "
+		    "the content of files: publish less at a time",
+		    DELTA_MAX_BYTES >> 20);
+}
+
 static void
 delta_post(struct commit_run *c)
 {
@@ -517,9 +534,11 @@ delta_post(struct commit_run *c)
 			}
 			c->refs--;
 		}
+		if (errno == EFBIG)
+			delta_too_large(c, &miss);
+		else
+			commit_fail(c, "internal", "delta", strerror(errno));
 		node_miss_free(&miss);
-		commit_fail(c, errno == EFBIG ? "too_large" : "internal",
-		    "delta", strerror(errno));
 		return;
 	}
 	if (c->job->state != JOB_PUBLISHING && publish_begin(c) == -1) {
@@ -692,21 +711,21 @@ node_came(void *arg, int error)
 static void
 path_too_long(struct commit_run *c, const struct node_miss *where)
 {
-	char shown[PATH_SHOWN] = "", path[PATH_SHOWN];
-	size_t n = where->path_len;
-	int need;
+	char shown[PATH_SHOWN];
 
-	if (n >= sizeof(path))
-		n = sizeof(path) - 1;
-	if (n > 0)
-		memcpy(path, where->path, n);
-	path[n] = '\0';
-	need =
-	    strnvis(shown, path, sizeof(shown), VIS_CSTYLE | VIS_NL | VIS_TAB);
+	miss_shown(where, shown, sizeof(shown));
 	job_error(c->job, "too_large", "path_too_long",
-	    "a path is longer than 4096 bytes or 1024 names%s%s%s",
-	    n > 0 ? ": below " : "", shown,
-	    n < where->path_len || need >= (int)sizeof(shown) ? "..." : "");
+	    "a path is longer than 4096 bytes or 1024 names%s%s",
+	    *shown != '\0' ? ": below " : "", shown);
+}
+
+static void
+too_many_seen(struct commit_run *c, const struct node_miss *where)
+{
+	char text[640];
+
+	seen_too_many(where, text, sizeof(text));
+	commit_fail(c, "too_large", "too_many_seen", text);
 }
 
 static void
@@ -732,6 +751,11 @@ collect(struct commit_run *c)
 	}
 	if (rc == -1 && errno == ENAMETOOLONG) {
 		path_too_long(c, &miss);
+		node_miss_free(&miss);
+		return;
+	}
+	if (rc == -1 && errno == EFBIG) {
+		too_many_seen(c, &miss);
 		node_miss_free(&miss);
 		return;
 	}

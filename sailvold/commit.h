@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 
+#include "lib/delta.h"
 #include "sailvold/delta_make.h"
 #include "sailvold/job.h"
 #include "sailvold/rate.h"
@@ -18,8 +19,8 @@
 #define COMMIT_PATIENCE_MS 25000
 #define COMMIT_IN_FLIGHT 128 /* files that are opened and hashed at a time */
 #define COMMIT_UPLOADS 3
-#define COMMIT_BATCH_FILES 128                /* with a descriptor */
-#define COMMIT_LIST_SLOTS ((uint64_t)1 << 31) /* of a list that is read */
+#define COMMIT_BATCH_FILES 128             /* with a descriptor */
+#define COMMIT_LIST_SLOTS DELTA_MAX_HASHES /* of a list that is read */
 
 /* Small chunks wait until there are enough for a pack; large ones do not. */
 enum batch_kind { BATCH_PACKS, BATCH_LARGE, BATCH_KINDS };

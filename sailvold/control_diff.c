@@ -145,6 +145,7 @@ diff_run(struct diffing *d)
 	struct asker *a = asker_find(d->asker);
 	struct node_miss miss;
 	struct delta_set set;
+	char text[640];
 
 	memset(&miss, 0, sizeof(miss));
 	if (a == NULL || m == NULL) {
@@ -160,6 +161,9 @@ diff_run(struct diffing *d)
 		miss.path_len, miss.first, miss.first_len, diff_node, d) == 0) {
 		node_miss_free(&miss);
 		return;
+	} else if (errno == EFBIG) {
+		seen_too_many(&miss, text, sizeof(text));
+		asker_error(a, "too_large", "too_many_seen", "%s", text);
 	} else
 		asker_error(a, "internal", "diff", "%s", strerror(errno));
 	node_miss_free(&miss);

@@ -84,7 +84,8 @@ enum keep {
 typedef int (*delta_keep_cb)(void *arg, uint64_t dir, const void *name,
     size_t name_len, const void *path, size_t len, uint64_t ovl, enum keep,
     const struct seen *seen);
-/* -1: ENODATA, miss says which node; ENAMETOOLONG, it says below which path. */
+/* -1: ENODATA, miss says which node; ENAMETOOLONG, it says below which path;
+   EFBIG, seen_too_many() says why. */
 int delta_collect(struct db *, const struct mount_row *, struct delta_set *,
     struct node_miss *, unsigned int attempt, int all, delta_keep_cb f,
     void *arg);
@@ -97,7 +98,8 @@ void delta_item_leave(struct delta_item *);
 size_t delta_set_count(const struct delta_set *);
 /*
  * Writes the delta to fd.  ENODATA: chunks of a clean file are not here;
- * ENOTSUP: the delta names too many commits; EFBIG: it is too large.
+ * ENOTSUP: the delta names too many commits; EFBIG: it is too large, or the
+ * chunks of the file that miss names.
  */
 int delta_set_write(const struct delta_set *, int fd, struct node_miss *);
 /* It was published: what is seen, and what is no longer dirty.  Inside of the

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/chunklist.h"
+#include "lib/delta.h"
 #include "sailvold/commit.h"
 #include "sailvold/delta_set.h"
 #include "sailvold/job.h"
@@ -133,7 +134,7 @@ load_item(struct delta_set *s, struct rbuf *r)
 	    (entry_decode(r, &e) == -1 || (it->entry = entry_dup(&e)) == NULL))
 		return -1;
 	if ((flags & SAVE_CHUNKS) &&
-	    (it->chunks = chunklist_decode(r, (uint64_t)1 << 31)) == NULL)
+	    (it->chunks = chunklist_decode(r, DELTA_MAX_HASHES)) == NULL)
 		return -1;
 	if (it->has_after) {
 		rbuf_hash(r, &it->after.commit);

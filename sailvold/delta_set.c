@@ -9,9 +9,8 @@
 #include <unistd.h>
 
 #include "lib/chunklist.h"
+#include "lib/delta.h"
 #include "sailvold/delta_set.h"
-
-#define LIST_MAX_SLOTS ((uint64_t)1 << 31)
 
 static void
 item_free(struct delta_item *it)
@@ -177,7 +176,7 @@ delta_item_known(struct delta_item *it, const uint8_t *list, size_t len)
 	struct rbuf r;
 
 	rbuf_init(&r, list, len);
-	cl = chunklist_decode(&r, LIST_MAX_SLOTS);
+	cl = chunklist_decode(&r, DELTA_MAX_HASHES);
 	if (cl == NULL || rbuf_end(&r) == -1) {
 		chunklist_free(cl);
 		errno = EIO;
@@ -452,9 +451,15 @@ set_chunks(struct writing *w, const struct delta_item *it, struct delta_op *op,
 	}
 	db_node_store(manifest_db, &store);
 	*loaded =
-	    chunklist_from_entry(it->entry, &store, LIST_MAX_SLOTS, &missing);
+	    chunklist_from_entry(it->entry, &store, DELTA_MAX_HASHES, &missing);
 	if ((op->chunks = *loaded) != NULL)
 		return 0;
+	if (errno == EFBIG) { /* which one */
+		(void)miss_set(w->miss, &it->origin_commit, it->path, it->len,
+		    "", 0);
+		errno = EFBIG;
+		return -1;
+	}
 	if (errno != ENODATA || !it->has_origin)
 		return -1;
 	parent = path_parent(it->origin_path, it->origin_len);

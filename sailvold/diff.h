@@ -32,9 +32,28 @@ struct snap_diff {
 	uint64_t count;
 	struct snap_same *same;
 	size_t nsame, same_cap;
+	struct place a, b; /* the roots that were compared */
 };
-int snap_diff(const struct snap *before, const struct snap *after,
-    unsigned int attempt, struct snap_diff *, struct node_miss *);
 void snap_diff_free(struct snap_diff *);
+
+/*
+ * Compares in steps.  Both are taken, also when it is NULL (ENOMEM, EFBIG).
+ * known: the differences between the bases, which must live as long: what is as
+ * there is not compared again.
+ */
+struct snap_cmp;
+struct snap_cmp *snap_cmp_begin(struct snap *before, struct snap *after,
+    const struct snap_diff *known);
+/*
+ * So many names: 1: there are more; 0: that was all.  -1: ENODATA: a node is
+ * missing, the same step may be done again when it came; EFBIG: more than
+ * DIFF_MAX_NAMES or DIFF_MAX_BYTES.
+ */
+int snap_cmp_step(struct snap_cmp *, size_t names, struct node_miss *);
+/* Its differences; frees it. */
+void snap_cmp_take(struct snap_cmp *, struct snap_diff *);
+void snap_cmp_free(struct snap_cmp *);
+
+extern size_t diff_names_max; /* DIFF_MAX_NAMES, for tests */
 
 #endif

@@ -17,7 +17,6 @@
 #include "sailvold/roles.h"
 #include "sailvold/sailvold_imsg.h"
 
-#define TELL_MAX ((size_t)1 << 30)
 #define SLICE 256 /* notifications between two turns of the loop */
 #define IDLE_S 2
 
@@ -176,7 +175,7 @@ on_tell(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	t->manifest = ch;
 	t->id = id;
 	/* As if nothing were in it: fuse made it, of its own mount. */
-	if (memfd_map(fd, TELL_MAX, &t->view) == -1) {
+	if (memfd_map(fd, TELL_MAX_BYTES, &t->view) == -1) {
 		if (errno != EBADMSG && errno != EFBIG)
 			fatal("notifications");
 		log_warn("notifications");

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vis.h>
 
 #include "sailvold/place.h"
 
@@ -51,6 +52,23 @@ miss_set(struct node_miss *miss, const struct hash *commit, const void *path,
 		memcpy(miss->first, first, miss->first_len);
 	errno = ENODATA;
 	return -1;
+}
+
+void
+miss_shown(const struct node_miss *where, char *shown, size_t size)
+{
+	char path[SAIL_PATH_MAX + 1];
+	size_t n = where->path_len;
+
+	*shown = '\0';
+	if (where->path == NULL || n > SAIL_PATH_MAX)
+		return;
+	memcpy(path, where->path, n);
+	path[n] = '\0';
+	/* Cut when it does not fit. */
+	if (strnvis(shown, path, size, VIS_CSTYLE | VIS_NL | VIS_TAB) >=
+	    (int)size)
+		memcpy(shown + strlen(shown) - 3, "...", 3);
 }
 
 int
@@ -189,7 +207,8 @@ diff_name(void *arg, const uint8_t *name, size_t len, const struct entry *a,
 
 int
 place_diff(const struct place *a, const struct place *b, unsigned int attempt,
-    tree_diff_cb f, void *arg, struct node_miss *miss)
+    const void *from, size_t len, tree_diff_cb f, void *arg,
+    struct node_miss *miss)
 {
 	struct diffing d = { f, arg, { 0 }, 0 };
 	struct node_store store;
@@ -199,8 +218,13 @@ place_diff(const struct place *a, const struct place *b, unsigned int attempt,
 	    (a != NULL && b != NULL && place_same(a, b)))
 		return 0;
 	db_node_store(manifest_db, &store);
-	if (tree_diff(&store, a != NULL ? &a->root : NULL,
-		b != NULL ? &b->root : NULL, diff_name, &d) == 0)
+	if (len > 0 && len <= sizeof(d.last)) {
+		memcpy(d.last, from, len);
+		d.len = len;
+	}
+	if (tree_diff_from(&store, a != NULL ? &a->root : NULL,
+		b != NULL ? &b->root : NULL, from != NULL ? from : "", len,
+		diff_name, &d) == 0)
 		return 0;
 	if (errno != ENODATA)
 		return -1;

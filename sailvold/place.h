@@ -42,16 +42,21 @@ int place_is(const struct place *, const struct hash *commit, const void *path,
     size_t len);
 
 /*
- * Names where two directories differ (NULL: none), tree_diff() of both.  A node
- * that is missing may be of either: an even attempt asks for a's.
+ * Names where two directories differ (NULL: none), from that one on (NULL:
+ * all), tree_diff_from() of both.  A node that is missing may be of either: an
+ * even attempt asks for a's.
  */
 int place_diff(const struct place *a, const struct place *b,
-    unsigned int attempt, tree_diff_cb f, void *arg, struct node_miss *);
+    unsigned int attempt, const void *from, size_t len, tree_diff_cb f,
+    void *arg, struct node_miss *);
 
 /* What is to be asked for; frees what it held. Always -1 with ENODATA, or
    ENOMEM. */
 int miss_set(struct node_miss *, const struct hash *commit, const void *path,
     size_t len, const void *first, size_t first_len);
+
+/* Its path as a message shows it. */
+void miss_shown(const struct node_miss *, char *shown, size_t size);
 
 /* A path that grows and shrinks by names. */
 struct pathbuf {

@@ -239,7 +239,7 @@ static int
 seen_directory(struct keeping *k, const struct delta_item *it,
     unsigned int attempt)
 {
-	struct seen_ctx c = { k->db, k->row, k->miss, attempt };
+	struct seen_ctx c = { k->db, k->row, k->miss, attempt, 0, 0 };
 	struct seen_row r, *rows;
 	struct seen_at at;
 	size_t n, i;

@@ -5,6 +5,7 @@
  * (sailvold(8), RELOAD).  In manifest.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "lib/commit.h"
 #include "lib/log.h"
+#include "lib/monotime.h"
 #include "lib/wire.h"
 #include "sailvold/diff.h"
 #include "sailvold/rebase.h"
@@ -23,6 +25,8 @@
 #define HEAD_TRIES 2 /* of half a minute each: sailvol-fetch(8) repeats it */
 #define LET_GO_BATCH 1000
 #define CACHE_IN_FLIGHT 8
+#define SLICE_MS 20 /* of comparing, between other mounts' requests */
+#define SLICE_NAMES 500
 
 struct reload_run {
 	struct job *job;
@@ -37,8 +41,10 @@ struct reload_run {
 	unsigned int tries, attempt, answers;
 	int parked;
 	void (*again)(struct reload_run *);
-	struct snap_diff diff;
-	int has_diff;
+	struct snap_cmp *cmp; /* of the bases, while programs go on */
+	struct event *slice;  /* its next step */
+	struct snap_diff bases, diff;
+	int has_bases, has_diff;
 	struct rebase_gone gone;
 	int64_t stashed;
 	uint64_t stashed_files;
@@ -46,7 +52,6 @@ struct reload_run {
 	int changed;
 };
 
-static void prefetch(struct reload_run *);
 static void switch_rows(struct reload_run *);
 static void ask_head(struct reload_run *);
 static void park(struct reload_run *);
@@ -58,6 +63,9 @@ release(struct reload_run *r)
 {
 	if (!r->dead || r->refs > 0)
 		return;
+	snap_cmp_free(r->cmp);
+	if (r->has_bases)
+		snap_diff_free(&r->bases);
 	if (r->has_diff)
 		snap_diff_free(&r->diff);
 	free(r->gone.ovls);
@@ -74,6 +82,9 @@ reload_stop(struct job *j)
 	r->dead = 1;
 	if (r->request != 0)
 		server_cancel(r->request);
+	if (r->slice != NULL)
+		event_free(r->slice);
+	r->slice = NULL;
 	release(r);
 }
 
@@ -325,6 +336,19 @@ refuse_stash(struct reload_run *r)
 	fail(r, "refused", "stash_full", what);
 }
 
+/* What changed is more than fuse and the kernel are told of. */
+static void
+refuse_large(struct reload_run *r)
+{
+	char what[1024];
+
+	snprintf(what, sizeof(what),
+	    "%.512s differs from what it would show at more than %zu names, or "
+	    "their paths take more than %zu MiB: umount it, and mount it again",
+	    r->job->m->row.path, DIFF_MAX_NAMES, DIFF_MAX_BYTES >> 20);
+	fail(r, "too_large", "reload_too_large", what);
+}
+
 static void
 finish(struct reload_run *r)
 {
@@ -534,6 +558,52 @@ load_switch(struct reload_run *r)
 }
 
 /*
+ * In one step, inside of the transaction; what is as in the bases, which were
+ * compared before, is not compared again.
+ */
+static int
+compare_rows(struct reload_run *r, struct snap *before, struct snap *after,
+    struct node_miss *miss)
+{
+	struct snap_cmp *c;
+	int rc;
+
+	c = snap_cmp_begin(before, after, r->has_bases ? &r->bases : NULL);
+	if (c == NULL)
+		return -1;
+	while ((rc = snap_cmp_step(c, SIZE_MAX, miss)) == 1)
+		;
+	if (rc == -1) {
+		snap_cmp_free(c);
+		return -1;
+	}
+	snap_cmp_take(c, &r->diff);
+	return 0;
+}
+
+/* Why it did not come about. */
+static void
+refuse_switch(struct reload_run *r, int error, const struct node_miss *where)
+{
+	char what[640];
+
+	if (error == EDQUOT)
+		refuse_stash(r);
+	else if (error == EFBIG && where->path != NULL) {
+		seen_too_many(where, what, sizeof(what));
+		fail(r, "too_large", "too_many_seen", what);
+	} else if (error == EFBIG)
+		refuse_large(r);
+	else if (error == ENOENT)
+		fail(r, "not_found", "switch",
+		    r->restore
+			? "no such stash"
+			: "the newest commit does not have this directory");
+	else
+		fail(r, "internal", "switch", strerror(error));
+}
+
+/*
  * All in one transaction; where a node is missing it is taken back, and done
  * again when it came.
  */
@@ -542,7 +612,7 @@ switch_rows(struct reload_run *r)
 {
 	struct mount *m = r->job->m;
 	struct mount_row saved = m->row;
-	struct snap *before, *after = NULL;
+	struct snap *before, *after;
 	struct node_miss miss;
 	int refused = 0, rc = -1, error;
 
@@ -554,8 +624,11 @@ switch_rows(struct reload_run *r)
 		goto rollback;
 	if ((after = snap_take(manifest_db, &m->row, &miss)) == NULL)
 		goto rollback;
-	if (snap_diff(before, after, r->attempt, &r->diff, &miss) == -1)
+	rc = compare_rows(r, before, after, &miss);
+	before = NULL;
+	if (rc == -1)
 		goto rollback;
+	rc = -1;
 	r->has_diff = 1;
 	r->changed = hash_cmp(&saved.base, &m->row.base) != 0;
 	if (save_switch(r) == 0 && db_commit(manifest_db) == 0)
@@ -569,10 +642,12 @@ rollback:
 done:
 	error = errno;
 	snap_free(before);
-	snap_free(after);
 	if (rc == 0) {
 		r->job->state = JOB_PUBLISHING;
 		node_miss_free(&miss);
+		if (r->has_bases)
+			snap_diff_free(&r->bases);
+		r->has_bases = 0;
 		send_switch(r);
 		return;
 	}
@@ -590,17 +665,9 @@ done:
 		refuse_dirty(r);
 	} else if (error == ENODATA)
 		want(r, &miss, switch_rows);
-	else if (error == EDQUOT) {
+	else {
+		refuse_switch(r, error, &miss);
 		node_miss_free(&miss);
-		refuse_stash(r);
-	} else {
-		node_miss_free(&miss);
-		fail(r, error == ENOENT ? "not_found" : "internal", "switch",
-		    error == ENOENT
-			? (r->restore
-				  ? "no such stash"
-				  : "the newest commit does not have this directory")
-			: strerror(error));
 	}
 }
 
@@ -687,49 +754,94 @@ overlay_empty(const struct mount *m)
 	return !dirty;
 }
 
+static void compare_bases(struct reload_run *);
+
+static void
+slice_due(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	compare_bases(arg);
+}
+
+static void
+refuse_base(struct reload_run *r, int error)
+{
+	if (error == EFBIG)
+		refuse_large(r);
+	else if (error == ENOENT || error == ENOTDIR)
+		fail(r, "not_found", "base",
+		    "the newest commit does not have this directory");
+	else
+		fail(r, "internal", "base", strerror(error));
+}
+
 /*
- * While programs go on: all nodes of the difference between both bases, and of
- * what is dirty.
+ * While programs go on: all nodes of the difference between both bases.  A
+ * slice of it; what is too much is refused before anything has changed.
  */
+static void
+compare_bases(struct reload_run *r)
+{
+	struct timeval now = { 0, 0 };
+	monotime_t until = monotime_add_ms(monotime_now(), SLICE_MS);
+	struct node_miss miss;
+	int rc, error;
+
+	memset(&miss, 0, sizeof(miss));
+	while ((rc = snap_cmp_step(r->cmp, SLICE_NAMES, &miss)) == 1 &&
+	    !monotime_reached(until))
+		;
+	if (rc == -1 && errno == ENODATA) {
+		want(r, &miss, compare_bases);
+		return;
+	}
+	error = errno;
+	node_miss_free(&miss);
+	if (rc == -1)
+		refuse_base(r, error);
+	else if (rc == 0) {
+		snap_cmp_take(r->cmp, &r->bases);
+		r->cmp = NULL;
+		r->has_bases = 1;
+		park(r);
+	} else {
+		if (r->slice == NULL)
+			r->slice = evtimer_new(proc_base(), slice_due, r);
+		if (r->slice == NULL || evtimer_add(r->slice, &now) == -1)
+			refuse_base(r, ENOMEM);
+	}
+}
+
 static void
 prefetch(struct reload_run *r)
 {
 	struct mount_row *row = &r->job->m->row;
 	struct snap *before = NULL, *after = NULL;
 	struct node_miss miss;
-	struct snap_diff d;
 	struct entry *root;
-	int rc = -1, error;
 
 	memset(&miss, 0, sizeof(miss));
 	if (place_entry(&r->base, row->subpath, strlen(row->subpath), &root,
 		&miss) == -1)
-		goto done;
+		goto fail;
 	free(root);
 	if ((before = snap_of_base(row, &row->base, &miss)) == NULL ||
-	    (after = snap_of_base(row, &r->base, &miss)) == NULL ||
-	    snap_diff(before, after, r->attempt, &d, &miss) == -1)
-		goto done;
-	snap_diff_free(&d);
-	rc = 0;
-done:
-	error = errno;
+	    (after = snap_of_base(row, &r->base, &miss)) == NULL)
+		goto fail;
+	node_miss_free(&miss);
+	if ((r->cmp = snap_cmp_begin(before, after, NULL)) == NULL)
+		refuse_base(r, errno);
+	else
+		compare_bases(r);
+	return;
+fail:
 	snap_free(before);
-	snap_free(after);
-	if (rc == 0) {
-		node_miss_free(&miss);
-		park(r);
-	} else if (error == ENODATA)
+	if (errno == ENODATA)
 		want(r, &miss, prefetch);
 	else {
 		node_miss_free(&miss);
-		fail(r,
-		    error == ENOENT || error == ENOTDIR ? "not_found"
-							: "internal",
-		    "base",
-		    error == ENOENT || error == ENOTDIR
-			? "the newest commit does not have this directory"
-			: strerror(error));
+		refuse_base(r, errno);
 	}
 }
 

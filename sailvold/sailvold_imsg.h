@@ -375,6 +375,9 @@ int item_decode(struct rbuf *r, struct item *);
  * path in the mount, ascending by path_cmp: u8 kind, str16 path.  A directory
  * that is GONE or NEW stands for all below it.
  */
+#define DIFF_MAX_BYTES ((size_t)256 << 20)
+#define DIFF_MAX_NAMES \
+	((size_t)4 << 20) /* names that differ, or are looked at */
 enum diff_kind {
 	DIFF_ATTR = 1, /* same object and content: other attributes (a
 			  directory's mtime too) */
@@ -386,7 +389,15 @@ void diff_encode(struct wbuf *, uint8_t kind, const void *path, size_t len);
 int diff_decode(struct rbuf *, uint8_t *kind, const uint8_t **path,
     size_t *len);
 
-/* Notifications: u8 kind, u64 node id (ENTRY: of the directory), str16 name. */
+/*
+ * Notifications: u8 kind, u64 node id (ENTRY: of the directory), str16 name.
+ * All that a difference can give has room: its name, and three of them.
+ */
+#define TELL_MAX_BYTES ((size_t)1 << 30)
+#define TELL_HEAD_BYTES (1 + 8 + 2)
+_Static_assert(DIFF_MAX_BYTES + 3 * TELL_HEAD_BYTES * DIFF_MAX_NAMES <=
+	TELL_MAX_BYTES / 2,
+    "notifications of a reload");
 enum tell_kind { TELL_ENTRY = 1, TELL_ATTR, TELL_LIST };
 void tell_encode(struct wbuf *, uint8_t kind, uint64_t nodeid, const void *name,
     size_t len);

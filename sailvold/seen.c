@@ -3,10 +3,15 @@
  * seen: what a mount saw at a path, and directories as seen.  In manifest.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/delta.h"
+#include "sailvold/pairs.h"
 #include "sailvold/seen.h"
+
+size_t seen_names_max = SEEN_MAX_NAMES;
 
 void
 seen_at_free(struct seen_at *a)
@@ -116,6 +121,7 @@ struct walk {
 	struct seen_row *rows; /* sorted by path_cmp */
 	size_t skip;           /* length of the directory's path and '/' */
 	struct pathbuf rel;
+	struct pairs same; /* that gave no exception */
 };
 
 /* A name where two trees differ. */
@@ -128,6 +134,7 @@ struct differ {
 struct differs {
 	struct differ *v;
 	size_t n, cap;
+	size_t *count; /* of all */
 };
 
 static void
@@ -148,6 +155,10 @@ add_differ(void *arg, const uint8_t *name, size_t len, const struct entry *a,
 	struct differ *d;
 	size_t cap;
 
+	if (++*ds->count > seen_names_max) {
+		errno = EFBIG;
+		return -1;
+	}
 	if (ds->n == ds->cap) {
 		cap = ds->cap == 0 ? 16 : ds->cap * 2;
 		if ((d = reallocarray(ds->v, cap, sizeof(*d))) == NULL)
@@ -176,6 +187,10 @@ add_except(struct walk *w, const struct seen *seen)
 	struct seen_except *x;
 	size_t cap;
 
+	if ((w->c->bytes += 2 + w->rel.len) > DELTA_MAX_BYTES) {
+		errno = EFBIG;
+		return -1;
+	}
 	if (w->out->n == w->cap) {
 		cap = w->cap == 0 ? 16 : w->cap * 2;
 		if ((x = reallocarray(w->out->x, cap, sizeof(*x))) == NULL)
@@ -306,14 +321,18 @@ static int
 walk_dir(struct walk *w, const struct place *assumed,
     const struct place *actual, size_t lo, size_t hi)
 {
-	struct differs ds = { NULL, 0, 0 };
+	struct differs ds = { NULL, 0, 0, &w->c->names };
 	const struct differ *d;
 	const uint8_t *name;
+	const struct hash *a = assumed != NULL ? &assumed->root : NULL;
+	const struct hash *b = actual != NULL ? &actual->root : NULL;
 	size_t off = w->skip + w->rel.len + (w->rel.len > 0);
-	size_t i = 0, len, end;
-	int c, rc = -1;
+	size_t i = 0, len, end, had = w->out->n;
+	int c, rc = -1, rows = lo < hi;
 
-	if (place_diff(assumed, actual, w->c->attempt, add_differ, &ds,
+	if (!rows && pairs_has(&w->same, a, b))
+		return 0;
+	if (place_diff(assumed, actual, w->c->attempt, NULL, 0, add_differ, &ds,
 		w->c->miss) == -1)
 		goto done;
 	while (i < ds.n || lo < hi) {
@@ -343,6 +362,8 @@ walk_dir(struct walk *w, const struct place *assumed,
 		if (c <= 0)
 			i++;
 	}
+	if (!rows && w->out->n == had)
+		pairs_add(&w->same, a, b);
 	rc = 0;
 done:
 	differs_free(&ds);
@@ -398,10 +419,29 @@ seen_tree(struct seen_ctx *c, const void *path, size_t len,
 	rc = walk_dir(&w, has ? &out->ref : NULL,
 	    at->has_tree ? &at->tree : NULL, 0, n);
 done:
+	if (rc == -1 && errno == EFBIG) {
+		node_miss_free(c->miss);
+		if ((c->miss->path = mem_dup(path, len)) != NULL)
+			c->miss->path_len = len;
+		errno = EFBIG;
+	}
 	free(w.rows);
+	pairs_free(&w.same);
 	if (rc == -1)
 		seen_tree_free(out);
 	return rc;
+}
+
+void
+seen_too_many(const struct node_miss *miss, char *text, size_t size)
+{
+	char shown[400];
+
+	miss_shown(miss, shown, sizeof(shown));
+	snprintf(text, size,
+	    "%s: more than %zu names below it are not as they were seen: move "
+	    "it back, reload, and move or remove it then",
+	    shown, SEEN_MAX_NAMES);
 }
 
 void

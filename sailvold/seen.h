@@ -22,7 +22,16 @@ struct seen_ctx {
 	const struct mount_row *row;
 	struct node_miss *miss;
 	unsigned int attempt; /* which side of a difference is asked for */
+	size_t names;         /* where directories as seen differed, so far */
+	size_t bytes;         /* of exceptions, so far */
 };
+/*
+ * As many names may differ in all directories of a delta between what the merge
+ * takes as seen and what was seen, not counting what this mount published, and
+ * the exceptions fit a delta; else EFBIG, and miss has the directory's path.
+ */
+#define SEEN_MAX_NAMES ((size_t)1 << 20)
+extern size_t seen_names_max; /* SEEN_MAX_NAMES, for tests */
 /* Paths are paths in the volume.  0, or -1: ENODATA (miss), ENOMEM, EIO. */
 int seen_root(struct seen_ctx *, struct seen_at *);
 int seen_child(struct seen_ctx *, const struct seen_at *parent,
@@ -43,6 +52,8 @@ struct seen_except {
 	size_t len;
 	struct seen seen;
 };
+/* Says of which directory that is too much, for who asked. */
+void seen_too_many(const struct node_miss *, char *text, size_t size);
 struct seen_tree {
 	struct place ref;
 	struct seen_except *x; /* ascending by path_cmp */

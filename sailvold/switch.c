@@ -19,10 +19,8 @@
 #include "sailvold/overlay.h"
 #include "sailvold/overlay_use.h"
 #include "sailvold/passthrough.h"
+#include "sailvold/tell.h"
 #include "sailvold/worker.h"
-
-#define DIFF_MAX_BYTES (256 * 1024 * 1024)
-#define TELL_MAX_BYTES (256 * 1024 * 1024)
 
 static int
 answer_offset(struct chan *c, uint32_t type, uint32_t id)
@@ -350,7 +348,7 @@ switch_reload(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 #define LISTED 32 /* differences come in the order of paths */
 
 struct moving {
-	struct wbuf tell;
+	struct tell tell;
 	uint32_t writers;        /* whose file is no longer at its name */
 	uint32_t top;            /* directory that goes, and all below it */
 	uint32_t listed[LISTED]; /* directories that were told lately */
@@ -367,7 +365,7 @@ tell_list(struct moving *m, uint32_t dir)
 		if (m->listed[i] == dir)
 			return;
 	m->listed[m->nlisted++ % LISTED] = dir;
-	tell_encode(&m->tell, TELL_LIST, inode_id(dir), "", 0);
+	tell_add(&m->tell, TELL_LIST, dir, "", 0);
 }
 
 /* The slot of a directory that the kernel knows, by its path; 0. */
@@ -513,7 +511,7 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	int others;
 
 	if (len == 0) {
-		tell_encode(&m->tell, TELL_ATTR, inode_id(INODE_ROOT), "", 0);
+		tell_add(&m->tell, TELL_ATTR, INODE_ROOT, "", 0);
 		return;
 	}
 	if ((dir = dir_slot(path, path_parent(path, len))) == 0)
@@ -522,17 +520,17 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	idx = inode_by_name(dir, base, n);
 	if (kind == DIFF_ATTR) {
 		if (idx != 0)
-			tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
+			tell_add(&m->tell, TELL_ATTR, idx, "", 0);
 		return;
 	}
 	tell_list(m, dir);
-	tell_encode(&m->tell, TELL_ENTRY, inode_id(dir), base, n);
+	tell_add(&m->tell, TELL_ENTRY, dir, base, n);
 	if (kind == DIFF_NEW || idx == 0)
 		return;
 	/* Who asks for these again is told to look at the name again. */
 	others = has_other_names(idx);
 	if (others)
-		tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
+		tell_add(&m->tell, TELL_ATTR, idx, "", 0);
 	m->top = idx;
 	handle_foreach(detach_if_below, m);
 	detach(m, idx);
@@ -551,10 +549,9 @@ tell_name(struct moving *m, uint32_t idx, const struct vn *vn)
 
 	if (s->name_len != 0) {
 		name = inode_name(idx, &len);
-		tell_encode(&m->tell, TELL_ENTRY, inode_id(s->parent), name,
-		    len);
+		tell_add(&m->tell, TELL_ENTRY, s->parent, name, len);
 	} else if (vn->name != NULL && vn->name->dir->slot != 0)
-		tell_encode(&m->tell, TELL_ENTRY, inode_id(vn->name->dir->slot),
+		tell_add(&m->tell, TELL_ENTRY, vn->name->dir->slot,
 		    vn->name->name, vn->name->len);
 }
 
@@ -579,7 +576,7 @@ by_name(uint32_t idx, void *arg)
 	if (idx >= INODE_FIRST && vn != NULL && vn->type != ENTRY_DIR &&
 	    !(vn->flags & VN_GONE) && (vn->links > 1 || nameless || through)) {
 		tell_name(m, idx, vn);
-		tell_encode(&m->tell, TELL_ATTR, inode_id(idx), "", 0);
+		tell_add(&m->tell, TELL_ATTR, idx, "", 0);
 		detach(m, idx);
 		return;
 	}
@@ -624,7 +621,7 @@ look_again(struct handle *h, void *arg)
 	if (!handle_writes(h) || s->kind != INODE_OBJECT || s->name_len == 0)
 		return;
 	name = inode_name(h->inode, &len);
-	tell_encode(&m->tell, TELL_ENTRY, inode_id(s->parent), name, len);
+	tell_add(&m->tell, TELL_ENTRY, s->parent, name, len);
 	inode_unname(h->inode);
 }
 
@@ -682,7 +679,7 @@ switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		return -1;
 	no_request();
 	memset(&m, 0, sizeof(m));
-	wbuf_init(&m.tell, TELL_MAX_BYTES);
+	tell_begin(&m.tell, TELL_MAX_BYTES);
 	if (fd != -1) {
 		rc = move(&m, &st, fd);
 		close(fd);
@@ -691,10 +688,10 @@ switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	} else if (st.epoch != frontend_start()->epoch)
 		return -1;
 	change_hold(0);
-	if (m.tell.error != 0)
-		fatalx("notifications: too many");
-	tell = memfd_new("tell", m.tell.data, m.tell.len);
-	wbuf_free(&m.tell);
+	if ((errno = m.tell.w.error) != 0)
+		fatal("notifications");
+	tell = memfd_new("tell", m.tell.w.data, m.tell.w.len);
+	wbuf_free(&m.tell.w);
 	if (tell == -1 || (b = ibuf_dynamic(4, 64)) == NULL ||
 	    ibuf_add_n32(b, m.writers) == -1)
 		fatal("switched");
