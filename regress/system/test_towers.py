@@ -3,14 +3,16 @@
 more names than anybody could look at: who makes them holds up nobody else."""
 
 import json
+import os
 import threading
 import time
 
-from sailtest import client, deadline, server, wire
+from sailtest import client, deadline, server, stack, wire
 
 WIDE = 1000
 # Of a machine that does much else.
 SOON_S = 20
+PAD = b"x" * 200  # fewer names are as many bytes of paths
 
 
 def commit(c, ops, commits=(), context=()):
@@ -21,13 +23,13 @@ def commit(c, ops, commits=(), context=()):
     return bytes.fromhex(out["commit"])
 
 
-def tower(c, names, mode):
+def tower(c, names, mode, pad=b""):
     """Each name is a directory of WIDE: empty ones, then the name before."""
     last = None
     for n, name in enumerate(names):
         ops = [wire.op(wire.PUT, name, wire.directory())]
         for i in range(WIDE):
-            path = name + b"/%04d" % i
+            path = name + b"/%04d" % i + pad
             ops.append(
                 wire.op(wire.PUT, path, wire.directory(mode)) if n == 0 else
                 wire.op(wire.PUT, path, wire.directory(),
@@ -123,3 +125,70 @@ def test_merge(t):
                "%r" % (b.out,))
     t.said += "; they ended after %s s with %s" % (
         ", ".join("%.1f" % b.took for b in bad), [b.out.code for b in bad])
+
+
+class Looks:
+    """What changed in another mount, and ls of it, again and again."""
+
+    def __init__(self, s, path):
+        self.s, self.path = s, path
+        self.ended, self.longest, self.n = False, 0, 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.ended:
+            began = time.monotonic()
+            os.listdir(self.path)
+            self.s.ctl("diff", self.path)
+            self.longest = max(self.longest, time.monotonic() - began)
+            self.n += 1
+
+    def end(self):
+        self.ended = True
+        self.thread.join(SOON_S)
+
+
+@deadline(400)
+def test_mount(t):
+    """A reload that would differ at 10^9 names is refused, nobody waits for it,
+    and the mount goes on; mounted again it shows it."""
+    s = stack.Stack(t)
+    a, other = s.mount("v", "a", create=True), s.mount("o", "o", create=True)
+    c = client.Client(s.server, "v")
+    first = tower(c, [b"b", b"c", b"d"], 0o755, PAD)
+    s.reload(a)
+    t.equal(WIDE, len(os.listdir(os.path.join(a, "d"))), "ls d")
+    tower(c, [b"B", b"C", b"D"], 0o700, PAD)
+    s.reload(a)
+    # d becomes D, which differs in each leaf.
+    commit(c, [wire.op(wire.PUT, b"d", wire.directory(), seen=wire.SEEN_DIR,
+                       ref=wire.tree(0, b"D"), old=wire.tree(1, b"d"))],
+           [json_head(s), first])
+    looks = Looks(s, other)
+    began = time.monotonic()
+    out = s.ctl("-j", "reload", a, ok=False, timeout=300).stdout
+    took = time.monotonic() - began
+    looks.end()
+    t.equal("reload_too_large", json.loads(out)["error"]["code"], out)
+    t.said = ("refused after %.1f s; meanwhile %d looks into another mount, "
+              "the longest %.2f s" % (took, looks.n, looks.longest))
+    t.true(looks.longest < took / 2, "another mount waited: " + t.said)
+    for what, call in (
+            ("write", lambda: stack.write(os.path.join(a, "new"), "x")),
+            ("diff", lambda: s.ctl("diff", a).stdout),
+            ("commit", lambda: s.commit(a))):
+        soon = Soon(call)
+        t.true(not isinstance(soon.get(t, what), Exception),
+               "%s: %r" % (what, soon.out))
+    s.daemon.umount(a)
+    a = s.mount("v", "a")
+    t.equal(0o700, os.stat(os.path.join(
+        a, "d", *(name + PAD.decode() for name in (
+            "0999", "0000", "0500")))).st_mode & 0o7777, "d shows D")
+    t.true(os.path.exists(os.path.join(a, "new")), "new was published")
+
+
+def json_head(s):
+    """The volume's newest commit."""
+    return bytes.fromhex(s.server.call("GET", "/v1/volumes/v")[1]["head"])
