@@ -48,8 +48,8 @@ run(uint8_t kind, const char *request)
 		;
 	assert_non_null(r = json_loads(last_line, 0, NULL));
 	req = json_object_get(json_object_get(r, "error"), "code");
-	snprintf(code, sizeof(code), "%s", req != NULL ? json_string_value(req)
-						       : "");
+	snprintf(code, sizeof(code), "%s",
+	    req != NULL ? json_string_value(req) : "");
 	json_decref(r);
 	return code;
 }
