@@ -15,17 +15,14 @@
 #include "lib/log.h"
 #include "lib/monotime.h"
 #include "lib/wire.h"
-#include "sailvold/diff.h"
-#include "sailvold/rebase.h"
+#include "sailvold/reload_after.h"
 #include "sailvold/stash.h"
 
 #define ATTEMPTS 20000
 #define HEAD_BUDGET (4 * 1024 * 1024)
 #define HEAD_ANSWER_MAX (WIRE_BUDGET_MAX + 1024 * 1024)
 #define HEAD_TRIES 2 /* of half a minute each: sailvol-fetch(8) repeats it */
-#define LET_GO_BATCH 1000
-#define CACHE_IN_FLIGHT 8
-#define SLICE_MS 20 /* of comparing, between other mounts' requests */
+#define SLICE_MS 20  /* of comparing, between other mounts' requests */
 #define SLICE_NAMES 500
 
 struct reload_run {
@@ -176,111 +173,7 @@ want(struct reload_run *r, struct node_miss *miss,
 		fail(r, "unavailable", "nodes", "nodes cannot be had");
 }
 
-/* ---- after it --------------------------------------------------------------------------- */
-
-/* Published files go to the cache, then all that has no name is let go. */
-struct after {
-	struct mount *m;
-	struct snap_same *same;
-	size_t nsame, next, in_flight;
-	uint64_t *gone;
-	size_t ngone;
-	int dead;
-};
-
-static void
-after_end(struct after *a)
-{
-	struct mount *m = a->m;
-	struct reload_run *r;
-	struct ibuf *b;
-	size_t i, n, at;
-
-	for (at = 0; !a->dead && m->fuse != NULL && at < a->ngone; at += n) {
-		n = a->ngone - at < LET_GO_BATCH ? a->ngone - at : LET_GO_BATCH;
-		b = ibuf_dynamic(2, 2 + 8 * LET_GO_BATCH);
-		if (b == NULL || ibuf_add_n16(b, (uint16_t)n) == -1)
-			goto fail;
-		for (i = 0; i < n; i++)
-			if (ibuf_add_n64(b, a->gone[at + i]) == -1)
-				goto fail;
-		if (chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_LET_GO, 0, -1,
-			b) == -1)
-			log_warn("mount %s: letting go", m->row.path);
-	}
-	goto done;
-fail:
-	ibuf_free(b);
-	log_warn("mount %s: letting go", m->row.path);
-done:
-	free(a->same);
-	free(a->gone);
-	free(a);
-	if (--m->letting_go == 0 && (r = m->restores) != NULL) {
-		m->restores = NULL;
-		if (!came(r))
-			park(r);
-	}
-}
-
-static void after_pump(struct after *);
-
-static void
-cached(struct mount *m, void *arg, int error)
-{
-	struct after *a = arg;
-
-	(void)m;
-	a->in_flight--;
-	if (error == ENODEV)
-		a->dead = 1;
-	after_pump(a);
-}
-
-static void
-after_pump(struct after *a)
-{
-	const struct snap_same *s;
-	struct obj o;
-	int rc;
-
-	while (
-	    !a->dead && a->next < a->nsame && a->in_flight < CACHE_IN_FLIGHT) {
-		s = &a->same[a->next++];
-		if (s->size == 0 ||
-		    db_obj_get(manifest_db, a->m->row.row, s->ovl, &o) == -1)
-			continue;
-		a->in_flight++;
-		rc = o.chunks == NULL
-		    ? -1
-		    : ask_cache_put(a->m, s->ovl, &s->content, s->size,
-			  o.chunks, o.chunks_len, cached, a);
-		if (rc == -1)
-			a->in_flight--;
-		obj_free(&o);
-	}
-	if (a->in_flight == 0 && (a->dead || a->next == a->nsame))
-		after_end(a);
-}
-
-static void
-after_begin(struct reload_run *r)
-{
-	struct after *a;
-
-	if ((a = calloc(1, sizeof(*a))) == NULL)
-		return;
-	a->m = r->job->m;
-	a->m->letting_go++;
-	a->same = r->diff.same;
-	a->nsame = r->diff.nsame;
-	r->diff.same = NULL;
-	r->diff.nsame = 0;
-	a->gone = r->gone.ovls;
-	a->ngone = r->gone.n;
-	r->gone.ovls = NULL;
-	after_pump(a);
-}
+/* ---- its end ---------------------------------------------------------------------- */
 
 static json_t *
 answer_of(const struct reload_run *r)
@@ -359,7 +252,7 @@ finish(struct reload_run *r)
 	if (stash_trim(manifest_db) == -1)
 		log_warn("stashes: keeping within their limits");
 	lease_renew(m);
-	after_begin(r);
+	reload_after(m, &r->diff, &r->gone);
 	job_done(r->job, answer_of(r), 0);
 }
 
@@ -1019,6 +912,13 @@ reload_start(struct job *j)
 		look(r);
 	} else
 		ask_head(r);
+}
+
+void
+restore_go_on(struct reload_run *r)
+{
+	if (!came(r))
+		park(r);
 }
 
 void
