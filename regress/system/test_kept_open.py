@@ -5,6 +5,8 @@ import os
 
 from sailtest import stack
 
+BOTH_STORES = True
+
 
 def test_links(t):
     """A file that was written to through its own descriptor, published, and is

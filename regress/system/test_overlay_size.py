@@ -8,6 +8,8 @@ import os
 from sailtest import Failure, error_of, stack
 from sailtest.stack import write
 
+BOTH_STORES = True
+
 MIB = 1 << 20
 BLOCK = 64 * 1024
 

@@ -11,6 +11,8 @@ from sailtest import stack
 from system import test_paths as paths
 from system.test_put import put
 
+BOTH_STORES = True
+
 MIB = 1 << 20
 SIZE = 20 * MIB
 

@@ -15,6 +15,8 @@ import time
 
 from sailtest import deadline, error_of, stack
 
+BOTH_STORES = True
+
 PAGE = mmap.PAGESIZE
 
 
