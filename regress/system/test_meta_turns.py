@@ -44,7 +44,7 @@ def start_meta(t):
         os.chown(path, r.UID, r.UID)
     m = r.Role(t, srv.program, "meta", r.META, folder)
     m.parent.send(CONFIG, 0, struct.pack(">HB", 9, 0) +
-                  r.str16("http://127.0.0.1:9") + struct.pack(">I", 900))
+                  r.str16("http://127.0.0.1:9") + struct.pack(">II", 900, 0))
     m.ready()
     return m, srv.key, os.path.join(folder, "sailapi.db-wal")
 
