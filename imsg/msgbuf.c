@@ -223,8 +223,21 @@ take_fds(struct msghdr *msg)
  * Without a free place for it the kernel drops a descriptor and says so
  * only afterwards.  So the place is kept by a duplicate, given up just
  * before, and taken again at once: when that fails, nothing is received
- * until it does not.
+ * until it does not.  A limit that has fallen below the place since it was
+ * taken (setrlimit(2)) makes it none: it is taken once more before.
  */
+static int
+spare_place(struct msgbuf *w, int fd)
+{
+	if (w->spare != -1)
+		close(w->spare);
+	if ((w->spare = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+		return -1;
+	close(w->spare);
+	w->spare = -1;
+	return 0;
+}
+
 ssize_t
 msgbuf_recv(struct msgbuf *w, int fd, int fdpass, int *fdp)
 {
@@ -235,10 +248,9 @@ msgbuf_recv(struct msgbuf *w, int fd, int fdpass, int *fdp)
 	int save_errno;
 
 	*fdp = -1;
-	if (fdpass && w->spare == -1 &&
-	    (w->spare = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
-		return -1;
 	do {
+		if (fdpass && spare_place(w, fd) == -1)
+			return -1;
 		memset(&msg, 0, sizeof(msg));
 		memset(&control, 0, sizeof(control));
 		msg.msg_iov = &iov;
@@ -246,9 +258,6 @@ msgbuf_recv(struct msgbuf *w, int fd, int fdpass, int *fdp)
 		if (fdpass) {
 			msg.msg_control = &control;
 			msg.msg_controllen = sizeof(control);
-			if (w->spare != -1)
-				close(w->spare);
-			w->spare = -1;
 		}
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	} while (n == -1 && errno == EINTR);
