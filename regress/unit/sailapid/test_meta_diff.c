@@ -206,7 +206,8 @@ test_parent(void **state)
 {
 	char body[256], hex[HASH_HEX_LEN + 1], parent[HASH_HEX_LEN + 1];
 	struct got g;
-	json_t *all;
+	json_t *all, *page;
+	size_t i;
 
 	(void)state;
 	hash_hex(&commits[1], hex);
@@ -217,7 +218,14 @@ test_parent(void **state)
 	assert_string_equal(member(g.json, "from"), parent);
 	all = ask_all(0, 1, "", 1000);
 	assert_true(json_array_size(all) > 100);
-	assert_true(json_equal(all, json_object_get(g.json, "changes")));
+	/* A page ends early on a slow machine. */
+	page = json_object_get(g.json, "changes");
+	assert_true(json_array_size(page) > 0);
+	for (i = 0; i < json_array_size(page); i++)
+		assert_true(json_equal(json_array_get(all, i),
+		    json_array_get(page, i)));
+	assert_int_equal(json_is_null(json_object_get(g.json, "next")),
+	    json_array_size(page) == json_array_size(all));
 	got_clear(&g);
 	json_decref(all);
 	/* The first one has none, and did nothing. */
