@@ -75,7 +75,13 @@ def off_by(t, program, seconds):
         copy = t.path("off", name, name)
         os.makedirs(os.path.dirname(copy), exist_ok=True)
         shutil.copy(os.path.join(t.repo, name, name), copy)
-        t.run(["patchelf", "--add-needed", library, copy])
+        # Before all but the sanitizer's, which wants to be the very first.
+        first = [n for n in t.run(["patchelf", "--print-needed", copy])
+                 .stdout.split() if n.startswith("libasan.")]
+        for n in first:
+            t.run(["patchelf", "--remove-needed", n, copy])
+        for n in [library] + first:
+            t.run(["patchelf", "--add-needed", n, copy])
     return t.path("off", program, program)
 
 
