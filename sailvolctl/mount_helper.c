@@ -338,6 +338,7 @@ umount_alone(const struct helper *h, const char *path, int asked)
 static void
 add_fstab(struct helper *h, const char *path)
 {
+	static char *socket_of; /* what h->o.socket points into */
 	struct mount_options o;
 	struct mntent *e;
 	char why[256], *text;
@@ -352,10 +353,11 @@ add_fstab(struct helper *h, const char *path)
 			continue;
 		memset(&o, 0, sizeof(o));
 		(void)mount_options_parse(&o, text, 1, why, sizeof(why));
-		/* It points into text, which is as good as static. */
-		if (o.socket != NULL)
+		if (o.socket != NULL) {
 			h->o.socket = o.socket;
-		else
+			free(socket_of);
+			socket_of = text;
+		} else
 			free(text);
 	}
 	endmntent(f);

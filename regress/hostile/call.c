@@ -133,19 +133,25 @@ registers(int set, struct user_regs_struct *r)
 static int
 await(void)
 {
-	int status;
+	int status, forbidden = 0;
 
-	if (waitpid(pid, &status, __WALL) != pid)
-		err(2, "waitpid");
-	if (WIFSIGNALED(status))
-		return WTERMSIG(status);
-	if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGSYS) {
+	for (;;) {
+		if (waitpid(pid, &status, __WALL) != pid)
+			err(2, "waitpid");
+		if (WIFSIGNALED(status))
+			return WTERMSIG(status);
+		if (WIFEXITED(status))
+			return 255;
 		/* A build that says which call it was before it dies. */
-		if (ptrace(PTRACE_DETACH, pid, 0, SIGSYS) == -1)
-			err(2, "detach");
-		return SIGSYS;
+		forbidden |= WSTOPSIG(status) == SIGSYS;
+		if (!forbidden)
+			return 0;
+		/* The trap of the single step is none of its own. */
+		if (ptrace(PTRACE_CONT, pid, 0,
+			WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status)) ==
+		    -1)
+			err(2, "pid %d", (int)pid);
 	}
-	return WIFEXITED(status) ? 255 : 0;
 }
 
 int
