@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from sailtest import deadline, stack
-from sailtest.memory import everybody
+from sailtest.memory import everybody, memory_is_true
 
 BOTH_STORES = True
 
@@ -59,7 +59,8 @@ def test_rounds(t):
         # there are, and each round has more than this.
         t.true(after[who][0] <= fds + 24, "%s: %d descriptors, then %d" % (
             role, fds, after[who][0]))
-        t.true(after[who][1] <= kib + GROWTH_KIB.get(who[1], 256),
+        t.true(not memory_is_true(t) or
+               after[who][1] <= kib + GROWTH_KIB.get(who[1], 256),
                "%s: %d KiB, then %d" % (role, kib, after[who][1]))
     with open(t.path("sailapid.log"), encoding="utf-8") as f:
         text = f.read()

@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 
 from sailtest import deadline, stack
+from sailtest.memory import memory_is_true
 
 FIRST, MOUNTS = 10, 100
 LIMIT_KIB = 4096
@@ -63,7 +64,8 @@ def test_hundred(t):
         before = held(d)
         paths += list(pool.map(lambda n: one(s, n), range(FIRST, MOUNTS)))
         after = held(d)
-        t.true(after - before <= (MOUNTS - FIRST) * LIMIT_KIB,
+        t.true(not memory_is_true(t) or
+               after - before <= (MOUNTS - FIRST) * LIMIT_KIB,
                "KiB a further mount: %d" % (
                    (after - before) // (MOUNTS - FIRST)))
         t.equal(MOUNTS, len(d.pids("fuse")), "fuse processes")
