@@ -18,6 +18,7 @@
 #define BATCH_FILES 16
 #define SMALL_BYTES ((size_t)24 * 1024 * 1024)
 #define NEAR_MIN (256 * 1024)
+#define PIECE_BYTES ((uint32_t)1024 * 1024)
 
 struct small {
 	TAILQ_ENTRY(small) entry; /* the oldest first */
@@ -207,20 +208,31 @@ batch_ask(struct download *d, struct batch *b, struct failure *f)
 	return fetch_chunks(&b->get, b->fds, take_bundle, d, f);
 }
 
+/* It may be shorter than it should be, or become so: it is never mapped. */
 static int
 hand_on_file(int fd, uint64_t offset, uint32_t bytes, download_cb cb, void *arg,
     struct failure *f)
 {
+	uint32_t room = bytes < PIECE_BYTES ? bytes : PIECE_BYTES, done;
+	ssize_t n;
 	void *p;
-	int rc;
+	int rc = 0;
 
-	p = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED) {
-		failure_set(f, "", "memory", "%s", strerror(errno));
-		return -1;
+	if ((p = malloc(room)) == NULL)
+		return failure_memory(f);
+	for (done = 0; rc == 0 && done < bytes; done += (uint32_t)n) {
+		if (room > bytes - done)
+			room = bytes - done;
+		if ((n = pread(fd, p, room, (off_t)done)) > 0) {
+			rc = cb(arg, offset + done, p, (size_t)n, f);
+			continue;
+		}
+		failure_set(f, "", "download", "what sailvol-fetch brought: %s",
+		    n == 0 ? "it is short" : strerror(errno));
+		rc = -1;
+		break;
 	}
-	rc = cb(arg, offset, p, bytes, f);
-	munmap(p, bytes);
+	free(p);
 	return rc;
 }
 

@@ -211,7 +211,8 @@ stop_early(struct get *g, struct failure *f)
 
 	if (strcmp(f->code, "busy") == 0)
 		return;
-	if (g->r.came == 0) {
+	rebuild_unfinish(&g->r);
+	if (g->r.came == 0 && !g->r.found) {
 		(void)rebuild_remove(g->dir, g->temp);
 		return;
 	}
@@ -224,31 +225,36 @@ stop_early(struct get *g, struct failure *f)
 static int
 get_place(struct get *g, const struct entry *e, struct failure *f)
 {
+	const void *path = g->what.path;
+	size_t len = g->what.len;
 	int rc;
 
 	g->r.resume = 1;
 	if (name_temp(g, f) == -1)
 		return -1;
-	if (rebuild(&g->r, g->dir, g->temp, g->what.path, g->what.len, e, f) ==
-	    -1) {
-		stop_early(g, f);
+	/* The target once more: it took its time. */
+	if (rebuild(&g->r, g->dir, g->temp, path, len, e, f) == -1 ||
+	    check_target(g, e, f) == -1 ||
+	    rebuild_finish(&g->r, g->dir, g->temp, path, len, e, f) == -1)
+		goto fail;
+	if (rebuild_place(g->dir, g->temp, g->name, e) == -1) {
+		failure_set(f, "", "get", "%s: %s", g->name,
+		    errno == ENOTSUP ? "the file system cannot exchange it: "
+				       "remove it first"
+				     : strerror(errno));
+		goto fail;
+	}
+	if (fsync(g->dir) == -1) {
+		failure_set(f, "", "get", "%s: %s", g->name, strerror(errno));
 		return -1;
 	}
-	if (e->type == ENTRY_DIR ? syncfs(g->dir) == -1 : fsync(g->dir) == -1)
-		goto fail;
-	/* Once more: it took its time. */
-	if (check_target(g, e, f) == -1)
-		return -1;
-	if (rebuild_place(g->dir, g->temp, g->name, e) == -1 ||
-	    fsync(g->dir) == -1)
-		goto fail;
 	if ((rc = rebuild_remove(g->dir, g->temp)) == -1)
 		failure_set(f, "", "get",
 		    "%s: it is there, but what was there is left as %s: %s",
 		    g->name, g->temp, strerror(errno));
 	return rc;
 fail:
-	failure_set(f, "", "get", "%s: %s", g->name, strerror(errno));
+	stop_early(g, f);
 	return -1;
 }
 

@@ -284,23 +284,73 @@ is_ours(const struct rebuild *r, const struct stat *st)
 	    (st->st_uid == geteuid() && (st->st_mode & 077) == 0);
 }
 
-/* Nobody else makes the same in the meantime: until it has its place. */
 static int
-lock_first(struct rebuild *r, int fd, int dir, const char *name,
-    struct failure *f)
+is_still(int fd, int dir, const char *name)
 {
 	struct stat a, b;
 
-	if (!r->resume || r->depth > 0)
-		return 0;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &a) == 0 &&
+	return fstat(fd, &a) == 0 &&
 	    fstatat(dir, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    a.st_dev == b.st_dev && a.st_ino == b.st_ino &&
-	    (r->lock = fcntl(fd, F_DUPFD_CLOEXEC, 0)) != -1)
-		return 0;
+	    a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static int
+busy(struct failure *f)
+{
 	failure_set(f, "conflict", "busy",
 	    "another sailvolctl gets the same here: wait for its end");
 	return -1;
+}
+
+/* Nobody else makes the same in the meantime: until it has its place. */
+static int
+lock_first(struct rebuild *r, int fd, int dir, const char *name,
+    const void *path, size_t len, struct failure *f)
+{
+	if (!r->resume || r->depth > 0)
+		return 0;
+	/* Some file systems have no locks: then it is up to who types. */
+	if (flock(fd, LOCK_EX | LOCK_NB) == -1 && errno != EOPNOTSUPP &&
+	    errno != ENOLCK)
+		return errno == EWOULDBLOCK ? busy(f)
+					    : failed(f, path, len, "lock");
+	if (!is_still(fd, dir, name))
+		return busy(f);
+	if ((r->lock = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+		return failed(f, path, len, "lock");
+	return 0;
+}
+
+/* What is in the way of a new one; EBUSY when somebody still works on it. */
+static int
+remove_left(const struct rebuild *r, int dir, const char *name)
+{
+	int fd = -1, rc;
+
+	if (r->depth == 0 &&
+	    (fd = openat(dir, name,
+		 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)) != -1 &&
+	    flock(fd, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK) {
+		errno = EBUSY;
+		rc = -1;
+	} else
+		rc = rebuild_remove(dir, name);
+	if (fd != -1)
+		close(fd);
+	return rc;
+}
+
+static int
+cannot_create(struct failure *f, const void *path, size_t len)
+{
+	return errno == EBUSY ? busy(f) : failed(f, path, len, "create");
+}
+
+/* Is it what rebuild_finish() finishes? */
+static int
+is_last(const struct rebuild *r)
+{
+	return r->resume && r->depth == 0;
 }
 
 static int
@@ -324,14 +374,14 @@ open_file(struct rebuild *r, int dir, const char *name, int *before)
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return -1;
 	if (S_ISREG(st.st_mode) && st.st_nlink == 1 && is_ours(r, &st)) {
-		*before = 1;
+		*before = r->found = 1;
 		if ((st.st_mode & 0600) != 0600 &&
 		    open_up(dir, name, S_IFREG, 0600) == -1)
 			return -1;
 		return openat(dir, name,
 		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	}
-	return rebuild_remove(dir, name) == -1 ? -1 : create_file(dir, name);
+	return remove_left(r, dir, name) == -1 ? -1 : create_file(dir, name);
 }
 
 /* The chunks that are there; *have NULL: it is new. */
@@ -360,18 +410,18 @@ make_file(struct rebuild *r, int dir, const char *name, const void *path,
 	int rc = -1, before;
 
 	if ((w.fd = open_file(r, dir, name, &before)) == -1)
-		return failed(f, path, len, "create");
-	if (lock_first(r, w.fd, dir, name, f) == -1)
+		return cannot_create(f, path, len);
+	if (lock_first(r, w.fd, dir, name, path, len, f) == -1)
 		;
 	else if (ftruncate(w.fd, (off_t)e->size) == -1)
 		failed(f, path, len, "size");
 	else if ((!before || look_before(dir, name, e, &have, f) == 0) &&
 	    download_file(r->download, r->remote, path, len, e, have,
 		write_bytes, &w, f) == 0 &&
-	    rebuild_attributes(r, w.fd, path, len, e, f) == 0)
-		rc = r->depth > 0 && r->resume ? 0
-		    : fsync(w.fd) == -1        ? failed(f, path, len, "sync")
-					       : 0;
+	    (is_last(r) || rebuild_attributes(r, w.fd, path, len, e, f) == 0))
+		rc = r->resume          ? 0
+		    : fsync(w.fd) == -1 ? failed(f, path, len, "sync")
+					: 0;
 	close(w.fd);
 	chunklist_free(have);
 	r->came += r->bytes - start;
@@ -442,13 +492,13 @@ take_dir(struct rebuild *r, int dir, const char *name, int *before)
 	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return -1;
 	if (S_ISDIR(st.st_mode) && is_ours(r, &st)) {
-		*before = 1;
+		*before = r->found = 1;
 		if ((st.st_mode & 0700) != 0700 &&
 		    open_up(dir, name, S_IFDIR, 0700) == -1)
 			return -1;
 		return openat(dir, name, flags);
 	}
-	if (rebuild_remove(dir, name) == -1 || mkdirat(dir, name, 0700) == -1)
+	if (remove_left(r, dir, name) == -1 || mkdirat(dir, name, 0700) == -1)
 		return -1;
 	return openat(dir, name, flags);
 }
@@ -522,19 +572,20 @@ make_dir(struct rebuild *r, int dir, const char *name, const void *path,
 	if ((d.child = malloc(SAIL_PATH_MAX)) == NULL ||
 	    (d.dir = take_dir(r, dir, name, &before)) == -1) {
 		free(d.child);
-		return failed(f, path, len, "create");
+		return cannot_create(f, path, len);
 	}
-	if (lock_first(r, d.dir, dir, name, f) == -1) {
+	if (lock_first(r, d.dir, dir, name, path, len, f) == -1) {
 		close(d.dir);
 		free(d.child);
 		return -1;
 	}
 	r->depth++;
 	if (remote_each(r->remote, path, len, e, fill_name, &d, f) == 0 &&
-	    (!before || prune(r, d.dir, path, len, f) == 0) &&
-	    rebuild_attributes(r, d.dir, path, len, e, f) == 0)
+	    (!before || prune(r, d.dir, path, len, f) == 0))
 		rc = 0;
 	r->depth--;
+	if (rc == 0 && !is_last(r))
+		rc = rebuild_attributes(r, d.dir, path, len, e, f);
 	close(d.dir);
 	free(d.child);
 	return rc;
@@ -632,18 +683,60 @@ rebuild_remove(int dir, const char *name)
 /* ---- its place -------------------------------------------------------------------------- */
 
 int
+rebuild_finish(struct rebuild *r, int dir, const char *name, const void *path,
+    size_t len, const struct entry *e, struct failure *f)
+{
+	/* A link or fifo has all that it will have. */
+	if (r->lock == -1)
+		return 0;
+	if (!is_still(r->lock, dir, name))
+		return busy(f);
+	/* First what takes long: a kill then leaves what can be taken up. */
+	if ((e->type == ENTRY_DIR ? syncfs(r->lock) : fsync(r->lock)) == -1)
+		return failed(f, path, len, "sync");
+	if (rebuild_attributes(r, r->lock, path, len, e, f) == -1)
+		return -1;
+	if (fsync(r->lock) == -1)
+		return failed(f, path, len, "sync");
+	return is_still(r->lock, dir, name) ? 0 : busy(f);
+}
+
+void
+rebuild_unfinish(struct rebuild *r)
+{
+	struct stat st;
+
+	if (r->lock == -1 || fstat(r->lock, &st) == -1)
+		return;
+	(void)fchown(r->lock, geteuid(), (gid_t)-1);
+	(void)fchmod(r->lock, S_ISDIR(st.st_mode) ? 0700 : 0600);
+}
+
+int
 rebuild_place(int dir, const char *temp, const char *name,
     const struct entry *e)
 {
 	struct stat st;
 
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		return errno == ENOENT
-		    ? renameat2(dir, temp, dir, name, RENAME_NOREPLACE)
-		    : -1;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		if (errno != ENOENT)
+			return -1;
+		if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
+			return 0;
+		/* Some file systems, as NFS, know no flags. */
+		if (errno != EINVAL ||
+		    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+		    errno != ENOENT)
+			return -1;
+		return renameat(dir, temp, dir, name);
+	}
 	if (!S_ISDIR(st.st_mode) && e->type != ENTRY_DIR)
 		return renameat(dir, temp, dir, name);
-	return renameat2(dir, temp, dir, name, RENAME_EXCHANGE);
+	if (renameat2(dir, temp, dir, name, RENAME_EXCHANGE) == 0)
+		return 0;
+	if (errno == EINVAL)
+		errno = ENOTSUP;
+	return -1;
 }
 
 void

@@ -19,10 +19,12 @@ struct rebuild {
 	 * What an earlier try has left is taken up: files with those chunks that
 	 * are right, directories with those names that are in the commit.  Then
 	 * xattrs counts extended attributes that the file system does not have,
-	 * of what is below a directory nothing is synced, and lock is a
-	 * descriptor that keeps others from the same, for close(2) in the end.
+	 * nothing is synced, and lock is a descriptor of what was made that
+	 * keeps others from the same, for close(2) in the end.  Its own
+	 * attributes are put on last, by rebuild_finish(): until then it is
+	 * known as ours by its mode.  found: there was something.
 	 */
-	int resume, lock;
+	int resume, lock, found;
 	uint64_t xattrs;
 	uint64_t came; /* bytes of files that were not there before */
 	int depth;     /* its own */
@@ -38,10 +40,16 @@ int rebuild(struct rebuild *, int dir, const char *name, const void *path,
 /* The attributes alone, of a directory. */
 int rebuild_attributes(struct rebuild *, int dir_fd, const void *path,
     size_t len, const struct entry *, struct failure *);
+/* With resume, of what rebuild() has made as name: that it is still that, and
+   its attributes; all of it is synced. */
+int rebuild_finish(struct rebuild *, int dir, const char *name,
+    const void *path, size_t len, const struct entry *, struct failure *);
+/* And back, when it does not get its place: the next try takes it up. */
+void rebuild_unfinish(struct rebuild *);
 /* Shows how far it is. */
 void rebuild_tell(struct rebuild *);
 /* Renames to name, both in dir.  What was there before is at temp afterwards, or
-   gone.  -1 and errno. */
+   gone.  -1 and errno; ENOTSUP: the file system cannot exchange two names. */
 int rebuild_place(int dir, const char *temp, const char *name,
     const struct entry *);
 /* A directory is open for each level. */
