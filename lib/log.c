@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <vis.h>
 
 #include "lib/log.h"
+#include "lib/shown.h"
 
 #define LOG_LINE_MAX 1024
 
@@ -49,33 +49,11 @@ log_set_sink(log_sink sink, void *arg)
 	sink_arg = arg;
 }
 
-/*
- * vis(3) of src, cut between two characters so that dst never ends in half an
- * escape.  The backslash stands for itself: a line that was encoded by a role
- * is not encoded twice by its parent.  vis() takes memory, which may be what a
- * line is about: what needs no encoding goes without.
- */
+/* A line that was encoded by a role is not encoded twice by its parent. */
 static void
 line_encode(char *dst, size_t size, const char *src)
 {
-	char one[8];
-	size_t used = 0, n;
-
-	for (; *src != '\0'; src++) {
-		if (*src >= ' ' && *src <= '~') {
-			one[0] = *src;
-			one[1] = '\0';
-		} else if (vis(one, (unsigned char)*src,
-			       VIS_CSTYLE | VIS_NL | VIS_TAB,
-			       (unsigned char)src[1]) == NULL)
-			strlcpy(one, "?", sizeof(one)); /* no memory */
-		n = strlen(one);
-		if (used + n >= size)
-			break;
-		memcpy(dst + used, one, n);
-		used += n;
-	}
-	dst[used] = '\0';
+	(void)shown_encode(dst, size, src, strlen(src), 1);
 }
 
 static void

@@ -61,8 +61,8 @@ finding clang-format "$tmp/format.out"
 xargs /usr/bin/python3 regress/lint/lengths.py <"$tmp/cy" >"$tmp/lengths.out"
 finding lengths "$tmp/lengths.out"
 
-# A name in a comment is followed by its section: strcpy(3).
-xargs grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|alloca|atoi|atol|atoll|strtok)\(($|[^0-9]|[0-9][^)])' \
+# A name in a comment is followed by its section: strcpy(3).  strnvis: lib/shown.h.
+xargs grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|alloca|atoi|atol|atoll|strtok|strnvis)\(($|[^0-9]|[0-9][^)])' \
     <"$tmp/cy" /dev/null >"$tmp/banned.out"
 finding 'banned calls' "$tmp/banned.out"
 

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <vis.h>
 
+#include "lib/shown.h"
 #include "sailvold/place.h"
 
 void *
@@ -57,18 +57,14 @@ miss_set(struct node_miss *miss, const struct hash *commit, const void *path,
 void
 miss_shown(const struct node_miss *where, char *shown, size_t size)
 {
-	char path[SAIL_PATH_MAX + 1];
+	static const char cut[] = "...";
 	size_t n = where->path_len;
 
 	*shown = '\0';
 	if (where->path == NULL || n > SAIL_PATH_MAX)
 		return;
-	memcpy(path, where->path, n);
-	path[n] = '\0';
-	/* Cut when it does not fit. */
-	if (strnvis(shown, path, size, VIS_CSTYLE | VIS_NL | VIS_TAB) >=
-	    (int)size)
-		memcpy(shown + strlen(shown) - 3, "...", 3);
+	if (!shown_encode(shown, size - strlen(cut), where->path, n, 0))
+		strlcat(shown, cut, size);
 }
 
 int
