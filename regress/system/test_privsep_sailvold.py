@@ -153,6 +153,9 @@ def test_metrics(t):
     for fd, what in descriptors(pid).items():
         if what.startswith("socket:["):
             sockets.add(what[8:-1])
+        elif fd == 2 and what == t.path(d.log_name):
+            # A sanitizer's report must be seen.
+            t.true("san" in t.obj, what)
         else:
             # The loop's own are an epoll and a pipe.
             t.true(what == "/dev/null" or
