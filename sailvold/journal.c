@@ -19,7 +19,8 @@
 #include "sailvold/journal.h"
 #include "sailvold/record.h"
 
-#define DONE_MAX (1U << 20) /* requests that are remembered */
+#define DONE_MAX (1U << 20)   /* requests that are remembered */
+#define ROOM_MIN (256 * 1024) /* less is not taken beforehand */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -38,9 +39,11 @@ struct done_table {
 };
 
 static struct {
-	int dir, fd; /* fd: the last segment, for appending */
+	int dir, fd; /* fd: the last segment, for appending; -1: there is to be
+			a new one first */
 	uint8_t mount[16], connection[16];
 	struct segment_list segments;
+	uint64_t begin; /* where the first is to begin, while there is none */
 	struct done_table done, before; /* the latest, and those before */
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
@@ -72,7 +75,7 @@ journal_end(void)
 {
 	struct segment *s = last();
 
-	return s == NULL ? 0 : s->first + s->len;
+	return s == NULL ? j.begin : s->first + s->len;
 }
 
 /* ---- what was done ------------------------------------------------------------ */
@@ -349,6 +352,26 @@ scan_all(int takeover)
 
 /* ---- segments ------------------------------------------------------------------ */
 
+/* Room is taken beforehand where that is possible.  Of a disk that is nearly full
+   as much as there is: an append says when there is none. */
+static int
+take_room(int fd)
+{
+	off_t len;
+
+	for (len = SEGMENT_BYTES; len >= ROOM_MIN; len /= 4) {
+		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, len) == 0 ||
+		    errno == EOPNOTSUPP || errno == EFBIG)
+			return 0;
+		if (errno != ENOSPC && errno != EDQUOT)
+			return -1;
+		/* What it got of it is not held back from others. */
+		if (ftruncate(fd, 0) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 static int
 segment_begin_at(uint64_t first)
 {
@@ -369,10 +392,9 @@ segment_begin_at(uint64_t first)
 	fd = segment_open(first, O_RDWR | O_APPEND | O_CREAT | O_EXCL);
 	if (fd == -1)
 		goto fail;
-	/* Room is taken beforehand where that is possible. */
-	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SEGMENT_BYTES) == -1 &&
-	    errno != EOPNOTSUPP && errno != EFBIG)
+	if (take_room(fd) == -1)
 		goto fail_file;
+	errno = 0;
 	if (write(fd, header, sizeof(header)) != (ssize_t)sizeof(header))
 		goto fail_file;
 	if (j.fd != -1)
@@ -383,7 +405,7 @@ segment_begin_at(uint64_t first)
 		j.on_segment(first, fd, j.on_segment_arg);
 	return 0;
 fail_file:
-	error = errno != 0 ? errno : ENOSPC;
+	error = errno != 0 && errno != EFBIG ? errno : ENOSPC;
 	close(fd);
 	{
 		char name[17];
@@ -413,9 +435,27 @@ segment_begin(void)
 		return -1;
 	}
 	/* An empty one would have the same name. */
+	j.begin = first;
 	if (s != NULL && s->len == 0)
 		drop_segment(s);
 	return segment_begin_at(first);
+}
+
+/* Without room now what is there can be read all the same; the next append tries
+   again. */
+static int
+begun_or_later(int rc)
+{
+	int error = errno;
+
+	if (rc == 0)
+		return 0;
+	log_warn("journal: a new segment");
+	if (j.fd != -1)
+		close(j.fd);
+	j.fd = -1;
+	errno = error;
+	return error == ENOSPC || error == EDQUOT ? 0 : -1;
 }
 
 int
@@ -438,7 +478,7 @@ journal_open(const char *folder, const uint8_t mount[16],
 	s = last();
 	if (s == NULL || s->version != SEGMENT_VERSION ||
 	    memcmp(s->connection, connection, 16) != 0)
-		return segment_begin();
+		return begun_or_later(segment_begin());
 	j.fd = segment_open(s->first, O_RDWR | O_APPEND);
 	return j.fd == -1 ? -1 : 0;
 }
@@ -471,9 +511,12 @@ journal_append(const void *data, size_t len)
 
 	if (len == 0)
 		return 0;
-	if (s->len + len > SEGMENT_BYTES) {
+	if (s == NULL || j.fd == -1 || s->len + len > SEGMENT_BYTES) {
 		if (segment_begin() == -1) {
-			log_warn("journal");
+			error = errno;
+			if (j.fd != -1)
+				log_warn("journal");
+			errno = error;
 			return -1;
 		}
 		s = last();
@@ -502,7 +545,8 @@ journal_skip(uint64_t offset)
 	    journal_end(), offset);
 	while ((s = TAILQ_FIRST(&j.segments)) != NULL)
 		drop_segment(s);
-	return segment_begin_at(offset);
+	j.begin = offset;
+	return begun_or_later(segment_begin_at(offset));
 }
 
 void

@@ -20,7 +20,8 @@ struct journal_done {
 
 /*
  * Opens folder, checks all segments, cuts a torn end.  A connection other than
- * that of the last segment begins a new one.  takeover: requests of this
+ * that of the last segment begins a new one, with the first append if there is no
+ * room now.  takeover: requests of this
  * connection are remembered for journal_find().  -1: errno, said in the log.
  */
 int journal_open(const char *folder, const uint8_t mount[16],

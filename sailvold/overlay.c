@@ -64,20 +64,30 @@ probe_sync(int fd)
 #endif
 }
 
+/*
+ * Stores into the mapping, by the kernel: where the disk has no room that fails,
+ * and a store of our own would end the process.
+ */
+static int
+probe_store(int fd, void *p)
+{
+	return pread(fd, p, 1, PROBE_BYTES - 1) == 1 ? 0 : -1;
+}
+
 /* Stores until ctime is another, each after a sync: 1, 0, or -1. */
 static int
-probe_file(int fd, volatile uint8_t *p)
+probe_file(int fd, void *p)
 {
 	struct stat before, st;
 	int i;
 
-	p[0] = 1;
-	if (probe_sync(fd) == -1 || fstat(fd, &before) == -1)
+	if (probe_store(fd, p) == -1 || probe_sync(fd) == -1 ||
+	    fstat(fd, &before) == -1)
 		return -1;
 	for (i = 0; i < PROBE_TRIES; i++) {
 		(void)poll(NULL, 0, 1);
-		p[0]++;
-		if (probe_sync(fd) == -1 || fstat(fd, &st) == -1)
+		if (probe_store(fd, p) == -1 || probe_sync(fd) == -1 ||
+		    fstat(fd, &st) == -1)
 			return -1;
 		if (st.st_ctim.tv_sec != before.st_ctim.tv_sec ||
 		    st.st_ctim.tv_nsec != before.st_ctim.tv_nsec)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
 """When the disk is full the cache is given up first: who writes gets its room,
-who reads what is not here gets it all the same."""
+who reads what is not here gets it all the same; and a mount comes back."""
 
 import errno
 import os
@@ -148,3 +148,41 @@ def test_no_room(t):
         caches.drop(caches.PAGES)
     os.unlink(os.path.join(disk, "other"))
     read_all(t, a, files)
+
+
+def changed(top):
+    """Whether something can be written there: else there is no room."""
+    try:
+        with open(os.path.join(top, "new"), "wb", 0) as f:
+            f.write(b"new")
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
+
+
+@deadline(120)
+def test_full_at_start(t):
+    """A mount comes back on a disk that is full: what is there can be read, who
+    writes hears so, and can when there is room."""
+    s, d, disk = site(t, 96)
+    a = d.mount("v", "a", create=True)
+    with open(os.path.join(a, "f"), "wb", 0) as f:
+        f.write(b"mine")
+    d.kill_all()
+    t.run(["umount", "-l", a])
+    with open(os.path.join(disk, "other"), "wb", 0) as f:
+        try:
+            while True:
+                f.write(bytes(4096))
+        except OSError as e:
+            t.equal(errno.ENOSPC, e.errno, "filled")
+    d.start()
+    t.wait_for(lambda: os.path.exists(os.path.join(a, "f")), "it comes back")
+    t.equal(b"mine", stack.read_bytes(os.path.join(a, "f")), "what is there")
+    t.equal(False, changed(a), "written to")
+    os.unlink(os.path.join(disk, "other"))
+    t.wait_for(lambda: changed(a), "room")
+    t.equal(b"new", stack.read_bytes(os.path.join(a, "new")), "written")
+    d.ctl("commit", a, timeout=60)

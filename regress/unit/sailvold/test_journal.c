@@ -3,7 +3,8 @@
  * A journal that was cut at any byte opens with exactly the whole records of
  * before, and nothing is cut that another version wrote; an append without room changes nothing; only whole applied segments
  * are removed, and one of them is kept; more than manifest may have open there
- * never are; what is to be safe from a loss of power
+ * never are; where there is no room a journal opens, and says so when it is
+ * written to; what is to be safe from a loss of power
  * is all that was not, in whichever segments it stands.
  */
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -78,6 +80,8 @@ append(uint64_t unique, uint64_t ovl)
 	errno = error;
 	return rc;
 }
+
+static int count_segments(void);
 
 static void
 torn(void **state)
@@ -242,6 +246,90 @@ other_mount_and_connection(void **state)
 	assert_int_equal(journal_open("journal", mount_id, conn_b, 1), 0);
 	assert_null(journal_find(2));
 	assert_non_null(journal_find(4));
+}
+
+/* The disk has less than this; -1: there is room. */
+static off_t disk_room = -1;
+static off_t taken; /* of it, the last time */
+
+int
+fallocate(int fd, int mode, off_t at, off_t len)
+{
+	if (disk_room != -1 && len > disk_room) {
+		errno = ENOSPC;
+		return -1;
+	}
+	taken = len;
+	return (int)syscall(SYS_fallocate, fd, mode, at, len);
+}
+
+static unsigned int begun;
+
+static void
+on_begun(uint64_t first, int fd, void *arg)
+{
+	(void)first;
+	(void)arg;
+	close(fd);
+	begun++;
+}
+
+/* A new connection begins on a disk that is nearly full, or full. */
+static void
+no_room_at_open(void **state)
+{
+	struct rlimit old, rl;
+	uint64_t end;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	end = journal_end();
+	journal_close();
+	/* Less than a segment, and more than nothing. */
+	disk_room = 2 << 20;
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	assert_int_equal(taken, 1 << 20);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(count_segments(), 2);
+	end = journal_end();
+	journal_close();
+	disk_room = 0;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_true(journal_end() > end);
+	end = journal_end();
+	journal_close();
+	/* Not even its header. */
+	rl = old;
+	rl.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &rl), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	journal_on_segment(on_begun, NULL);
+	begun = 0;
+	assert_int_equal(journal_end(), end);
+	assert_int_equal(append(8, 1), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(count_segments(), 3);
+	assert_int_equal(journal_end(), end);
+	/* What was before is lost, and there is no room to say so. */
+	assert_int_equal(journal_skip(end + 100), 0);
+	assert_int_equal(journal_end(), end + 100);
+	assert_int_equal(append(8, 1), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(journal_end(), end + 100);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(begun, 0);
+	assert_int_equal(append(8, 1), 0);
+	assert_int_equal(begun, 1);
+	disk_room = -1;
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 1), 0);
+	assert_non_null(journal_find(8));
+	assert_true(journal_end() > end + 100);
+	assert_int_equal(count_segments(), 1);
 }
 
 static void
@@ -473,6 +561,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(other_mount_and_connection,
 		    in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),
+		cmocka_unit_test_setup_teardown(no_room_at_open, in_dir,
+		    out_of_dir),
 		cmocka_unit_test_setup_teardown(cut, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(full, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(synced_over_segments, in_dir,
