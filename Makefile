@@ -156,7 +156,8 @@ $(UNIT_TESTS): $(OBJ)/regress/unit/%: $(OBJ)/regress/unit/%.o \
 $(OBJ)/regress/unit/lib/test_chan: LDFLAGS += \
     -Wl,--wrap=event_add,--wrap=imsgbuf_read
 $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
-    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+    -Wl,--wrap=db_begin_durable
 # A filter is looked at, and not put in force.
 $(OBJ)/regress/unit/lib/test_sandbox_walls: LDFLAGS += -Wl,--wrap=seccomp_load
 

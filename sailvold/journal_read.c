@@ -73,6 +73,8 @@ journal_get(struct mount *m)
 	if ((j = calloc(1, sizeof(*j))) == NULL)
 		return NULL;
 	TAILQ_INIT(&j->segments);
+	/* What the manifest before has applied may not be safe yet. */
+	j->unsynced = 1;
 	j->timer = event_new(proc_base(), -1, 0, journal_timer, m);
 	if (j->timer == NULL) {
 		free(j);
@@ -340,8 +342,9 @@ journal_sync(struct mount *m)
 		else
 			db_rollback(manifest_db);
 	}
-	if (rc == 0 && m->journal != NULL)
-		m->journal->unsynced = 0;
+	/* Nothing of it is said to be applied before it has worked. */
+	if (m->journal != NULL)
+		m->journal->unsynced = rc != 0;
 	return rc;
 }
 

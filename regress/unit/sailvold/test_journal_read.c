@@ -84,6 +84,19 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 	return 0;
 }
 
+/* ---- what is safe ---------------------------------------------------------------- */
+
+int __real_db_begin_durable(struct db *);
+int __wrap_db_begin_durable(struct db *);
+static unsigned int syncs;
+
+int
+__wrap_db_begin_durable(struct db *db)
+{
+	syncs++;
+	return __real_db_begin_durable(db);
+}
+
 /* ---- memory ---------------------------------------------------------------------- */
 
 void *__real_malloc(size_t);
@@ -640,6 +653,46 @@ test_database_error(void **state)
 	assert_int_equal(name_at("two"), 11);
 }
 
+/* What is said to be applied may be cut off: only what a loss of power leaves. */
+static void
+test_not_safe(void **state)
+{
+	(void)state;
+	h_mount.fuse = (struct chan *)&ntold;
+	h_mount.started = 1;
+	segment_begin(0);
+	add(h_alloc(100));
+	flush();
+	/* What was applied before could not be synced. */
+	assert_int_equal(give(0, 0), 0);
+	journal_now(&h_mount);
+	assert_int_equal(ntold, 1);
+	mem.count = 0;
+	mem.at = 1;
+	mem.all = 1;
+	assert_int_equal(journal_sync(&h_mount), -1);
+	mem.at = 0;
+	syncs = 0;
+	add(h_alloc(200));
+	flush();
+	journal_now(&h_mount);
+	assert_int_equal(ntold, 2);
+	assert_int_equal(syncs, 1);
+	add(h_alloc(300));
+	flush();
+	journal_now(&h_mount);
+	assert_int_equal(ntold, 3);
+	assert_int_equal(syncs, 1);
+	/* A new manifest knows nothing of the one before. */
+	journal_free(&h_mount);
+	add(h_alloc(400));
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	journal_now(&h_mount);
+	assert_int_equal(ntold, 4);
+	assert_int_equal(syncs, 2);
+}
+
 static void
 test_waits(void **state)
 {
@@ -847,6 +900,7 @@ main(void)
 		T(test_missing_segment),
 		T(test_torn_middle),
 		T(test_database_error),
+		T(test_not_safe),
 		T(test_waits),
 		cmocka_unit_test(test_no_memory),
 	};
