@@ -41,6 +41,7 @@ struct mount {
 	struct chan *fuse; /* NULL while it is down */
 	struct chan *notify;
 	struct event *settle_again; /* mount_start.c; NULL: it never was */
+	struct event *start_again;  /* the same */
 	int fresh;   /* a new connection to the kernel: no handle survived */
 	int started; /* START was sent to this fuse */
 	int whole;   /* to some fuse: its journal was applied to the end once */

@@ -27,6 +27,7 @@
 #define NODE_TRIES 64
 #define CHECK_S 2 /* for the server to say which volume it is */
 #define SETTLE_AGAIN_S 1
+#define START_AGAIN_S 1
 
 struct begin {
 	TAILQ_ENTRY(begin) link;
@@ -46,6 +47,7 @@ static char boot_id[BOOT_ID_LEN + 1];
 
 static void find_volume(struct begin *);
 static void settle_again(int, short, void *);
+static void start_again(int, short, void *);
 static void make_root(void *, int);
 static void begin_fail(struct begin *, int, const char *, ...)
     __attribute__((format(printf, 3, 4)));
@@ -783,6 +785,9 @@ mount_start_free(struct mount *m)
 	if (m->settle_again != NULL)
 		event_free(m->settle_again);
 	m->settle_again = NULL;
+	if (m->start_again != NULL)
+		event_free(m->start_again);
+	m->start_again = NULL;
 }
 
 /* The parent attaches the mount, or gives it up. */
@@ -820,11 +825,33 @@ start_broken(struct mount *m, void *arg)
 		    "its changes stay in the journal");
 }
 
+/* Who mounts is told; one that lives has nobody else who would try again. */
+static void
+start_later(struct mount *m)
+{
+	struct timeval tv = { START_AGAIN_S, 0 };
+
+	if (errno == EPIPE)
+		return; /* fuse is gone, and the next one says HELLO */
+	if (m->fresh) {
+		start_failed(m, "its root cannot be had");
+		return;
+	}
+	if (m->start_again == NULL) {
+		log_warnx("mount %s: its root cannot be had: again each second",
+		    m->row.path);
+		m->start_again = evtimer_new(proc_base(), start_again, m);
+	}
+	if (m->start_again == NULL || evtimer_add(m->start_again, &tv) == -1)
+		fatal("mount %s: its start", m->row.path);
+}
+
 static void
 send_start(struct mount *m, void *arg)
 {
 	struct start st;
 	void *keep;
+	int rc;
 
 	(void)arg;
 	if (m->fuse == NULL)
@@ -837,13 +864,15 @@ send_start(struct mount *m, void *arg)
 		    m->row.path);
 	if (m->fresh)
 		drop_nameless(m);
-	if (start_fill(m, &st, &keep) == -1 ||
-	    start_send(m->fuse, IMSG_MANIFEST_FUSE_START, 0, &st, -1) == -1) {
-		start_failed(m, "its root cannot be had");
-		free(keep);
+	errno = 0;
+	rc = start_fill(m, &st, &keep);
+	if (rc == 0)
+		rc = start_send(m->fuse, IMSG_MANIFEST_FUSE_START, 0, &st, -1);
+	free(keep);
+	if (rc == -1) {
+		start_later(m);
 		return;
 	}
-	free(keep);
 	settle_left(m);
 	m->fresh = 0;
 	m->started = m->whole = 1;
@@ -851,6 +880,17 @@ send_start(struct mount *m, void *arg)
 	namespace_sweep(m);
 	ask_fuse_started(m);
 	mount_started(m);
+}
+
+static void
+start_again(int fd, short what, void *arg)
+{
+	struct mount *m = arg;
+
+	(void)fd;
+	(void)what;
+	if (!m->started && !m->gone && !m->broken)
+		send_start(m, NULL);
 }
 
 int
@@ -877,6 +917,8 @@ void
 mount_fuse_down(struct mount *m)
 {
 	applied_wait_cancel(m, send_start, NULL);
+	if (m->start_again != NULL)
+		evtimer_del(m->start_again);
 }
 
 void

@@ -36,6 +36,7 @@ static struct start last_start;
 static ask_offset_cb looked_f;
 static void *looked_arg;
 static int send_error; /* of SETTLE */
+static int start_send_error;
 
 uint32_t
 server_request(uint8_t method, const char *target, const char *type, int fd,
@@ -184,6 +185,11 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 		errno = send_error;
 		return -1;
 	}
+	if (type == IMSG_MANIFEST_FUSE_START && start_send_error != 0) {
+		ibuf_free(b);
+		errno = start_send_error;
+		return -1;
+	}
 	if (type == IMSG_MANIFEST_FUSE_START) {
 		starts++;
 		assert_int_equal(start_recv(b, &last_start), 0);
@@ -242,7 +248,7 @@ setup(void **state)
 	asked_f = NULL;
 	looked_f = NULL;
 	looked_arg = NULL;
-	send_error = 0;
+	send_error = start_send_error = 0;
 	mount_boot(BOOT "1");
 	ready = NULL;
 	return 0;
@@ -743,6 +749,42 @@ test_settled_later(void **state)
 	looked_at_all();
 }
 
+/* A mount that lives has nobody else who would start it again; who mounts is
+   told. */
+static void
+test_started_later(void **state)
+{
+	(void)state;
+	begin_at_head();
+	start_send_error = EPIPE; /* the next fuse says HELLO */
+	hello(0);
+	assert_int_equal(start_answers, 0);
+	start_send_error = ENOMEM;
+	hello(0);
+	assert_int_equal(start_answers, 1);
+	assert_int_equal(start_error, EBADMSG);
+	start_send_error = 0;
+	hello(0);
+	assert_int_equal(starts, 1);
+	start_send_error = ENOMEM; /* fuse died */
+	hello(0);
+	assert_int_equal(start_answers, 2);
+	assert_false(ready->started);
+	start_send_error = 0;
+	turn(1500);
+	assert_int_equal(starts, 2);
+	assert_true(ready->started);
+	assert_int_equal(start_answers, 3);
+	assert_int_equal(start_error, 0);
+	start_send_error = ENOMEM; /* and dies again before it is tried */
+	hello(0);
+	mount_fuse_down(ready);
+	ready->fuse = NULL;
+	start_send_error = 0;
+	turn(1500);
+	assert_int_equal(starts, 2);
+}
+
 /* A journal that is broken stops the start, and not the process. */
 static void
 test_hello_broken(void **state)
@@ -856,6 +898,7 @@ main(void)
 		T(test_hello_waits),
 		T(test_shortened),
 		T(test_settled_later),
+		T(test_started_later),
 		T(test_hello_broken),
 		T(test_hello_broken_later),
 		T(test_clean_umount),
