@@ -2,7 +2,8 @@
 /*
  * mnt: one mount of the parent of sailvold(8), shared by mounts.c (its states),
  * mounts_file.c (which there are to be), mounts_kept.c (what the next parent
- * goes on with) and mounts_proc.c (its processes).
+ * goes on with), mounts_proc.c (its processes) and mounts_status.c (what is said
+ * of it).
  */
 #ifndef SAILVOLD_MNT_H
 #define SAILVOLD_MNT_H
