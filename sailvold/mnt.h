@@ -24,7 +24,7 @@ enum mount_state {
 	MOUNT_UP,
 	MOUNT_UMOUNT, /* umount runs */
 	MOUNT_GONE,   /* its fuse ends */
-	MOUNT_RETRY   /* there was no server: tried again */
+	MOUNT_RETRY   /* it could not be: tried again */
 };
 
 struct mnt {
@@ -47,6 +47,8 @@ struct mnt {
 	unsigned int deaths; /* of its fuse, before it was mounted */
 	int failed;          /* errno: it is given up when its fuse has ended */
 	char failure[512];
+	char said[1200];    /* in the log: why it could not be */
+	unsigned int tries; /* to come back */
 	struct proc *fuse, *notify;
 	int notify_wanted; /* asked for while the last one still ended */
 	/* RETRY, FUSE, GONE: what comes when it is late; UMOUNT: once more */
@@ -68,6 +70,8 @@ struct mnt *mnt_by_path(const char *path);
 /* In no state yet; id: which overlay is its. */
 struct mnt *mnt_new(const struct conf_volume *, uid_t);
 void mnt_free(struct mnt *);
+/* One that waits to be tried again. */
+void mnt_try_now(struct mnt *);
 void mnt_umount(struct mnt *, int detach);
 /* Handlers of its fuse. */
 void mnt_fuse_ready(struct proc *, void *arg);

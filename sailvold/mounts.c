@@ -18,6 +18,8 @@
 #include "sailvold/mnt.h"
 
 #define RETRY_S 10
+#define RETRY_MAX_S 30 /* of what is no server's silence */
+#define RETRY_DOUBLED 5
 #define STOP_MS 5000
 #define START_S 120   /* to apply a long journal */
 #define FUSE_DEATHS 3 /* before it is mounted */
@@ -133,9 +135,11 @@ call_done(struct mnt *m, int error, const char *what, const char *warning)
 	m->done = NULL;
 	if (done != NULL)
 		done(m->arg, error, what, warning, m->instance);
-	else if (error != 0)
+	else if (error != 0 && strcmp(m->said, what) != 0) {
 		log_warnx("mount %s on %s: %s", m->volume->name,
 		    m->volume->path, what);
+		strlcpy(m->said, what, sizeof(m->said));
+	}
 	if (done == NULL && error == 0 && *warning != '\0')
 		log_warnx("%s", warning);
 }
@@ -218,14 +222,29 @@ timer_set(struct mnt *m, int seconds)
 	return timer_set_ms(m, seconds * 1000);
 }
 
-/* A mount of the configuration whose server does not answer is tried again. */
+/* Soon at first: what is in the way may be the end of the daemon before. */
+static int
+retry_pause(struct mnt *m, int silence)
+{
+	if (silence)
+		return RETRY_S;
+	return m->tries < RETRY_DOUBLED ? 1 << m->tries++ : RETRY_MAX_S;
+}
+
+/*
+ * A mount of the configuration whose server does not answer is tried again; one
+ * that comes back is whatever is in its way, until it is taken away.
+ */
 static void
 mount_failed(struct mnt *m, int error, const char *what)
 {
+	int silence = error == EIO || error == ETIMEDOUT;
 	int again = m->done == NULL && !m->ending && all_ended == NULL &&
-	    (error == EIO || error == ETIMEDOUT);
+	    (silence || (m->volume->flags & MOUNT_BACK));
 	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 
+	if (m->done != NULL)
+		m->kept = 0; /* who asked for it is told */
 	call_done(m, error, what, "");
 	if (m->state == MOUNT_FUSE && manifest != NULL &&
 	    proc_chan(manifest) != NULL) {
@@ -243,8 +262,9 @@ mount_failed(struct mnt *m, int error, const char *what)
 	}
 	m->state = MOUNT_RETRY;
 	m->failed = 0;
-	if (timer_set(m, RETRY_S) == -1)
-		mnt_free(m);
+	if (timer_set(m, retry_pause(m, silence)) == -1)
+		log_warn("mount %s: it is tried again after SIGHUP",
+		    m->volume->path);
 }
 
 /* ---- what its processes say ---------------------------------------------- */
@@ -267,22 +287,23 @@ static void
 attach_if_started(struct mnt *m)
 {
 	char what[1200];
+	int error;
 
 	if (m->state != MOUNT_FUSE || !m->answered || m->failed != 0 ||
 	    m->fuse == NULL || !proc_ready(m->fuse))
 		return;
 	evtimer_del(m->timer);
 	if (priv_attach(&m->session, m->point_fd) == -1) {
+		error = errno;
 		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
-		    strerror(errno));
-		m->ending = 1;
-		call_done(m, errno, what, "");
-		m->state = MOUNT_GONE;
-		proc_stop(m->fuse, STOP_MS);
+		    strerror(error));
+		give_up(m, error, what);
 		return;
 	}
 	close_fd(&m->point_fd);
 	m->state = MOUNT_UP;
+	m->tries = 0;
+	m->said[0] = '\0';
 	mnt_keep(m);
 	log_info("volume %s is mounted on %s", m->volume->name,
 	    m->volume->path);
@@ -455,6 +476,16 @@ point_came(void *arg, struct point *p)
 		mount_failed(m, errno, "asking manifest");
 }
 
+void
+mnt_try_now(struct mnt *m)
+{
+	if (m->timer != NULL)
+		evtimer_del(m->timer);
+	m->tries = 0;
+	m->said[0] = '\0';
+	mount_begin(m);
+}
+
 static void
 mount_begin(struct mnt *m)
 {
@@ -591,6 +622,9 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 				? "what was unmounted there is still in use "
 				  "elsewhere (open files, or another mount "
 				  "namespace)"
+				: m->state == MOUNT_RETRY
+				? "a volume is to come back there, and cannot "
+				  "yet (status says why); umount takes it away"
 				: "a volume is mounted there already, or "
 				  "about to be",
 			    "", 0);

@@ -118,7 +118,8 @@ mnt_file_write(void)
 	fputs("# Made by sailvold: volumes that were mounted by a command.\n",
 	    f);
 	TAILQ_FOREACH (m, &mnts_all, link)
-		if (m->kept)
+		/* One that a command just begins is not known to be. */
+		if (m->kept && (m->state >= MOUNT_UP || m->done == NULL))
 			config_print_volume(m->volume, f);
 	TAILQ_FOREACH (v, &kept_on, link)
 		config_print_volume(v, f);
@@ -151,6 +152,21 @@ begin_configured(const struct config *c, uint32_t flags)
 	}
 }
 
+/* The next mount would write another over it. */
+static void
+put_aside(void)
+{
+	char bad[1200];
+
+	snprintf(bad, sizeof(bad), "%s.bad", file_path);
+	if (rename(file_path, bad) == -1)
+		log_warn("%s", file_path);
+	else
+		log_warnx("%s cannot be read: its mounts do not come back; it "
+			  "is %s now",
+		    file_path, bad);
+}
+
 void
 mounts_begin_all(const struct config *c)
 {
@@ -158,9 +174,12 @@ mounts_begin_all(const struct config *c)
 	struct config *kept;
 
 	begin_configured(c, MOUNT_BACK);
-	if (access(file_path, F_OK) == -1 ||
-	    (kept = config_parse_volumes(file_path)) == NULL)
+	if (access(file_path, F_OK) == -1)
 		return;
+	if ((kept = config_parse_volumes(file_path)) == NULL) {
+		put_aside();
+		return;
+	}
 	TAILQ_FOREACH (v, &kept->volumes, link) {
 		v->flags |= MOUNT_BACK;
 		if (mnt_by_path(v->path) == NULL)
@@ -277,8 +296,11 @@ mounts_reconfigure(const struct config *c)
 
 	for (m = TAILQ_FIRST(&mnts_all); m != NULL; m = next) {
 		next = TAILQ_NEXT(m, link);
-		if (!(m->volume->flags & MOUNT_CONFIGURED))
+		if (!(m->volume->flags & MOUNT_CONFIGURED)) {
+			if (m->state == MOUNT_RETRY)
+				mnt_try_now(m);
 			continue;
+		}
 		v = configured_at(c, m->volume->path);
 		conf_volume_free(m->again);
 		m->again = NULL;
@@ -290,8 +312,11 @@ mounts_reconfigure(const struct config *c)
 		else if (v != NULL &&
 		    (m->state == MOUNT_GONE || !same_mount(m->volume, v)))
 			change(m, v);
-		else if (v != NULL)
+		else if (v != NULL) {
 			change_policy(m, v);
+			if (m->state == MOUNT_RETRY)
+				mnt_try_now(m);
+		}
 	}
 	begin_configured(c, 0);
 	mnt_set_awake(c->awake);

@@ -44,6 +44,8 @@ mounts_status(void)
 		    (int)m->instance, "volume", m->volume->name, "path",
 		    json_name(m->volume->path, strlen(m->volume->path)),
 		    "state", names[m->state], "uid", (json_int_t)m->uid);
+		if (m->said[0] != '\0')
+			json_object_set_new(one, "failed", json_text(m->said));
 		if (m->table_fd != -1)
 			json_object_update_new(one, tally_json(m->table_fd));
 		json_array_append_new(list, one);

@@ -90,9 +90,77 @@ def test_broken_journal(t):
     d.umount(b)
 
 
+def mounts(d):
+    """{path: {...}} of the daemon's mounts."""
+    return {m["path"]: m for m in d.ctl_json("status")["daemon"]["mounts"]}
+
+
+def test_comes_back(t):
+    """A mount that cannot come back at the start is tried until it can, and is
+    not forgotten meanwhile, by another start neither: its mount point is not
+    there, or is no directory; the status says why, the log does so once, and
+    umount alone takes it away."""
+    s = stack.Stack(t)
+    d = s.daemon
+    a, b, c = [s.mount("vol", name, create=True) for name in ("a", "b", "c")]
+    for path in (a, b, c):
+        write(os.path.join(path, "f"))
+    kept = os.path.join(d.dir, "state", "mounts.conf")
+
+    def waiting(*paths):
+        return all(mounts(d)[p]["state"] == "waiting" for p in paths)
+
+    d.kill_all()
+    for path in (a, b, c):
+        t.run(["umount", "-l", path])
+        os.rmdir(path)
+    write(c)
+    for i in range(2):
+        before = len(d.log())
+        d.start()
+        t.wait_for(lambda: waiting(a, b, c), "they wait")
+        t.true("no such directory" in mounts(d)[a]["failed"], mounts(d)[a])
+        t.true("not a directory" in mounts(d)[c]["failed"], mounts(d)[c])
+        t.wait_for(lambda: "umount takes it away" in d.ctl(
+            "mount", "vol", a, ok=False).stderr, "mount says so")
+        # What changes the file forgets none of them.
+        d.mount("vol", "more%d" % i)
+        t.equal(4 + i, stack.read(kept).count("volume "), "kept")
+        t.equal(1, d.log()[before:].count("mount vol on %s:" % a), "said once")
+        d.kill_all()
+    d.start()
+    t.wait_for(lambda: d.umount(b, ok=None).returncode == 0, "umount")
+    t.true(b not in mounts(d), "it is taken away")
+    os.mkdir(a)
+    t.wait_for(lambda: is_mounted(a), "it comes back")
+    t.equal(["f"], os.listdir(a), "with its changes")
+    t.wait_for(lambda: mounts(d)[a]["state"] == "mounted", "mounted")
+    t.true("failed" not in mounts(d)[a], mounts(d)[a])
+    # Who has made room need not wait for the next time.
+    os.unlink(c)
+    os.mkdir(c)
+    d.hup()
+    t.wait_for(lambda: is_mounted(c), "it comes back, too")
+    t.equal([True, False, True], ['"%s"' % p in stack.read(kept)
+                                  for p in (a, b, c)], "kept")
+
+
+def test_unreadable(t):
+    """A file of mounts that cannot be read is put aside, not written over."""
+    s = stack.Stack(t)
+    d = s.daemon
+    kept = os.path.join(d.dir, "state", "mounts.conf")
+    d.stop()
+    write(kept, "nonsense")
+    d.start()
+    a = s.mount("vol", "a", create=True)
+    t.equal("nonsense", stack.read(kept + ".bad"), "put aside")
+    t.true(a in stack.read(kept), "kept")
+
+
 def test_journal_gap(t):
-    """A journal that lacks a part, found when the daemon starts: its mount is
-    given up, and what is mounted beside it comes back."""
+    """A journal that lacks a part, found when the daemon starts: its mount does
+    not come back, and what is mounted beside it does."""
     s = stack.Stack(t)
     d = s.daemon
     a = s.mount("vol", "a", create=True)
