@@ -161,7 +161,7 @@ peer_close(struct chan *ch, void *arg)
 }
 
 static void
-fetch_start(void)
+fetch_connect(void)
 {
 	static const struct chan_ops our_ops = { our_rules, 5, our_close,
 		NULL };
@@ -177,6 +177,12 @@ fetch_start(void)
 	ours = chan_new(sv[0], ROLE_FETCH, 0, PROC_MAX_BODY, &our_ops, NULL);
 	assert_non_null(peer);
 	assert_non_null(ours);
+}
+
+static void
+fetch_start(void)
+{
+	fetch_connect();
 	server_fetch_up(ours);
 }
 
@@ -412,6 +418,53 @@ test_death(void **state)
 	reply(again, 200, "late");
 	assert_int_equal(answers, 2);
 	assert_string_equal(last_answer, "late");
+}
+
+/* Its end is not seen yet: what is asked now waits for the next one. */
+static void
+test_dying(void **state)
+{
+	struct upload_file f[2] = { { memfd_new("a", "aa", 2) },
+		{ memfd_new("b", "bb", 2) } };
+	struct fetch_upload_chunk c[2] = { { .bytes = 2 },
+		{ .bytes = 2, .file = 1 } };
+	uint32_t n[5];
+	int i;
+
+	(void)state;
+	fetch_start();
+	chan_free(peer);
+	peer = NULL;
+	n[0] = server_request(1, "/v1/x", NULL, -1, 1, 100, on_answer, NULL);
+	n[1] = server_request(3, "/v1/x", NULL, -1, 0, 100, on_answer, NULL);
+	n[2] = server_upload(H_VOLUME_ID, "key", f, 2, c, 2, on_progress,
+	    on_upload, NULL);
+	n[3] = server_hash(23, 0, memfd_new("f", "abc", 3),
+	    memfd_new("rest", "rest", 4), on_hash, NULL);
+	n[4] = server_hash(23, FETCH_HASH_KEEP, memfd_new("f", "abc", 3), -1,
+	    on_hash, NULL);
+	turn();
+	assert_null(ours);
+	assert_int_equal(answers, 0);
+	/* So is the next one, as soon as it is there. */
+	fetch_connect();
+	chan_free(peer);
+	peer = NULL;
+	server_fetch_up(ours);
+	turn();
+	assert_null(ours);
+	assert_int_equal(answers, 0);
+	fetch_start();
+	turn();
+	assert_int_equal(asked, 5);
+	assert_int_equal(files, 3);
+	assert_int_equal(cancelled, 0);
+	for (i = 0; i < 5; i++) {
+		assert_int_not_equal(n[i], 0);
+		server_cancel(n[i]);
+	}
+	turn();
+	assert_int_equal(cancelled, 5);
 }
 
 /* What makes each sailvol-fetch die is not asked for ever. */
@@ -650,6 +703,7 @@ main(void)
 		T(test_cancel),
 		T(test_waits_for_fetch),
 		T(test_death),
+		T(test_dying),
 		T(test_poison),
 		T(test_hash),
 		T(test_upload),
