@@ -711,6 +711,13 @@ keep_rest(struct cfile *f, int rest_fd)
 		    (unsigned long long)f->ovl);
 }
 
+/* What this process, or fuse, lacks: nothing that the file is. */
+static int
+is_short(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
 static void
 file_opened(struct mount *m, void *arg, int error, int fd, int writers,
     int rest_fd)
@@ -722,8 +729,10 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers,
 	int dup_fd, known = 0;
 	uint8_t flags;
 
-	if (c->dead || error != 0 ||
-	    db_obj_get(manifest_db, m->row.row, f->ovl, &o) == -1) {
+	if (!c->dead && error == 0 &&
+	    db_obj_get(manifest_db, m->row.row, f->ovl, &o) == -1)
+		error = errno;
+	if (c->dead || error != 0) {
 		if (fd != -1)
 			close(fd);
 		if (rest_fd != -1)
@@ -740,6 +749,7 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers,
 			close(rest_fd);
 		f->fd = -1;
 		known = take_known(c, f, &o) == 0;
+		error = errno;
 		obj_free(&o);
 		if (!known)
 			goto fail;
@@ -762,13 +772,12 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers,
 		obj_free(&o);
 		return;
 	}
+	error = errno;
 	if (dup_fd == -1 && rest_fd != -1)
 		close(rest_fd);
 	obj_free(&o);
 	close(fd);
 	f->fd = -1;
-	if (error == 0)
-		error = errno;
 fail:
 	free(a);
 	c->in_flight--;
@@ -781,7 +790,10 @@ fail:
 		return; /* the mount goes, and the job with it */
 	log_warnx("mount %s: commit: overlay file %llu: %s", m->row.path,
 	    (unsigned long long)f->ovl, strerror(error));
-	leave(c, f);
+	if (is_short(error))
+		try_again(c, f);
+	else
+		leave(c, f);
 	commit_files_pump(c);
 }
 

@@ -194,6 +194,26 @@ commit_faults(void **state)
 	assert_int_equal(dirty(), 0);
 }
 
+/* What this process lacks for a moment leaves no file out. */
+static void
+commit_lacks(void **state)
+{
+	json_t *r;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	make_file(3, "g", "world");
+	no_hashes = 2;
+	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	run_all();
+	r = result();
+	assert_int_equal(no_hashes, 0);
+	assert_int_equal(json_array_size(json_object_get(r, "left_dirty")), 0);
+	json_decref(r);
+	assert_true(head_has("f") && head_has("g"));
+	assert_int_equal(dirty(), 0);
+}
+
 /* An upload that the server refuses is not tried again. */
 static void
 commit_upload_refused(void **state)
@@ -823,6 +843,7 @@ main(void)
 		T(count_bound),
 		T(commit_plain),
 		T(commit_faults),
+		T(commit_lacks),
 		T(commit_upload_refused),
 		T(commit_behind_automatic),
 		T(commit_empty_batch),
