@@ -273,6 +273,11 @@ take_upload(struct upload *u, struct group *g, const struct wire_upload *w)
 		upload_group_done(u, g, UPLOAD_PRESENT);
 		return;
 	}
+	if (w->presence == WIRE_PACK &&
+	    upload_chunk(u, g)->bytes >= WIRE_PACK_CHUNK) {
+		upload_fail(u, EPROTO, "server wants a large chunk in a pack");
+		return;
+	}
 	if (w->presence == WIRE_PACK) {
 		group_ready(u, g);
 		return;

@@ -182,6 +182,15 @@ def test_chunks(t):
         p.api.answers = {"chunks": (200, UPLOADS + struct.pack("<I", 1) +
                                     b"\2"), "packs": (200, body)}
         p.refused("packs: %r" % body[:20], ("upload",), (p.put(),))
+    # One that no pack has room for.
+    p.api.answers = {}
+    honest = p.api.session
+    p.api.session = lambda words, body: (
+        200, UPLOADS + body[6:10] + b"\2" * struct.unpack_from(
+            "<I", body, 6)[0]) if words[1:] == ["chunks"] else (
+                honest(words, body))
+    p.refused("a large chunk in a pack", ("pack",), (p.put("large"),))
+    p.api.session = honest
     p.api.answers = {"chunks": (403, ESCAPE)}
     # Its words, as of any refusal; on a terminal without what that obeys.
     p.refused("chunks 403", ("evil",), (p.put(), p.put("large")))
