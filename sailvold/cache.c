@@ -16,6 +16,7 @@
 
 #define FOLDERS 256
 #define TOUCH_S 60
+#define SCAN_AGAIN_MS 200 /* when descriptors or memory lacked */
 
 struct cache_index cache_index;
 uint64_t cache_fetched;
@@ -49,10 +50,14 @@ cache_kept(const struct hash *key, uint64_t bytes)
 	e = cache_index_add(&cache_index, key, bytes, 1, 0);
 	if (e != NULL)
 		return e;
-	if ((e = cache_index_find(&cache_index, key)) != NULL)
-		e->verified = 1;
-	else
+	if ((e = cache_index_find(&cache_index, key)) == NULL) {
 		log_warn("cache: index");
+		return NULL;
+	}
+	/* In the place of one from before. */
+	cache_index.used += bytes - e->bytes;
+	e->bytes = bytes;
+	e->verified = 1;
 	return e;
 }
 
@@ -70,7 +75,7 @@ static size_t nolds, olds_size;
 static unsigned int folder;
 static struct event scan_ev;
 
-static void
+static int
 scan_found(const struct hash *h, enum cache_kind kind, uint64_t bytes,
     int64_t age)
 {
@@ -79,14 +84,12 @@ scan_found(const struct hash *h, enum cache_kind kind, uint64_t bytes,
 
 	/* One that came since this process runs. */
 	if (kind == CACHE_BUNDLE && cache_index_find(&cache_index, h) != NULL)
-		return;
+		return 0;
 	if (nolds == olds_size) {
 		size = olds_size == 0 ? 1024 : olds_size * 2;
 		p = reallocarray(olds, size, sizeof(*p));
-		if (p == NULL) {
-			log_warn("cache: index");
-			return;
-		}
+		if (p == NULL)
+			return -1;
 		olds = p;
 		olds_size = size;
 	}
@@ -95,11 +98,30 @@ scan_found(const struct hash *h, enum cache_kind kind, uint64_t bytes,
 	p->key = *h;
 	p->bytes = bytes;
 	p->age = age;
-	if (kind == CACHE_BUNDLE &&
-	    (p->parts = cache_bundle_scan(h, &p->nparts)) == NULL)
-		cache_store_remove(h, kind);
-	else
+	if (kind != CACHE_BUNDLE ||
+	    (p->parts = cache_bundle_scan(h, &p->nparts)) != NULL)
 		nolds++;
+	else if (cache_lacks(errno))
+		return -1;
+	else
+		cache_store_remove(h, kind);
+	return 0;
+}
+
+/* Those of a folder, or none of them. */
+static int
+scan(unsigned int i)
+{
+	size_t before = nolds;
+	int error;
+
+	if (cache_store_scan(i, scan_found) == 0 || !cache_lacks(errno))
+		return 0;
+	error = errno;
+	while (nolds > before)
+		free(olds[--nolds].parts);
+	errno = error;
+	return -1;
 }
 
 static int
@@ -121,7 +143,7 @@ take_old(struct old *o)
 		NULL)
 		log_warn("cache: index");
 	if (e != NULL && o->parts != NULL)
-		cache_index_add_parts(&cache_index, e, o->parts, o->nparts);
+		cache_index_add_parts(&cache_index, e, o->parts, o->nparts, 1);
 	else
 		free(o->parts);
 }
@@ -130,14 +152,18 @@ take_old(struct old *o)
 static void
 on_scan(int fd, short ev, void *arg)
 {
-	struct timeval now = { 0, 0 };
+	struct timeval now = { 0, 0 }, later = { 0, SCAN_AGAIN_MS * 1000 };
 	size_t i;
 
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	cache_store_scan(folder++, scan_found);
-	if (folder < FOLDERS) {
+	if (scan(folder) == -1) {
+		log_warn("cache: folder %02x: once more", folder);
+		evtimer_add(&scan_ev, &later);
+		return;
+	}
+	if (++folder < FOLDERS) {
 		evtimer_add(&scan_ev, &now);
 		return;
 	}
@@ -276,14 +302,6 @@ cache_answer_entry(const struct waiter *w, struct cache_entry *e)
 
 /* ---- questions of fuse ---------------------------------------------------------------- */
 
-/* Of this process or its peer, whatever the file is. */
-static int
-is_of_file(int error)
-{
-	return error != EMFILE && error != ENFILE && error != ENOMEM &&
-	    error != EPIPE;
-}
-
 /* 1: it is there and verified; a GET is answered. */
 static int
 served(const struct waiter *w, const struct hash *key)
@@ -299,7 +317,7 @@ served(const struct waiter *w, const struct hash *key)
 	}
 	if ((error = cache_answer_entry(w, e)) != 0) {
 		/* Somebody has taken the file away, or broken it. */
-		if (!e->busy && is_of_file(error))
+		if (!e->busy && !cache_lacks(error) && error != EPIPE)
 			cache_give_up(e);
 		return 0;
 	}

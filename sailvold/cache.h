@@ -7,9 +7,11 @@
 #define SAILVOLD_CACHE_H
 
 #include <sys/queue.h>
+#include <errno.h>
 #include <event.h>
 
 #include "lib/fetch_imsg.h"
+#include "lib/monotime.h"
 #include "lib/path.h"
 #include "sailvold/cache_index.h"
 #include "sailvold/cache_store.h"
@@ -75,7 +77,7 @@ struct job {
 	enum job_state state;
 	struct hash key; /* of the chunk and its volume, or of the bundle */
 	struct hash hash;
-	uint32_t bytes; /* 0: a bundle */
+	uint32_t bytes; /* as who waits says; 0: a bundle */
 	/* FETCH: of which file it is asked. */
 	struct place *place;
 	uint64_t slot;
@@ -92,6 +94,7 @@ struct job {
 	int retried; /* after ENOSPC */
 	int memory;  /* its file is a memfd, and is not kept */
 	struct event slice;
+	monotime_t lacked; /* first, descriptors or memory */
 };
 
 /* cache_mount.c */
@@ -113,6 +116,14 @@ void cache_key(const char *volume_id, const struct hash *, struct hash *key);
 /* The same of a bundle, by the hash of its list: never that of a chunk. */
 void cache_bundle_key(const char *volume_id, const struct hash *,
     struct hash *key);
+
+/* Of this process, or of the whole system, whatever the file is: later it may
+   go. */
+static inline int
+cache_lacks(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
 
 /* cache.c */
 extern struct cache_index cache_index;
@@ -166,7 +177,7 @@ void job_verified(struct job *, uint32_t error);
 void job_bytes(const char *volume_id, const struct hash *, const uint8_t *,
     uint32_t bytes);
 /* It has come in a bundle, which has its own room in the cache. */
-void job_give_room(const struct hash *key);
+void job_give_room(const struct hash *key, uint32_t bytes);
 /* It is in that bundle: who waits for it is answered. */
 void job_bundled(const struct hash *key, uint32_t bytes, struct cache_bundle *);
 /* All that may begin, begins; what was asked for is sent. */
@@ -182,7 +193,8 @@ int cache_bundle_give(struct chan *, const struct cache_entry *);
 int cache_bundle_answer(struct cache_bundle *, const struct waiter *);
 /* Asks whether the file is what it should be; fd is taken if 0; -1 and errno. */
 int cache_bundle_verify(struct chan *fetch, uint32_t number, int fd);
-/* The chunks of a file that was found; NULL: it is none of ours. */
+/* The chunks of a file that was found; NULL and errno, EBADMSG: it is none of
+   ours. */
 struct cache_part *cache_bundle_scan(const struct hash *, uint16_t *n);
 
 /* cache_ask.c */

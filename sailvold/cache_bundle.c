@@ -117,19 +117,23 @@ tail_decode(const uint8_t *data, size_t len, uint64_t size, char *volume_id,
 	return 0;
 }
 
-/* The list of a file; -1: it is not sound. */
+/* The list of a file; -1 and errno, EBADMSG: it is not sound. */
 static int
 tail_read(int fd, char volume_id[VOLUME_MAX + 1], struct fetch_bundle *l)
 {
 	static uint8_t buf[TAIL_MAX];
 	struct stat st;
 	size_t len;
+	ssize_t n;
 
-	if (fstat(fd, &st) == -1 || st.st_size < 0)
+	if (fstat(fd, &st) == -1)
 		return -1;
 	len =
 	    st.st_size < (off_t)sizeof(buf) ? (size_t)st.st_size : sizeof(buf);
-	if (pread(fd, buf, len, st.st_size - (off_t)len) != (ssize_t)len)
+	if ((n = pread(fd, buf, len, st.st_size - (off_t)len)) == -1)
+		return -1;
+	errno = EBADMSG;
+	if (n != (ssize_t)len)
 		return -1;
 	return tail_decode(buf, len, (uint64_t)st.st_size, volume_id, l);
 }
@@ -155,14 +159,16 @@ cache_bundle_scan(const struct hash *key, uint16_t *n)
 	static struct fetch_bundle l;
 	char volume_id[VOLUME_MAX + 1];
 	struct cache_part *parts = NULL;
-	int fd;
+	int fd, saved;
 
 	if ((fd = cache_store_open(key, CACHE_BUNDLE, NULL)) == -1)
 		return NULL;
 	if (tail_read(fd, volume_id, &l) == 0 &&
 	    (parts = make_parts(volume_id, &l)) != NULL)
 		*n = l.n;
+	saved = errno;
 	close(fd);
+	errno = saved;
 	return parts;
 }
 
@@ -194,7 +200,6 @@ cache_bundle_give(struct chan *c, const struct cache_entry *e)
 		return bundle_send(c, e->unwritten->list, e->unwritten->fd);
 	if ((fd = cache_store_open(&e->key, CACHE_BUNDLE, NULL)) == -1)
 		return -1;
-	errno = EBADMSG;
 	if ((rc = tail_read(fd, volume_id, &l)) == 0)
 		rc = bundle_send(c, &l, fd);
 	saved = errno;
@@ -209,11 +214,10 @@ cache_bundle_verify(struct chan *fetch, uint32_t number, int fd)
 	static struct fetch_bundle l;
 	char volume_id[VOLUME_MAX + 1];
 
-	if (tail_read(fd, volume_id, &l) == 0)
-		return fetch_bundle_send(fetch, IMSG_FETCH_VERIFY_BUNDLE,
-		    number, &l, fd);
-	errno = EBADMSG;
-	return -1;
+	if (tail_read(fd, volume_id, &l) == -1)
+		return -1;
+	return fetch_bundle_send(fetch, IMSG_FETCH_VERIFY_BUNDLE, number, &l,
+	    fd);
 }
 
 int
@@ -345,7 +349,7 @@ keep(struct cache_bundle *b, const char *volume_id, struct cache_part *parts)
 	cache_unreserve(disk);
 	if ((e = cache_index_add(&cache_index, &key, disk, 1, 0)) == NULL)
 		return -1;
-	cache_index_add_parts(&cache_index, e, parts, b->list->n);
+	cache_index_add_parts(&cache_index, e, parts, b->list->n, 0);
 	e->unwritten = b;
 	e->busy = 1; /* it is not evicted before it is there */
 	b->of = e;
@@ -386,7 +390,7 @@ cache_bundle_came(const char *volume_id, const struct fetch_bundle *l, int fd)
 		}
 	for (i = 0; i < l->n; i++) {
 		cache_fetched += l->chunks[i].bytes;
-		job_give_room(&parts[i].key);
+		job_give_room(&parts[i].key, l->chunks[i].bytes);
 	}
 	if (++last_turn == 0)
 		last_turn = 1;

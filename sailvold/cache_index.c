@@ -54,7 +54,7 @@ cache_index_find(struct cache_index *x, const struct hash *key)
 
 void
 cache_index_add_parts(struct cache_index *x, struct cache_entry *e,
-    struct cache_part *parts, uint16_t n)
+    struct cache_part *parts, uint16_t n, int oldest)
 {
 	struct cache_part *old;
 	uint16_t i;
@@ -65,6 +65,8 @@ cache_index_add_parts(struct cache_index *x, struct cache_entry *e,
 		/* The younger bundle stays longer. */
 		if ((old = RB_FIND(cache_part_tree, &x->parts, &parts[i])) !=
 		    NULL) {
+			if (oldest)
+				continue;
 			RB_REMOVE(cache_part_tree, &x->parts, old);
 			old->of = NULL;
 		}

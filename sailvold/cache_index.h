@@ -55,9 +55,13 @@ struct cache_entry *cache_index_find(struct cache_index *, const struct hash *);
    EEXIST, ENOMEM. */
 struct cache_entry *cache_index_add(struct cache_index *, const struct hash *,
     uint64_t bytes, int verified, int oldest);
-/* It is a bundle of these chunks; parts: from malloc(3), taken. */
+/*
+ * It is a bundle of these chunks; parts: from malloc(3), zeroed, taken.  A chunk
+ * that another bundle has too is from now on this one's; or stays that one's,
+ * when oldest is set.
+ */
 void cache_index_add_parts(struct cache_index *, struct cache_entry *,
-    struct cache_part *parts, uint16_t n);
+    struct cache_part *parts, uint16_t n, int oldest);
 /* The file that has a chunk: of that name, or a bundle; NULL. */
 struct cache_entry *cache_index_having(struct cache_index *,
     const struct hash *);

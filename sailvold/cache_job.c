@@ -21,26 +21,42 @@
 /* Of chunks on their way that the directory has no room for. */
 #define MEMORY_MAX ((uint64_t)64 << 20)
 #define TOLD_MS 60000
+/* Descriptors or memory lack: between two tries, and of all of them. */
+#define LACKS_MS 100
+#define LACKS_MAX_MS 30000
 
 RB_HEAD(job_tree, job);
 static struct job_tree jobs = RB_INITIALIZER(&jobs);
 static TAILQ_HEAD(, job) queued = TAILQ_HEAD_INITIALIZER(queued);
 static unsigned int nrunning;
-static int full;        /* one found no room */
+static int full;    /* one found no room */
+static int lacking; /* the queue rests until later_ev */
+static struct event later_ev;
 static uint64_t memory; /* bytes of chunks on their way there */
 
 static void job_run(struct job *);
 static void job_copy(int, short, void *);
 static int waiter_join(struct waiter *);
 
+/* What one says of the length of a chunk is nothing to who says another. */
 static int
 job_cmp(struct job *a, struct job *b)
 {
-	return hash_cmp(&a->key, &b->key);
+	int c = hash_cmp(&a->key, &b->key);
+
+	return c != 0 ? c : a->bytes < b->bytes ? -1 : a->bytes > b->bytes;
 }
 
 RB_PROTOTYPE(job_tree, job, node, job_cmp)
 RB_GENERATE(job_tree, job, node, job_cmp)
+
+static struct job *
+job_find(const struct hash *key, uint32_t bytes)
+{
+	struct job k = { .key = *key, .bytes = bytes };
+
+	return RB_FIND(job_tree, &jobs, &k);
+}
 
 /* ---- what jobs share ------------------------------------------------------------- */
 
@@ -153,21 +169,6 @@ job_free(struct job *j)
 	free(j);
 }
 
-static void
-job_succeeded(struct job *j, struct cache_entry *e)
-{
-	struct waiter *w;
-	int error;
-
-	TAILQ_FOREACH (w, &j->waiters, entry) {
-		if (w->put != NULL)
-			cache_put_part(w->put, 0);
-		else if ((error = cache_answer_entry(w, e)) != 0)
-			cache_answer_error(w, error, strerror(error));
-	}
-	job_free(j);
-}
-
 /* It may begin again, as one of the first. */
 static void
 job_again(struct job *j)
@@ -178,6 +179,8 @@ job_again(struct job *j)
 	    (e = cache_index_find(&cache_index, &j->key)) != NULL)
 		e->busy = 0;
 	job_drop_file(j);
+	place_unref(j->place);
+	j->place = NULL;
 	j->state = JOB_QUEUED;
 	nrunning--;
 	TAILQ_INSERT_HEAD(&queued, j, entry);
@@ -192,7 +195,8 @@ same_place(const struct place *a, const struct place *b)
 		memcmp(a->path, b->path, a->path_len) == 0);
 }
 
-/* For those who asked of the same file; the others' may be better. */
+/* For those who asked of the same file; the others', and what is there to be
+   copied, may be better. */
 static void
 job_failed(struct job *j, int error, const char *what)
 {
@@ -205,9 +209,10 @@ job_failed(struct job *j, int error, const char *what)
 	    strerror(error));
 	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, entry);
-		if (w->put != NULL)
+		if (w->put != NULL && j->place == NULL)
 			cache_put_part(w->put, error);
-		else if (j->place == NULL || same_place(w->place, j->place))
+		else if (w->put == NULL &&
+		    (j->place == NULL || same_place(w->place, j->place)))
 			/* To who reads, whatever it was is one thing. */
 			cache_answer_error(w, EIO, what);
 		else
@@ -220,9 +225,77 @@ job_failed(struct job *j, int error, const char *what)
 		job_again(j);
 }
 
+static void
+on_later(int fd, short ev, void *arg)
+{
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	lacking = 0;
+	job_run_queue();
+}
+
+/* Descriptors or memory lack: it begins again, a little later. */
+static void
+job_later(struct job *j, int error)
+{
+	struct timeval tv = { 0, LACKS_MS * 1000 };
+	monotime_t now = monotime_now();
+
+	if (j->lacked.ns == 0)
+		j->lacked = now;
+	if (monotime_diff_ms(now, j->lacked) > LACKS_MAX_MS) {
+		job_failed(j, error, strerror(error));
+		return;
+	}
+	job_again(j);
+	full = 1;
+	if (!evtimer_initialized(&later_ev))
+		evtimer_set(&later_ev, on_later, NULL);
+	/* Without it, what happens next is the next try. */
+	lacking = evtimer_add(&later_ev, &tv) == 0;
+}
+
+/* All have what they wait for: give answers one of them, 0 or an errno. */
+static void
+job_answer(struct job *j, int put_error,
+    int (*give)(const struct waiter *, void *), void *arg)
+{
+	struct waiter *w, *next;
+	int error, lacked = 0;
+
+	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (w->put != NULL)
+			cache_put_part(w->put, put_error);
+		else if (cache_lacks(error = give(w, arg))) {
+			lacked = error; /* it waits on */
+			continue;
+		} else if (error != 0)
+			cache_answer_error(w, error, strerror(error));
+		waiter_free(j, w);
+	}
+	if (lacked == 0)
+		job_free(j);
+	else
+		job_later(j, lacked);
+}
+
+static int
+give_entry(const struct waiter *w, void *e)
+{
+	return cache_answer_entry(w, e);
+}
+
+static void
+job_succeeded(struct job *j, struct cache_entry *e)
+{
+	job_answer(j, 0, give_entry, e);
+}
+
 /*
- * It could not be copied, or was not what it should be: who gave it hears so,
- * and who only wants it gets it from the store.
+ * It could not be copied, or was not what it should be: who gave it hears so;
+ * who gave another, or only wants it, waits on.
  */
 static void
 put_failed(struct job *j, int error)
@@ -231,7 +304,7 @@ put_failed(struct job *j, int error)
 
 	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, entry);
-		if (w->put == NULL)
+		if (w->put == NULL || w->put != j->source)
 			continue;
 		cache_put_part(w->put, error);
 		waiter_free(j, w);
@@ -272,23 +345,47 @@ job_to_memory(struct job *j, int error)
 	j->memory = 1;
 }
 
+/*
+ * error is of the own directory, and says nothing of the chunk: it begins again,
+ * when there may be room, or without.
+ */
+static void
+job_not_kept(struct job *j, int error)
+{
+	if (cache_lacks(error)) {
+		job_later(j, error);
+		return;
+	}
+	if (j->memory) {
+		job_failed(j, error, strerror(error));
+		return;
+	}
+	if ((error == ENOSPC || error == EDQUOT) && !j->retried) {
+		/* Others fill the file system, or there is a quota, which
+		   statvfs(3) does not show: the old ones give way. */
+		j->retried = 1;
+		cache_room_lacks(cache_disk_bytes(j->bytes));
+	} else
+		job_to_memory(j, error);
+	job_again(j);
+}
+
+static int
+give_file(const struct waiter *w, void *fd)
+{
+	return cache_answer_file(w, *(int *)fd) == -1 ? errno : 0;
+}
+
 /* Who wanted it in the cache hears that it is not there. */
 static void
 job_hand_out(struct job *j)
 {
-	struct waiter *w;
 
 	if (memfd_seal(j->fd) == -1) {
 		job_failed(j, errno, strerror(errno));
 		return;
 	}
-	TAILQ_FOREACH (w, &j->waiters, entry) {
-		if (w->put != NULL)
-			cache_put_part(w->put, ENOSPC);
-		else if (cache_answer_file(w, j->fd) == -1)
-			cache_answer_error(w, errno, strerror(errno));
-	}
-	job_free(j);
+	job_answer(j, ENOSPC, give_file, &j->fd);
 }
 
 /* The file is whole and good. */
@@ -303,20 +400,17 @@ job_keep(struct job *j)
 		return;
 	}
 	if (cache_store_keep(j->tmp, &j->key, CACHE_CHUNK) == -1) {
-		if (is_of_disk(errno) && j->source == NULL) {
-			job_to_memory(j, errno);
-			job_again(j);
-		} else if (j->source != NULL)
+		if (j->source != NULL)
 			put_failed(j, errno);
 		else
-			job_failed(j, EIO, strerror(errno));
+			job_not_kept(j, errno);
 		return;
 	}
 	close(j->fd);
 	j->fd = -1;
 	job_unreserve(j);
 	if ((e = cache_kept(&j->key, bytes)) == NULL)
-		job_failed(j, ENOMEM, strerror(ENOMEM));
+		job_later(j, ENOMEM);
 	else
 		job_succeeded(j, e);
 }
@@ -378,7 +472,7 @@ static int
 job_file(struct job *j)
 {
 	if (!j->memory && (j->fd = cache_store_tmp(j->tmp)) == -1 &&
-	    is_of_disk(errno))
+	    !cache_lacks(errno))
 		job_to_memory(j, errno);
 	if (j->memory)
 		j->fd = memfd_empty("chunk");
@@ -392,7 +486,7 @@ job_fetch(struct job *j)
 
 	j->state = JOB_FETCH;
 	take_place(j);
-	if (!j->memory && (rc = job_room(j)) == -1 && is_of_disk(errno))
+	if (!j->memory && (rc = job_room(j)) == -1)
 		job_to_memory(j, errno);
 	if (j->memory)
 		rc = job_memory(j);
@@ -406,7 +500,9 @@ job_fetch(struct job *j)
 	}
 	if (rc == 0)
 		rc = ask_get(j);
-	if (rc == -1)
+	if (rc == -1 && cache_lacks(errno))
+		job_later(j, errno);
+	else if (rc == -1)
 		job_failed(j, errno, strerror(errno));
 }
 
@@ -416,6 +512,8 @@ throw_away(struct cache_entry *e)
 {
 	char hex[HASH_HEX_LEN + 1];
 
+	if (e->verified)
+		return; /* a good one has come meanwhile */
 	hash_hex(&e->key, hex);
 	log_warnx("cache: file %s is not what it was: thrown away", hex);
 	cache_give_up(e);
@@ -430,17 +528,9 @@ job_got_not(struct job *j, int error, const char *what)
 		if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
 			throw_away(e);
 		job_again(j); /* from the store */
-	} else if ((error == ENOSPC || error == EDQUOT) && !j->retried &&
-	    !j->memory) {
-		/* Others fill the file system, or there is a quota, which
-		   statvfs(3) does not show: the old ones give way. */
-		j->retried = 1;
-		cache_room_lacks(cache_disk_bytes(j->bytes));
-		job_again(j);
-	} else if (is_of_disk(error) && !j->memory) {
-		job_to_memory(j, error);
-		job_again(j);
-	} else
+	} else if (cache_lacks(error) || (is_of_disk(error) && !j->memory))
+		job_not_kept(j, error);
+	else
 		job_failed(j, error, what);
 }
 
@@ -485,19 +575,20 @@ void
 job_bytes(const char *volume_id, const struct hash *h, const uint8_t *data,
     uint32_t bytes)
 {
-	struct job key, *j;
+	struct hash key;
+	struct job *j;
 
-	cache_key(volume_id, h, &key.key);
-	j = RB_FIND(job_tree, &jobs, &key);
+	cache_key(volume_id, h, &key);
+	j = job_find(&key, bytes);
 	if (j == NULL) {
-		keep_neighbour(&key.key, data, bytes);
+		keep_neighbour(&key, data, bytes);
 		return;
 	}
 	/* One that is copied or verified goes its own way. */
-	if (j->state != JOB_FETCH || j->bytes != bytes || j->fd != -1)
+	if (j->state != JOB_FETCH || j->fd != -1)
 		return;
 	if (job_file(j) == -1 || cache_store_write(j->fd, data, bytes) == -1) {
-		job_got_not(j, errno, strerror(errno));
+		job_not_kept(j, errno);
 		return;
 	}
 	ask_leave(j);
@@ -507,40 +598,41 @@ job_bytes(const char *volume_id, const struct hash *h, const uint8_t *data,
 
 /* One that waits for sailvol-fetch; one that is copied goes its own way. */
 static struct job *
-fetching(const struct hash *key)
+fetching(const struct hash *key, uint32_t bytes)
 {
-	struct job k = { .key = *key }, *j;
+	struct job *j = job_find(key, bytes);
 
-	j = RB_FIND(job_tree, &jobs, &k);
 	return j != NULL && j->state == JOB_FETCH && j->fd == -1 ? j : NULL;
 }
 
 void
-job_give_room(const struct hash *key)
+job_give_room(const struct hash *key, uint32_t bytes)
 {
-	struct job *j = fetching(key);
+	struct job *j = fetching(key, bytes);
 
 	if (j != NULL)
 		job_unreserve(j);
 }
 
+static int
+give_bundle(const struct waiter *w, void *b)
+{
+	return cache_bundle_answer(b, w) == -1 ? errno : 0;
+}
+
 void
 job_bundled(const struct hash *key, uint32_t bytes, struct cache_bundle *b)
 {
-	struct job *j = fetching(key);
-	struct waiter *w, *next;
+	struct job *j = fetching(key, bytes);
+	struct cache_entry *e;
 
-	if (j == NULL || j->bytes != bytes)
+	if (j == NULL)
 		return;
-	for (w = TAILQ_FIRST(&j->waiters); w != NULL; w = next) {
-		next = TAILQ_NEXT(w, entry);
-		if (w->put != NULL)
-			cache_put_part(w->put, 0);
-		else if (cache_bundle_answer(b, w) == -1)
-			cache_answer_error(w, errno, strerror(errno));
-		waiter_free(j, w);
-	}
-	job_free(j);
+	/* Of another length, or it would have been verified. */
+	if ((e = cache_index_find(&cache_index, key)) != NULL && !e->busy)
+		throw_away(e);
+	e = cache_index_having(&cache_index, key);
+	job_answer(j, e != NULL && e->verified ? 0 : ENOSPC, give_bundle, b);
 }
 
 /* ---- copying ------------------------------------------------------------------------ */
@@ -604,6 +696,24 @@ job_put(struct job *j)
 
 /* ---- verifying ------------------------------------------------------------------------ */
 
+/* A copy of what the first PUT that waits has, or from the store. */
+static void
+job_bring(struct job *j)
+{
+	struct waiter *w;
+
+	TAILQ_FOREACH (w, &j->waiters, entry)
+		if (w->put != NULL && j->source == NULL) {
+			j->source = w->put;
+			j->source->refs++;
+			j->offset = w->chunk.slot << w->shift;
+		}
+	if (j->source != NULL)
+		job_put(j);
+	else
+		job_fetch(j);
+}
+
 static void
 job_verify_kept(struct job *j, struct cache_entry *e)
 {
@@ -611,20 +721,16 @@ job_verify_kept(struct job *j, struct cache_entry *e)
 	int fd;
 
 	j->state = JOB_VERIFY_KEPT;
-	e->busy = 1;
 	fd = cache_store_open(&j->key, cache_kind(e), &size);
-	if (fd == -1 || (j->bytes != 0 && size != j->bytes)) {
-		if (fd != -1)
-			close(fd);
-		job_verified(j, fd == -1 ? (uint32_t)errno : EBADMSG);
+	if (fd != -1 && j->bytes != 0 && size != j->bytes) {
+		/* Which of both lies the store shows. */
+		close(fd);
+		job_bring(j);
 		return;
 	}
-	if (ask_verify(j, fd) == 0)
-		return;
-	if (errno == EBADMSG)
-		job_verified(j, EBADMSG); /* no bundle at all */
-	else
-		job_failed(j, errno, strerror(errno));
+	e->busy = 1;
+	if (fd == -1 || ask_verify(j, fd) == -1)
+		job_verified(j, (uint32_t)errno);
 }
 
 /* There is no such bundle any more: each who waits for a chunk of it. */
@@ -661,6 +767,10 @@ job_verified(struct job *j, uint32_t error)
 			job_keep(j);
 		return;
 	}
+	if (cache_lacks((int)error)) {
+		job_later(j, (int)error);
+		return;
+	}
 	if ((e = cache_index_find(&cache_index, &j->key)) != NULL) {
 		e->busy = 0;
 		if (error == 0) {
@@ -672,10 +782,8 @@ job_verified(struct job *j, uint32_t error)
 	}
 	if (j->bytes == 0)
 		job_split(j);
-	else if (j->source != NULL)
-		job_put(j);
 	else
-		job_fetch(j);
+		job_bring(j);
 }
 
 /* ---- start -------------------------------------------------------------------------------- */
@@ -699,10 +807,8 @@ job_run(struct job *j)
 		/* It was given up. */
 		j->state = JOB_FETCH;
 		job_split(j);
-	} else if (j->source != NULL)
-		job_put(j);
-	else
-		job_fetch(j);
+	} else
+		job_bring(j);
 }
 
 void
@@ -712,7 +818,7 @@ job_run_queue(void)
 	struct job *j;
 
 	/* A job that ends at once may come back to here. */
-	if (inside)
+	if (inside || lacking)
 		return;
 	inside = 1;
 	full = 0;
@@ -753,29 +859,18 @@ waiter_join(struct waiter *w)
 {
 	struct cache_entry *e;
 	uint32_t bytes = w->chunk.bytes;
-	struct job key, *j;
+	struct hash key;
+	struct job *j;
 
-	cache_key(w->mount->volume_id, &w->chunk.hash, &key.key);
-	e = cache_index_having(&cache_index, &key.key);
+	cache_key(w->mount->volume_id, &w->chunk.hash, &key);
+	e = cache_index_having(&cache_index, &key);
 	if (e != NULL && cache_kind(e) == CACHE_BUNDLE && !e->verified) {
-		key.key = e->key;
+		key = e->key;
 		bytes = 0;
 	}
-	j = RB_FIND(job_tree, &jobs, &key);
-	/* The same bytes of another length are a lie of one of both. */
-	if (j != NULL && j->bytes != bytes) {
-		errno = EBADMSG;
+	if ((j = job_find(&key, bytes)) == NULL &&
+	    (j = job_new(&key, &w->chunk.hash, bytes)) == NULL)
 		return -1;
-	}
-	if (j == NULL) {
-		if ((j = job_new(&key.key, &w->chunk.hash, bytes)) == NULL)
-			return -1;
-		if (w->put != NULL && bytes != 0) {
-			j->source = w->put;
-			j->source->refs++;
-			j->offset = w->chunk.slot << w->shift;
-		}
-	}
 	TAILQ_INSERT_TAIL(&j->waiters, w, entry);
 	return 0;
 }

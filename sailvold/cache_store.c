@@ -183,9 +183,9 @@ cache_store_touch(const struct hash *h, enum cache_kind kind)
  * One name of a folder.  64 digits are a file of a former version, named by
  * content alone: of whom it is nobody knows.
  */
-static void
+static int
 scan_name(int fd, const char *folder, const char *name,
-    void (*f)(const struct hash *, enum cache_kind, uint64_t, int64_t))
+    int (*f)(const struct hash *, enum cache_kind, uint64_t, int64_t))
 {
 	enum cache_kind kind = CACHE_CHUNK;
 	char hex[HASH_HEX_LEN + 8];
@@ -194,13 +194,13 @@ scan_name(int fd, const char *folder, const char *name,
 	struct stat st;
 
 	if (name[0] == '.')
-		return;
+		return 0;
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		return;
+		return 0;
 	if (S_ISREG(st.st_mode) && hash_parse(&h, name, len) == 0) {
 		if (unlinkat(fd, name, 0) == -1)
 			log_warn("cache: %s/%s", folder, name);
-		return;
+		return 0;
 	}
 	snprintf(hex, sizeof(hex), "%.2s%.*s", folder, HASH_HEX_LEN - 2, name);
 	if (len == HASH_HEX_LEN &&
@@ -211,44 +211,64 @@ scan_name(int fd, const char *folder, const char *name,
 	if (!S_ISREG(st.st_mode) || len != HASH_HEX_LEN - 2 ||
 	    hash_parse(&h, hex, HASH_HEX_LEN) == -1) {
 		log_warnx("cache: %s/%s is not ours", folder, name);
-		return;
+		return 0;
 	}
-	f(&h, kind, (uint64_t)st.st_blocks * 512, st.st_atim.tv_sec);
+	return f(&h, kind, (uint64_t)st.st_blocks * 512, st.st_atim.tv_sec);
 }
 
-void
+int
 cache_store_scan(unsigned int i,
-    void (*f)(const struct hash *, enum cache_kind, uint64_t, int64_t))
+    int (*f)(const struct hash *, enum cache_kind, uint64_t, int64_t))
 {
 	struct dirent *d;
 	char folder[4];
 	DIR *dir;
-	int fd;
+	int fd, rc = 0, saved;
 
 	snprintf(folder, sizeof(folder), "%02x", i & 0xff);
 	if ((fd = open_dir(folder)) == -1) {
-		if (errno != ENOENT)
-			log_warn("cache: %s", folder);
-		return;
+		if ((saved = errno) == ENOENT)
+			return 0;
+		log_warn("cache: %s", folder);
+		errno = saved;
+		return -1;
 	}
 	if ((dir = fdopendir(fd)) == NULL) {
+		saved = errno;
 		log_warn("cache: %s", folder);
 		close(fd);
-		return;
+		errno = saved;
+		return -1;
 	}
-	while ((d = readdir(dir)) != NULL)
-		scan_name(dirfd(dir), folder, d->d_name, f);
+	while (rc == 0 && (d = readdir(dir)) != NULL)
+		rc = scan_name(dirfd(dir), folder, d->d_name, f);
+	saved = errno;
 	closedir(dir);
+	errno = saved;
+	return rc;
 }
 
 /* ---- files that grow ---------------------------------------------------------- */
 
+static int
+tmp_make(const char *name)
+{
+	return openat(dir_fd, name,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 int
 cache_store_tmp(char name[CACHE_TMP_LEN])
 {
+	int fd;
+
 	snprintf(name, CACHE_TMP_LEN, "tmp/%u", tmp_next++);
-	return openat(dir_fd, name,
-	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if ((fd = tmp_make(name)) != -1 || errno != ENOENT)
+		return fd;
+	/* Somebody has emptied the directory. */
+	if (mkdirat(dir_fd, "tmp", 0700) == -1)
+		return -1;
+	return tmp_make(name);
 }
 
 int

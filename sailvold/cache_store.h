@@ -30,10 +30,10 @@ int cache_store_open(const struct hash *, enum cache_kind, uint64_t *size);
 void cache_store_remove(const struct hash *, enum cache_kind);
 /* Marks it as used, for the order after a restart. */
 void cache_store_touch(const struct hash *, enum cache_kind);
-/* Calls f for each file of the folder i of 256.  age: seconds since 1970 of
-   its last use. */
-void cache_store_scan(unsigned int i,
-    void (
+/* Calls f for each file of the folder i of 256, until f returns -1.  age: seconds
+   since 1970 of its last use.  -1 and errno: not all of them. */
+int cache_store_scan(unsigned int i,
+    int (
 	*f)(const struct hash *, enum cache_kind, uint64_t bytes, int64_t age));
 
 /* A new empty file. */

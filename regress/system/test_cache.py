@@ -5,7 +5,9 @@ same, keeps its limit, and outlives the death of sailvol-fetch."""
 import fcntl
 import os
 import random
+import shutil
 import struct
+import subprocess
 import time
 
 import sailtest
@@ -153,6 +155,27 @@ def test_restart_and_corruption(t):
     os.unlink(s.path(cs[3]))
     s.locate(cs[3])
     t.true(s.get(cs[3]) == (0, cs[3].data), "taken away")
+
+
+def test_emptied(t):
+    """Somebody removes all that is in the directory, and then the directory."""
+    s = Site(t)
+    cs = [Content(s.server, bytes([i + 1]) * size)
+          for i, size in enumerate((30000, 2 * MIB, 30000, 2 * MIB))]
+    s.locate(cs[0])
+    t.equal(0, s.get(cs[0])[0], "fetched")
+    for name in os.listdir(s.dir):
+        subprocess.run(["rm", "-r", os.path.join(s.dir, name)], check=True)
+    for c in cs[:2]:
+        s.locate(c)
+        t.true(s.get(c) == (0, c.data), "fetched again")
+        t.true(os.path.exists(s.path(c)), "is kept")
+    shutil.rmtree(s.dir)
+    for c in cs[2:]:
+        s.locate(c)
+        t.true(s.get(c) == (0, c.data), "without a directory")
+    t.true("is not kept" in s.cache.logs(), s.cache.logs())
+    t.equal(0, s.cache.stop(), "status")
 
 
 def test_limit(t):

@@ -177,18 +177,26 @@ test_random(void **state)
 }
 
 static struct cache_entry *
-bundle(struct cache_index *x, unsigned int i, unsigned int first, uint16_t n)
+bundle_at(struct cache_index *x, unsigned int i, unsigned int first, uint16_t n,
+    int oldest)
 {
 	struct cache_part *p = calloc(n, sizeof(*p));
-	struct cache_entry *e = add(x, i, 10);
+	struct hash h = name(i);
+	struct cache_entry *e = cache_index_add(x, &h, 10, 1, oldest);
 	uint16_t k;
 
 	assert_non_null(p);
 	assert_non_null(e);
 	for (k = 0; k < n; k++)
 		p[k].key = name(first + k);
-	cache_index_add_parts(x, e, p, n);
+	cache_index_add_parts(x, e, p, n, oldest);
 	return e;
+}
+
+static struct cache_entry *
+bundle(struct cache_index *x, unsigned int i, unsigned int first, uint16_t n)
+{
+	return bundle_at(x, i, first, n, 0);
 }
 
 static struct cache_entry *
@@ -226,12 +234,39 @@ test_bundles(void **state)
 	assert_int_equal(x.used, 0);
 }
 
+/* Those from before come the youngest first, and behind what came since. */
+static void
+test_bundles_from_before(void **state)
+{
+	struct cache_entry *old, *older, *since;
+	struct cache_index x;
+
+	(void)state;
+	cache_index_init(&x, 30);
+	since = bundle(&x, 1, 100, 10);
+	old = bundle_at(&x, 2, 105, 10, 1);
+	older = bundle_at(&x, 3, 110, 10, 1);
+	assert_ptr_equal(having(&x, 105), since);
+	assert_ptr_equal(having(&x, 110), old);
+	assert_ptr_equal(having(&x, 119), older);
+	/* What is given up first takes none of theirs along. */
+	assert_ptr_equal(cache_index_victim(&x, 1, 0), older);
+	assert_int_equal(evict(&x, 1), 1);
+	assert_null(having(&x, 119));
+	assert_ptr_equal(having(&x, 110), old);
+	assert_int_equal(evict(&x, 20), 1);
+	assert_null(having(&x, 110));
+	assert_ptr_equal(having(&x, 105), since);
+	cache_index_clear(&x);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_bundles),
+		cmocka_unit_test(test_bundles_from_before),
 		cmocka_unit_test(test_busy_and_full_disk),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_random),

@@ -1,0 +1,305 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * Claim: what the cache's directory, this process or another mount lacks or lies
+ * about is never an error to who reads, while a sailvol-fetch has the chunk; and no
+ * good file is thrown away for it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "regress/unit/sailvold/fake_cache.h"
+
+/* A file from before is verified when descriptors and memory are there again. */
+static void
+test_lacks_kept(void **state)
+{
+	static const int errors[] = { EMFILE, ENFILE, ENOMEM };
+	struct content *k;
+	uint32_t i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		k = content_new(1000, 'a' + (int)i);
+		from_before(k, k->bytes);
+		f_open = (struct fault){ errors[i], 2 };
+		f_verify = (struct fault){ ENOMEM, 1 };
+		get(1, i, k);
+		expect(i, k);
+		assert_true(is_kept(k));
+	}
+	assert_int_equal(gets, 0);
+	assert_int_equal(removed, 0);
+	/* Verified, and given out again. */
+	f_open = (struct fault){ EMFILE, 3 };
+	get(1, 4, k);
+	expect(4, k);
+	assert_int_equal(gets, 0);
+	assert_int_equal(removed, 0);
+	/* What it does not have, or what is broken, goes. */
+	k = content_new(1000, 'x');
+	from_before(k, k->bytes);
+	f_open = (struct fault){ EIO, 1 };
+	get(1, 5, k);
+	expect(5, k);
+	assert_int_equal(gets, 1);
+	assert_true(is_kept(k));
+	k->data[0] ^= 1;
+	from_before(content_new(1000, 'y'), 7);
+	k = &contents[ncontents - 1];
+	get(1, 6, k);
+	expect(6, k);
+	assert_int_equal(gets, 2);
+	assert_true(is_kept(k));
+}
+
+/* Whatever the directory says. */
+static void
+test_directory(void **state)
+{
+	static const int errors[] = { EIO, ENOENT, EROFS, EACCES, ENOTDIR };
+	struct fault *at[] = { &f_tmp, &f_keep };
+	struct content *k;
+	size_t i, n;
+
+	(void)state;
+	for (n = 0; n < 2; n++) {
+		for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+			k = content_new(n ? LARGE : 1000, (int)i + 1);
+			*at[i % 2] = (struct fault){ errors[i], 1 };
+			get(1, 1, k);
+			expect(1, k);
+			assert_false(is_kept(k));
+			free(k->data);
+			ncontents--;
+		}
+	}
+	k = content_new(1000, 'w');
+	f_write = (struct fault){ EIO, 1 };
+	get(1, 1, k);
+	expect(1, k);
+	assert_false(is_kept(k));
+	get(1, 1, k);
+	expect(1, k);
+	assert_true(is_kept(k));
+}
+
+/* No descriptors: it waits, and is kept then. */
+static void
+test_lacks(void **state)
+{
+	struct content *k = content_new(LARGE, 'l');
+	struct content *small = content_new(1000, 's');
+	struct rlimit r;
+
+	(void)state;
+	f_tmp = (struct fault){ EMFILE, 3 };
+	get(1, 1, k);
+	expect(1, k);
+	assert_true(is_kept(k));
+	f_tmp = (struct fault){ ENFILE, 2 };
+	get(1, 1, small);
+	expect(1, small);
+	assert_true(is_kept(small));
+	/* Of the question itself. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+	k = content_new(LARGE, 'm');
+	no_fds_after_tmp = 1;
+	get(1, 1, k);
+	turn(250);
+	assert_int_equal(no_fds_after_tmp, 0);
+	set_fds(r.rlim_cur);
+	expect(1, k);
+	assert_true(is_kept(k));
+}
+
+/* A length is one mount's word, and a PUT one mount's bytes. */
+static void
+test_liar(void **state)
+{
+	struct content *k = content_new(1000, 'k');
+	struct content *old = content_new(1000, 'o');
+	struct content *p = content_new(1000, 'p');
+	uint8_t bad[1000] = { 1 };
+
+	(void)state;
+	hold = 1;
+	want(2, IMSG_FUSE_CACHE_GET, 1, k, 1, "f", -1);
+	turn(20);
+	get(1, 2, k);
+	turn(20);
+	assert_int_equal(gets, 2);
+	let_go();
+	expect(2, k);
+	wait_for(1);
+	assert_int_not_equal(answers[1].error, 0);
+	assert_true(is_kept(k));
+	/* A good file from before stays. */
+	from_before(old, old->bytes);
+	want(2, IMSG_FUSE_CACHE_GET, 1, old, 1, "f", -1);
+	wait_for(1);
+	assert_int_not_equal(answers[1].error, 0);
+	assert_int_equal(removed, 0);
+	gets = 0;
+	get(1, 2, old);
+	expect(2, old);
+	assert_int_equal(gets, 0);
+	/* Other bytes than said, and who has the right ones. */
+	hold = 1;
+	want(2, IMSG_FUSE_CACHE_GET, 5, p, 1, "f", -1);
+	put(2, 3, p, bad);
+	turn(20);
+	put(1, 4, p, p->data);
+	get(1, 2, p);
+	turn(20);
+	let_go();
+	expect(2, p);
+	wait_for(3);
+	wait_for(4);
+	wait_for(5);
+	assert_int_equal(answers[3].error, EBADMSG);
+	assert_int_equal(answers[4].error, 0);
+	assert_int_not_equal(answers[5].error, 0);
+	assert_true(is_kept(p));
+	assert_int_equal(gets, 1);
+}
+
+/* Nobody hears that it is kept, who only hands it out. */
+static void
+test_bundle_without_room(void **state)
+{
+	struct content *a = content_new(1000, 'a'), *b = content_new(900, 'b');
+	struct cache_want w = { .path = (const uint8_t *)"f",
+		.path_len = 1,
+		.shift = SHIFT,
+		.n = 2 };
+	int kept;
+
+	(void)state;
+	w.chunks[0].bytes = a->bytes;
+	w.chunks[0].hash = a->hash;
+	w.chunks[1].slot = 1;
+	w.chunks[1].bytes = b->bytes;
+	w.chunks[1].hash = b->hash;
+	for (kept = 0; kept < 2; kept++) {
+		tell_limit((uint64_t)1 << 40);
+		hold = 1;
+		assert_int_equal(cache_want_send(fuse_end[1],
+				     IMSG_FUSE_CACHE_GET, 1, &w, -1),
+		    0);
+		turn(20);
+		put(2, 2, a, a->data);
+		turn(20);
+		assert_int_equal(answers[2].came, 0);
+		if (!kept)
+			tell_limit(0);
+		let_go();
+		wait_for(2);
+		assert_int_equal(answers[2].error, kept ? 0 : ENOSPC);
+		assert_int_equal(bundles, kept + 1);
+	}
+}
+
+/* A bundle from before, of contents from to to. */
+static void
+bundle_before(unsigned int from, unsigned int to, int64_t age, struct hash *key)
+{
+	struct file *f = file_free();
+	uint32_t at = 0;
+	struct wbuf w;
+	struct hash h;
+	uint8_t *tail;
+	unsigned int i;
+	size_t len;
+
+	f->fd = memfd_empty("bundle");
+	wbuf_init(&w, 4096);
+	for (i = from; i < to; i++) {
+		wbuf_hash(&w, &contents[i].hash);
+		wbuf_u32(&w, at);
+		wbuf_u32(&w, contents[i].bytes);
+		assert_int_equal(pwrite(f->fd, contents[i].data,
+				     contents[i].bytes, at),
+		    contents[i].bytes);
+		at += contents[i].bytes;
+	}
+	wbuf_bytes(&w, VOL, strlen(VOL));
+	wbuf_u16(&w, (uint16_t)strlen(VOL));
+	wbuf_u16(&w, (uint16_t)(to - from));
+	wbuf_u32(&w, 0x31424353);
+	tail = wbuf_take(&w, &len);
+	assert_non_null(tail);
+	assert_int_equal(pwrite(f->fd, tail, len, at), len);
+	hash_bytes(&h, tail, len);
+	free(tail);
+	cache_bundle_key(VOL, &h, key);
+	f->tmp[0] = '\0';
+	f->kind = CACHE_BUNDLE;
+	f->key = *key;
+	f->age = age;
+}
+
+/* All of the directory is found, whatever lacks meanwhile; last of all: once in
+   a process. */
+static void
+test_scan(void **state)
+{
+	struct hash old, young, bad, part;
+	struct cache_entry *e;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		content_new(1000, 'a' + i);
+	bundle_before(0, 2, 5, &young);
+	bundle_before(1, 3, 4, &old);
+	content_new(1000, 'z');
+	bundle_before(3, 4, 3, &bad);
+	assert_int_equal(ftruncate(file_find(&bad, CACHE_BUNDLE)->fd, 1010), 0);
+	f_open = (struct fault){ EMFILE, 2 };
+	f_scan = (struct fault){ ENOMEM, 1 };
+	assert_int_equal(cache_role.start(), 0);
+	for (i = 0; i < 2000 && cache_index.files < 2; i++)
+		turn(5);
+	assert_int_equal(removed, 1);
+	assert_int_equal(cache_index.files, 2);
+	assert_non_null(cache_index_find(&cache_index, &young));
+	assert_non_null(cache_index_find(&cache_index, &old));
+	/* The younger one stays longer, and has what both have. */
+	key_of(&contents[1], &part);
+	e = cache_index_having(&cache_index, &part);
+	assert_non_null(e);
+	assert_int_equal(hash_cmp(&e->key, &young), 0);
+	key_of(&contents[2], &part);
+	e = cache_index_having(&cache_index, &part);
+	assert_non_null(e);
+	assert_int_equal(hash_cmp(&e->key, &old), 0);
+	e = cache_index_victim(&cache_index, 1, 1);
+	assert_int_equal(hash_cmp(&e->key, &old), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_lacks_kept),
+		T(test_directory),
+		T(test_lacks),
+		T(test_liar),
+		T(test_bundle_without_room),
+		T(test_scan),
+	};
+	int rc;
+
+	log_init("test", 1, 0);
+	if ((base = event_init()) == NULL)
+		return 1;
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	event_base_free(base);
+	return rc;
+}
