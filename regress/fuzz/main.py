@@ -31,6 +31,7 @@ from fuzz import seeds  # noqa: E402
 RUNS, SLOW_RUNS, FORKED_RUNS = 5000, 300, 40
 CHECK_SEEDS = 30        # of a process each, at most
 KEEP_MAX = 2048         # bytes of an input in the repository
+FORKING = ("role.h", "parent.h")
 FINDINGS = ("crash-*", "leak-*", "timeout-*", "oom-*")
 
 
@@ -50,7 +51,8 @@ def runs(name):
 def forks(name):
     with open(os.path.join(REGRESS, "fuzz", name + ".c"),
               encoding="utf-8") as f:
-        return '"regress/fuzz/role.h"' in f.read()
+        text = f.read()
+    return any('"regress/fuzz/%s"' % h in text for h in FORKING)
 
 
 def command(name, program, corpus, directory, *options, seeds_max=None):

@@ -18,26 +18,9 @@
 #ifndef REGRESS_FUZZ_ROLE_H
 #define REGRESS_FUZZ_ROLE_H
 
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <bsd/unistd.h>
-#include <net/if.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <sched.h>
-
 /* Its own statics are what a start is made of. */
 #include "lib/proc_role.c"
-#include "lib/memfd.h"
-#include "regress/fuzz/fuzz.h"
-
-#define FLAG_FIT 0x01   /* the body is made as long as the rule wants it */
-#define FLAG_ASKED 0x02 /* number: of a question */
-#define FLAG_FD 0x04    /* where it may be or not */
-#define FLAG_WRONG 0x08 /* with a descriptor where there is none, and so on */
-#define FLAG_LATER 0x10 /* sent together with the next */
-#define FLAG_AGAIN 0x20 /* twice */
+#include "regress/fuzz/far.h"
 
 struct fuzz_role {
 	const struct role_def *def;
@@ -90,49 +73,9 @@ setproctitle(const char *fmt, ...)
 /* ---- the other ends ------------------------------------------------------ */
 
 #define FARS_MAX 5
-#define ASKED_MAX 16
 
-struct far {
-	uint8_t role;
-	struct chan *chan;     /* it writes */
-	struct imsgbuf reader; /* of the same socket */
-	uint32_t asked[ASKED_MAX];
-	uint32_t nasked;
-};
 static struct far fars[FARS_MAX];
 static int nfars;
-static UNUSED int nmessages; /* of the input's own */
-
-static void
-no_sockets(int out[2], int type)
-{
-	int sv[2], i;
-
-	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, sv) == -1)
-		abort();
-	/* Not on descriptor 3. */
-	for (i = 0; i < 2; i++) {
-		out[i] = fcntl(sv[i], F_DUPFD_CLOEXEC, 20);
-		close(sv[i]);
-		if (out[i] == -1)
-			abort();
-	}
-}
-
-static void
-far_open(struct far *f, uint8_t role, int fd)
-{
-	static const struct chan_ops ops;
-
-	memset(f, 0, sizeof(*f));
-	f->role = role;
-	f->chan = chan_new(fd, role, 1, PROC_MAX_BODY, &ops, NULL);
-	if (f->chan == NULL || imsgbuf_init(&f->reader, fd) == -1 ||
-	    imsgbuf_set_maxsize(&f->reader, PROC_MAX_BODY) == -1)
-		abort();
-	imsgbuf_allow_fdpass(&f->reader);
-	chan_pause(f->chan);
-}
 
 static struct far *
 far_of(uint8_t role)
@@ -253,59 +196,7 @@ role_begin(void)
 
 /* ---- messages ------------------------------------------------------------ */
 
-/* A socket at which these bytes have come, and then the end. */
-static int
-socket_with(const uint8_t *p, size_t len)
-{
-	int sv[2];
-
-	no_sockets(sv, SOCK_STREAM);
-	if (write(sv[0], p, len) != (ssize_t)len)
-		abort();
-	shutdown(sv[0], SHUT_WR);
-	/* The other end stays open: an answer has somewhere to go. */
-	return sv[1];
-}
-
-static int
-file_with(const uint8_t *p, size_t len)
-{
-	int fd = open("/file", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	if (fd == -1 || write(fd, p, len) != (ssize_t)len || unlink("/file"))
-		abort();
-	return fd;
-}
-
-static int
-some_descriptor(uint8_t kind, const uint8_t *p, size_t len)
-{
-	int fd, ends[2];
-
-	switch (kind & 15) {
-	case 1:
-		return file_with(p, len);
-	case 2:
-		if ((fd = memfd_create("open", MFD_CLOEXEC)) == -1 ||
-		    write(fd, p, len) != (ssize_t)len)
-			abort();
-		return fd;
-	case 3:
-		return socket_with(p, len);
-	case 4:
-		if (pipe2(ends, O_CLOEXEC) == -1)
-			abort();
-		close(ends[1]);
-		return ends[0];
-	case 5:
-		return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	case 6:
-		return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	default:
-		return memfd_new("fuzz", p, len);
-	}
-}
-
+/* NULL: the role hears nothing from those that are hostile. */
 static const struct msg_rule *
 some_rule(uint8_t which, struct far **f)
 {
@@ -323,19 +214,9 @@ some_rule(uint8_t which, struct far **f)
 			found[n++] = &def->rules[i];
 	}
 	if (n == 0)
-		abort();
+		return NULL;
 	*f = far_of(found[which % n]->from);
 	return found[which % n];
-}
-
-static uint32_t
-some_number(const struct far *f, uint8_t flags, uint8_t number)
-{
-	uint32_t have = f->nasked < ASKED_MAX ? f->nasked : ASKED_MAX;
-
-	if (!(flags & FLAG_ASKED) || have == 0)
-		return number;
-	return f->asked[(f->nasked - 1 - number % have) % ASKED_MAX];
 }
 
 static void
@@ -360,7 +241,9 @@ role_message(struct fuzz_in *in)
 		far_again(&fars[which % nfars]);
 		return;
 	}
-	r = some_rule(which, &f);
+	/* Of some there is none. */
+	if ((r = some_rule(which, &f)) == NULL)
+		return;
 	nmessages++;
 	p = fuzz_bytes(in, sizeof(body), &len);
 	memset(body, 0, sizeof(body));
@@ -395,7 +278,7 @@ role_message(struct fuzz_in *in)
 #define ROLE_MESSAGES_MAX 64
 
 static void
-role_run(const uint8_t *p, size_t len)
+far_run(const uint8_t *p, size_t len)
 {
 	struct fuzz_in in = { p, len };
 	int n;
@@ -407,71 +290,10 @@ role_run(const uint8_t *p, size_t len)
 	role_end(0);
 }
 
-/* ---- a folder for each input --------------------------------------------- */
-
-static char fuzz_folder[64];
-
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	return ftw->level == 0 && strcmp(path, fuzz_folder) == 0 ? 0
-								 : remove(path);
-}
-
-static void
-remove_folder(void)
-{
-	(void)nftw(fuzz_folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	(void)rmdir(fuzz_folder);
-}
-
-static void
-loopback_up(void)
-{
-	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (s == -1 || ioctl(s, SIOCSIFFLAGS, &r) == -1)
-		abort();
-	close(s);
-}
-
-static void
-in_folder(const uint8_t *p, size_t len)
-{
-	if (geteuid() != 0) {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) == -1)
-			abort();
-		loopback_up();
-	}
-	if (chroot(fuzz_folder) == -1 || chdir("/") == -1)
-		abort();
-	role_run(p, len);
-}
-
-/* How it ended. */
 static UNUSED int
 role_fuzz(const uint8_t *p, size_t len)
 {
-	if (fuzz_folder[0] == '\0') {
-		(void)strlcpy(fuzz_folder,
-		    access("/dev/shm", W_OK) == 0 ? "/dev/shm/sail-fuzz.XXXXXX"
-						  : "/tmp/sail-fuzz.XXXXXX",
-		    sizeof(fuzz_folder));
-		if (mkdtemp(fuzz_folder) == NULL)
-			abort();
-		(void)atexit(remove_folder);
-		/* Nothing goes out, whatever address an input has. */
-		if (geteuid() == 0) {
-			if (unshare(CLONE_NEWNET) == -1)
-				abort();
-			loopback_up();
-		}
-	}
-	(void)nftw(fuzz_folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	return fuzz_forked(in_folder, p, len);
+	return far_fuzz(p, len);
 }
 
 #endif

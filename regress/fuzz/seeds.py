@@ -257,6 +257,110 @@ def metrics_messages():
             3, flags=FIT)]
 
 
+# ---- children to their parent (parent.h) ------------------------------------
+
+READY, LOG, BLAME = range(3)
+
+
+def child(which, rule, body=b"", flags=0, number=0, content=None):
+    return bytes((which,)) + message(rule, body, flags, number, content)
+
+
+def dies(which, how):
+    return bytes((0xe0, which, how))
+
+
+def its_time(which):
+    return bytes((0xe1, which))
+
+
+def own_words(which):
+    """What every child may say, and its end, and its next life."""
+    return [child(which, READY, b"none"), child(which, LOG, b"\3line\n\x1b["),
+            child(which, BLAME), bytes((0xe2, which, 0)) * 8] + [
+                dies(which, how) + its_time(which) + dies(which, how) +
+                its_time(which) for how in range(6)]
+
+
+def parent_request(verb, uid, path, flags=0, ids=(0, 0), at_end=0):
+    return struct.pack(">BIIIB", verb, uid, uid, 1, 0) + struct.pack(
+        ">I16sII", 0, b"", flags, uid) + be16(b"v") + be16(b"") + be16(
+            path) + bytes(33) + struct.pack(">IIIBQ", *ids, 0, at_end, 0)
+
+
+def sailvold_parent():
+    manifest, cache, fetch, _, metrics, fuse, notify = range(7)
+    (mount_res, start_res, last_res, ends_res, dirty_res, do, start_notify,
+     status, numbers) = range(3, 12)
+    backing, backing_close = 3, 4
+    mount, umount, forget, restart = range(1, 5)
+    ended = b"\xe4\xff"
+    no = struct.pack(">I", 5) + be16(b"no")
+    rest = [
+        child(manifest, mount_res, no + be16(b""), 0, 1),
+        child(manifest, start_res, no, 0, 1) + child(
+            manifest, start_res, bytes(6), 0, 1),
+        child(manifest, dirty_res, struct.pack(">IB", 1, 1)),
+        child(manifest, start_notify, struct.pack(">I", 1)) * 2 + dies(
+            notify, 0),
+        child(manifest, status) * 3 + child(cache, 3, bytes(40)),
+        child(metrics, 3) + child(manifest, numbers, content=b"x", number=1) +
+        child(cache, 3, bytes(40), number=1) + child(
+            fetch, 3, flags=FIT, number=1),
+        child(fuse, backing, struct.pack(">HQQQ", 3, 2, 3, 4)) + child(
+            fuse, backing_close, struct.pack(">HQQ", 2, 2, 9)),
+        child(fuse, backing, struct.pack(">HQ", 1, 2)) + dies(fuse, 2),
+        dies(fuse, 0), dies(fuse, 3) * 4,
+        ended + child(manifest, last_res) + child(manifest, ends_res),
+        ended + dies(manifest, 2), child(manifest, last_res) + child(
+            manifest, ends_res),
+        child(manifest, do, parent_request(umount, 0, b"/mnt/conf")),
+        b"\xe4\x10" + child(manifest, do, parent_request(
+            umount, 0, b"/mnt/conf")) + b"\xe4\0\xe4\xfe",
+        child(manifest, do, parent_request(restart, 0, b""))]
+    rest += [child(manifest, do, parent_request(v, uid, b"/mnt//n", f, ids, e)) +
+             child(manifest, mount_res, struct.pack(">IH", 0, 0) + be16(b"w"),
+                   0, 2) + child(manifest, start_res, bytes(6), 0, 2)
+             for v, uid, f, ids, e in (
+                 (mount, 0, 0xdf, (0, 0), 0), (mount, 7, 0xdd, (0, 0), 0),
+                 (mount, 7, 1, (0, 0), 1), (mount, 7, 0, (100000, 10), 0),
+                 (mount, 0, 0, (100000, 10), 1), (forget, 0, 0, (0, 0), 0))]
+    return [bytes((first,)) + r for r in rest for first in (3, 0)] + [
+        b"\3" + w for which in range(6) for w in own_words(which)]
+
+
+def sailapid_parent():
+    refuse = b"".join(child(which, 3) for which in (2, 3))
+    again = b"".join(b"\xe4" + bytes((what,)) for what in range(4))
+    return [bytes((first,)) + r for first in (0, 1, 2, 3, 6) for r in (
+        refuse, dies(2, 2) + dies(3, 2) + refuse, again + its_time(4))] + [
+            b"\2" + w for which in range(6) for w in own_words(which)]
+
+
+def tls_clients():
+    def do(what, which, *rest):
+        return b"\xe0" + bytes((what, which)) + b"".join(rest)
+    shaken = do(0, 0) + do(2, 0) * 4
+    sent = shaken + do(4, 0, bytes16(b"GET / HTTP/1.1\r\n\r\n"))
+    spoiled = [do(0, 0) + do(2, 0) * n + do(
+        3, 0, struct.pack("<HB", at, 255)) + do(2, 0) * 2
+               for n in range(3) for at in (0, 3, 9, 43)]
+    old = b"\x16\x03\x01\0\x2e\1\0\0\x2a\3\3" + bytes(40)
+    return spoiled + [
+        sent, sent + do(6, 0, bytes16(b"answer")) + do(7, 0, b"\1"),
+        sent + do(7, 0, b"\3") + do(2, 0), sent + do(5, 0, b"\1"),
+        sent + do(5, 0, b"\2") + do(6, 0, bytes16(b"late")),
+        sent + do(5, 0, b"\3") + do(7, 0, b"\0"),
+        do(0, 1) + do(2, 1) * 4 + do(4, 1, bytes16(bytes(20000))) * 3,
+        shaken + do(1, 0, bytes16(b"\x17\3\3\0\1x")),
+        do(0, 0) + do(1, 0, bytes16(b"GET / HTTP/1.1\r\n\r\n")),
+        do(0, 0) + do(1, 0, bytes16(old)) + do(5, 0, b"\0"),
+        do(0, 0) + do(1, 0, bytes16(old[:7])) + do(5, 0, b"\2"),
+        b"".join(do(0, n) for n in range(12)) + do(2, 3) * 4,
+        shaken + b"\xf1" + do(8, 0, b"\x64", bytes16(b"x")) + do(0, 2),
+        do(8, 3, b"\x85", bytes16(bytes(19))), b"\xf1\xf2" + sent]
+
+
 # ---- text -------------------------------------------------------------------
 
 def requests():
@@ -423,8 +527,10 @@ def of(name):
         each_rule(2),
         "sailapid_conf": lambda: [SAILAPID_CONF, read("etc/sailapid.conf")] +
         examples("sailapid.conf.5", ("listen", "store", "database")),
-        "sailapid_meta": meta_messages, "sailapid_sign": sign_messages,
+        "sailapid_meta": meta_messages, "sailapid_parent": sailapid_parent,
+        "sailapid_sign": sign_messages,
         "sailapid_sigv4": signatures, "sailapid_store": store_requests,
+        "sailapid_tls": tls_clients,
         "sailvol-fetch_list": listings, "sailvol-fetch_role": fetch_messages,
         "sailvolctl_text": lambda: [
             b"\0vol@1234:a/b/", b"\1" + b"36 35 98:0 /r /mnt\\0401 rw,a - "
@@ -444,6 +550,7 @@ def of(name):
         "sailvold_fuse": fuse_messages, "sailvold_manifest": manifest_messages,
         "sailvold_metrics": metrics_messages,
         "sailvold_notify": notify_messages,
+        "sailvold_parent": sailvold_parent,
     }
     return made[name]() if name in made else [b""]
 
