@@ -16,6 +16,7 @@
 #include "sailvolctl/output.h"
 #include "sailvolctl/progress.h"
 
+#define TIME_SHOWN_MAX 1e12 /* seconds from 1970, either way */
 #define PATHS_SHOWN 20
 #define LONGEST (16 * 1024) /* two paths, and words */
 
@@ -205,6 +206,22 @@ text_failure(const struct failure *f)
 const struct output output_text = { text_result, text_failure, say,
 	progress_show };
 
+/* ---- any text ---- */
+
+/* Whatever sailvold or a server says: a terminal only shows it. */
+static void
+print_text(const char *s)
+{
+	name_print(stdout, s, strlen(s));
+}
+
+static void
+print_text_line(const char *s)
+{
+	print_text(s);
+	putchar('\n');
+}
+
 /* ---- any object ---------------------------------------------------------------- */
 
 static void
@@ -247,7 +264,9 @@ print_line(const json_t *j)
 	}
 	json_object_foreach((json_t *)(uintptr_t)j, key, v)
 	{
-		printf("%s%s ", first ? "" : ", ", key);
+		fputs(first ? "" : ", ", stdout);
+		print_text(key);
+		putchar(' ');
 		first = 0;
 		if (json_is_object(v) && !is_name(v))
 			print_line(v);
@@ -267,7 +286,9 @@ print_tree(const json_t *j, int depth)
 
 	json_object_foreach((json_t *)(uintptr_t)j, key, v)
 	{
-		printf("%*s%s:", 2 * depth, "", key);
+		printf("%*s", 2 * depth, "");
+		print_text(key);
+		putchar(':');
 		if (json_is_object(v) && !is_name(v) && depth < 6) {
 			putchar('\n');
 			print_tree(v, depth + 1);
@@ -301,7 +322,7 @@ text_nothing(const json_t *j)
 void
 text_id(const json_t *j)
 {
-	puts(string_of(j, "id"));
+	print_text_line(string_of(j, "id"));
 }
 
 /* ---- mounts ------------------------------------------------------------------ */
@@ -318,7 +339,7 @@ text_umount(const json_t *j)
 	const json_t *commit = json_object_get(j, "commit");
 
 	if (json_is_string(commit))
-		puts(json_string_value(commit));
+		print_text_line(json_string_value(commit));
 }
 
 void
@@ -327,7 +348,7 @@ text_commit(const json_t *j)
 	const json_t *left = json_object_get(j, "left_dirty");
 	const json_t *not_kept = json_object_get(j, "not_kept");
 
-	puts(string_of(j, "commit"));
+	print_text_line(string_of(j, "commit"));
 	if (json_is_false(json_object_get(j, "changed")))
 		say("nothing to publish");
 	say_overwritten(json_object_get(j, "overwritten"));
@@ -349,7 +370,7 @@ text_reload(const json_t *j)
 	json_int_t writers =
 	    json_integer_value(json_object_get(j, "open_writers"));
 
-	puts(string_of(j, "commit"));
+	print_text_line(string_of(j, "commit"));
 	if (json_is_object(stash))
 		sayf("%lld unpublished changes (%lld files) were put away: "
 		     "stash %lld",
@@ -381,7 +402,9 @@ print_mount(const json_t *m)
 	{
 		if (strcmp(key, "path") == 0)
 			continue;
-		printf("  %s: ", key);
+		fputs("  ", stdout);
+		print_text(key);
+		fputs(": ", stdout);
 		if (json_is_array(v)) {
 			size_t i;
 
@@ -423,10 +446,16 @@ text_status(const json_t *j)
 static void
 print_time(const json_t *j)
 {
-	time_t t = (time_t)json_number_value(j);
+	double seconds = json_number_value(j);
 	struct tm tm;
 	char text[64];
+	time_t t = 0;
 
+	/* A number may be any. */
+	if (seconds > -TIME_SHOWN_MAX && seconds < TIME_SHOWN_MAX)
+		t = (time_t)seconds;
+	else
+		j = NULL;
 	if (!json_is_number(j) || gmtime_r(&t, &tm) == NULL ||
 	    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
 		snprintf(text, sizeof(text), "-");
@@ -509,7 +538,8 @@ text_log(const json_t *j)
 
 	for (i = 0; i < json_array_size(list); i++) {
 		c = json_array_get(list, i);
-		printf("%s %lld ", string_of(c, "id"),
+		print_text(string_of(c, "id"));
+		printf(" %lld ",
 		    (long long)json_integer_value(
 			json_object_get(c, "number")));
 		print_time(json_object_get(c, "time"));
@@ -560,11 +590,9 @@ text_volume_list(const json_t *j)
 
 	for (i = 0; i < json_array_size(list); i++) {
 		v = json_array_get(list, i);
-		name_print(stdout, string_of(v, "name"),
-		    strlen(string_of(v, "name")));
+		print_text(string_of(v, "name"));
 		putchar('\t');
-		name_print(stdout, string_of(v, "id"),
-		    strlen(string_of(v, "id")));
+		print_text(string_of(v, "id"));
 		printf("\t%lld\t%lld files\t%lld bytes",
 		    (long long)json_integer_value(json_object_get(v, "number")),
 		    (long long)json_integer_value(json_object_get(v, "files")),
@@ -582,7 +610,7 @@ text_volume_list(const json_t *j)
 void
 text_key(const json_t *j)
 {
-	puts(string_of(j, "key"));
+	print_text_line(string_of(j, "key"));
 	sayf("%s: keep it: it is not shown again", string_of(j, "id"));
 }
 
@@ -596,7 +624,8 @@ print_grants(const json_t *volumes)
 
 	for (i = 0; i < json_array_size(volumes); i++) {
 		v = json_array_get(volumes, i);
-		printf("\t%s", string_of(v, "name"));
+		putchar('\t');
+		print_text(string_of(v, "name"));
 		path = json_name_get(json_object_get(v, "path"), &len);
 		if (path != NULL && len > 0) {
 			fputs(":/", stdout);
@@ -614,7 +643,10 @@ text_key_list(const json_t *j)
 
 	for (i = 0; i < json_array_size(list); i++) {
 		k = json_array_get(list, i);
-		printf("%s\t%s\t", string_of(k, "id"), string_of(k, "role"));
+		print_text(string_of(k, "id"));
+		putchar('\t');
+		print_text(string_of(k, "role"));
+		putchar('\t');
 		print_time(json_object_get(k, "created"));
 		revoked = json_object_get(k, "revoked");
 		fputs(json_is_true(revoked) || json_is_number(revoked)

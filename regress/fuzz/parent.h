@@ -39,8 +39,8 @@ struct kid {
 };
 static struct kid kids[KIDS_MAX];
 static int nkids, last_pair = -1;
-static int no_ready;        /* they do not say it by themselves */
-static int excused;         /* from here on one that said nothing may die */
+static int no_ready;       /* they do not say it by themselves */
+static int excused;        /* from here on one that said nothing may die */
 static UNUSED int nhonest; /* what the fuzzer's own children said */
 
 struct fuzz_parent {

@@ -92,8 +92,8 @@ configure(struct chan *parent_end)
 		sin = &services[i];
 		sin->sin_family = AF_INET;
 		sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		fd = socket(AF_INET,
-		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		    0);
 		if (fd == -1 ||
 		    bind(fd, (struct sockaddr *)sin, sizeof(*sin)) == -1 ||
 		    listen(fd, 16) == -1 ||
@@ -226,8 +226,8 @@ service_says(uint8_t which, struct fuzz_in *in)
 	size_t len;
 
 	p = fuzz_bytes(in, PROC_MAX_BODY, &len);
-	(void)chan_send(f->chan, type, 1, which & 2 ? memfd_new("x", p, len) : -1,
-	    p, len);
+	(void)chan_send(f->chan, type, 1,
+	    which & 2 ? memfd_new("x", p, len) : -1, p, len);
 }
 
 static void

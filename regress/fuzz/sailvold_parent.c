@@ -30,8 +30,8 @@ priv_make_folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
 
 	(void)uid;
 	(void)gid;
-	fuzz_check(strncmp(path, "/state", 6) == 0 ||
-	    strncmp(path, "/cache", 6) == 0);
+	fuzz_check(
+	    strncmp(path, "/state", 6) == 0 || strncmp(path, "/cache", 6) == 0);
 	if (strlcpy(copy, path, sizeof(copy)) >= sizeof(copy))
 		return -1;
 	for (at = copy + 1; (at = strchr(at, '/')) != NULL; *at++ = '/') {
@@ -119,9 +119,8 @@ priv_open_point(const char *path, uid_t uid, point_cb done, void *arg)
 
 	fuzz_check(config_path_problem(path) == NULL);
 	fuzz_check(m->uid == uid && m->volume->owner == uid);
-	fuzz_check(
-	    volume_name_problem(m->volume->name, strlen(m->volume->name)) ==
-	    NULL);
+	fuzz_check(volume_name_problem(m->volume->name,
+		       strlen(m->volume->name)) == NULL);
 	/* What only root may, and only the configuration. */
 	fuzz_check(uid == 0 ||
 	    !(m->volume->flags & MOUNT_CREATE || m->volume->ids.count != 0 ||
@@ -332,8 +331,7 @@ other(struct fuzz_in *in)
 	} else if (what == 0xfe) {
 		excused = 1;
 		TAILQ_FOREACH (m, &mnts_all, link)
-			if (m->timer != NULL &&
-			    evtimer_pending(m->timer, NULL))
+			if (m->timer != NULL && evtimer_pending(m->timer, NULL))
 				event_active(m->timer, EV_TIMEOUT, 1);
 	} else if (what < 0xfe)
 		umount_error = what;

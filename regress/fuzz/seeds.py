@@ -361,6 +361,56 @@ def tls_clients():
         do(8, 3, b"\x85", bytes16(bytes(19))), b"\xf1\xf2" + sent]
 
 
+# ---- answers to sailvolctl --------------------------------------------------
+
+def all_members(word):
+    """Of every answer, with that in each text."""
+    entry = {"id": word, "name": word, "path": {"b64": "YQ=="}, "kind": word,
+             "volume": word, "created": 1.5, "bytes": 3, "files": 1,
+             "objects": 2, "number": 4, "time": 1e300, "author": word,
+             "message": word, "role": word, "revoked": True, "expires": 2,
+             "deleted": 1, "until": -1e300, word: {word: [1, word]},
+             "volumes": [{"name": word, "path": word}], "list": [word, 1]}
+    paths = [word, entry, 3] * 8
+    return {"commit": word, "changed": False, "left_dirty": paths,
+            "overwritten": {"count": 30, "paths": paths}, "not_kept": paths,
+            "stash": entry, "open_writers": 2, "mounts": [entry, word, {}],
+            "stashes": [entry, 1], "unmounted": [entry], "items": [entry],
+            "restored": 1, "dropped": 1, "commits": [entry], "key": word,
+            "volumes": [entry], "keys": [entry, None], "id": word, "next": word,
+            "warning": word, "note": word, "diff": word, "head": word,
+            word: {word: {word: word}}}
+
+
+ESCAPES = "a\x1b[2J\r\x07\x9b2J\x7f"
+
+
+def ctl_answers():
+    def lines(*objects):
+        return b"".join(json.dumps(o).encode() + b"\n" for o in objects)
+
+    def answers(*bodies):
+        return b"".join(bytes((0,)) + bytes16(
+            b if isinstance(b, bytes) else json.dumps(b).encode())
+                        for b in bodies)
+    progress = {"progress": {
+        "phase": ESCAPES, "bytes": 1 << 62, "bytes_total": 1, "files": -1,
+        "files_total": 9, "hashed": 1, "skipped": 5, "seconds_left": 1,
+        "bytes_per_s": 0, "answers": 3}}
+    error = {"error": {"message": ESCAPES, "type": "refused", "code": ESCAPES},
+             "overwritten": {"paths": [ESCAPES]}}
+    v = volume()
+    head = {"head": sha(v.commit).hex(), "path": "d", "id": "vol_1"}
+    return [b"\0" + bytes((c,)) + lines(r) for c in range(32) for r in (
+        {"result": all_members(ESCAPES)},)] + [
+            b"\0\2" + lines(progress, progress, error),
+            b"\0\3" + lines([], 1), b"\0\3{\"result\":", b"\0\3"] + [
+                b"\1" + bytes((c,)) + answers(*a) for c in range(17) for a in (
+                    (head, v.bundle()), (all_members(ESCAPES),) * 3)] + [
+                        b"\1\3\5" + bytes16(json.dumps(error).encode()),
+                        b"\1\3\7" + bytes16(b"")]
+
+
 # ---- text -------------------------------------------------------------------
 
 def requests():
@@ -532,6 +582,7 @@ def of(name):
         "sailapid_sigv4": signatures, "sailapid_store": store_requests,
         "sailapid_tls": tls_clients,
         "sailvol-fetch_list": listings, "sailvol-fetch_role": fetch_messages,
+        "sailvolctl_answers": ctl_answers,
         "sailvolctl_text": lambda: [
             b"\0vol@1234:a/b/", b"\1" + b"36 35 98:0 /r /mnt\\0401 rw,a - "
             b"fuse.sailvol src rw", b"\2ro,create,commit=1,uids=1000:10",
