@@ -112,6 +112,8 @@ int proc_fails(const struct proc *);
 /* What confines it, as it said itself; "" before it is ready. */
 const char *proc_sandbox(const struct proc *);
 struct proc *proc_find(uint8_t role, uint32_t instance);
+/* A line will be logged for what this child said; 1: it had too many. */
+int proc_floods(struct proc *);
 /* For status: calls f for each. */
 void proc_foreach(void (*f)(struct proc *, void *), void *arg);
 /* To this process and all roles, now and at a restart. */

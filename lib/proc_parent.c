@@ -254,8 +254,8 @@ on_ready(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 }
 
 /* Whose lines would fill the disk: the rest of the window is left out. */
-static int
-is_flood(struct proc *p)
+int
+proc_floods(struct proc *p)
 {
 	monotime_t now = monotime_now();
 
@@ -290,7 +290,7 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		return -1;
 	line[len] = '\0';
 	if (priority == LOG_DEBUG ? !verbose_level
-				  : priority > LOG_CRIT && is_flood(p))
+				  : priority > LOG_CRIT && proc_floods(p))
 		return 0;
 	/* Nobody is to be woken on every terminal by a role. */
 	if (priority < LOG_CRIT)
@@ -309,8 +309,8 @@ proc_condemn(struct proc *p, const char *why)
 	proc_kill(p, SIGKILL);
 }
 
-/* By one of one peer: nobody knows who of them lies. */
-static int
+/* By one of one peer: nobody knows who of them lies.  How often it was more. */
+static unsigned int
 blames_too_often(struct link *l, const struct proc *by)
 {
 	size_t i = by == l->b;
@@ -321,13 +321,15 @@ blames_too_often(struct link *l, const struct proc *by)
 		l->blames[i].since = now;
 		l->blames[i].n = 0;
 	}
-	return ++l->blames[i].n > BLAMES_MAX;
+	l->blames[i].n++;
+	return l->blames[i].n > BLAMES_MAX ? l->blames[i].n - BLAMES_MAX : 0;
 }
 
 static int
 on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	struct proc *p = chan_arg(c), *bad;
+	unsigned int more;
 	char why[256];
 	struct link *l;
 
@@ -342,7 +344,9 @@ on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	bad = l->a == p ? l->b : l->a;
 	if (bad->guilty || bad->stopping || p->guilty || p->stopping)
 		return 0;
-	if (blames_too_often(l, p)) {
+	if ((more = blames_too_often(l, p)) > 1)
+		return 0;
+	if (more == 1) {
 		log_warnx("role \"%s\" (pid %d): it blames \"%s\" again and "
 			  "again, and is not heard: they have no channel now",
 		    p->title, (int)p->pid, bad->title);

@@ -339,7 +339,6 @@ mounts_on_start_res(struct chan *ch, uint32_t id, struct imsg *im,
 	uint32_t error;
 	struct mnt *m;
 
-	(void)ch;
 	(void)im;
 	if (ibuf_get_n32(body, &error) == -1 ||
 	    get_str16(body, what, sizeof(what)) == -1 || ibuf_size(body) != 0)
@@ -351,7 +350,7 @@ mounts_on_start_res(struct chan *ch, uint32_t id, struct imsg *im,
 		attach_if_started(m);
 	} else if (m->state == MOUNT_FUSE)
 		give_up(m, (int)error, what);
-	else
+	else if (!proc_floods(chan_arg(ch)))
 		log_warnx("mount %s: %s", m->volume->path, what);
 	return 0;
 }
@@ -540,7 +539,6 @@ mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
 	uint32_t error;
 	struct mnt *m;
 
-	(void)ch;
 	(void)im;
 	if (ibuf_get_n32(body, &error) == -1 ||
 	    get_str16(body, what, sizeof(what)) == -1 ||
@@ -549,7 +547,7 @@ mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
 		return -1;
 	m = mnt_by_instance(id);
 	if (m == NULL || m->state != MOUNT_MANIFEST) {
-		if (error != 0 && m != NULL)
+		if (error != 0 && m != NULL && !proc_floods(chan_arg(ch)))
 			log_warnx("mount %s: %s", m->volume->path, what);
 		return 0;
 	}

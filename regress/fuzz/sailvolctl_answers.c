@@ -238,14 +238,22 @@ api(const uint8_t *p, size_t len)
 	static const char digits[] = "0101010101010101010101010101010101010101"
 				     "010101010101010101010101",
 			  *const words[][5] = { { "ls", "v:" },
-		{ "ls", "-l", "-R", "v@0101:d" }, { "ls", "-1", "v:x/1" },
-		{ "log", "v" }, { "show", "v" }, { "show", "-p", "v", "0101" },
-		{ "diff", "v", digits, digits }, { "diff", "v", "01", "02" },
-		{ "get", "v:d/e", "/none/e" }, { "get", "v:a", "/none/a" }, { "rm", "v:a" },
-		{ "volume", "list" }, { "volume", "create", "v" },
-		{ "volume", "get", "v" }, { "volume", "fork", "v", "w" },
-		{ "key", "list" }, { "key", "create", "write" } };
-	char program[] = "sailvolctl", why[256], *argv[6] = { program }, copy[80];
+				  { "ls", "-l", "-R", "v@0101:d" },
+				  { "ls", "-1", "v:x/1" }, { "log", "v" },
+				  { "show", "v" },
+				  { "show", "-p", "v", "0101" },
+				  { "diff", "v", digits, digits },
+				  { "diff", "v", "01", "02" },
+				  { "get", "v:d/e", "/none/e" },
+				  { "get", "v:a", "/none/a" }, { "rm", "v:a" },
+				  { "volume", "list" },
+				  { "volume", "create", "v" },
+				  { "volume", "get", "v" },
+				  { "volume", "fork", "v", "w" },
+				  { "key", "list" },
+				  { "key", "create", "write" } };
+	char program[] = "sailvolctl", why[256], *argv[6] = { program },
+	     copy[80];
 	struct invocation inv;
 	int i, argc = 1;
 
@@ -254,7 +262,8 @@ api(const uint8_t *p, size_t len)
 	answers.p = p + 1;
 	answers.left = len - 1;
 	for (i = 0; i < 5; i++) {
-		const char *w = words[p[0] % (sizeof(words) / sizeof(words[0]))][i];
+		const char *w =
+		    words[p[0] % (sizeof(words) / sizeof(words[0]))][i];
 
 		if (w == NULL)
 			break;

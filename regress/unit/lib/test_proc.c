@@ -733,6 +733,12 @@ test_liar(void **state)
 	expect_log(
 	    "it blames \"cache nine\" again and again, and is not heard: "
 	    "they have no channel now\n");
+	/* And that is said once. */
+	logged[0] = '\0';
+	command(sign, "lie");
+	WAIT(strcmp(result, "lied") == 0);
+	read_log();
+	assert_null(strstr(logged, "is not heard"));
 	assert_int_equal(ndeaths, 6);
 	assert_int_equal(proc_pid(cache), good);
 	assert_int_equal(proc_pid(sign), liar);
