@@ -74,7 +74,9 @@ session_charge(struct req *req, int64_t session, uint32_t chunks)
 		req_errno(req, "session");
 	else
 		req_error(req, 409, "too_many_chunks",
-		    "the open sessions of the key were asked for too many");
+		    "the open sessions of the key were asked for too many "
+		    "chunks: publish or end one of them, or wait: one that is "
+		    "left alone ends after a day");
 	return -1;
 }
 

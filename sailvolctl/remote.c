@@ -469,8 +469,9 @@ remote_chunks(struct remote *r, const void *path, size_t len,
 		    &missing)) == NULL) {
 		if (errno == EFBIG) {
 			failure_set(f, "too_large", "too_many_chunks",
-			    "%.*s: it has more than %lu chunks", (int)len,
-			    (const char *)path, FETCH_CHUNKS_MAX);
+			    "%.*s: it has more than %lu chunks, which only a "
+			    "mount of the volume reads",
+			    (int)len, (const char *)path, FETCH_CHUNKS_MAX);
 			return NULL;
 		}
 		if (want_nodes(r, path, len, "", 0, 0, WIRE_BUDGET_MAX,

@@ -504,7 +504,8 @@ delta_too_large(struct commit_run *c, const struct node_miss *where)
 	miss_shown(where, shown, sizeof(shown));
 	if (*shown != '\0')
 		job_error(c->job, "too_large", "too_many_chunks",
-		    "%s: it has more than %zu chunks, and cannot be published",
+		    "%s: it has more than %zu chunks, and cannot be published: "
+		    "copy it into smaller files, and remove it",
 		    shown, DELTA_MAX_HASHES);
 	else
 		job_error(c->job, "too_large", "delta",
