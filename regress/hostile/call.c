@@ -4,8 +4,12 @@
  * if somebody had taken it over, and prints what came of it: "returned N", or
  * "died by N".  An argument is a number, or ":" and a string that is put into the
  * process.
+ * call PID take FD: stops it, says "stopped", waits for a line, makes it take the
+ * descriptor that has come to its socket FD meanwhile, and prints "took N".
  */
 #include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -14,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,13 +159,53 @@ await(void)
 	}
 }
 
+/* ---- a descriptor -------------------------------------------------------- */
+
+/* For recvmsg(2), in the process: its pointers are those of there. */
+struct take {
+	struct msghdr m;
+	struct iovec iov;
+	char byte;
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+};
+
+static void
+take_put(unsigned long room)
+{
+	struct take t = { .iov = { NULL, 1 } };
+
+	t.iov.iov_base = (void *)(room + offsetof(struct take, byte));
+	t.m.msg_iov = (void *)(room + offsetof(struct take, iov));
+	t.m.msg_iovlen = 1;
+	t.m.msg_control = (void *)(room + offsetof(struct take, control));
+	t.m.msg_controllen = sizeof(t.control);
+	if (pwrite(mem, &t, sizeof(t), (off_t)room) != sizeof(t))
+		err(2, "memory");
+}
+
+static int
+taken(unsigned long room)
+{
+	struct take t;
+	int fd;
+
+	if (pread(mem, &t, sizeof(t), (off_t)room) != sizeof(t) ||
+	    t.control.header.cmsg_type != SCM_RIGHTS)
+		errx(2, "no descriptor came");
+	memcpy(&fd, t.control.bytes + CMSG_LEN(0), sizeof(fd));
+	return fd;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct user_regs_struct old, new;
-	unsigned long a[ARGS] = { 0 }, room;
+	unsigned long a[ARGS] = { 0 }, room, nr;
+	int takes = argc > 2 && strcmp(argv[2], "take") == 0, i, sig;
 	char path[64];
-	int i, sig;
 
 	if (argc < 3 || argc > 3 + ARGS)
 		errx(2, "usage: call pid number [argument ...]");
@@ -186,8 +231,18 @@ main(int argc, char **argv)
 			err(2, "%s", path);
 		room += 4096;
 	}
+	nr = strtoul(argv[2], NULL, 0);
+	if (takes) {
+		nr = SYS_recvmsg;
+		a[1] = room;
+		a[2] = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+		take_put(room);
+		puts("stopped");
+		fflush(stdout);
+		(void)getchar();
+	}
 	new = old;
-	set_call(&new, find_instruction(), strtoul(argv[2], NULL, 0), a);
+	set_call(&new, find_instruction(), nr, a);
 	registers(1, &new);
 	if (ptrace(PTRACE_SINGLESTEP, pid, 0, 0) == -1)
 		err(2, "pid %d", (int)pid);
@@ -199,6 +254,9 @@ main(int argc, char **argv)
 	registers(1, &old);
 	if (ptrace(PTRACE_DETACH, pid, 0, 0) == -1)
 		err(2, "detach");
-	printf("returned %ld\n", result(&new));
+	if (takes && result(&new) == 1)
+		printf("took %d\n", taken(room));
+	else
+		printf("returned %ld\n", result(&new));
 	return 0;
 }

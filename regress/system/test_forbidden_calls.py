@@ -2,6 +2,7 @@
 """A running role that makes a system call it may not make dies by that, or gets
 nothing: each role of both daemons, taken over by regress/hostile/call.c."""
 
+import ctypes
 import json
 import os
 import platform
@@ -9,10 +10,11 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
-from sailtest import deadline, server, stack, tls
+from sailtest import deadline, role as r, server, stack, tls
 
 # (x86_64, aarch64)
 NUMBERS = {
@@ -27,6 +29,7 @@ NUMBERS = {
     "open_tree": (428, 428), "keyctl": (250, 219),
     "perf_event_open": (298, 241), "userfaultfd": (323, 282),
 }
+CACHE_CONFIG = 130
 INET, LOCAL, NETLINK, STREAM = 2, 1, 16, 1
 AT_FDCWD = (1 << 64) - 100
 # Nobody may; what a role may in another form (a thread, memory that is not
@@ -98,6 +101,92 @@ def forbidden(role):
     if role not in FILES:
         calls.append(("unlinkat", AT_FDCWD, ":x", 0))
     return calls
+
+
+class Taken:
+    """A process that is made to take a descriptor which the test sends it."""
+
+    def __init__(self, t, pid, sock, fd):
+        """sock: the test's end of the process's socket fd."""
+        p = subprocess.Popen(
+            [os.path.join(t.repo, t.obj, "regress/hostile/call"), str(pid),
+             "take", str(fd)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)
+        t.equal("stopped\n", p.stdout.readline(), "it stands still")
+        outside = os.open(t.path("outside"), os.O_RDONLY | os.O_DIRECTORY)
+        socket.send_fds(sock, [b"x"], [outside])
+        os.close(outside)
+        said, _ = p.communicate("\n", timeout=60)
+        t.equal(0, p.returncode, said)
+        self.t, self.pid, self.dir = t, pid, int(said.split()[1])
+
+    def walls(self, role):
+        """What its filter lets it do to files, and Landlock does not, by a
+        directory that was handed to it: no root directory is in the way, and
+        everybody may write there."""
+        def openat(at, path, flags, mode=0):
+            return call(self.t, self.pid, "openat", at, path, flags, mode)
+        t, here = self.t, openat(AT_FDCWD, ":.", os.O_RDONLY | os.O_DIRECTORY)
+        t.true(int(here.split()[1]) >= 0, "%s opens its own: %s" % (role, here))
+        for path, flags in ((":file", os.O_RDONLY), (":file", os.O_WRONLY),
+                            (":new", os.O_WRONLY | os.O_CREAT),
+                            (":.", os.O_RDONLY | os.O_DIRECTORY)):
+            t.equal("returned -13", openat(self.dir, path, flags, 0o666),
+                    "%s: %s" % (role, path))
+        t.equal("returned -13", call(t, self.pid, "unlinkat", self.dir, ":file",
+                                     0), role)
+        t.equal(["file"], os.listdir(t.path("outside")), role)
+
+
+def outside(t):
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:
+        t.skip("a kernel without Landlock")
+    os.mkdir(t.path("outside"))
+    stack.write(t.path("outside", "file"), "x")
+    os.chmod(t.path("outside"), 0o777)
+    os.chmod(t.path("outside", "file"), 0o666)
+
+
+def sockets_of(pid):
+    found = set()
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            if os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:"):
+                found.add(int(fd))
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def test_landlock_of_a_daemon(t):
+    """A running manifest that got a directory from a client opens nothing in
+    it: by Landlock, for its filter knows no paths."""
+    outside(t)
+    s = stack.Stack(t)
+    s.mount("v", "a", create=True)
+    pid = [pid for pid, role in s.daemon.roles() if role == "manifest"][0]
+    before = sockets_of(pid)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.connect(os.path.join(s.daemon.dir, "sock"))
+        t.wait_for(lambda: len(sockets_of(pid) - before) == 1,
+                   "it has the client", 30)
+        Taken(t, pid, sock, (sockets_of(pid) - before).pop()).walls("manifest")
+    stack.write(s.daemon.stack.point("a") + "/x", "it goes on")
+    t.equal(pid, [pid for pid, role in s.daemon.roles()
+                  if role == "manifest"][0], "it lives")
+
+
+def test_landlock_of_a_role(t):
+    """The same of a cache whose parent the test is."""
+    outside(t)
+    os.mkdir(t.path("root"))
+    os.chown(t.path("root"), r.UID, r.UID)
+    c = r.Role(t, os.path.join(t.repo, "sailvold", "sailvold"), "cache",
+               r.CACHE, t.path("root"))
+    c.parent.send(CACHE_CONFIG, 0, struct.pack(">QQ", 1 << 30, 1))
+    c.ready()
+    Taken(t, c.pid, c.parent.sock, 3).walls("cache")
+    t.equal(0, c.stop(), "its end")
 
 
 def every_role(t, roles, before=lambda n: ()):
