@@ -9,6 +9,8 @@
  * noise: it says READY, then sends what it likes on all channels.
  * silent: it says READY, and no more.
  * lies: it is the real role, and spoils PERCENT of what it sends.
+ * swaps: it is the real role, and each word that it says could be true, but
+ * PERCENT are of another question, another time or another mount.
  * All others are what they always are.  It keeps its sandbox.
  */
 #include <sys/epoll.h>
@@ -35,12 +37,13 @@
 /* Those of sailapid have the same names for other things. */
 #define SAILAPID_TYPES 100, 101, 110, 111, 120, 121, 131, 133, 134
 
-enum mode { REAL, NOISE, SILENT, LIES };
+enum mode { REAL, NOISE, SILENT, LIES, SWAPS };
 
 #define LINES_MAX 16
 #define TICK_MS 3
 #define SETTLE_MS 200 /* of a liar: its first words are true */
 #define NTYPES 320
+#define PASTS 64
 
 void __real_role_main(const struct role_def *, int, char **)
     __attribute__((noreturn));
@@ -259,7 +262,7 @@ on_tick(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	if (mode == LIES) {
+	if (mode == LIES || mode == SWAPS) {
 		lying = 1;
 		return;
 	}
@@ -291,7 +294,7 @@ start_hostile(void)
 {
 	struct timeval tv = { 0, TICK_MS * 1000 };
 
-	if (mode == LIES) {
+	if (mode == LIES || mode == SWAPS) {
 		tv.tv_usec = SETTLE_MS * 1000;
 		if (real_def->start != NULL && real_def->start() == -1)
 			return -1;
@@ -354,6 +357,7 @@ read_orders(const char *role)
 	    strcmp(who, role) == 0) {
 		mode = strcmp(how, "noise") == 0 ? NOISE
 		    : strcmp(how, "lies") == 0   ? LIES
+		    : strcmp(how, "swaps") == 0  ? SWAPS
 						 : SILENT;
 		/* Each life is another. */
 		seed = (s * 1000003 + (unsigned int)getpid()) | 1;
@@ -458,6 +462,125 @@ spoil(const struct chan *c, uint32_t *type, uint32_t *id, int *fd,
 	return 1;
 }
 
+/* ---- true words in the wrong place ---------------------------------------- */
+
+static struct past {
+	uint32_t type, id;
+	uint8_t to;
+	int fd; /* -1: none */
+	size_t len;
+	uint8_t *body; /* NULL: nothing yet */
+} pasts[PASTS];
+static unsigned int npasts;
+
+static void
+remember(const struct chan *c, uint32_t type, uint32_t id, int fd,
+    const void *body, size_t len)
+{
+	struct past *p = &pasts[npasts++ % PASTS];
+
+	if (p->body != NULL && p->fd != -1)
+		close(p->fd);
+	free(p->body);
+	p->type = type;
+	p->id = id;
+	p->to = chan_role(c);
+	p->fd = fd != -1 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+	p->len = len;
+	if ((p->body = malloc(len + 1)) == NULL)
+		fatal("hostile");
+	if (len > 0)
+		memcpy(p->body, body, len);
+}
+
+/* One that was sent before, of that type (0: any) to that role; NULL. */
+static const struct past *
+some_past(uint32_t type, uint8_t to)
+{
+	uint32_t i, at = rnd(PASTS);
+
+	for (i = 0; i < PASTS; i++, at = (at + 1) % PASTS)
+		if (pasts[at].body != NULL && pasts[at].to == to &&
+		    (type == 0 || pasts[at].type == type))
+			return &pasts[at];
+	return NULL;
+}
+
+static void
+send_past(struct chan *c, const struct past *p, uint32_t id)
+{
+	int fd = p->fd != -1 ? fcntl(p->fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (__real_chan_send(c, p->type, id, fd, p->body, p->len) == -1 &&
+	    fd != -1)
+		close(fd);
+}
+
+/* Another peer of that role: the fuse of another mount. */
+static struct chan *
+another(struct chan *c)
+{
+	uint32_t i, at = rnd((uint32_t)nlines);
+
+	for (i = 0; i < nlines; i++, at = (at + 1) % (uint32_t)nlines)
+		if (lines[at].to == chan_role(c) && lines[at].chan != c &&
+		    is_open(&lines[at]))
+			return lines[at].chan;
+	return c;
+}
+
+/* A number of the body is that of another message, or a little beside. */
+static void
+swap_number(uint8_t *body, size_t len, const struct past *p)
+{
+	size_t size = rnd(2) == 0 ? 4 : 8, at;
+
+	if (len < size)
+		return;
+	at = rnd((uint32_t)(len - size + 1));
+	if (p != NULL && p->len >= at + size && rnd(2) == 0)
+		memcpy(body + at, p->body + at, size);
+	else
+		body[at + size - 1] =
+		    (uint8_t)(body[at + size - 1] + rnd(3) - 1);
+}
+
+static void
+swap(struct chan *c, uint32_t type, uint32_t id, int fd, const void *data,
+    size_t len)
+{
+	static uint8_t body[PROC_MAX_BODY];
+	const struct past *same = some_past(type, chan_role(c)),
+			  *any = some_past(0, chan_role(c));
+	uint32_t how = rnd(7);
+
+	log_info("hostile: %u to %s in the wrong place", type,
+	    role_name(chan_role(c)));
+	if (len > 0)
+		memcpy(body, data, len);
+	remember(c, type, id, fd, data, len);
+	if (how == 0 && same != NULL) {
+		if (fd != -1)
+			close(fd);
+		send_past(c, same, id);
+		return;
+	}
+	if (how == 1 && any != NULL)
+		send_past(c, any, any->id); /* once more, unasked */
+	else if (how == 2 && any != NULL)
+		send_past(another(c), any, any->id);
+	else if (how == 3)
+		c = another(c);
+	else if (how == 4)
+		swap_number(body, len, same);
+	else if (how == 5 && same != NULL)
+		id = same->id;
+	else if (how == 6)
+		(void)__real_chan_send(c, type, id, -1, body, len);
+	if (__real_chan_send(c, type, id, fd, body, len) == -1 && fd != -1)
+		close(fd);
+}
+
 int
 __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
     const void *data, size_t len)
@@ -465,8 +588,16 @@ __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
 	static uint8_t body[PROC_MAX_BODY + 16];
 	int spoiled = fd;
 
-	if (!lying || type < IMSG_DAEMON_FIRST || len > PROC_MAX_BODY ||
-	    rnd(100) >= percent)
+	if (mode == SWAPS && type >= IMSG_DAEMON_FIRST &&
+	    len <= PROC_MAX_BODY) {
+		if (lying && rnd(100) < percent) {
+			swap(c, type, id, fd, data, len);
+			return 0;
+		}
+		remember(c, type, id, fd, data, len);
+	}
+	if (mode == SWAPS || !lying || type < IMSG_DAEMON_FIRST ||
+	    len > PROC_MAX_BODY || rnd(100) >= percent)
 		return __real_chan_send(c, type, id, fd, data, len);
 	if (len > 0)
 		memcpy(body, data, len);
@@ -490,7 +621,7 @@ __wrap_chan_send_ibuf(struct chan *c, uint32_t type, uint32_t id, int fd,
 {
 	int rc;
 
-	if (!lying)
+	if (!lying && mode != SWAPS)
 		return __real_chan_send_ibuf(c, type, id, fd, body);
 	rc = __wrap_chan_send(c, type, id, fd,
 	    body != NULL ? ibuf_data(body) : NULL,
