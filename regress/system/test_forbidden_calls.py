@@ -147,37 +147,9 @@ def outside(t):
     os.chmod(t.path("outside", "file"), 0o666)
 
 
-def sockets_of(pid):
-    found = set()
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        try:
-            if os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:"):
-                found.add(int(fd))
-        except FileNotFoundError:
-            pass
-    return found
-
-
-def test_landlock_of_a_daemon(t):
-    """A running manifest that got a directory from a client opens nothing in
-    it: by Landlock, for its filter knows no paths."""
-    outside(t)
-    s = stack.Stack(t)
-    s.mount("v", "a", create=True)
-    pid = [pid for pid, role in s.daemon.roles() if role == "manifest"][0]
-    before = sockets_of(pid)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.connect(os.path.join(s.daemon.dir, "sock"))
-        t.wait_for(lambda: len(sockets_of(pid) - before) == 1,
-                   "it has the client", 30)
-        Taken(t, pid, sock, (sockets_of(pid) - before).pop()).walls("manifest")
-    stack.write(s.daemon.stack.point("a") + "/x", "it goes on")
-    t.equal(pid, [pid for pid, role in s.daemon.roles()
-                  if role == "manifest"][0], "it lives")
-
-
 def test_landlock_of_a_role(t):
-    """The same of a cache whose parent the test is."""
+    """A running cache that is handed a directory opens nothing in it: by
+    Landlock, for its filter knows no paths."""
     outside(t)
     os.mkdir(t.path("root"))
     os.chown(t.path("root"), r.UID, r.UID)
