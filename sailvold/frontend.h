@@ -22,6 +22,8 @@ const struct idmap *frontend_ids(void);
 int frontend_without_opendir(void); /* the kernel knows what ENOSYS means */
 /* What START said; strings. */
 const struct start *frontend_start(void);
+/* 1: the names in the inode table are of the base before: SWITCH comes. */
+int frontend_behind(void);
 uint64_t frontend_applied(void);
 struct chan *frontend_manifest(void); /* NULL until it said START */
 struct chan *frontend_cache(void);
@@ -193,5 +195,7 @@ void switch_put_done(uint32_t id, int error);
 void switch_cache_gone(void);
 /* A new base, epoch and root. */
 int frontend_set_start(const struct start *);
+/* The inode table is as that says: programs go on. */
+void frontend_switched(void);
 
 #endif

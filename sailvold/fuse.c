@@ -37,6 +37,7 @@ static uint8_t takeover, connection[16], init[INIT_MAX];
 static size_t init_len;
 static struct start start;
 static uint64_t applied;
+static int behind;
 static struct chan *manifest; /* up, and not yet START */
 static int manifest_said_start;
 static struct event ev_evict;
@@ -63,6 +64,12 @@ const struct start *
 frontend_start(void)
 {
 	return &start;
+}
+
+int
+frontend_behind(void)
+{
+	return behind;
 }
 
 uint64_t
@@ -161,16 +168,39 @@ frontend_set_start(const struct start *st)
 	return 0;
 }
 
+void
+frontend_switched(void)
+{
+	inode_set_base(start.epoch, start.base.b);
+	change_hold(0);
+	if (behind)
+		request_pause(0);
+	behind = 0;
+}
+
 static int
 begin(const struct start *st)
 {
+	struct hash base;
+	uint64_t epoch = inode_base(base.b);
+
 	if (frontend_set_start(st) == -1)
 		return -1;
+	/*
+	 * The one before died between the rows of a reload and SWITCH, which
+	 * comes again: until then the names in the table are those of the old
+	 * base, and nothing can be answered of what they show.
+	 */
+	behind = takeover && epoch != 0 && epoch != st->epoch;
+	if (!takeover)
+		inode_set_base(st->epoch, st->base.b);
 	if (takeover)
 		door_takeover();
 	if (request_start(session_fd, &frontend_ops, init, init_len,
 		takeover) == -1)
 		fatal("session");
+	if (behind)
+		request_pause(1);
 	started = 1;
 	pool_begin();
 	use_set_limit(config.overlay_limit);

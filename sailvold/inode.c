@@ -34,6 +34,8 @@ struct table_header {
 	uint32_t arena;   /* first unit that was never used */
 	uint32_t handles; /* first handle that was never used */
 	struct inode_move move;
+	uint64_t epoch; /* 0: of an older sailvold, which did not say it */
+	uint8_t base[HASH_LEN];
 };
 
 _Static_assert(sizeof(struct table_header) <= TALLY_OFFSET, "header");
@@ -615,6 +617,21 @@ const struct inode_move *
 inode_move_open(void)
 {
 	return t.head->move.begun ? &t.head->move : NULL;
+}
+
+uint64_t
+inode_base(uint8_t commit[HASH_LEN])
+{
+	memcpy(commit, t.head->base, HASH_LEN);
+	return t.head->epoch;
+}
+
+/* Whoever dies in between begins the switch again, and finds it done. */
+void
+inode_set_base(uint64_t epoch, const uint8_t commit[HASH_LEN])
+{
+	memcpy(t.head->base, commit, HASH_LEN);
+	__atomic_store_n(&t.head->epoch, epoch, __ATOMIC_SEQ_CST);
 }
 
 void

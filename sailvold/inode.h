@@ -133,6 +133,12 @@ void inode_move_begin(const struct inode_move *);
 void inode_move_end(void);
 /* What a fuse before this one began; NULL: nothing. */
 const struct inode_move *inode_move_open(void);
+/*
+ * Which view its names are of: its epoch (struct start; 0: nobody said it), and
+ * the commit that is its base.
+ */
+uint64_t inode_base(uint8_t commit[32]);
+void inode_set_base(uint64_t epoch, const uint8_t commit[32]);
 void inode_set_removed(uint32_t idx); /* NAMED becomes INODE_REMOVED */
 /* An object's slot loses its name: it is found by its number alone. */
 void inode_unname(uint32_t idx);

@@ -69,15 +69,17 @@ kept_open(int fd)
 		return NULL;
 	if (memcmp(k->magic, magic, sizeof(magic)) != 0)
 		errno = EBADMSG;
-	else if (k->version != KEPT_VERSION)
+	else if (k->version < KEPT_OLDEST || k->version > KEPT_VERSION)
 		errno = EPROTONOSUPPORT;
 	else if (st.st_size != sizeof(*k) || k->init_len > sizeof(k->init) ||
 	    k->volume_len > sizeof(k->volume) ||
 	    !is_string(k->volume_id, sizeof(k->volume_id)) ||
 	    !is_string(k->folder, sizeof(k->folder)))
 		errno = EBADMSG;
-	else
+	else {
+		k->version = KEPT_VERSION;
 		return k;
+	}
 	kept_free(k);
 	return NULL;
 }

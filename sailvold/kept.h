@@ -15,9 +15,11 @@
 
 /*
  * Of the record, and of all else that one sailvold leaves to the next beside
- * it: the table of inode.h and tally.h.  Another number can go on with nothing.
+ * it: the table of inode.h and tally.h.  A smaller number can go on with
+ * nothing, and this one with what is not older than the other.
  */
-#define KEPT_VERSION 2
+#define KEPT_VERSION 3 /* 3: the table says of which base its names are */
+#define KEPT_OLDEST 2
 
 /* A file that is registered for passthrough (backing.h). */
 struct kept_backing {
@@ -50,8 +52,8 @@ struct kept {
 struct kept *kept_new(int *fd);
 /*
  * One that came by that descriptor, which stays the caller's; with strings that
- * end and lengths that fit.  NULL and errno: EPROTONOSUPPORT another version,
- * EBADMSG not one.
+ * end and lengths that fit; from now on it is of this version.  NULL and errno:
+ * EPROTONOSUPPORT another version, EBADMSG not one.
  */
 struct kept *kept_open(int fd);
 void kept_free(struct kept *);

@@ -448,6 +448,13 @@ feed_init(const uint8_t *init, size_t len)
 	return 0;
 }
 
+void
+request_pause(int on)
+{
+	if ((on ? event_del(&ev_read) : event_add(&ev_read, NULL)) == -1)
+		fatalx("requests");
+}
+
 int
 request_start(int fd, const struct fuse_lowlevel_ops *ops, const uint8_t *init,
     size_t init_len, int takeover)

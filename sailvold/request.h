@@ -47,6 +47,8 @@ extern struct request now;
  */
 int request_start(int fd, const struct fuse_lowlevel_ops *, const uint8_t *init,
     size_t init_len, int takeover);
+/* While it is on, none is read. */
+void request_pause(int on);
 
 /* Before the start: files may be passed through, with so many file systems
    one above the other (0: not).  0 when this kernel does not offer it. */

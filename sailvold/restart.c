@@ -50,9 +50,9 @@ restart_init(const char *conf_path, int foreground, int verbose)
 }
 
 static void
-line_of(uid_t fuse_uid, const char *state, char *line, size_t size)
+line_of(int version, uid_t fuse_uid, const char *state, char *line, size_t size)
 {
-	snprintf(line, size, "takes over %d %u %s\n", KEPT_VERSION,
+	snprintf(line, size, "takes over %d %u %s\n", version,
 	    (unsigned int)fuse_uid, state);
 }
 
@@ -60,9 +60,13 @@ void
 restart_print(uid_t fuse_uid, const char *state)
 {
 	char line[PATH_MAX + 64];
+	int version;
 
-	line_of(fuse_uid, state, line, sizeof(line));
-	fputs(line, stdout);
+	/* The one that asks looks for its own; the oldest at the end alone. */
+	for (version = KEPT_VERSION; version >= KEPT_OLDEST; version--) {
+		line_of(version, fuse_uid, state, line, sizeof(line));
+		fputs(line, stdout);
+	}
 }
 
 /* ---- the question, in a child -------------------------------------------- */
@@ -83,7 +87,7 @@ run_check(int out)
 	_exit(127);
 }
 
-static size_t
+static void
 read_all(int fd, char *buf, size_t size)
 {
 	size_t len = 0;
@@ -98,16 +102,22 @@ read_all(int fd, char *buf, size_t size)
 		len += (size_t)n;
 	}
 	buf[len] = '\0';
-	return len;
 }
 
-/* Its messages come before its line, which is the last. */
-static void
-judge(const char *want, const char *text, size_t len, int status,
-    struct answer *a)
+/* Its messages come before its lines, which are the last. */
+static int
+has_line(const char *text, const char *line)
 {
-	size_t n = strlen(want);
+	const char *at = text;
 
+	while ((at = strstr(at, line)) != NULL && at != text && at[-1] != '\n')
+		at++;
+	return at != NULL;
+}
+
+static void
+judge(const char *want, const char *text, int status, struct answer *a)
+{
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
 		snprintf(a->what, sizeof(a->what),
 		    "%.2000s cannot be executed: nothing was changed", program);
@@ -117,7 +127,7 @@ judge(const char *want, const char *text, size_t len, int status,
 		    "%.2000s does not take %.2000s: nothing was changed: %.1000s",
 		    program, conf, text);
 		a->error = EINVAL;
-	} else if (len < n || strcmp(text + len - n, want) != 0) {
+	} else if (!has_line(text, want)) {
 		snprintf(a->what, sizeof(a->what),
 		    "%.2000s with %.2000s cannot go on with the mounts that there are "
 		    "(another version, state folder or user of fuse): nothing "
@@ -135,7 +145,6 @@ ask_program(void *arg, void *answer)
 	int fds[2], status = -1;
 	char text[8192];
 	pid_t pid = -1;
-	size_t len;
 
 	a->asked = 1;
 	alarm(ASK_S); /* what is told then: that it did not answer */
@@ -146,10 +155,10 @@ ask_program(void *arg, void *answer)
 		return -1;
 	}
 	close(fds[1]);
-	len = read_all(fds[0], text, sizeof(text));
+	read_all(fds[0], text, sizeof(text));
 	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
-	judge(q->want, text, len, status, a);
+	judge(q->want, text, status, a);
 	return -1;
 }
 
@@ -181,7 +190,7 @@ restart_ask(uid_t fuse_uid, const char *state, restart_cb done, void *arg)
 		done(arg, errno, strerror(errno));
 		return;
 	}
-	line_of(fuse_uid, state, q->want, sizeof(q->want));
+	line_of(KEPT_VERSION, fuse_uid, state, q->want, sizeof(q->want));
 	q->done = done;
 	q->arg = arg;
 	if (errand_run(ask_program, answered, q, sizeof(struct answer)) == -1) {

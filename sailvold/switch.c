@@ -349,6 +349,7 @@ switch_reload(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 
 struct moving {
 	struct tell tell;
+	int again;               /* all but telling was done before */
 	uint32_t writers;        /* whose file is no longer at its name */
 	uint32_t top;            /* directory that goes, and all below it */
 	uint32_t listed[LISTED]; /* directories that were told lately */
@@ -402,7 +403,10 @@ slot_is_below(uint32_t idx, uint32_t top)
 	return 0;
 }
 
-/* Path of a clean file that is open and not in memory, from the old root. */
+/*
+ * Path of a clean file that is open and not in memory, from the old root; of
+ * which a fuse that did not show it knows the commit from the table.
+ */
 static int
 old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
 {
@@ -429,6 +433,8 @@ old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
 	if (o->len + sizeof(buf) - at > SAIL_PATH_MAX)
 		return -1;
 	*commit = o->commit;
+	if (frontend_behind())
+		(void)inode_base(commit->b);
 	memcpy(path, o->path, o->len);
 	memcpy(path + o->len, buf + at, sizeof(buf) - at);
 	*len = o->len + sizeof(buf) - at;
@@ -525,7 +531,7 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	}
 	tell_list(m, dir);
 	tell_add(&m->tell, TELL_ENTRY, dir, base, n);
-	if (kind == DIFF_NEW || idx == 0)
+	if (kind == DIFF_NEW || idx == 0 || m->again)
 		return;
 	/* Who asks for these again is told to look at the name again. */
 	others = has_other_names(idx);
@@ -638,6 +644,15 @@ pin_writer(struct handle *h, void *arg)
 		vn->pins--;
 }
 
+/* Where its content is, is asked for by what its directory was. */
+static void
+detach_removed(uint32_t idx, void *arg)
+{
+	if (inode_slot(idx)->kind == INODE_NAMED &&
+	    (inode_slot(idx)->flags & INODE_REMOVED))
+		detach(arg, idx);
+}
+
 static int
 move(struct moving *m, const struct start *st, int fd)
 {
@@ -646,16 +661,23 @@ move(struct moving *m, const struct start *st, int fd)
 	struct rbuf r;
 	uint8_t kind;
 	size_t len;
+	struct hash base;
 	int rc, on = 1;
 
 	if (memfd_map(fd, DIFF_MAX_BYTES, &view) == -1)
 		return -1;
+	/* Its answer was lost, and what is open now is of the new base. */
+	m->again = inode_base(base.b) == st->epoch;
+	if (!m->again)
+		inode_foreach(detach_removed, m);
 	rbuf_init(&r, view.data, view.len);
 	while ((rc = diff_decode(&r, &kind, &path, &len)) == 1)
 		one_difference(m, kind, path, len);
 	memfd_unmap(&view);
 	if (rc == -1)
 		return -1;
+	if (m->again)
+		return 0;
 	query_forget_all();
 	handle_foreach(look_again, m);
 	handle_foreach(pin_writer, &on);
@@ -687,7 +709,7 @@ switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 			return -1;
 	} else if (st.epoch != frontend_start()->epoch)
 		return -1;
-	change_hold(0);
+	frontend_switched();
 	if ((errno = m.tell.w.error) != 0)
 		fatal("notifications");
 	tell = memfd_new("tell", m.tell.w.data, m.tell.w.len);

@@ -1,9 +1,12 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * journal_kill PID TYPE before|after: kills a fuse process of sailvold(8) when
- * it writes a record of that type (sailvold/record.h) into its journal: before
- * the write is done, or when it was done and nothing else yet.  Prints "armed"
- * when it watches, and "killed".
+ * journal_kill PID WHAT before|after|stop: kills a fuse process of sailvold(8) at
+ * one system call: where WHAT is a number, when it writes a record of that type
+ * (sailvold/record.h) into its journal, else when it first does anything with
+ * the file of memory (memfd_create(2)) of that name.  before: the call is not
+ * done; after: it is, and nothing else yet; stop: the same, and it is not
+ * killed, but stopped.  Prints "armed" when it watches, then "killed" or
+ * "stopped".
  */
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -21,8 +24,9 @@
 static pid_t pid;
 static int mem;
 
+/* Whether that is in the path of what is open. */
 static int
-is_journal(uint64_t fd)
+is_open(uint64_t fd, const char *part)
 {
 	char link[64], path[4096];
 	ssize_t n;
@@ -32,7 +36,7 @@ is_journal(uint64_t fd)
 	if ((n = readlink(link, path, sizeof(path) - 1)) == -1)
 		return 0;
 	path[n] = '\0';
-	return strstr(path, "/journal/") != NULL;
+	return strstr(path, part) != NULL;
 }
 
 /* u32 length of what follows but the CRC, u8 type. */
@@ -55,18 +59,33 @@ has_type(uint64_t at, uint64_t len, int type)
 	return 0;
 }
 
+static int
+is_the_call(const struct ptrace_syscall_info *info, const char *what)
+{
+	int type = (int)strtol(what, NULL, 10);
+	char memory[64];
+
+	if (type == 0) {
+		snprintf(memory, sizeof(memory), "/memfd:%s ", what);
+		return is_open(info->entry.args[0], memory);
+	}
+	return info->entry.nr == SYS_write &&
+	    is_open(info->entry.args[0], "/journal/") &&
+	    has_type(info->entry.args[1], info->entry.args[2], type);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct ptrace_syscall_info info;
-	int status, type, after, found = 0;
+	int status, stop, after, found = 0;
 	char path[64];
 
 	if (argc != 4)
-		errx(2, "usage: journal_kill pid type before|after");
+		errx(2, "usage: journal_kill pid what before|after|stop");
 	pid = (pid_t)strtol(argv[1], NULL, 10);
-	type = (int)strtol(argv[2], NULL, 10);
-	after = strcmp(argv[3], "after") == 0;
+	stop = strcmp(argv[3], "stop") == 0;
+	after = stop || strcmp(argv[3], "after") == 0;
 	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) == -1 ||
 	    ptrace(PTRACE_INTERRUPT, pid, 0, 0) == -1)
 		err(2, "pid %d", (int)pid);
@@ -87,15 +106,18 @@ main(int argc, char **argv)
 			-1)
 			continue;
 		if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
-			found = info.entry.nr == SYS_write &&
-			    is_journal(info.entry.args[0]) &&
-			    has_type(info.entry.args[1], info.entry.args[2],
-				type);
+			found = is_the_call(&info, argv[2]);
 		if (found && after == (info.op == PTRACE_SYSCALL_INFO_EXIT))
 			break;
 	}
-	if (kill(pid, SIGKILL) == -1)
+	if (kill(pid, stop ? SIGSTOP : SIGKILL) == -1)
 		err(2, "kill");
+	if (stop) {
+		if (ptrace(PTRACE_DETACH, pid, 0, 0) == -1)
+			err(2, "pid %d", (int)pid);
+		puts("stopped");
+		return 0;
+	}
 	while (waitpid(pid, &status, __WALL) == pid && !WIFSIGNALED(status))
 		;
 	puts("killed");

@@ -103,6 +103,21 @@ names_and_numbers(void **state)
 	assert_int_equal(inode_index(obj), c);
 }
 
+/* The one after it hears of which base the names are; nobody said so at first. */
+static void
+base(void **state)
+{
+	uint8_t commit[HASH_LEN], got[HASH_LEN];
+
+	(void)state;
+	assert_int_equal(inode_base(got), 0);
+	memset(commit, 7, sizeof(commit));
+	inode_set_base(UINT64_MAX, commit);
+	again();
+	assert_true(inode_base(got) == UINT64_MAX);
+	assert_memory_equal(got, commit, sizeof(got));
+}
+
 /* A change of names that a kill has cut short anywhere. */
 static void
 moving(void **state)
@@ -619,6 +634,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(names_and_numbers, fresh, gone),
 		cmocka_unit_test_setup_teardown(kinds, fresh, gone),
+		cmocka_unit_test_setup_teardown(base, fresh, gone),
 		cmocka_unit_test_setup_teardown(moving, fresh, gone),
 		cmocka_unit_test_setup_teardown(full, fresh, gone),
 		cmocka_unit_test_setup_teardown(lookups, fresh, gone),

@@ -102,7 +102,12 @@ not_one(void **state)
 	k = made(&fd);
 	k->version = KEPT_VERSION + 1;
 	refused(fd, EPROTONOSUPPORT);
-	k->version = KEPT_VERSION;
+	k->version = KEPT_OLDEST - 1;
+	refused(fd, EPROTONOSUPPORT);
+	k->version = KEPT_OLDEST;
+	assert_non_null(other = kept_open(fd));
+	assert_int_equal(k->version, KEPT_VERSION);
+	kept_free(other);
 	k->init_len = sizeof(k->init) + 1;
 	refused(fd, EBADMSG);
 	k->init_len = 0;
