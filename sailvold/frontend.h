@@ -32,6 +32,7 @@ extern const struct fuse_lowlevel_ops frontend_ops;
 /* ---- questions to manifest (query.c); each returns E_WAIT or an errno */
 int query_load(struct vn *dir, const void *first, size_t len);
 int query_object(uint64_t ovl);
+int query_asks(uint64_t ovl); /* 1: that was asked, and is not answered */
 /* The thing that is in a commit at a path, for a detached slot. */
 int query_detached(uint32_t slot);
 /* Chunk list of a file, a tree: into fetch. */
@@ -191,8 +192,14 @@ int switch_switch(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_cache_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_settle(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+/* An object came; -1: what waited for it was not as it must be. */
+int switch_go_on(void);
 void switch_put_done(uint32_t id, int error);
 void switch_cache_gone(void);
+/* ---- what is open before a reload (origins.c) */
+/* 1: manifest is asked, and switch_go_on() comes.  again: not more than was. */
+int origins_ask(int again);
+
 /* A new base, epoch and root. */
 int frontend_set_start(const struct start *);
 /* The inode table is as that says: programs go on. */

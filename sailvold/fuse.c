@@ -173,8 +173,7 @@ frontend_switched(void)
 {
 	inode_set_base(start.epoch, start.base.b);
 	change_hold(0);
-	if (behind)
-		request_pause(0);
+	request_pause(0);
 	behind = 0;
 }
 

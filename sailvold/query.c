@@ -260,6 +260,17 @@ query_object(uint64_t ovl)
 }
 
 int
+query_asks(uint64_t ovl)
+{
+	struct query *q;
+
+	TAILQ_FOREACH (q, &queries, link)
+		if (q->kind == QUERY_OBJECT && q->ovl == ovl)
+			return 1;
+	return 0;
+}
+
+int
 query_detached(uint32_t slot)
 {
 	struct query *q;
@@ -417,7 +428,7 @@ query_rules_object(struct chan *c, uint32_t id, struct imsg *imsg,
 		return 0;
 	if (error != 0) {
 		query_end(q, error == ENOENT ? ESTALE : (int)error);
-		return 0;
+		return switch_go_on();
 	}
 	rbuf_init(&r, ibuf_data(body), ibuf_size(body));
 	if ((fd = imsg_get_fd(imsg)) != -1) {
@@ -437,7 +448,7 @@ query_rules_object(struct chan *c, uint32_t id, struct imsg *imsg,
 	}
 	if (fd != -1)
 		memfd_unmap(&view);
-	return rc;
+	return rc == -1 ? -1 : switch_go_on();
 }
 
 int

@@ -46,7 +46,7 @@ static uint8_t *buffer;
 static struct park *running; /* the park that `now' came from */
 static struct event ev_read, ev_ready;
 static uint64_t init_unique;
-static int init_answered, swallow_init;
+static int init_answered, swallow_init, paused;
 static uint32_t init_flags, stack_depth;
 static abandoned_cb on_abandoned;
 static no_room_cb on_no_room;
@@ -277,11 +277,12 @@ on_ready(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	for (n = 0; n < BURST && (p = TAILQ_FIRST(&ready)) != NULL; n++) {
+	for (n = 0; n < BURST && !paused && (p = TAILQ_FIRST(&ready)) != NULL;
+	     n++) {
 		TAILQ_REMOVE(&ready, p, link);
 		process(p->raw, p->len, p);
 	}
-	if (!TAILQ_EMPTY(&ready))
+	if (!paused && !TAILQ_EMPTY(&ready))
 		kick();
 }
 
@@ -451,8 +452,13 @@ feed_init(const uint8_t *init, size_t len)
 void
 request_pause(int on)
 {
+	if (on == paused)
+		return;
 	if ((on ? event_del(&ev_read) : event_add(&ev_read, NULL)) == -1)
 		fatalx("requests");
+	paused = on;
+	if (!on)
+		kick();
 }
 
 int

@@ -47,7 +47,7 @@ extern struct request now;
  */
 int request_start(int fd, const struct fuse_lowlevel_ops *, const uint8_t *init,
     size_t init_len, int takeover);
-/* While it is on, none is read. */
+/* While it is on, none is read, or done that waited. */
 void request_pause(int on);
 
 /* Before the start: files may be passed through, with so many file systems

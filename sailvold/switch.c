@@ -334,21 +334,57 @@ switch_let_go(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 
 /* ---- reload ------------------------------------------------------------------------- */
 
+/* RELOAD or SWITCH, while origins_ask() asks; the newest alone counts. */
+static struct {
+	uint32_t type, id; /* 0: none */
+	int fd;
+	void *body; /* of SWITCH */
+	size_t len;
+} late = { .fd = -1 };
+
+static void
+late_clear(void)
+{
+	if (late.fd != -1)
+		close(late.fd);
+	free(late.body);
+	memset(&late, 0, sizeof(late));
+	late.fd = -1;
+}
+
+static void
+late_set(uint32_t type, uint32_t id, int fd, struct ibuf *body)
+{
+	late.type = type;
+	late.id = id;
+	late.fd = fd;
+	late.len = body != NULL ? ibuf_size(body) : 0;
+	if (late.len > 0 && (late.body = malloc(late.len)) == NULL)
+		fatal("switch");
+	if (late.len > 0)
+		memcpy(late.body, ibuf_data(body), late.len);
+}
+
 int
 switch_reload(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	(void)imsg;
 	(void)body;
+	late_clear();
 	no_request();
 	change_hold(1);
 	writer_settle_all();
-	return answer_offset(c, IMSG_FUSE_MANIFEST_RELOAD_RES, id);
+	if (!origins_ask(0))
+		return answer_offset(c, IMSG_FUSE_MANIFEST_RELOAD_RES, id);
+	late_set(IMSG_MANIFEST_FUSE_RELOAD, id, -1, NULL);
+	return 0;
 }
 
 #define LISTED 32 /* differences come in the order of paths */
 
 struct moving {
 	struct tell tell;
+	struct hash base;        /* the new one */
 	int again;               /* all but telling was done before */
 	uint32_t writers;        /* whose file is no longer at its name */
 	uint32_t top;            /* directory that goes, and all below it */
@@ -404,21 +440,41 @@ slot_is_below(uint32_t idx, uint32_t top)
 }
 
 /*
- * Path of a clean file that is open and not in memory, from the old root; of
- * which a fuse that did not show it knows the commit from the table.
+ * The origin of a root, or of an object, that a clean file was shown by: a fuse
+ * that did not show it has it as it is now.  The root's commit the table knows;
+ * an object that a reload kept says no longer what it was.
  */
 static int
-old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
+old_top(const struct moving *m, uint32_t idx, const struct origin *o,
+    struct hash *commit)
 {
-	const struct origin *o = view_root()->origin;
-	uint8_t buf[SAIL_PATH_MAX + 1]; /* and the slash in front */
-	size_t at = sizeof(buf), n;
-	const uint8_t *name;
-	int depth;
+	struct hash old;
 
 	if (o == NULL)
 		return -1;
+	*commit = o->commit;
+	if (inode_base(old.b) == 0 || hash_cmp(&o->commit, &m->base) != 0)
+		return 0;
+	if (idx != INODE_ROOT && hash_cmp(&old, &m->base) != 0)
+		return -1;
+	*commit = old;
+	return 0;
+}
+
+/* Path of a clean file that is open and not in memory, by what is above it. */
+static int
+old_origin(const struct moving *m, uint32_t idx, struct hash *commit,
+    uint8_t *path, size_t *len)
+{
+	uint8_t buf[SAIL_PATH_MAX + 1]; /* and the slash in front */
+	size_t at = sizeof(buf), n;
+	const struct origin *o;
+	const uint8_t *name;
+	int depth;
+
 	for (depth = 0; idx != INODE_ROOT; depth++) {
+		if (depth > 0 && inode_slot(idx)->kind == INODE_OBJECT)
+			break;
 		name = inode_name(idx, &n);
 		if (depth > SAIL_DEPTH_MAX || n == 0 || n + 1 > at ||
 		    (depth > 0 && inode_slot(idx)->kind != INODE_NAMED))
@@ -428,13 +484,13 @@ old_origin(uint32_t idx, struct hash *commit, uint8_t *path, size_t *len)
 		buf[--at] = '/';
 		idx = inode_slot(idx)->parent;
 	}
+	o = inode_vn(idx) != NULL ? inode_vn(idx)->origin : NULL;
+	if (old_top(m, idx, o, commit) == -1)
+		return -1;
 	if (o->len == 0)
 		at++;
 	if (o->len + sizeof(buf) - at > SAIL_PATH_MAX)
 		return -1;
-	*commit = o->commit;
-	if (frontend_behind())
-		(void)inode_base(commit->b);
 	memcpy(path, o->path, o->len);
 	memcpy(path + o->len, buf + at, sizeof(buf) - at);
 	*len = o->len + sizeof(buf) - at;
@@ -473,7 +529,7 @@ detach(struct moving *m, uint32_t idx)
 		return;
 	}
 	known = vn != NULL ? vn_origin(vn, &commit, path, &len)
-			   : old_origin(idx, &commit, path, &len);
+			   : old_origin(m, idx, &commit, path, &len);
 	if (known == -1 || inode_detach(idx, commit.b, path, len) == -1) {
 		inode_make_stale(idx);
 		return;
@@ -689,25 +745,22 @@ move(struct moving *m, const struct start *st, int fd)
 	return frontend_set_start(st);
 }
 
-int
-switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+static int
+do_switch(struct chan *c, uint32_t id, int fd, const struct start *st)
 {
 	struct moving m;
-	struct start st;
 	struct ibuf *b;
-	int fd = imsg_get_fd(imsg), rc, tell;
+	int rc, tell;
 
-	if (start_recv(body, &st) == -1)
-		return -1;
-	no_request();
 	memset(&m, 0, sizeof(m));
+	m.base = st->base;
 	tell_begin(&m.tell, TELL_MAX_BYTES);
 	if (fd != -1) {
-		rc = move(&m, &st, fd);
+		rc = move(&m, st, fd);
 		close(fd);
 		if (rc == -1)
 			return -1;
-	} else if (st.epoch != frontend_start()->epoch)
+	} else if (st->epoch != frontend_start()->epoch)
 		return -1;
 	frontend_switched();
 	if ((errno = m.tell.w.error) != 0)
@@ -723,6 +776,52 @@ switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		close(tell);
 	}
 	return 0;
+}
+
+int
+switch_switch(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct ibuf whole;
+	struct start st;
+	int fd = imsg_get_fd(imsg);
+
+	ibuf_from_ibuf(&whole, body);
+	if (start_recv(body, &st) == -1)
+		return -1;
+	late_clear();
+	no_request();
+	if (fd == -1 || !origins_ask(0))
+		return do_switch(c, id, fd, &st);
+	/* What is answered from now on is of the new rows. */
+	request_pause(1);
+	late_set(IMSG_MANIFEST_FUSE_SWITCH, id, fd, &whole);
+	return 0;
+}
+
+int
+switch_go_on(void)
+{
+	struct chan *c = frontend_manifest();
+	struct ibuf body;
+	struct start st;
+	int fd, rc = 0;
+
+	no_request();
+	/* The next manifest begins it anew. */
+	if (late.type == 0 || c == NULL || origins_ask(1))
+		return 0;
+	if (late.type == IMSG_MANIFEST_FUSE_RELOAD)
+		rc = answer_offset(c, IMSG_FUSE_MANIFEST_RELOAD_RES, late.id);
+	else {
+		ibuf_from_buffer(&body, late.body, late.len);
+		fd = late.fd;
+		late.fd = -1;
+		rc = start_recv(&body, &st);
+		if (rc == 0)
+			rc = do_switch(c, late.id, fd, &st);
+	}
+	late_clear();
+	return rc;
 }
 
 /* ---- published files to the cache ---------------------------------------------------- */

@@ -3,17 +3,20 @@
 mount have moved, and what the kernel knows has not.  What is open keeps what it
 was opened with, and what is opened then shows the new tree."""
 
+import json
 import os
+import signal
 import subprocess
 import threading
 
-from sailtest import deadline, stack
+from sailtest import deadline, proxy, stack
 
 # A name that is open, and how it is in the new tree: None: gone.
 OPEN = {"changed": "new\n", "gone": None, "same": "same\n",
         "clean/changed": "new\n", "clean/same": "clean/same\n",
         "away/deep/gone": None, "file": "below", "mine/dirty": None,
-        "first": "new\n"}
+        "first": "new\n", "part/changed": "new\n", "part/sub/changed": "new\n",
+        "part/gone": None}
 
 
 def put(path, text):
@@ -44,6 +47,7 @@ class Switch:
         self.s.commit(self.a)
         self.b = self.d.mount("v", "b")
         put(self.at("mine/dirty"), old("mine/dirty"))
+        put(self.at("part/dirty"), "x")
         put(self.at("mine/twice"), old("mine/twice"))
         os.link(self.at("mine/twice"), self.at("mine/too"))
         self.fds = {name: os.open(self.at(name), os.O_RDONLY)
@@ -108,6 +112,31 @@ class Switch:
                    "as published")
 
 
+def later(t, *args):
+    """The names below a folder of local changes are at their old place in an
+    object of which nothing is in memory."""
+    w = Switch(t)
+    w.d.kill("fuse")
+    w.d.ctl("reload", *args, w.b)
+    for name, fd in w.fds.items():
+        t.equal(old(name), read(fd), "%s, which is open" % name)
+    return w
+
+
+@deadline(240)
+def test_later(t):
+    """fuse died before the reload began."""
+    later(t).look()
+
+
+@deadline(240)
+def test_later_kept(t):
+    """The same, and what is changed stays."""
+    w = later(t, "--keep")
+    t.equal("x", stack.read(w.at("part/dirty")), "a change")
+    t.equal("new\n", stack.read(w.at("part/changed")), "below a change")
+
+
 @deadline(240)
 def test_before(t):
     """fuse knows nothing of the switch yet."""
@@ -157,3 +186,44 @@ def test_restart(t):
 def test_restart_moved(t):
     """The reload is done but for its answer, and begins its switch again."""
     restarted(t, "tell")
+
+
+@deadline(240)
+def test_told(t):
+    """manifest dies while the kernel is told, programs are in the new tree, and
+    the switch comes again: it takes nothing of that away."""
+    s = stack.Stack(t, daemons=2, proxied=True)
+    a, d = s.mount("v", "a", create=True), s.daemons[1]
+    for name in "changed", "gone":
+        put(os.path.join(a, name), "old\n")
+    s.commit(a)
+    # The kernel knows no name of it.
+    b = d.mount("v", "b")
+    put(os.path.join(a, "changed"), "new\n")
+    os.unlink(os.path.join(a, "gone"))
+    s.commit(a)
+    held = s.api.fault(proxy.HOLD, "/head[?]")
+    said = []
+    run = threading.Thread(target=lambda: said.append(
+        d.ctl("reload", b, ok=None)))
+    run.start()
+    t.wait_for(lambda: held.done, "it began")
+    # Nobody starts a notify.
+    os.kill(d.process.pid, signal.SIGSTOP)
+    held.release()
+    t.wait_for(lambda: json.loads(stack.read(b + "/.sailvol/volume.json"))[
+        "base_number"] == 2, "the switch")
+    fd = os.open(b + "/changed", os.O_RDONLY)
+    os.mkdir(b + "/gone")
+    folder = os.open(b + "/gone", os.O_RDONLY)
+    d.kill("manifest")
+    os.kill(d.process.pid, signal.SIGCONT)
+    run.join(90)
+    t.true(said, "the reload ends")
+    d.ctl("reload", "--keep", b)
+    t.equal("new\n", read(fd), "opened in the new tree")
+    os.mkdir("x", dir_fd=folder)
+    os.rmdir("x", dir_fd=folder)
+    os.close(folder)
+    os.close(fd)
+    t.equal("new\n", stack.read(b + "/changed"), "opened now")
