@@ -557,7 +557,8 @@ done:
 		node_miss_free(&miss);
 		refuse_dirty(r);
 	} else if (error == ENODATA)
-		want(r, &miss, switch_rows);
+		/* By then fuse may be another one, which is to stand still. */
+		want(r, &miss, park);
 	else {
 		refuse_switch(r, error, &miss);
 		node_miss_free(&miss);

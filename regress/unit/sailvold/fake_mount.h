@@ -112,7 +112,7 @@ run_all(void)
 #define FILES 64
 static int files[FILES]; /* overlay files, by number */
 static int writers[FILES];
-static int parked_now, switches, told_now, let_go;
+static int parked_now, parks, switches, told_now, let_go;
 static unsigned int cache_puts;
 static uint8_t diff_bytes[65536];
 static size_t diff_len;
@@ -136,6 +136,7 @@ ask_reload(struct mount *m, ask_offset_cb f, void *arg)
 {
 	(void)m;
 	parked_now = 1;
+	parks++;
 	post_step(run_offset, (void (*)(void))f, arg);
 	return 0;
 }
@@ -587,9 +588,31 @@ answer(struct step *s, uint16_t status, const void *data, size_t len,
 }
 
 static int refuse_next, hold_next;
-static uint8_t *held; /* a delta that comes through late */
+static struct blob *lost; /* a node that the server has */
+static uint8_t *held;     /* a delta that comes through late */
 static size_t held_len;
 static char held_key[33];
+
+static void
+bring_lost(struct step *s)
+{
+	struct wire_bundle_writer w;
+	struct wire_nodes_req req;
+	uint8_t *bundle;
+	struct blob *b;
+	size_t len;
+
+	assert_null(wire_nodes_req_decode(s->data, s->len, &req));
+	assert_non_null(b = db_commit_get(manifest_db, &req.commit));
+	wire_bundle_begin(&w, &req.commit, b->data, b->len);
+	wire_bundle_add(&w, lost->data, lost->len);
+	bundle = wire_bundle_end(&w, 1, &len);
+	blob_unref(b);
+	blob_unref(lost);
+	lost = NULL;
+	answer(s, 200, bundle, len, 2);
+	free(bundle);
+}
 
 static void
 run_request(struct step *s)
@@ -643,7 +666,9 @@ run_request(struct step *s)
 			snprintf(buf, sizeof(buf),
 			    "{\"key\":\"%s\",\"state\":\"open\"}", key);
 		answer(s, 200, buf, strlen(buf), 1);
-	} else if (strstr(s->target, "/head") != NULL) {
+	} else if (strstr(s->target, "/nodes") != NULL && lost != NULL)
+		bring_lost(s);
+	else if (strstr(s->target, "/head") != NULL) {
 		b = db_commit_get(manifest_db, &head);
 		wire_bundle_begin(&w, &head, b->data, b->len);
 		bundle = wire_bundle_end(&w, 1, &len);

@@ -743,6 +743,43 @@ reload_keeps(void **state)
 	assert_true(head_has("f") && head_has("other"));
 }
 
+/*
+ * A node is missing when fuse stands still already, and comes after a while.  By
+ * then it may be another fuse, which does not know that it is to stand still: it
+ * is told so, and what it did is applied, before anything moves.
+ */
+static void
+reload_parks_again(void **state)
+{
+	struct hash before = head_root->root;
+	struct blob *b;
+
+	(void)state;
+	b = db_node_get(manifest_db, &before);
+	assert_non_null(b);
+	make_file(2, "f", "hello");
+	foreign_file("other");
+	parks = 0;
+	ask(JOB_RELOAD, "{\"request\":\"reload\"}");
+	while (!parked_now)
+		if (!one_step())
+			event_base_loop(base, EVLOOP_ONCE);
+	lost = db_node_get(manifest_db, &head_root->root);
+	assert_non_null(lost);
+	assert_int_equal(db_node_trim(manifest_db, 0), 0);
+	assert_int_equal(db_node_put(manifest_db, &before, b->data, b->len), 0);
+	blob_unref(b);
+	while (lost != NULL)
+		assert_true(one_step());
+	parked_now = 0; /* the new one */
+	assert_int_equal(switches, 0);
+	run_all();
+	json_decref(result());
+	assert_int_equal(parks, 2);
+	assert_int_equal(switches, 1);
+	assert_true(shows("other") && !shows("f"));
+}
+
 static void
 reload_crashes(void **state)
 {
@@ -859,6 +896,7 @@ main(void)
 		T(reload_plain_and_quick),
 		T(reload_stashes_and_restores),
 		T(reload_keeps),
+		T(reload_parks_again),
 		T(reload_crashes),
 		T(journal_breaks),
 		T(cancelled),
