@@ -37,6 +37,7 @@ struct copy {
 	off_t at, len;
 	uint64_t slot; /* the next, or that which is filled */
 	int filling;   /* one chunk of what lacks */
+	int lost;      /* what was written to it before is not on the disk */
 	uint8_t *rest; /* bytes of the file beside it */
 	size_t rest_len;
 	uint64_t size;
@@ -119,8 +120,10 @@ copy_run(struct work *w)
 
 	w->error = copy_chunk(c->from, c->from_at, c->to, c->at, c->len);
 	/* A loss of power may take it, but not after it is said to be here. */
-	if (w->error == 0 && c->filling && fdatasync(c->to) == -1)
+	if (w->error == 0 && c->filling && fdatasync(c->to) == -1) {
 		w->error = errno;
+		c->lost = 1;
+	}
 }
 
 /* A file of its size, without its bytes, and beside it where these are. */
@@ -200,6 +203,9 @@ fill_end(struct copy *c, int error)
 
 	vn->copy = NULL;
 	close(c->to);
+	/* The kernel has told us of it, and tells nobody else. */
+	if (c->lost)
+		handle_lost(vn->slot);
 	if (error == 0 && vn->ovl == c->ovl &&
 	    (error = content_rest(vn, &r, &fd)) == 0 && r != NULL)
 		error = content_written(vn, from << chunklist_shift(r->list),

@@ -144,6 +144,12 @@ void op_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t,
     struct fuse_file_info *);
 void op_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void op_fsync(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+/* Answers when the file is safe from a loss of power, a write with what it wrote
+   (fuse_sync.c). */
+void sync_begin(fuse_req_t, struct vn *, uint64_t fh, int is_write,
+    size_t wrote);
+/* The handle wants that of each change. */
+int sync_wanted(const struct fuse_file_info *);
 void op_fallocate(fuse_req_t, fuse_ino_t, int, off_t, off_t,
     struct fuse_file_info *);
 void op_copy_file_range(fuse_req_t, fuse_ino_t, off_t, struct fuse_file_info *,

@@ -1,6 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * fuse_range: operations on a file that a thread does: fsync, fallocate,
+ * fuse_range: operations on a file that a thread does: fallocate,
  * copy_file_range; and lseek, statfs.  In fuse.
  */
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include "sailvold/change.h"
 #include "sailvold/content.h"
 #include "sailvold/frontend.h"
-#include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/overlay_use.h"
 #include "sailvold/worker.h"
@@ -27,10 +26,8 @@ struct range_work {
 	int mode;
 	off_t off, off2, len;
 	size_t copied;
-	struct vn *busy; /* whose overlay file it changes, pinned */
-	int *journal;    /* segments */
-	size_t nsegments;
-	uint64_t journal_end;
+	struct vn *busy;  /* whose overlay file it changes, pinned */
+	uint64_t sync_fh; /* it is to be safe before it is answered; 0 */
 };
 
 static struct range_work *
@@ -55,18 +52,23 @@ range_free(struct range_work *r)
 		close(r->fd);
 	if (r->fd2 != -1)
 		close(r->fd2);
-	while (r->nsegments > 0)
-		close(r->journal[--r->nsegments]);
-	free(r->journal);
 	free(r);
 }
 
+/* vn: as range_idle() gave it. */
 static void
-done_err(struct work *w)
+range_answer(struct range_work *r, struct vn *vn, int is_write)
 {
-	struct range_work *r = (struct range_work *)w;
-
-	fuse_reply_err(r->req, w->error);
+	if (r->work.error != 0)
+		fuse_reply_err(r->req, r->work.error);
+	else if (vn != NULL && r->sync_fh != 0)
+		sync_begin(r->req, vn, r->sync_fh, is_write, r->copied);
+	else if (is_write)
+		fuse_reply_write(r->req, r->copied);
+	else
+		fuse_reply_err(r->req, 0);
+	if (vn != NULL)
+		vn_unpin(vn);
 	range_free(r);
 }
 
@@ -104,91 +106,6 @@ dup_fd(int fd)
 	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-/* ---- fsync --------------------------------------------------------------------- */
-
-static void
-sync_run(struct work *w)
-{
-	struct range_work *r = (struct range_work *)w;
-	size_t i;
-
-	if ((r->fd != -1 && fdatasync(r->fd) == -1) ||
-	    (r->fd2 != -1 && fdatasync(r->fd2) == -1))
-		w->error = errno;
-	for (i = 0; i < r->nsegments && w->error == 0; i++)
-		if (fdatasync(r->journal[i]) == -1)
-			w->error = errno;
-}
-
-static void
-sync_done(struct work *w)
-{
-	struct range_work *r = (struct range_work *)w;
-
-	if (w->error == 0)
-		journal_synced(r->journal_end);
-	done_err(w);
-}
-
-static void
-sync_begin(fuse_req_t req, struct vn *vn)
-{
-	struct range_work *r;
-	struct rest *rest;
-	int error, fd;
-
-	if ((r = range_new(req, sync_run, sync_done)) == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	if (vn != NULL && (vn->flags & VN_LOCAL)) {
-		fd = overlay_fd(vn);
-		if (fd == -1 || (r->fd = dup_fd(fd)) == -1)
-			goto fail;
-		if ((error = content_rest(vn, &rest, &fd)) != 0)
-			errno = error;
-		if (error != 0 || (rest != NULL && (r->fd2 = dup_fd(fd)) == -1))
-			goto fail;
-	}
-	if (journal_unsynced(&r->journal, &r->nsegments, &r->journal_end) == -1)
-		goto fail;
-	worker_submit(&r->work);
-	return;
-fail:
-	fuse_reply_err(req, errno);
-	range_free(r);
-}
-
-void
-op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
-    struct fuse_file_info *fi)
-{
-	struct vn *vn;
-	int error;
-
-	(void)datasync;
-	(void)fi;
-	if (door_is(ino)) {
-		fuse_reply_err(req, 0);
-		return;
-	}
-	if ((error = node_get(ino, &vn)) != 0) {
-		request_fail(req, error);
-		return;
-	}
-	sync_begin(req, vn);
-}
-
-void
-op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
-    struct fuse_file_info *fi)
-{
-	(void)ino;
-	(void)datasync;
-	(void)fi;
-	sync_begin(req, NULL);
-}
-
 /* ---- fallocate ----------------------------------------------------------------- */
 
 static void
@@ -211,9 +128,7 @@ fallocate_done(struct work *w)
 	    (r->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
 		w->error = content_written(vn, (uint64_t)r->off,
 		    (uint64_t)(r->off + r->len));
-	if (vn != NULL)
-		vn_unpin(vn);
-	done_err(w);
+	range_answer(r, vn, 0);
 }
 
 void
@@ -227,7 +142,6 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	struct vn *vn;
 	int error, fd;
 
-	(void)fi;
 	error = EOPNOTSUPP;
 	if (mode & ~known)
 		goto fail;
@@ -247,6 +161,7 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	if ((r = range_new(req, fallocate_run, fallocate_done)) == NULL)
 		goto fail;
 	r->mode = mode;
+	r->sync_fh = sync_wanted(fi) ? fi->fh : 0;
 	r->off = off;
 	r->len = len;
 	if ((fd = overlay_fd(vn)) == -1 || (r->fd = dup_fd(fd)) == -1) {
@@ -330,13 +245,7 @@ copy_done(struct work *w)
 	struct range_work *r = (struct range_work *)w;
 	struct vn *vn = range_idle(r);
 
-	if (vn != NULL)
-		vn_unpin(vn);
-	if (w->error != 0)
-		fuse_reply_err(r->req, w->error);
-	else
-		fuse_reply_write(r->req, r->copied);
-	range_free(r);
+	range_answer(r, vn, 1);
 }
 
 void
@@ -350,7 +259,6 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	int error, fd, n;
 
 	(void)fi;
-	(void)fi2;
 	error = EINVAL;
 	if (flags != 0)
 		goto fail;
@@ -380,6 +288,7 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	r->off = x->at;
 	r->off2 = off2;
 	r->len = (off_t)x->len;
+	r->sync_fh = sync_wanted(fi2) ? fi2->fh : 0;
 	if ((x->fd != -1 && (r->fd = dup_fd(x->fd)) == -1) ||
 	    (fd = overlay_fd(to)) == -1 || (r->fd2 = dup_fd(fd)) == -1) {
 		error = errno;

@@ -97,6 +97,7 @@ handle_new(uint8_t kind, uint32_t inode, uint32_t flags, uint64_t unique,
 	h->inode = inode;
 	h->flags = flags;
 	h->uid = uid;
+	h->lost = 0;
 	__atomic_store_n(&h->kind, kind, __ATOMIC_RELEASE);
 	count_handle(h, 1);
 	return handle_id(h);
@@ -134,6 +135,16 @@ handle_by_unique(uint64_t unique, uint8_t kind)
 		if (table[i].kind == kind && table[i].unique == unique)
 			return handle_id(&table[i]);
 	return 0;
+}
+
+void
+handle_lost(uint32_t inode)
+{
+	uint32_t i;
+
+	for (i = 0; i < *top; i++)
+		if (table[i].kind == HANDLE_FILE && table[i].inode == inode)
+			table[i].lost = 1;
 }
 
 void

@@ -20,7 +20,9 @@ struct handle {
 	uint32_t flags; /* of open(2) */
 	uint32_t uid;
 	uint8_t kind; /* enum handle_kind; written last */
-	uint8_t pad[7];
+	uint8_t
+	    lost; /* fsync(2) is to say once that its file was not written */
+	uint8_t pad[6];
 };
 
 /* After inode_open(): counts opens and writers of a session that goes on. */
@@ -35,6 +37,8 @@ uint64_t handle_id(const struct handle *);
 /* One that this request opened before it was sent again; 0. */
 uint64_t handle_by_unique(uint64_t unique, uint8_t kind);
 int handle_writes(const struct handle *);
+/* What was written to the file is lost: all its handles hear of it. */
+void handle_lost(uint32_t inode);
 void handle_foreach(void (*f)(struct handle *, void *), void *arg);
 
 #endif

@@ -21,12 +21,15 @@
 
 #define DONE_MAX (1U << 20)   /* requests that are remembered */
 #define ROOM_MIN (256 * 1024) /* less is not taken beforehand */
+#define NOT_SYNCED UINT64_MAX
+#define UNSAFE "unsafe" /* in the folder: some segment is */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
 	uint64_t first;
 	uint64_t len; /* bytes of records */
 	int synced;   /* all of a segment that is not the last */
+	int unsafe;   /* a sync of it has failed */
 	uint16_t version;
 	uint8_t connection[16];
 };
@@ -45,9 +48,11 @@ static struct {
 	struct segment_list segments;
 	uint64_t begin; /* where the first is to begin, while there is none */
 	struct done_table done, before; /* the latest, and those before */
+	uint64_t synced;                /* up to here; NOT_SYNCED */
+	int unsafe;                     /* the file stands there that says so */
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
-} j = { .dir = -1, .fd = -1 };
+} j = { .dir = -1, .fd = -1, .synced = NOT_SYNCED };
 
 static void
 segment_name(uint64_t first, char out[17])
@@ -340,8 +345,15 @@ scan_all(int takeover)
 			errno = EBADMSG;
 			return -1;
 		}
-		if (segment_scan(s, next == NULL, NULL, NULL) == -1)
+		if (segment_scan(s, next == NULL || j.unsafe, NULL, NULL) == -1)
 			return -1;
+		/* Nobody was told that anything behind it is safe. */
+		while (j.unsafe && next != NULL &&
+		    next->first != s->first + s->len) {
+			drop_segment(next);
+			next = TAILQ_NEXT(s, link);
+		}
+		s->unsafe = j.unsafe;
 		if (takeover && memcmp(s->connection, j.connection, 16) == 0 &&
 		    segment_scan(s, 0, remember, NULL) == -1)
 			return -1;
@@ -463,6 +475,7 @@ journal_open(const char *folder, const uint8_t mount[16],
     const uint8_t connection[16], int takeover)
 {
 	struct segment *s;
+	struct stat st;
 
 	TAILQ_INIT(&j.segments);
 	memcpy(j.mount, mount, 16);
@@ -473,10 +486,11 @@ journal_open(const char *folder, const uint8_t mount[16],
 	if (j.dir == -1 || list_segments() == -1)
 		return -1;
 	drop_unborn();
+	j.unsafe = fstatat(j.dir, UNSAFE, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	if (scan_all(takeover) == -1)
 		return -1;
 	s = last();
-	if (s == NULL || s->version != SEGMENT_VERSION ||
+	if (s == NULL || s->version != SEGMENT_VERSION || s->unsafe ||
 	    memcmp(s->connection, connection, 16) != 0)
 		return begun_or_later(segment_begin());
 	j.fd = segment_open(s->first, O_RDWR | O_APPEND);
@@ -500,6 +514,7 @@ journal_close(void)
 	free(j.before.v);
 	memset(&j, 0, sizeof(j));
 	j.fd = j.dir = -1;
+	j.synced = NOT_SYNCED;
 }
 
 int
@@ -511,6 +526,8 @@ journal_append(const void *data, size_t len)
 
 	if (len == 0)
 		return 0;
+	if (s != NULL && j.fd != -1 && s->unsafe && segment_begin() == 0)
+		s = last();
 	if (s == NULL || j.fd == -1 || s->len + len > SEGMENT_BYTES) {
 		if (segment_begin() == -1) {
 			error = errno;
@@ -549,11 +566,42 @@ journal_skip(uint64_t offset)
 	return begun_or_later(segment_begin_at(offset));
 }
 
+/*
+ * What is behind the offset is in the database, and that is safe, when something
+ * of the next segment is applied.  Until then a loss of power leaves a hole in
+ * this one, which is therefore not kept.
+ */
+static void
+cut_unsafe(uint64_t applied)
+{
+	struct segment *s, *until = NULL;
+	int left = 0;
+
+	if (!j.unsafe)
+		return;
+	TAILQ_FOREACH (s, &j.segments, link) {
+		if (s != last() && s->first + s->len < applied)
+			until = s->unsafe ? s : until;
+		else
+			left |= s->unsafe;
+	}
+	while (until != NULL && (s = TAILQ_FIRST(&j.segments)) != NULL) {
+		if (s == until)
+			until = NULL;
+		drop_segment(s);
+	}
+	if (!left && (unlinkat(j.dir, UNSAFE, 0) == 0 || errno == ENOENT)) {
+		j.unsafe = 0;
+		log_info("journal: what is on the disk is whole again");
+	}
+}
+
 void
 journal_cut(uint64_t applied)
 {
 	struct segment *s, *next;
 
+	cut_unsafe(applied);
 	/* The next one is applied too: it is the one that is kept. */
 	while ((s = TAILQ_FIRST(&j.segments)) != NULL &&
 	    (next = TAILQ_NEXT(s, link)) != NULL &&
@@ -589,8 +637,13 @@ journal_unsynced(int **fds, size_t *n, uint64_t *end)
 	size_t count = 0;
 	int error;
 
-	TAILQ_FOREACH (s, &j.segments, link)
+	TAILQ_FOREACH (s, &j.segments, link) {
 		count += !s->synced;
+		if (s->unsafe) {
+			errno = EIO;
+			return -1;
+		}
+	}
 	*n = 0;
 	*end = journal_end();
 	if ((*fds = calloc(count + 1, sizeof(**fds))) == NULL)
@@ -621,6 +674,46 @@ journal_synced(uint64_t end)
 	TAILQ_FOREACH (s, &j.segments, link)
 		if (s != last() && s->first + s->len <= end)
 			s->synced = 1;
+	j.synced = end;
+}
+
+void
+journal_mark_unsafe(void)
+{
+	int fd;
+
+	fd = openat(j.dir, UNSAFE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+	    0600);
+	if (fd != -1)
+		close(fd);
+}
+
+/*
+ * Records of all programs lie in pages that the kernel takes for clean from now
+ * on, and to write them once more is no help: ext4 has forgotten too that their
+ * blocks are not yet the file's.  So what is appended goes into another segment,
+ * and these are safe when they are not needed.
+ */
+void
+journal_not_synced(void)
+{
+	struct segment *s;
+
+	log_warnx(
+	    "journal: it cannot be written to the disk: fsync fails until "
+	    "all of it is in the database");
+	j.unsafe = 1;
+	TAILQ_FOREACH (s, &j.segments, link)
+		s->unsafe |= !s->synced;
+	j.synced = NOT_SYNCED;
+	if (segment_begin() == -1)
+		log_warn("journal");
+}
+
+int
+journal_is_synced(void)
+{
+	return j.synced == journal_end();
 }
 
 struct lines {

@@ -19,9 +19,10 @@ struct journal_done {
 };
 
 /*
- * Opens folder, checks all segments, cuts a torn end.  A connection other than
- * that of the last segment begins a new one, with the first append if there is no
- * room now.  takeover: requests of this
+ * Opens folder, checks all segments, cuts a torn end, and where a sync had failed
+ * what is behind a torn segment.  A connection other than that of the last segment
+ * begins a new one, with the first append if there is no room now.  takeover:
+ * requests of this
  * connection are remembered for journal_find().  -1: errno, said in the log.
  */
 int journal_open(const char *folder, const uint8_t mount[16],
@@ -38,7 +39,8 @@ int journal_append(const void *, size_t);
  * when it knows more than stands here.
  */
 int journal_skip(uint64_t offset);
-/* Removes whole segments up to the offset; one applied one is kept. */
+/* Removes whole segments up to the offset; one applied one is kept, unless that is
+   one that is not on the disk. */
 void journal_cut(uint64_t applied);
 /* Read-only descriptors, oldest first; f owns fd. */
 void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
@@ -46,10 +48,16 @@ void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
 void journal_on_segment(void (*f)(uint64_t first, int fd, void *), void *arg);
 /*
  * Segments that a loss of power may yet take, for fdatasync(2): descriptors in
- * *fds, which is the caller's as they are.  Then journal_synced() is told *end.
+ * *fds, which is the caller's as they are.  Then journal_synced() is told *end,
+ * or journal_not_synced() that one has failed: of these segments nothing is safe
+ * from then on before manifest has applied them, and -1 and EIO until it has.
  */
 int journal_unsynced(int **fds, size_t *n, uint64_t *end);
 void journal_synced(uint64_t end);
+void journal_not_synced(void);
+/* By the thread, at once: a process after this one knows. */
+void journal_mark_unsafe(void);
+int journal_is_synced(void); /* there is nothing that is not */
 /* What the request did before it was sent again; NULL: nothing. */
 const struct journal_done *journal_find(uint64_t unique);
 /* Records that stand behind the offset; oldest first. */

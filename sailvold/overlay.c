@@ -175,18 +175,16 @@ overlay_set_next(uint64_t n)
 		next = taken = n;
 }
 
-uint64_t
-overlay_number(void)
+static int
+append_taken(uint64_t upto)
 {
 	struct record r;
 	struct wbuf w;
 	int error = 0;
 
-	if (next < taken)
-		return next++;
 	memset(&r, 0, sizeof(r));
 	r.type = RECORD_ALLOC;
-	r.next = taken + BLOCK;
+	r.next = upto;
 	wbuf_init(&w, RECORD_MAX_BYTES);
 	record_encode(&w, &r);
 	if (w.error != 0)
@@ -194,10 +192,23 @@ overlay_number(void)
 	else if (journal_append(w.data, w.len) == -1)
 		error = errno;
 	wbuf_free(&w);
-	if (error != 0) {
-		errno = error;
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+int
+overlay_say_again(void)
+{
+	return append_taken(taken);
+}
+
+uint64_t
+overlay_number(void)
+{
+	if (next < taken)
+		return next++;
+	if (append_taken(taken + BLOCK) == -1)
 		return 0;
-	}
 	taken += BLOCK;
 	return next++;
 }

@@ -33,6 +33,8 @@ int overlay_on_overlayfs(void);
 void overlay_set_next(uint64_t next);
 /* A number that nothing has; 0 and errno (ENOSPC: of the journal). */
 uint64_t overlay_number(void);
+/* A record that changes nothing, for who waits until it is applied; -1. */
+int overlay_say_again(void);
 /* A new empty file, read and write; -1 and errno.  Also from a thread. */
 int overlay_create(uint64_t ovl, int again);
 int overlay_open_file(uint64_t ovl, int flags);

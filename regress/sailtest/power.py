@@ -6,6 +6,7 @@ where so much is written that no copy is one moment, the file system is stopped.
 
 The device goes with its mount, which the runner takes away."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,6 +17,7 @@ import uuid
 from sailtest import Failure
 
 COPIES = 200
+FS_IOC_FIEMAP = 0xc020660b
 # linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and that the journal stays as it is
 EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587d, 2
 
@@ -41,12 +43,15 @@ def require(t):
 class Disk:
     """Below a folder, whose content it takes over."""
 
+    DIRECT = "on"
+
     def __init__(self, t, folder, mib=256):
         self.t, self.folder, self.serial = t, folder, 0
-        self.image = t.path(os.path.basename(folder) + ".disk.data")
+        self.image = self.place(mib)
         with open(self.image, "wb") as f:
             f.truncate(mib << 20)
-        command("mkfs.ext4", "-q", "-m", "0", self.image)
+        command("mkfs.ext4", "-q", "-m", "0", "-b", "4096", self.image)
+        self.made()
         before = folder + ".before"
         os.rename(folder, before)
         os.mkdir(folder)
@@ -54,8 +59,15 @@ class Disk:
         command("cp", "-a", before + "/.", folder)
         os.sync()
 
+    def place(self, mib):
+        return self.t.path(os.path.basename(self.folder) + ".disk.data")
+
+    def made(self):
+        """There is a file system, and nothing in it."""
+
     def mount(self):
-        loop = command("losetup", "--direct-io=on", "-f", "--show", self.image)
+        loop = command("losetup", "--direct-io=" + self.DIRECT, "-f", "--show",
+                       self.image)
         try:
             command("mount", "-t", "ext4", loop, self.folder)
         finally:
@@ -117,3 +129,48 @@ class Disk:
     def unmounted(self):
         return subprocess.run(["umount", self.folder], check=False,
                               stderr=subprocess.DEVNULL).returncode == 0
+
+
+def extents(path):
+    """Where a file lies: [(offset, bytes)] of the disk."""
+    count = 64
+    buf = bytearray(struct.pack("=QQIIII", 0, 2 ** 64 - 1, 0, 0, count, 0) +
+                    bytes(56 * count))
+    with open(path, "rb") as f:
+        fcntl.ioctl(f, FS_IOC_FIEMAP, buf)
+    return [struct.unpack_from("=QQ", buf, 32 + 56 * i + 8)
+            for i in range(struct.unpack_from("=I", buf, 20)[0])]
+
+
+class BadDisk(Disk):
+    """One that does not take what is written to some blocks, for a while: its
+    image has holes there, and lies in a file system that is full."""
+
+    DIRECT = "off"
+
+    def place(self, mib):
+        self.store = self.t.path(os.path.basename(self.folder) + ".store")
+        os.mkdir(self.store)
+        command("mount", "-t", "tmpfs", "-o", "size=%dm" % (mib + 1), "none",
+                self.store)
+        return self.store + "/disk.data"
+
+    def made(self):
+        command("fallocate", "-l", str(os.path.getsize(self.image)), self.image)
+
+    def fail(self, where):
+        """What is there is lost.  A write that begins before it does not fail:
+        the loop device takes a part for the whole."""
+        for at, size in where:
+            command("fallocate", "-p", "-o", str(at), "-l", str(size),
+                    self.image)
+        with open(self.store + "/full", "wb", buffering=0) as f:
+            try:
+                while True:
+                    f.write(bytes(4096))
+            except OSError as e:
+                if e.errno != errno.ENOSPC:
+                    raise
+
+    def heal(self):
+        os.unlink(self.store + "/full")

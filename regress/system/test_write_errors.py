@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
+"""A disk that does not take what is written to it, for a while: each program
+hears of it, and what fsync(2) says is safe afterwards is safe."""
+
+import errno
+import os
+
+from sailtest import power, stack
+
+PAGE = 4096
+BAD_PAGES = 16
+BAD = (errno.EIO, errno.ENOSPC)
+
+
+def stack_on_bad_disk(t):
+    power.require(t)
+    t.expect_deaths = True
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    disk = power.BadDisk(t, d.dir, 128)
+    d.start()
+    return s, d, disk
+
+
+def found(d, folder, rule):
+    """The one path below that folder of the mount that the rule is true of."""
+    paths = [os.path.join(where, name)
+             for where, _, names in os.walk(d.dir + "/state/mounts")
+             for name in names if "/" + folder in where]
+    paths = [p for p in paths if rule(p)]
+    d.t.equal(1, len(paths), "files: %s" % paths)
+    return paths[0]
+
+
+def synced(fd):
+    """0, or why not."""
+    try:
+        os.fsync(fd)
+        return 0
+    except OSError as e:
+        return e.errno
+
+
+def bad_segment(t, d, disk, a):
+    """The journal is on the disk, and then more names are made that do not come
+    there: those, and who has synced."""
+    one = os.open(a + "/one", os.O_WRONLY | os.O_CREAT)
+    os.fsync(one)
+    segment = found(d, "journal", lambda p: True)
+    names = []
+    while os.path.getsize(segment) < 3 * PAGE:
+        names.append("name%d" % len(names))
+        os.close(os.open(a + "/" + names[-1], os.O_WRONLY | os.O_CREAT))
+    disk.fail([(power.extents(segment)[0][0], BAD_PAGES * PAGE)])
+    return names, one
+
+
+def lose(t, d, disk, a, names):
+    d.kill_all()
+    disk.cut()
+    power.command("umount", a)
+    disk.lose()
+    d.start()
+    t.wait_for(lambda: os.path.exists(a + "/.sailvol"), "it comes back", 60)
+    t.equal(sorted(names), sorted(n for n in os.listdir(a) if n != ".sailvol"),
+            "names")
+
+
+def test_journal(t):
+    """The names of several programs lie in the same pages.  When they could not
+    be written, the one that hears of it is not the only one that it is about."""
+    s, d, disk = stack_on_bad_disk(t)
+    a = s.mount("v", "a", create=True)
+    names, one = bad_segment(t, d, disk, a)
+    other = os.open(a + "/other", os.O_WRONLY | os.O_CREAT)
+    t.true(synced(one) in BAD, "one hears of it")
+    t.true(synced(other) in BAD, "and the other")
+    t.wait_for(lambda: synced(other) == 0, "it is safe elsewhere")
+    disk.heal()
+    after = os.open(a + "/after", os.O_WRONLY | os.O_CREAT)
+    t.equal(0, synced(after), "what comes after it")
+    for fd in (one, other, after):
+        os.close(fd)
+    lose(t, d, disk, a, names + ["one", "other", "after"])
+
+
+def test_new_process(t):
+    """It takes nothing for safe that the one before it may have been told."""
+    s, d, disk = stack_on_bad_disk(t)
+    a = s.mount("v", "a", create=True)
+    names, one = bad_segment(t, d, disk, a)
+    t.true(synced(one) in BAD, "it hears of it")
+    disk.heal()
+    d.kill("fuse")
+    t.wait_for(lambda: synced(one) == 0, "it is safe elsewhere")
+    os.close(one)
+    lose(t, d, disk, a, names + ["one"])
+
+
+def test_file(t):
+    """Who has a file open hears once that what was written to it is lost,
+    whoever wrote it, as on a file system of the kernel's own."""
+    s, d, disk = stack_on_bad_disk(t)
+    a = s.mount("v", "a", create=True)
+    text = b"content" * 2000
+    fds = [os.open(a + "/f", os.O_RDWR | os.O_CREAT) for _ in range(3)]
+    os.write(fds[0], text)
+    os.fsync(fds[0])
+    path = found(d, "files", lambda p: stack.read_bytes(p) == text)
+    disk.fail(power.extents(path))
+    os.pwrite(fds[0], b"C", 0)
+    t.true(synced(fds[1]) in BAD, "who did not write")
+    disk.heal()
+    late = os.open(a + "/f", os.O_RDONLY)
+    t.true(synced(fds[0]) in BAD, "who did")
+    d.kill("fuse")
+    t.true(synced(fds[2]) in BAD, "from another process")
+    for fd in fds + [late]:
+        t.equal(0, synced(fd), "once")
+        os.close(fd)
