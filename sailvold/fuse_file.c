@@ -86,8 +86,10 @@ file_open_handle(struct vn *vn, uint32_t flags, struct fuse_open_out *out)
 		/*
 		 * The kernel appends there for ever, also when fcntl(2) has
 		 * taken the flag away: so the writes of such a handle come here.
+		 * And of what is to be safe from a loss of power it syncs the
+		 * file alone, and not the name, which stands in the journal.
 		 */
-		if (flags & O_APPEND)
+		if (flags & (O_APPEND | O_DSYNC))
 			out->open_flags |= FOPEN_DIRECT_IO;
 	} else if (!(s->flags & INODE_PAGES))
 		/* Its content changes by this kernel's own writes alone. */
@@ -436,7 +438,11 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		goto fail;
 	}
 	use_look(vn->ovl);
-	fuse_reply_write(req, done);
+	/* The handle's flags, or of the one call. */
+	if (in != NULL && (in->flags & O_DSYNC))
+		sync_begin(req, vn, fi->fh, 1, done);
+	else
+		fuse_reply_write(req, done);
 	return;
 fail:
 	request_fail(req, error);

@@ -388,7 +388,8 @@ passthrough_choose(struct vn *vn, uint32_t flags, int32_t *id)
 			return 0;
 		/* Its writes would come to us, and splice(2) read it through
 		   pages that nobody drops. */
-		if ((flags & O_APPEND) && (flags & O_ACCMODE) == O_RDWR)
+		if ((flags & (O_APPEND | O_DSYNC)) &&
+		    (flags & O_ACCMODE) == O_RDWR)
 			return 0;
 		if (b == NULL) {
 			/* A new one that the pool had no file for. */

@@ -2,6 +2,7 @@
 """Loss of power: what fsync(2) or a commit acknowledged is there, whole; the
 rest may be as before, and nothing is broken."""
 
+import mmap
 import os
 
 from sailtest import deadline, power, stack
@@ -12,7 +13,7 @@ LEFT = 4 * FILES + LATE         # of the files that work() makes
 READY = 48          # that sailvold makes beforehand
 
 
-def stack_on_disk(t):
+def stack_on_disk(t, mib=256):
     """A stack whose server and daemon lie on disks of their own."""
     power.require(t)
     s = stack.Stack(t, daemons=0)
@@ -20,15 +21,17 @@ def stack_on_disk(t):
     server_disk = power.Disk(t, s.server.dir)
     s.server.start()
     d = s.add_daemon(start=False)
-    disk = power.Disk(t, d.dir)
+    disk = power.Disk(t, d.dir, mib)
     d.start()
     return s, d, server_disk, disk
 
 
-def lose_daemon(s, d, disk, snapshot):
-    """The power of the machine with the daemon went at the snapshot."""
+def lose_daemon(s, d, disk, snapshot=None):
+    """The power of the machine with the daemon went at the snapshot, or now."""
     mounts = [m["path"] for m in d.ctl_json("status")["mounts"]]
     d.kill_all()
+    if snapshot is None:
+        disk.cut()
     for path in mounts:
         power.command("umount", path)
     disk.lose(snapshot)
@@ -191,3 +194,63 @@ def test_committed(t):
         t.equal(ident, s.commit(a), "it is known to be published")
     b = s.mount("v", "b")
     t.equal(want, readable(t, b), "in another mount")
+
+
+# How a program can have each of its writes synced: flags of open(2), of
+# pwritev2(2), and whether the file is a published one.
+SYNCED_WRITES = {
+    "append-dsync": (os.O_WRONLY | os.O_APPEND | os.O_DSYNC, 0, False),
+    "append-sync": (os.O_RDWR | os.O_APPEND | os.O_SYNC, 0, False),
+    "dsync": (os.O_WRONLY | os.O_DSYNC, 0, False),
+    "dsync-rdwr": (os.O_RDWR | os.O_DSYNC, 0, False),
+    "sync": (os.O_WRONLY | os.O_SYNC, 0, False),
+    "direct-dsync": (os.O_WRONLY | os.O_DIRECT | os.O_DSYNC, 0, False),
+    "append-rwf-dsync": (os.O_WRONLY | os.O_APPEND, os.RWF_DSYNC, False),
+    "published-dsync": (os.O_WRONLY | os.O_DSYNC, 0, True),
+    "published-sync": (os.O_RDWR | os.O_SYNC, 0, True),
+    "copied-dsync": (os.O_WRONLY | os.O_DSYNC, 0, False),
+    # Of one whose name was synced before: no request comes of these writes.
+    "named-rwf-dsync": (os.O_WRONLY, os.RWF_DSYNC, False),
+}
+
+
+@deadline(240)
+def test_synced_writes(t):
+    """Each in a mount of its own, which has a journal of its own: no other
+    syncs what stands there."""
+    # 16 MiB of each are for its journal.
+    s, d, _, disk = stack_on_disk(t, 768)
+    a = s.mount("v", "a", create=True)
+    want = {how: "%-4095s\n" % how for how in SYNCED_WRITES}
+    write(a + "/f", "published\n" * 500, False)
+    s.commit(a)
+    # First, for the daemon's database is synced then.
+    for how in SYNCED_WRITES:
+        s.mount("v", how)
+    files = []
+    for how, (flags, rwf, published) in SYNCED_WRITES.items():
+        path = s.point(how) + ("/f" if published else "/new")
+        files.append(os.open(path, flags | os.O_CREAT, 0o644))
+        if how.startswith("named"):
+            os.fsync(files[-1])
+        if how.startswith("copied"):
+            with open(s.point(how) + "/f", "rb") as f:
+                want[how] = f.read(4096).decode()
+                t.equal(4096, os.copy_file_range(f.fileno(), files[-1], 4096,
+                                                 0), how)
+            continue
+        buf = mmap.mmap(-1, 4096)   # at a page, for O_DIRECT
+        buf[:] = want[how].encode()
+        t.equal(4096, os.pwritev(files[-1], [buf], 0, rwf), how)
+    write(a + "/unsynced", "x", False)
+    for fd in files:
+        os.close(fd)
+    lose_daemon(s, d, disk)
+    t.true(not os.path.exists(a + "/unsynced"), "nothing was at risk")
+    missing = {}
+    for how, (_, _, published) in SYNCED_WRITES.items():
+        path = s.point(how) + ("/f" if published else "/new")
+        got = stack.read(path)[:4096] if os.path.exists(path) else None
+        if got != want[how]:
+            missing[how] = got and got[:20]
+    t.equal({}, missing, "what is not as it was written")
