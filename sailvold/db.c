@@ -144,7 +144,7 @@ db_open(const char *path)
 	if (number == 0) {
 		if (schema_make(db) == -1)
 			goto fail;
-	} else if (number == DB_SCHEMA_NUMBER - 1) {
+	} else if (number == DB_SCHEMA_FIRST) {
 		if (schema_mend(db, path) == -1)
 			goto fail;
 	} else if (number != DB_SCHEMA_NUMBER) {

@@ -16,6 +16,9 @@
 
 struct db;
 
+#define DB_SCHEMA_NUMBER 3
+#define DB_SCHEMA_FIRST 2 /* what it can make that of */
+
 /* path: inside the chroot, or ":memory:".  NULL after a log line: also when the
    schema is one that this program does not know. */
 /* Called when a statement has failed with ENOSPC, before that is returned. */

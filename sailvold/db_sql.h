@@ -6,8 +6,6 @@
 #ifndef SAILVOLD_DB_SQL_H
 #define SAILVOLD_DB_SQL_H
 
-#define DB_SCHEMA_NUMBER 3
-
 /* From the number before it. */
 #define DB_SCHEMA_3 \
 	"ALTER TABLE mount ADD COLUMN boot TEXT NOT NULL DEFAULT '';"

@@ -20,7 +20,6 @@
  * what short ones leave.
  */
 #define HEADER_BYTES 4096
-#define TABLE_MAGIC 0x53494e4f44453032ULL
 #define HANDLE_BYTES 48
 #define UNITS_A_SLOT 8
 #define SLOTS_MIN 64
@@ -818,7 +817,7 @@ take_over(void)
 	const char *why;
 	uint32_t i;
 
-	if (t.head->magic != TABLE_MAGIC || t.head->slots != t.slots ||
+	if (t.head->magic != INODE_TABLE_MAGIC || t.head->slots != t.slots ||
 	    t.head->top < INODE_FIRST || t.head->top > t.slots ||
 	    t.head->arena > t.units)
 		fatalx("inode table: not sound");
@@ -912,7 +911,7 @@ inode_open(int fd, uint32_t slots, int takeover)
 		take_over();
 		return 0;
 	}
-	t.head->magic = TABLE_MAGIC;
+	t.head->magic = INODE_TABLE_MAGIC;
 	t.head->slots = slots;
 	t.head->top = INODE_FIRST;
 	t.head->arena = t.head->handles = 0;

@@ -14,6 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of the table, whose layout it stands for: another one is not taken over. */
+#define INODE_TABLE_MAGIC 0x53494e4f44453032ULL
+
 /* Node ids that are always there; generation 0. */
 #define INODE_ROOT 1
 #define INODE_DOOR 2 /* .sailvol */

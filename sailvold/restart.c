@@ -15,9 +15,16 @@
 #include "lib/handover.h"
 #include "lib/log.h"
 #include "lib/proc.h"
+#include "sailvold/db.h"
 #include "sailvold/errand.h"
+#include "sailvold/inode.h"
 #include "sailvold/kept.h"
+#include "sailvold/record.h"
 #include "sailvold/restart.h"
+
+/* The table is taken over as it is; journal and database may be older. */
+#define READS_BEGIN "reads table "
+#define READS_FORMAT READS_BEGIN "%llx journal %d to %d database %d to %d"
 
 #define ASK_S 20
 #define STOP_MS 500 /* nothing is lost by more force: programs wait */
@@ -62,6 +69,8 @@ restart_print(uid_t fuse_uid, const char *state)
 	char line[PATH_MAX + 64];
 	int version;
 
+	printf(READS_FORMAT "\n", INODE_TABLE_MAGIC, SEGMENT_VERSION_FIRST,
+	    SEGMENT_VERSION, DB_SCHEMA_FIRST, DB_SCHEMA_NUMBER);
 	/* The one that asks looks for its own; the oldest at the end alone. */
 	for (version = KEPT_VERSION; version >= KEPT_OLDEST; version--) {
 		line_of(version, fuse_uid, state, line, sizeof(line));
@@ -104,20 +113,43 @@ read_all(int fd, char *buf, size_t size)
 	buf[len] = '\0';
 }
 
-/* Its messages come before its lines, which are the last. */
-static int
-has_line(const char *text, const char *line)
+/* Its messages come before its lines, which are the last; NULL: there is none. */
+static const char *
+find_line(const char *text, const char *begin)
 {
 	const char *at = text;
 
-	while ((at = strstr(at, line)) != NULL && at != text && at[-1] != '\n')
+	while ((at = strstr(at, begin)) != NULL && at != text && at[-1] != '\n')
 		at++;
-	return at != NULL;
+	return at;
+}
+
+/* What it could not read of what this program's roles leave; NULL. */
+static const char *
+unreadable(const char *text)
+{
+	const char *line = find_line(text, READS_BEGIN);
+	int journal[2], database[2];
+	unsigned long long table;
+
+	if (line == NULL ||
+	    sscanf(line, READS_FORMAT, &table, &journal[0], &journal[1],
+		&database[0], &database[1]) != 5)
+		return "says nothing of its inode table, journal and database";
+	if (table != INODE_TABLE_MAGIC)
+		return "has another inode table";
+	if (SEGMENT_VERSION < journal[0] || SEGMENT_VERSION > journal[1])
+		return "does not read this journal";
+	if (DB_SCHEMA_NUMBER < database[0] || DB_SCHEMA_NUMBER > database[1])
+		return "does not read this database";
+	return NULL;
 }
 
 static void
 judge(const char *want, const char *text, int status, struct answer *a)
 {
+	const char *lacks;
+
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
 		snprintf(a->what, sizeof(a->what),
 		    "%.2000s cannot be executed: nothing was changed", program);
@@ -127,12 +159,18 @@ judge(const char *want, const char *text, int status, struct answer *a)
 		    "%.2000s does not take %.2000s: nothing was changed: %.1000s",
 		    program, conf, text);
 		a->error = EINVAL;
-	} else if (!has_line(text, want)) {
+	} else if (find_line(text, want) == NULL) {
 		snprintf(a->what, sizeof(a->what),
 		    "%.2000s with %.2000s cannot go on with the mounts that there are "
 		    "(another version, state folder or user of fuse): nothing "
 		    "was changed; stop sailvold, and start it again",
 		    program, conf);
+		a->error = EINVAL;
+	} else if ((lacks = unreadable(text)) != NULL) {
+		snprintf(a->what, sizeof(a->what),
+		    "%.2000s cannot go on with the mounts that there are: it %s: "
+		    "nothing was changed; stop sailvold, and start it again",
+		    program, lacks);
 		a->error = EINVAL;
 	}
 }

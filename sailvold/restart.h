@@ -15,7 +15,8 @@
 void restart_init(const char *conf_path, int foreground, int verbose);
 /*
  * Of the program of now with the configuration of now: what a program must say
- * of itself to take the place of another (sailvold -n -S).  One line.
+ * of itself to take the place of another (sailvold -n -S).  Two lines: what it
+ * can read of what the roles leave, and what must be the same.
  */
 void restart_print(uid_t fuse_uid, const char *state);
 

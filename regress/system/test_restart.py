@@ -289,6 +289,53 @@ def test_another_program(t):
     busy.close()
 
 
+def test_another_layout(t):
+    """A program that could not read what the roles leave is told from one that
+    reads more than that, before anything ends."""
+    s = stack.Stack(t)
+    d = s.daemon
+    real = os.path.join(t.repo, "sailvold", "sailvold")
+    d.stop()
+    d.program = program = installed(t)
+    d.start()
+    a = s.mount("vol", "a", create=True)
+    stack.write(a + "/f", "x\n")
+    says = t.run([real, "-n", "-S", "-f", d.conf]).stdout.splitlines()
+    found = re.fullmatch("reads table ([0-9a-f]+) journal ([0-9]+) to ([0-9]+) "
+                         "database ([0-9]+) to ([0-9]+)", next(
+                             (line for line in says if line.startswith("reads")), ""))
+    t.true(found, "what it says: %s" % says)
+    _, _, journal, _, database = found.groups()
+    for to, what in (
+            ("s/table [0-9a-f]*/table 1/", "another inode table"),
+            ("s/journal.* data/journal 1 to %d data/" % (int(journal) - 1),
+             "does not read this journal"),
+            ("s/journal.* data/journal %d to 99 data/" % (int(journal) + 1),
+             "does not read this journal"),
+            ("s/database .*/database 1 to %d/" % (int(database) - 1),
+             "does not read this database"),
+            ("s/database .*/database %d to 99/" % (int(database) + 1),
+             "does not read this database"),
+            ("/^reads/d", "says nothing of its inode table"),
+            ("s/takes over [0-9]*/takes over 0/", "another version")):
+        script = t.write("stand-in", "#!/bin/sh\n%s \"$@\" | sed '%s'\n" % (
+            real, to))
+        os.chmod(script, 0o755)
+        replace(program, script)
+        r = d.ctl("restart", ok=False)
+        t.true(what in r.stderr and "nothing was changed" in r.stderr,
+               "%s: %s" % (to, r.stderr))
+    t.equal(0, d.ctl_json("status")["daemon"]["restarts"], "restarts")
+    t.equal("x\n", stack.read(a + "/f"), "the mount")
+    script = t.write("stand-in", "#!/bin/sh\n[ \"$1\" = -n ] || exec %s \"$@\"\n"
+                     "%s \"$@\" | sed 's/journal .*/journal 1 to 99 "
+                     "database 1 to 99/'\n" % (real, real))
+    os.chmod(script, 0o755)
+    replace(program, script)
+    restart(t, d)
+    t.equal("x\n", stack.read(a + "/f"), "the mount")
+
+
 def test_background(t):
     """In the background too, with a relative path of its configuration: it is
     the same process, and SIGHUP is heard."""
