@@ -30,6 +30,7 @@ from fuzz import seeds  # noqa: E402
 # process each.
 RUNS, SLOW_RUNS, FORKED_RUNS = 5000, 300, 40
 CHECK_SEEDS = 30        # of a process each, at most
+NEW_RUNS = 10           # behind what a run begins with, at least
 KEEP_MAX = 2048         # bytes of an input in the repository
 FORKING = ("role.h", "parent.h")
 FINDINGS = ("crash-*", "leak-*", "timeout-*", "oom-*")
@@ -76,8 +77,6 @@ def command(name, program, corpus, directory, *options, seeds_max=None):
                 '"', '\\"') for w in seeds.dictionary(name)))
         args.append("-dict=" + words)
     kept = os.path.join(REGRESS, "fuzz", "corpus", name)
-    if seeds_max is not None and forks(name):
-        return args + list(options) + [corpus, made]
     return args + list(options) + [corpus, made] + (
         [kept] if os.path.isdir(kept) else [])
 
@@ -130,15 +129,24 @@ def executions(output):
     return int(m[-1]) if m else 0
 
 
+def begins_with(args):
+    """How many inputs there are in the folders of a command."""
+    return sum(os.path.getsize(f) > 0 for d in args if os.path.isdir(d)
+               for f in glob.glob(d + "/*"))
+
+
 def check(name, program):
-    """A short run, always the same: (whether it was good, executions, output)."""
+    """A short run, always the same, of seeds, what is kept in the repository, and
+    some of its own: (whether it was good, executions, output)."""
     directory = tempfile.mkdtemp(prefix="sail-fuzz.")
     try:
         corpus = os.path.join(directory, "corpus")
         os.mkdir(corpus)
+        args = command(name, program, corpus, directory,
+                       seeds_max=CHECK_SEEDS)
+        want = max(runs(name), begins_with(args) + NEW_RUNS)
         p = subprocess.run(
-            command(name, program, corpus, directory,
-                    "-runs=%d" % runs(name), seeds_max=CHECK_SEEDS),
+            args + ["-runs=%d" % want],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, env=environment(), check=False)
         output = p.stdout.decode(errors="backslashreplace")
@@ -148,7 +156,10 @@ def check(name, program):
                 output += "\ninput: %s\n" % f.read(4096).hex()
         if p.returncode != 0:
             output = symbolize(output)
-        return p.returncode == 0, executions(output), output
+        done = executions(output)
+        if p.returncode == 0 and done < want:
+            output += "\nexecutions: expected %d, actual %d\n" % (want, done)
+        return p.returncode == 0 and done >= want, done, output
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
