@@ -3,8 +3,10 @@
 else: user, root directory, capabilities, filter, open descriptors."""
 
 import ctypes
+import errno
 import json
 import os
+import socket
 import sqlite3
 
 from sailtest import stack
@@ -219,13 +221,69 @@ def test_database(t):
             s.commit(a)
 
 
+GROUP = 64300
+
+
+def connects(d, uid, groups):
+    """As that user: done, or the name of the error."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(groups)
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            with socket.socket(socket.AF_UNIX) as c:
+                c.connect(d.socket)
+            os._exit(0)
+        except OSError as e:
+            os._exit(e.errno)
+        finally:
+            os._exit(255)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return errno.errorcode.get(status, status) if status else "done"
+
+
+def test_socket_group(t):
+    """The control socket is the group's, 0660; without the group it is root's
+    alone, 0600, and the log says so; a mode of the configuration's is taken."""
+    with open("/etc/group", encoding="utf-8") as f:
+        others = [line for line in f if not line.startswith("sailvol:")]
+    mine = t.write("group", "")
+    # Of this test alone, and of what it starts.
+    t.run(["mount", "--bind", mine, "/etc/group"])
+    s = stack.Stack(t, daemons=0)
+    told = "no group sailvol: for root alone"
+    for n, (lines, extra, mode, group, of_group) in enumerate((
+            (["sailvol:x:%d:\n" % GROUP], "", 0o660, GROUP, "done"),
+            ([], "", 0o600, 0, "EACCES"),
+            (["other:x:%d:\n" % GROUP], " group other", 0o660, GROUP, "done"),
+            (["sailvol:x:%d:\n" % GROUP], " mode 600", 0o600, GROUP,
+             "EACCES"))):
+        t.write("group", "".join(others + lines))
+        d = s.add_daemon(start=False)
+        conf = stack.read(d.conf)
+        stack.write(d.conf, conf.replace('/sock"\n', '/sock"%s\n' % extra))
+        d.start()
+        what = "%d: " % n
+        st = os.stat(d.socket)
+        t.equal((0, group, mode), (st.st_uid, st.st_gid, st.st_mode & 0o7777),
+                what + "owner, group, mode")
+        t.equal(n == 1, told in d.log(), what + "it is said")
+        t.equal("done", connects(d, 0, []), what + "root")
+        t.equal(of_group, connects(d, 64123, [GROUP]), what + "a member")
+        t.equal("EACCES", connects(d, 64123, []), what + "another")
+        d.stop()
+    t.write("group", "".join(others))
+    d = s.daemons[2]
+    d.start(wait=False)
+    t.equal(1, d.process.wait(30), "without a group that was asked for")
+    t.true("control group other: there is no such group" in d.log(), d.log())
+
+
 def test_socket(t):
-    """The control socket is root's alone without the group; others are told,
-    and the daemon's key is not theirs."""
+    """Who may connect, and is not root, has mounts on directories of his own
+    alone, sees what he may read, and the daemon's key is not his."""
     s, d, a, _ = start(t)
-    st = os.stat(d.socket)
-    t.true((st.st_uid, st.st_mode & 0o7777) in ((0, 0o600), (0, 0o660)),
-           "socket: %d, %o" % (st.st_uid, st.st_mode & 0o7777))
     os.chmod(d.socket, 0o666)
     r = stack.as_user(64123, [s.program, "-j", "-s", d.socket, "volume",
                               "list"])
