@@ -47,6 +47,7 @@ class Request:
         self.method, self.target = method, target
         self.up = self.down = 0
         self.status = 0
+        self.began = time.monotonic()
 
     def __repr__(self):
         return "%s %s: %d, %d up, %d down" % (
@@ -127,6 +128,11 @@ class Proxy:
         """Forgets what was counted, and all faults."""
         with self.lock:
             self.requests.clear()
+            self.faults.clear()
+
+    def no_faults(self):
+        """All is well again, and counted on."""
+        with self.lock:
             self.faults.clear()
 
     def count(self, pattern="."):
