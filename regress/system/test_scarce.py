@@ -9,19 +9,26 @@ import json
 import os
 import re
 import resource
+import signal
 import threading
 import time
 
-from sailtest import Failure, deadline, stack
+from sailtest import Failure, deadline, stack, tls
 
 NAMES = {resource.RLIMIT_NOFILE: "Max open files",
          resource.RLIMIT_FSIZE: "Max file size",
          resource.RLIMIT_AS: "Max address space"}
+# How a process says it.
+WORDS = {resource.RLIMIT_NOFILE: "Too many open files",
+         resource.RLIMIT_FSIZE: "File too large|disk is full|disk full",
+         resource.RLIMIT_AS: "Cannot allocate memory|[Oo]ut of memory"}
 # The role store is one of them.
-EMBEDDED_STORE = ("test_server_descriptors", "test_server_file_size")
+EMBEDDED_STORE = ("test_server_descriptors", "test_server_file_size",
+                  "test_server_memory")
 # Then there is enough again.
 TOO_LITTLE_S = 4
 ROLES = ("fuse", "manifest", "cache", "fetch")
+SERVER_ROLES = ("tls", "api", "meta", "sign", "fetch", "store")
 
 
 def limit(pid, what, to=None):
@@ -50,6 +57,26 @@ def limit(pid, what, to=None):
     return old
 
 
+def deaths(log):
+    """{role and how: how often}, without notify, which comes and goes."""
+    died = {}
+    for m in re.finditer(r'role "([^"]*)" \(pid \d+\) (killed by signal '
+                         r'\d+|exited with status \d+)', log):
+        if not m[1].startswith("notify"):
+            died[m[1] + " " + m[2]] = died.get(m[1] + " " + m[2], 0) + 1
+    return died
+
+
+def bites(log, role, what):
+    """What a role says in that log of a limit, and how often it died; but not
+    by us."""
+    said = re.findall("^sail[a-z]*: %s( [^:]*)?: .*(%s)" % (role, WORDS[what]),
+                      log, re.M)
+    return len(said) + sum(n for name, n in deaths(log).items()
+                           if name.split()[0] == role and
+                           not name.endswith("signal 9"))
+
+
 def look_into(path):
     for name in os.listdir(path):
         os.lstat("%s/%s" % (path, name))
@@ -66,6 +93,7 @@ class Site:
         self.a = s.mount("v", "a", create=True)
         self.b = self.far.mount("v", "b")
         self.said, self.errors, self.n = {}, {}, 0
+        self.bitten = {}
         self.cold()
 
     def cold(self):
@@ -160,38 +188,51 @@ class Site:
     def all(self, what, value, roles=ROLES):
         t = self.t
         for role in roles:
+            if what == resource.RLIMIT_AS:
+                self.young(role)
+            log, heard = len(self.d.log()), sum(self.errors.values())
             old = self.limited(role, what, value)
             thread = threading.Thread(target=self.work, daemon=True)
             thread.start()
             thread.join(TOO_LITTLE_S)
-            self.waited += thread.is_alive()
+            waits = thread.is_alive()
+            self.waited += waits
             self.free(what, old)
             thread.join(60)
             t.true(not thread.is_alive(), "%s: somebody waits though there is "
                    "enough" % role)
+            # Else it was no test of that role.
+            self.bitten[role] = (sum(self.errors.values()) - heard, waits,
+                                 bites(self.d.log()[log:], role, what))
+            t.true(any(self.bitten[role]), "%s wanted nothing: %s" % (
+                role, self.bitten))
             self.check(role)
             self.cold()
 
+    def young(self, role):
+        """A new one, which has no memory to spare."""
+        old = set(self.d.pids(role))
+        self.d.kill(role)
+        self.t.wait_for(lambda: len(self.d.pids(role)) == len(old) and
+                        not old & set(self.d.pids(role)) and all(
+                            p["ready"] for p in self.d.ctl_json("status")[
+                                "daemon"]["processes"]), "a new " + role, 60)
 
     def summary(self):
-        """And which roles ended, and how."""
-        died = {}
-        for m in re.finditer(r'role "([^"]*)" \(pid \d+\) (killed by signal '
-                             r'\d+|exited with status \d+)', self.d.log()):
-            if not m[1].startswith("notify"):
-                died[m[1] + " " + m[2]] = died.get(m[1] + " " + m[2], 0) + 1
-        return "errors: %s; %d waited; deaths: %s" % (
-            self.errors, self.waited, died)
+        """What each role's limit did: errors of programs, whether one waited,
+        what it said itself and how often it ended."""
+        return "%s; errors: %s; deaths: %s" % (
+            self.bitten, self.errors, deaths(self.d.log()))
 
 
 def descriptors(pid):
-    """Room for two more."""
-    return 2 + max(int(n) for n in os.listdir("/proc/%d/fd" % pid))
+    """Room for no more, and what is closed gives none."""
+    return 4
 
 
 @deadline(240)
 def test_descriptors(t):
-    """Each role in turn has descriptors for two more files."""
+    """Each role in turn has no descriptor for one more file."""
     x = Site(t)
     x.all(resource.RLIMIT_NOFILE, descriptors)
     t.said = x.summary()
@@ -233,6 +274,7 @@ class ServerSite:
         self.a = self.s.mount("v", "a", create=True)
         self.b = self.s.mount("v", "b")
         self.said, self.n, self.keys = {}, 0, []
+        self.bitten = {}
 
     def pids(self, role):
         return [pid for pid, name in stack.children(self.s.server.process.pid)
@@ -269,13 +311,27 @@ class ServerSite:
             self.n += 1
             with open("%s/f%d" % (self.a, self.n), "wb") as f:
                 f.write(os.urandom(300000))
+        log = len(self.s.daemon.log())
         begin()
         p = stack.spawn(self.s, "commit", self.a)
         until = time.monotonic() + 2
-        while time.monotonic() < until:
-            self.calls()
+
+        def ask():
+            while time.monotonic() < until:
+                self.calls()
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(TOO_LITTLE_S)
+        self.waits = thread.is_alive()
         end()
+        thread.join(90)
+        t.true(not thread.is_alive(), "%s: a client waits though there is "
+               "enough" % what)
         status, answer = stack.end(p)
+        # What the daemon heard, and asked again.
+        self.again = len(re.findall(" again in |, try ",
+                                    self.s.daemon.log()[log:]))
         if status != 0:
             self.note("commit: %s" % answer)
             t.wait_for(lambda: self.s.ctl("commit", self.a,
@@ -288,8 +344,20 @@ class ServerSite:
             t.equal(200, self.s.server.call("GET", "/v1/whoami", key=key)[0],
                     what + ": a key that was made")
 
+    def young(self, role):
+        """A new one, which has no memory to spare."""
+        old = set(self.pids(role))
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        self.t.wait_for(lambda: self.pids(role) and not old &
+                        set(self.pids(role)) and self.s.server.up(),
+                        "a new " + role, 60)
+
     def limited(self, role, what, value):
         old = {}
+        if what == resource.RLIMIT_AS:
+            self.young(role)
+        log, heard = len(self.s.server.log()), sum(self.said.values())
 
         def begin():
             for pid in self.pids(role):
@@ -303,16 +371,29 @@ class ServerSite:
 
         self.short(role, begin, end)
         self.t.true(old, "there is a role " + role)
-        self.t.true(all(stack.alive(pid) for pid in old), role + " goes on")
+        self.t.true(what == resource.RLIMIT_AS or
+                    all(stack.alive(pid) for pid in old), role + " goes on")
+        # Else it was no test of that role.
+        self.bitten[role] = (sum(self.said.values()) - heard, self.again,
+                             self.waits, bites(
+                                 self.s.server.log()[log:], role, what))
+        self.t.true(any(self.bitten[role]), "%s wanted nothing: %s" % (
+            role, self.bitten))
+
+    def summary(self):
+        """What each role's limit did: errors of clients, how often the daemon
+        asked again, whether one waited, what the role said itself."""
+        return "%s; %s; deaths: %s" % (self.bitten, self.said, deaths(
+            self.s.server.log()))
 
 
 @deadline(240)
 def test_server_descriptors(t):
-    """Each role of sailapid in turn has descriptors for two more files."""
-    x = ServerSite(t)
-    for role in ("api", "meta", "sign", "fetch", "store"):
+    """Each role of sailapid in turn has no descriptor for one more file."""
+    x = ServerSite(t, stack.Stack(t, authority=tls.Authority(t)))
+    for role in SERVER_ROLES:
         x.limited(role, resource.RLIMIT_NOFILE, descriptors)
-    t.said = str(x.said)
+    t.said = x.summary()
 
 
 @deadline(240)
@@ -321,4 +402,15 @@ def test_server_file_size(t):
     x = ServerSite(t)
     for role in ("meta", "store"):
         x.limited(role, resource.RLIMIT_FSIZE, lambda pid: 8192)
-    t.said = str(x.said)
+    t.said = x.summary()
+
+
+@deadline(240)
+def test_server_memory(t):
+    """Each role of sailapid in turn gets no more memory: it may end, and begins
+    again."""
+    t.expect_deaths = True
+    x = ServerSite(t, stack.Stack(t, authority=tls.Authority(t)))
+    for role in SERVER_ROLES:
+        x.limited(role, resource.RLIMIT_AS, memory)
+    t.said = x.summary()
