@@ -11,7 +11,9 @@
  * lies: it is the real role, and spoils PERCENT of what it sends.
  * swaps: it is the real role, and each word that it says could be true, but
  * PERCENT are of another question, another time or another mount.
- * All others are what they always are.  It keeps its sandbox.
+ * All others are what they always are.  It keeps its sandbox.  What it has done
+ * is counted in the file `hostile.done' there: a test that expects nothing bad
+ * must know that there was something.
  */
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -78,6 +80,12 @@ static struct line {
 	struct chan *chan;
 } lines[LINES_MAX];
 static size_t nlines;
+
+/* Of all its lives: those that said READY, what was sent as noise or spoiled,
+   what was taken without an answer. */
+static struct tally {
+	uint64_t lives, spoiled, swallowed;
+} nowhere, *tally = &nowhere;
 
 /* What it has been asked: numbers of messages. */
 static uint32_t asked[64];
@@ -210,7 +218,8 @@ send_raw(const struct line *l, uint32_t type, const uint8_t *body, size_t len,
 		fd_message(&m, &u, fd);
 	} else if (rnd(50) == 0)
 		head[1] |= IMSG_FD_MARK;
-	(void)sendmsg(l->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sendmsg(l->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		tally->spoiled++;
 	if (fd != -1)
 		close(fd);
 }
@@ -286,6 +295,7 @@ swallow(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	(void)imsg;
 	(void)body;
 	asked[nasked++ % 64] = id;
+	tally->swallowed++;
 	return 0;
 }
 
@@ -302,6 +312,7 @@ start_hostile(void)
 	evtimer_set(&tick, on_tick, NULL);
 	if (mode != SILENT)
 		evtimer_add(&tick, &tv);
+	tally->lives++;
 	return 0;
 }
 
@@ -335,6 +346,22 @@ make_deaf(struct role_def *def)
 
 /* ---- in place of the real ones ------------------------------------------- */
 
+/* A page of that file: its sandbox opens none. */
+static void
+open_tally(const char *path)
+{
+	void *p;
+	int fd;
+
+	if ((fd = open(path, O_RDWR | O_CLOEXEC)) == -1)
+		return;
+	p = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+	    0);
+	if (p != MAP_FAILED)
+		tally = p;
+	close(fd);
+}
+
 static void
 read_orders(const char *role)
 {
@@ -343,7 +370,8 @@ read_orders(const char *role)
 	ssize_t n;
 	FILE *f;
 
-	n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("hostile"));
+	n = readlink("/proc/self/exe", path,
+	    sizeof(path) - sizeof("hostile.done"));
 	if (n <= 0)
 		return;
 	path[n] = '\0';
@@ -362,6 +390,8 @@ read_orders(const char *role)
 		/* Each life is another. */
 		seed = (s * 1000003 + (unsigned int)getpid()) | 1;
 		rnd(1);
+		(void)strlcat(path, ".done", sizeof(path));
+		open_tally(path);
 	}
 	fclose(f);
 }
@@ -591,6 +621,7 @@ __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
 	if (mode == SWAPS && type >= IMSG_DAEMON_FIRST &&
 	    len <= PROC_MAX_BODY) {
 		if (lying && rnd(100) < percent) {
+			tally->spoiled++;
 			swap(c, type, id, fd, data, len);
 			return 0;
 		}
@@ -601,6 +632,7 @@ __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
 		return __real_chan_send(c, type, id, fd, data, len);
 	if (len > 0)
 		memcpy(body, data, len);
+	tally->spoiled++;
 	if (!spoil(c, &type, &id, &spoiled, body, &len)) {
 		if (fd != -1)
 			close(fd);

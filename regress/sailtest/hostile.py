@@ -4,6 +4,7 @@
 import os
 import shutil
 import signal
+import struct
 
 from sailtest import stack
 
@@ -45,9 +46,32 @@ def order(t, role, mode, seed, instance="-", percent=0):
     if role is None:
         os.unlink(path)
         return
+    # Of this order alone: those who still have the one before count there.
+    with open(path + ".done.new", "wb") as f:
+        f.write(bytes(24))
+    os.rename(path + ".done.new", path + ".done")
     with open(path + ".new", "w", encoding="ascii") as f:
         f.write("%s %s %s %d %d\n" % (role, instance, mode, seed, percent))
     os.rename(path + ".new", path)
+
+
+def done(t):
+    """Of the last order: lives that were ready, what was sent as noise or
+    spoiled, what was taken and not answered."""
+    return struct.unpack("=QQQ", stack.read_bytes(
+        os.path.join(programs(t), "hostile.done")))
+
+
+def did(t, mode, least=1):
+    """Whether the role that was ordered ran, and did what it was to do."""
+    lives, spoiled, swallowed = done(t)
+    return lives > 0 and (swallowed if mode == "silent" else spoiled) >= least
+
+
+def said(by_role):
+    """{role: done()} in words."""
+    return ", ".join("%s lived %d times, spoiled %d, swallowed %d" % (
+        (role,) + what) for role, what in by_role.items())
 
 
 def descriptors(pid):

@@ -5,6 +5,7 @@ others live on, the bad one ends, and others' mounts and clients are served."""
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from sailtest import Failure, deadline, hostile, role as r, stack
 
 LIVES = int(os.environ.get("SAIL_LIVES", "4"))
 LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
+LEAST = 4               # lies, on a machine that does much else, too
 
 
 class Sailvold:
@@ -23,7 +25,8 @@ class Sailvold:
         t.expect_deaths = True
         self.t = t
         self.s = s = hostile.Stack(
-            t, extra="metrics listen on 127.0.0.1 port 0\n")
+            t, extra='metrics listen on 127.0.0.1 port 0 port file "%s"\n' %
+            t.path("port"))
         self.d = s.daemon
         self.a, self.b = s.mount("v", "a", create=True), s.mount(
             "w", "b", create=True)
@@ -35,7 +38,7 @@ class Sailvold:
         self.c = s.mount("v", "c")
         self.sha = {top: stack.sha256(top + "/large")
                     for top in (self.a, self.b)}
-        self.turn = 0
+        self.turn, self.did = 0, {}
 
     def processes(self):
         """[(pid, role, instance)]"""
@@ -73,11 +76,21 @@ class Sailvold:
             self.t.equal("%d\n" % i, stack.read(top + "/f%d" % i), "content")
         self.t.equal(self.sha[top], stack.sha256(top + "/large"), "content")
 
-    def busy(self, end):
-        """What makes all roles of mount a talk; it may fail."""
+    def busy(self, end, did):
+        """What makes all roles of mount a talk; it may fail.  It goes on until
+        the bad one has done something, too."""
         n = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or not (
+                did() or time.monotonic() > end + 60):
             n += 1
+            try:
+                with socket.create_connection(
+                        ("127.0.0.1", int(stack.read(self.t.path("port")))),
+                        2) as c:
+                    c.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                    c.recv(1)
+            except OSError:
+                pass
             try:
                 stack.fill("%s/n%d" % (self.a, n % 3), 1)
                 for i in range(5):
@@ -106,8 +119,12 @@ class Sailvold:
         for pid in bad:
             hostile.kill(pid)
         end = time.monotonic() + (60 if mode == "noise" else LIES_S)
+        # Of these one can be the last.
+        hurt = mode in ("lies", "swaps") and role in ("fuse", "manifest")
+        least = LEAST if mode == "lies" and not hurt else 1
         others = [] if mode == "noise" else [
-            threading.Thread(target=self.busy, args=(end,), daemon=True)]
+            threading.Thread(target=self.busy, args=(
+                end, lambda: hostile.did(t, mode, least)), daemon=True)]
         for thread in others:
             thread.start()
         while time.monotonic() < end and (
@@ -125,6 +142,9 @@ class Sailvold:
         lives = self.deaths(role) - died
         t.true(mode != "noise" or lives > LIVES, "%s: %d lives" % (
             what, lives))
+        t.wait_for(lambda: hostile.did(t, mode, least), "%s: it does something bad"
+                   % what, 60)
+        self.did[role] = hostile.done(t)
         hostile.order(t, None, None, None)
         for pid, r in d.roles(role):
             if pid not in good:
@@ -133,7 +153,6 @@ class Sailvold:
         self.alive(good, what)
         # What it said of its own mount, or of all, stands: an offset of the
         # journal that never comes is waited for.
-        hurt = mode in ("lies", "swaps") and role in ("fuse", "manifest")
         for thread in others:
             if not hurt:
                 thread.join(90)
@@ -257,6 +276,7 @@ class Neighbours(Sailvold):
 
 
 ROLES = ("fuse", "notify", "manifest", "cache", "fetch", "metrics")
+SELDOM = ("notify", "metrics")  # do they say anything
 
 
 @deadline(300)
@@ -267,8 +287,9 @@ def test_noise(t):
     lives = {}
     for n, role in enumerate(ROLES):
         lives[role] = x.attack(role, "noise", seed + n)
-    t.said = "seed %d, %s" % (seed, ", ".join(
-        "%s died %d times" % item for item in lives.items()))
+    t.said = "seed %d, %s; %s" % (seed, ", ".join(
+        "%s died %d times" % item for item in lives.items()),
+        hostile.said(x.did))
 
 
 @deadline(300)
@@ -280,9 +301,11 @@ def test_lies(t):
     lives = {}
     for n, role in enumerate(("notify", "cache", "fetch", "metrics", "fuse",
                               "manifest")):
-        lives[role] = x.attack(role, "lies", seed + n, 5)
-    t.said = "seed %d, %s" % (seed, ", ".join(
-        "%s died %d times" % item for item in lives.items()))
+        lives[role] = x.attack(role, "lies", seed + n,
+                               20 if role in SELDOM else 5)
+    t.said = "seed %d, %s; %s" % (seed, ", ".join(
+        "%s died %d times" % item for item in lives.items()),
+        hostile.said(x.did))
 
 
 @deadline(300)
@@ -292,7 +315,7 @@ def test_silence(t):
     seed = t.seed()
     for n, role in enumerate(ROLES):
         x.attack(role, "silent", seed + n)
-    t.said = "seed %d" % seed
+    t.said = "seed %d, %s" % (seed, hostile.said(x.did))
 
 
 @deadline(300)
