@@ -73,7 +73,8 @@ api_end(void *arg)
 	if (call->response != NULL)
 		MHD_destroy_response(call->response);
 	free(call->target);
-	free(call);
+	/* It has the key of a client. */
+	freezero(call, sizeof(*call));
 }
 
 int

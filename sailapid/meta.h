@@ -246,6 +246,8 @@ struct req *req_own(const char *name, int64_t family,
 /* Answers. */
 void req_none(struct req *, uint16_t status);
 void req_json(struct req *, uint16_t status, json_t *); /* takes it */
+/* The same; nothing of that member, a secret, is left here. */
+void req_json_secret(struct req *, uint16_t status, json_t *, const char *);
 void req_text(struct req *, uint16_t status, const char *json);
 void req_binary(struct req *, uint8_t *, size_t); /* takes it */
 /* The type follows from the status. */

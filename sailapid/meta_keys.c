@@ -278,7 +278,7 @@ key_mint(struct req *req, const struct key_new *new)
 	    key_role_name(key.role), key.limited ? " limited" : "");
 	json_object_set_new(j, "key", json_string(secret));
 	explicit_bzero(secret, sizeof(secret));
-	req_json(req, 201, j);
+	req_json_secret(req, 201, j, "key");
 }
 
 void

@@ -595,6 +595,27 @@ req_json(struct req *req, uint16_t status, json_t *j)
 		    strlen(text));
 }
 
+/* json_dumps() would leave copies behind, of its own and of the value. */
+void
+req_json_secret(struct req *req, uint16_t status, json_t *j, const char *member)
+{
+	const char *secret = json_string_value(json_object_get(j, member));
+	size_t len = json_dumpb(j, NULL, 0, JSON_COMPACT);
+	char *text = len == 0 || secret == NULL ? NULL : malloc(len);
+
+	if (text != NULL && json_dumpb(j, text, len, JSON_COMPACT) != len) {
+		freezero(text, len);
+		text = NULL;
+	}
+	if (secret != NULL)
+		explicit_bzero((void *)(uintptr_t)secret, strlen(secret));
+	json_decref(j);
+	if (text == NULL)
+		req_none(req, 503);
+	else
+		req_finish(req, status, API_TYPE_JSON, (uint8_t *)text, len);
+}
+
 void
 req_text(struct req *req, uint16_t status, const char *text)
 {
