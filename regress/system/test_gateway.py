@@ -5,21 +5,41 @@ against both."""
 
 import os
 
-from sailtest import gateway, server, stack
+from sailtest import gateway, memory, server, stack
 
 
 def test_nothing_of_the_embedded(t):
     """No store runs, no folder of it is made, and the keys are nowhere but in
-    sign."""
+    sign and in the parent, which has them for the next one; those that were
+    replaced are nowhere."""
     g = gateway.Gateway(t)
-    srv = server.Server(t, store=g)
+    s = stack.Stack(t, store=g)
+    srv = s.server
     # Each has its name a moment after its start.
     t.wait_for(lambda: set(srv.roles()) == {"sign", "fetch", "meta", "api"},
                "roles")
     t.equal({"sailapid.conf", "api.port", "db"}, set(os.listdir(srv.dir)),
             "files")
+    a, b = s.mount("v", "a", create=True), s.mount("v", "b")
+    stack.fill(a + "/f", 2)
+    s.share(a, b)
+    other = "another" + gateway.SECRET[7:]
+    secrets = {"the secret": gateway.SECRET.encode(), "the next": other.encode()}
+    processes = [(pid, role) for role, pid in srv.roles().items()]
+    processes += [(srv.process.pid, "parent")]
+    everybody = processes + [(s.daemon.process.pid, "sailvold")] + \
+        [x for x in s.daemon.roles() if x[1] != "notify"]
+    memory.only_there(t, everybody, secrets, {
+        "the secret": {"sign", "parent"}})
+    text = stack.read(g.credentials)
+    stack.write(g.credentials, text.replace(gateway.SECRET, other))
+    srv.hup()
+    t.wait_for(lambda: "the next" in memory.find(srv.roles()["sign"],
+                                                 secrets)[0], "the next keys")
+    memory.only_there(t, processes, secrets, {"the next": {"sign", "parent"}})
     t.true(gateway.SECRET not in srv.log(), "secret in the log")
-    srv.stop()
+    stack.write(g.credentials, text)
+    srv.hup()
 
 
 def test_environment(t):
