@@ -462,6 +462,7 @@ def main():
     if args.l:
         print("\n".join(names))
         return 0
+    begun = time.monotonic()
     totals, failed = collections.Counter(), []
     for sig in ENDING:
         signal.signal(sig, lambda *_: os._exit(1))
@@ -475,6 +476,7 @@ def main():
     numbers = sorted(set(totals) - {"passed", "failed", "skipped"})
     if numbers:
         print(", ".join("%s: %d" % (name, totals[name]) for name in numbers))
+    print("%d s, %d tests at a time" % (time.monotonic() - begun, args.j))
     print("%d passed, %d failed%s" % (
         totals["passed"], totals["failed"],
         ", %d skipped" % totals["skipped"] if totals["skipped"] else ""))

@@ -6,7 +6,8 @@ then by that log.
 A log is a file with O_APPEND, a line for each of
 
     ["b", operation]    begun: before its system call
-    ["a", ms]           acknowledged: after it, and how long it took
+    ["a", ms, since]    acknowledged: after it, how long it took, and from when;
+                        of one that may lose a race: whether it has won, too
     ["e", errno]        it failed, and so the program has ended
     ["s", done]         looked at after a crash: what was begun was done, or not
 """
@@ -14,6 +15,7 @@ A log is a file with O_APPEND, a line for each of
 import contextlib
 import copy
 import errno
+import fcntl
 import itertools
 import json
 import mmap
@@ -28,9 +30,11 @@ from sailtest import histories, model
 
 SLOT = struct.Struct("<QQQd")       # calls, kind, not synced, since
 STOP = 0                            # byte of the board: all are to park
+INSIDE = 8                          # from here on: who has a lock, of each
 FIRST = 64                          # where its slots begin
 IDLE_S = 0.002                      # of a program between two calls, at most
 ROUND_OPS = 300                     # of a program at most, between two parkings
+SLOW_MS = 20                        # a call that took so long is remembered
 IDLE, LOCAL, COMMAND = 0, 1, 2      # kinds: nothing is in flight; on the mount
 
 
@@ -302,7 +306,7 @@ class Program:
         self.go = self.pid = None
         self.lives, self.acknowledged = 0, 0
         self.longest, self.longest_command = (0, None), (0, None)
-        self.late, self.later = 0, 0    # calls of 20 ms, and of over a second
+        self.slow = []                  # (since, until, operation)
 
     def __str__(self):
         return "%s in %s" % (self.name, self.mount.path)
@@ -352,24 +356,24 @@ class Program:
             yield json.loads(line)
 
     def replay(self):
-        for kind, what in self.lines():
+        for kind, *what in self.lines():
             if kind == "b":
-                self.begun, self.error = what, None
+                self.begun, self.error = what[0], None
             elif kind == "a":
                 self.acknowledged += 1
-                self.took(what, self.begun)
+                self.took(self.begun, *what)
                 self.applied(self.begun)
                 self.begun = None
             elif kind == "e":
-                self.error = what
+                self.error = what[0]
 
-    def took(self, ms, op):
+    def took(self, op, ms, since):
         if op[0] == "command":
             self.longest_command = max(self.longest_command, (ms, str(op)))
-        else:
-            self.longest = max(self.longest, (ms, str(op)))
-            self.late += ms >= 20
-            self.later += ms > 1000         # killer.LATER_MS
+            return
+        self.longest = max(self.longest, (ms, str(op)))
+        if ms >= SLOW_MS:
+            self.slow.append((since, since + ms / 1000, str(op)))
 
     # ---- of the process itself ----
 
@@ -379,7 +383,7 @@ class Program:
     def run(self, go):
         board = self.site.board
         while os.read(go, 1) == b"g":
-            for _ in range(ROUND_OPS):
+            for _ in range(self.site.round_ops):
                 if not self.step():
                     board.put(self.index, 0, IDLE, 0, 0)
                     os.write(board.parked_w, bytes([0x80 | self.index]))
@@ -391,7 +395,7 @@ class Program:
             os.write(board.parked_w, bytes([self.index]))
 
     def call(self, kind, op, f, *args):
-        """What it returns or its OSError, and how many ms it took."""
+        """What it returns or its OSError; how many ms it took, from when."""
         board = self.site.board
         n, _, unsynced, _ = board.get(self.index)
         self.say("b", op)
@@ -404,7 +408,7 @@ class Program:
         after = time.monotonic()
         unsynced = 0 if op[0] in ("fsync", "held_sync") else unsynced + 1
         board.put(self.index, n + 1, IDLE, unsynced, after)
-        return result, round((after - before) * 1000, 1)
+        return result, (round((after - before) * 1000, 1), before)
 
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -465,11 +469,11 @@ class Writer(Program):
     def step(self):
         op = self.choose()
         kind = COMMAND if op[0] == "command" else LOCAL
-        result, ms = self.call(kind, op, getattr(self.real, op[0]), *op[1:])
+        result, took = self.call(kind, op, getattr(self.real, op[0]), *op[1:])
         if isinstance(result, OSError):
             self.say("e", described(result))
             return False
-        self.say("a", ms)
+        self.say("a", *took)
         if op[0] in ("create", "pwrite", "append", "rename"):
             self.last = op[2] if op[0] == "rename" else op[1]
         return True
@@ -624,16 +628,16 @@ class Racer(Program):
         path = "race/%d" % (i // FOLDER)
         if i % FOLDER != 0:
             path += "/%d" % i
-        result, ms = self.call(LOCAL, [kind, i], self.attempt, kind, path)
+        result, took = self.call(LOCAL, [kind, i], self.attempt, kind, path)
         if isinstance(result, OSError) and result.errno != errno.EEXIST:
             self.say("e", described(result))
             return False
-        self.say("a", [ms, result is None])
+        self.say("a", *took, result is None)
         return True
 
-    def took(self, ms, op):
-        super().took(ms[0], op)
-        (self.won if ms[1] else self.lost).add(op[1])
+    def took(self, op, ms, since, won):
+        super().took(op, ms, since)
+        (self.won if won else self.lost).add(op[1])
 
     def applied(self, op):
         pass
@@ -666,4 +670,91 @@ def check_race(pair):
         return ("races in %s: two winners %s, no winner %s, missing %s, made "
                 "by nobody %s" % (top, sorted(twice), sorted(none),
                                   sorted(missing), sorted(extra)))
+    return None
+
+
+LOCKS = {"flock": (fcntl.flock, fcntl.LOCK_EX, fcntl.LOCK_UN),
+         "fcntl": (fcntl.lockf, fcntl.LOCK_EX, fcntl.LOCK_UN)}
+
+
+class Locker(Program):
+    """One of some that exclude each other by locks of files of the mount, and
+    count in it, one up each time: never are two inside, and no count is lost.
+    The locks are held for a while, and so when processes die."""
+
+    def __init__(self, site, mount, name):
+        super().__init__(site, mount, name)
+        self.counted = dict.fromkeys(LOCKS, 0)      # of its own
+        self.inside = {kind: site.lock_byte(mount, kind) for kind in LOCKS}
+
+    def begin(self):
+        top = os.path.join(self.mount.path, "lock")
+        os.makedirs(top, exist_ok=True)
+        for kind in LOCKS:
+            os.close(os.open("%s/%s" % (top, kind), os.O_CREAT | os.O_RDWR))
+            with open("%s/%s.count" % (top, kind), "wb") as f:
+                f.write(b"%08d" % 0)
+
+    def start(self):
+        for at in self.inside.values():
+            if self.site.board.map[at] == self.index + 1:
+                self.site.board.map[at] = 0     # its last life ended there
+        super().start()
+
+    def prepare(self):
+        self.files = {kind: os.open(self.real.at("lock/" + kind), os.O_RDWR)
+                      for kind in LOCKS}
+        self.counts = {kind: os.open(self.real.at("lock/%s.count" % kind),
+                                     os.O_RDWR) for kind in LOCKS}
+
+    def section(self, kind):
+        """What it counted: with the lock until it is out again."""
+        take, exclusive, leave = LOCKS[kind]
+        board, at = self.site.board.map, self.inside[kind]
+        take(self.files[kind], exclusive)
+        if board[at] != 0:
+            raise OSError(errno.EDEADLK, "%d is inside, too" % board[at])
+        board[at] = self.index + 1
+        number = int(os.pread(self.counts[kind], 8, 0)) + 1
+        time.sleep(self.rng.random() * IDLE_S)
+        os.pwrite(self.counts[kind], b"%08d" % number, 0)
+        with open(self.real.at("lock/%s.count" % kind), "rb") as f:
+            found = int(f.read())
+        if board[at] != self.index + 1 or found != number:
+            raise OSError(errno.EDEADLK, "%d came in, %d for %d" % (
+                board[at], found, number))
+        board[at] = 0
+        take(self.files[kind], leave)
+
+    def step(self):
+        kind = self.rng.choice(sorted(LOCKS))
+        result, took = self.call(LOCAL, [kind], self.section, kind)
+        if isinstance(result, OSError):
+            self.say("e", described(result))
+            return False
+        self.say("a", *took)
+        return True
+
+    def applied(self, op):
+        self.counted[op[0]] += 1
+
+
+def check_locks(lockers):
+    """The count is how often they were inside; the text of what is wrong."""
+    doubt = dict.fromkeys(LOCKS, 0)
+    for p in lockers:
+        p.replay()
+        if p.begun is not None:
+            doubt[p.begun[0]] += 1
+            p.begun = None
+    top = os.path.join(lockers[0].mount.path, "lock")
+    for kind in LOCKS:
+        with open("%s/%s.count" % (top, kind), "rb") as f:
+            found = int(f.read())
+        least = sum(p.counted[kind] for p in lockers)
+        if not least <= found <= least + doubt[kind]:
+            return "%s in %s: counted to %d, expected %d, and %d in doubt" % (
+                kind, top, found, least, doubt[kind])
+        # What was in flight is known now.
+        lockers[0].counted[kind] += found - least
     return None

@@ -2,26 +2,33 @@
 """Daemons, a server and programs that work in their mounts (crash), and one that
 kills the processes of it all, by a seed."""
 
+import bisect
 import collections
 import contextlib
 import os
 import random
 import select
 import signal
+import threading
 import time
 
-from sailtest import crash, stack, tls
+from sailtest import control, crash, stack, tls
 
 PARK_S = 90         # for a call that is in flight when its process is killed
-AGE_S = 1.1         # a role that dies younger than a second starts later
+# A role that dies younger than that starts later: the second time in a row 0.1 s,
+# then twice as much each time.  So many of a daemon may be in so many seconds.
+AGE_S, YOUNG, YOUNG_S = 1.1, 2, 2.5
+YOUNG_PERCENT = 5               # of all kills, at least
 LONGEST_MS = 30 * 1000          # of one call, on a machine that is busy
-# A call that is in flight when a process is killed is late, at most that; of
-# those that are late so many in a hundred may take longer: a machine is busy.
-LATER_MS, LATER_PERCENT = 1000, 5
+# A call in flight at a kill, or begun just after it, ends so long after it, and
+# a machine that is busy adds what its control says.
+LATE_S, BUSY = 1, 2
 ROLES = ("fuse", "manifest", "cache", "fetch", "notify", "metrics")
+STARTING = ("exe", "sailvol-fetch")     # the name of one that has none yet
 HERTZ = os.sysconf("SC_CLK_TCK")
 
-Victim = collections.namedtuple("Victim", "owner role pid")
+Victim = collections.namedtuple("Victim", "owner role pid starts",
+                                defaults=(False,))
 
 
 class Mount:
@@ -30,17 +37,21 @@ class Mount:
 
     def __init__(self, site, daemon, volume, where, reloads):
         self.daemon, self.where, self.reloads = daemon, where, reloads
+        self.number = len(site.mounts)
         self.path = daemon.mount(volume, where, create=True)
         self.volume = volume
         self.writers = [
             crash.Writer(site, self, "%s%d" % (where, i),
-                         commands=reloads and i == 0) for i in range(2)]
+                         commands=reloads and i == 0)
+            for i in range(site.writers)]
         self.racers = [] if reloads else [
             crash.Racer(site, self, "race%d" % i) for i in range(2)]
+        self.lockers = [] if reloads else [
+            crash.Locker(site, self, "lock%d" % i) for i in range(2)]
 
     @property
     def programs(self):
-        return self.writers + self.racers
+        return self.writers + self.racers + self.lockers
 
 
 def age(pid):
@@ -54,28 +65,54 @@ def age(pid):
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / HERTZ
 
 
+def in_force(pid):
+    """Whether its filter is: about then it has started."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii",
+                  errors="replace") as f:
+            return "\nSeccomp:\t2\n" in f.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# Daemon, volume, folder, with commits and reloads
+PLAN = ((0, "v", "a", True), (1, "v", "b", True),
+        (0, "w", "c", False), (1, "x", "d", False))
+
+
 class Site:
-    def __init__(self, t, seed):
+    def __init__(self, t, seed, plan=PLAN, writers=2,
+                 round_ops=crash.ROUND_OPS):
         self.t, self.seed = t, seed
+        self.writers, self.round_ops = writers, round_ops
         self.rng = random.Random(seed)
         t.expect_deaths = True
         self.s = stack.Stack(
-            t, daemons=2, authority=tls.Authority(t),
+            t, daemons=1 + max(x[0] for x in plan), authority=tls.Authority(t),
             extra="metrics listen on 127.0.0.1 port 0\n")
         self.board = crash.Board(32)
-        self.programs = []
-        one, two = self.s.daemons
-        self.mounts = [Mount(self, d, volume, where, reloads)
-                       for d, volume, where, reloads in (
-                           (one, "v", "a", True), (two, "v", "b", True),
-                           (one, "w", "c", False), (two, "x", "d", False))]
+        self.programs, self.mounts = [], []
+        for number, volume, where, reloads in plan:
+            self.mounts.append(Mount(self, self.s.daemons[number], volume,
+                                     where, reloads))
         self.killed = collections.Counter()
+        self.kills = collections.defaultdict(list)      # when, by owner
+        self.young = collections.defaultdict(list)      # those of young ones
+        self.starting = self.locks_held = 0
         self.in_flight = self.kills_in_flight = self.kills_unsynced = 0
         self.checks = 0
         self.story = []
+        self.lock = threading.Lock()
         for p in self.programs:
             p.begin()
             p.start()
+        d = self.s.daemons[0]
+        self.control = control.Control(t, [d.program, "-n", "-f", d.conf])
+
+    def lock_byte(self, mount, kind):
+        """Where the board says who has a lock of a mount."""
+        return crash.INSIDE + mount.number * len(crash.LOCKS) + sorted(
+            crash.LOCKS).index(kind)
 
     # ---- the programs ----
 
@@ -126,28 +163,38 @@ class Site:
                 wrong = p.check()
                 if wrong:
                     self.fail(wrong)
-            if m.racers:
-                wrong = crash.check_race(m.racers)
+            for check, pair in ((crash.check_race, m.racers),
+                                (crash.check_locks, m.lockers)):
+                wrong = pair and check(pair)
                 if wrong:
                     self.fail(wrong)
 
     # ---- killing ----
 
     def victims(self):
-        out = []
-        for d in self.s.daemons:
-            out += [Victim(d, role, pid) for pid, role in d.roles()
-                    if role in ROLES]
-        out += [Victim(self.s.server, role, pid)
-                for role, pid in self.s.server.roles().items()]
-        # Seldom one that starts later then.
-        return [v for v in out if v.role == "notify" or
-                (age(v.pid) or 0) > AGE_S or self.rng.random() < 0.01]
+        """Those of now: what the kill before this one has started, too."""
+        out, now = [], time.monotonic()
+        for owner in list(self.s.daemons) + [self.s.server]:
+            few = sum(x > now - YOUNG_S for x in self.young[owner]) < YOUNG
+            names = STARTING + (() if owner is self.s.server else ROLES)
+            for pid, role in stack.children_now(owner.process.pid):
+                if owner is not self.s.server and role not in names:
+                    continue
+                young = (age(pid) or 0) <= AGE_S
+                if few or not young or role == "notify":
+                    out.append(Victim(
+                        owner, "starting" if role in STARTING else role, pid,
+                        young and not in_force(pid)))
+        return out
 
     def choose(self, victims):
-        """Roles are alike; there are more processes of some."""
+        """Roles are alike; there are more processes of some; what just starts
+        is for a short time only."""
+        early = [v for v in victims if v.starts]
+        if early and self.rng.random() < 0.5:
+            return self.rng.choice(early)
         roles = sorted({(v.owner is self.s.server, v.role) for v in victims})
-        weight = {"fuse": 6, "manifest": 3, "notify": 9}
+        weight = {"fuse": 6, "manifest": 3, "notify": 9, "starting": 9}
         weights = [0.5 if server else weight.get(role, 1)
                    for server, role in roles]
         role = self.rng.choices(roles, weights)[0]
@@ -167,6 +214,12 @@ class Site:
                 unsynced += n
         return flight, unsynced
 
+    def held(self, owner):
+        """How many locks of its mounts programs have."""
+        return sum(self.board.map[self.lock_byte(m, kind)] != 0
+                   for m in self.mounts if m.daemon is owner
+                   for kind in crash.LOCKS)
+
     def count(self, what, owner, flight, unsynced):
         self.killed[what] += 1
         self.in_flight += flight
@@ -176,13 +229,27 @@ class Site:
             what, owner.name, flight, unsynced))
 
     def kill_one(self, v):
+        """Returns whether it was younger than AGE_S, and just starting."""
         flight, unsynced = self.risk(v.owner)
+        held = self.held(v.owner) if v.role == "fuse" else 0
+        lived = age(v.pid)
+        young = lived is not None and lived <= AGE_S
+        starting = young and not in_force(v.pid)
+        now = time.monotonic()
         try:
             os.kill(v.pid, signal.SIGKILL)
         except ProcessLookupError:
-            return
-        self.count(v.role if v.owner is not self.s.server else
-                   "sailapid's " + v.role, v.owner, flight, unsynced)
+            return False, False
+        with self.lock:
+            self.kills[v.owner].append(now)
+            if young and v.role != "notify":
+                self.young[v.owner].append(now)
+            self.starting += starting
+            self.locks_held += held > 0
+            self.count(v.role if v.owner is not self.s.server else
+                       "sailapid's " + v.role, v.owner, flight, unsynced)
+            self.story[-1] += ", %.2f s old" % (lived or 0)
+        return young, starting
 
     def pause(self, most):
         time.sleep(self.rng.random() * most)
@@ -197,14 +264,22 @@ class Site:
         self.board.stop(True)
         self.failed = self.park(self.programs, dead)
 
+    def go_on(self):
+        """While they work: those that have done their part work more."""
+        with self.lock:
+            while select.select([self.board.parked_r], [], [], 0)[0]:
+                for byte in os.read(self.board.parked_r, 64):
+                    if byte & 0x80:
+                        self.fail("%s failed" % self.programs[byte & 0x7f])
+                    self.programs[byte].release()
+
     def roles_die(self):
-        have = self.victims()
         with self.working():
             for _ in range(self.rng.randrange(1, 6)):
                 self.pause(0.012)
+                have = self.victims()
                 if have:
-                    have.remove(v := self.choose(have))
-                    self.kill_one(v)
+                    self.kill_one(self.choose(have))
             self.pause(0.02)
 
     def parents_die(self):
@@ -288,11 +363,11 @@ class Site:
             p.end()
         for m in self.mounts:
             self.s.commit(m.path)
-        a, b = self.mounts[:2]
-        for m in (a, b):
-            self.s.reload(m.path)
         # What one wrote the other reads, from the store.
-        for m, other in ((a, b), (b, a)):
+        shared = [m for m in self.mounts if m.reloads]
+        for m in shared:
+            self.s.reload(m.path)
+        for m, other in zip(shared, reversed(shared)):
             for p in m.writers:
                 p.mount = other
                 wrong = p.check()
@@ -312,22 +387,46 @@ class Site:
     def longest(self):
         return max(p.longest for p in self.programs)
 
+    def judge_calls(self):
+        """Those that waited for what was killed: how long after it they ended,
+        [(seconds, so many would be good, what)], the worst last."""
+        self.control.stop()
+        waited = []
+        for p in self.programs:
+            kills = sorted(self.kills[p.mount.daemon])
+            for since, until, op in p.slow:
+                n = bisect.bisect(kills, until)
+                if n == 0 or kills[n - 1] <= since - LATE_S:
+                    continue
+                since = max(since, kills[n - 1])
+                waited.append((
+                    until - since,
+                    LATE_S + BUSY * self.control.worst(since, until),
+                    "%s: %s" % (p, op)))
+        return sorted(waited)
+
     def judge(self):
         """The claims, and that there was something to lose."""
         t, kills = self.t, self.total()
         ms, op = self.longest()
         t.true(ms < LONGEST_MS, "a call took %d ms: %s" % (ms, op))
-        late, later = (sum(getattr(p, name) for p in self.programs)
-                       for name in ("late", "later"))
-        t.true(later * 100 <= late * LATER_PERCENT,
-               "%d of %d calls that were late took over %d ms" % (
-                   later, late, LATER_MS))
+        waited = self.judge_calls()
+        later = [x for x in waited if x[0] > x[1]]
+        t.true(not later,
+               "%d of %d calls ended later than %d s after a kill:\n%s" % (
+                   len(later), len(waited), LATE_S, "\n".join(
+                       "%.2f s, good: %.2f: %s" % x for x in later[-20:])))
         t.true(self.kills_in_flight * 3 > kills, "nothing was at risk: %d of "
                "%d kills found a call in flight" % (
                    self.kills_in_flight, kills))
         t.true(self.kills_unsynced * 2 > kills, "nothing was at risk: %d of "
                "%d kills found a change that was not synced" % (
                    self.kills_unsynced, kills))
+        young = sum(map(len, self.young.values()))
+        t.true(young * 100 >= kills * YOUNG_PERCENT and self.starting > 0,
+               "%d of %d kills were of young ones, %d of those that just "
+               "started" % (young, kills, self.starting))
+        t.true(self.locks_held > 0, "no lock was held over a death of fuse")
         # notify lives as long as a reload tells the kernel something.
         for role in set(ROLES + ("all", "parent")) - {"notify"}:
             t.true(self.killed[role] > 0, "no %s was killed" % role)
@@ -338,14 +437,20 @@ class Site:
     def said(self):
         ms, op = self.longest()
         command = max(p.longest_command for p in self.programs)
-        return ("%d kills survived (%s), %d operations acknowledged, %d in "
-                "flight at a kill (%d kills), %d kills found unsynced changes, "
-                "%d calls took 20 ms or more, %d over a second, the longest "
-                "%.2f s (%s), the longest command %.1f s, %d mounts compared, seed %d" % (
+        waited = self.judge_calls() or [(0, 0, "")]
+        return ("%d kills survived (%s), %d of young ones, %d of those that just "
+                "started, %d with a lock held; %d operations acknowledged, %d in "
+                "flight at a kill (%d kills), %d kills found unsynced changes; "
+                "%d calls waited 20 ms or more for what was killed, %d over a "
+                "second, the longest %.2f s (%s; the control %.2f s); the longest call "
+                "%.2f s (%s), the longest command %.1f s, %d mounts compared, "
+                "seed %d" % (
                     self.total(), ", ".join(
                         "%s %d" % x for x in self.killed.most_common()),
+                    sum(map(len, self.young.values())), self.starting,
+                    self.locks_held,
                     sum(p.acknowledged for p in self.programs), self.in_flight,
                     self.kills_in_flight, self.kills_unsynced,
-                    sum(p.late for p in self.programs),
-                    sum(p.later for p in self.programs), ms / 1000, op,
-                    command[0] / 1000, self.checks, self.seed))
+                    len(waited), sum(x[0] > LATE_S for x in waited),
+                    waited[-1][0], waited[-1][2], self.control.worst_of_all(),
+                    ms / 1000, op, command[0] / 1000, self.checks, self.seed))

@@ -386,7 +386,7 @@ def kill_under_load(t, role):
     for _ in range(4):
         time.sleep(0.4)
         gone = set(d.pids(role))
-        d.kill(role)
+        t.count("kills survived", d.kill(role))
         t.wait_for(lambda: set(d.pids(role)) - gone, role + " again")
         time.sleep(0.8)     # twice within a second is another rule
     with open(stop, "w", encoding="ascii"):

@@ -130,6 +130,7 @@ def test_kill_all(t):
         want = acknowledged(acks) + 150
         t.wait_for(lambda w=want: acknowledged(acks) >= w, "the writer", 60)
         d.kill_all()
+        t.count("kills survived", 1)
         t.true(writer.wait(30) is not None, "the writer ends")
         with open(acks, encoding="ascii") as f:
             lines = [json.loads(line) for line in f]
@@ -162,7 +163,7 @@ def test_kill_each(t):
     for n, role in enumerate(("manifest", "cache", "fetch")):
         old = set(d.pids(role))
         t.true(old, "a process with the role " + role)
-        d.kill(role)
+        t.count("kills survived", d.kill(role))
         t.wait_for(lambda: d.pids(role) and not old & set(d.pids(role)),
                    role + " again")
         t.true('killed by signal 9' in d.log(), d.log())

@@ -159,6 +159,7 @@ def test_unsynced(t):
         os.sync()
         may = {p: v for p, v in may.items() if v == [1]}
     t.true(sum(lost) > 0, "nothing was at risk: no change was lost")
+    t.count("losses of power", len(lost))
     s.commit(a)
     b = s.mount("v", "b")
     stack.same(t, stack.look(a), stack.look(b), "A and B")
@@ -192,6 +193,7 @@ def test_committed(t):
         t.equal((200, ident), (status, log["commits"][0]["id"]), "the newest")
         t.equal(want, readable(t, a), "in the mount")
         t.equal(ident, s.commit(a), "it is known to be published")
+        t.count("losses of power", 1)
     b = s.mount("v", "b")
     t.equal(want, readable(t, b), "in another mount")
 
