@@ -4,7 +4,8 @@
 #	make deps		install the Debian packages that all of this needs
 #	make check [T=name]	deps, build, all tests (or those whose name has T)
 #	make check-long		the tests that take minutes
-#	make soak		random tests with new seeds, SOAK_SECONDS of the model
+#	make soak		random tests with new seeds; the model, and kills, each
+#				for SOAK_SECONDS
 #	make valgrind [T=name]	the unit tests under valgrind(1)
 #	make fuzz [T=name] [FUZZ_SECONDS=60]
 #				each fuzzer so long; what it finds: obj/fuzz
@@ -221,7 +222,7 @@ valgrind: deps
 	    -t 'unit/$(T)'
 
 # New seeds: once of each random test; of histories next to the model, and memory
-# over them; and of kills, for a quarter of that time.
+# over them; and of kills, beside these.
 RANDOM_TESTS =	unit/ test_same_as_native test_histories test_passthrough \
 		test_lazy test_small_files test_several_servers test_hostile \
 		test_bad_line test_fetch test_cache test_power_work
@@ -231,7 +232,7 @@ soak: all unit
 		    regress/run.py --obj $(OBJ) -j 2 -t $$t || exit 1; \
 	done
 	@SAIL_SEED=random SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) \
-	    /usr/bin/python3 regress/run.py --long --obj $(OBJ) -t test_soak
+	    /usr/bin/python3 regress/run.py --long --obj $(OBJ) -j 2 -t test_soak
 
 # ---- measurements
 BENCH_WORK =	$(OBJ)/regress/bench/workload

@@ -12,7 +12,15 @@ from sailtest import deadline, histories, memory, stack
 
 STEPS = 100
 WARM, SAMPLES = 6, 12       # histories before memory counts, and then at least
+JUDGED_FROM_S = 1800        # a shorter run may have no such number of samples
 GROWTH_KIB = 1024
+# Who is judged: whose, and what.  The server, and two daemons; of these the first
+# has a mount that stays.
+SERVER = {(0, role) for role in ("parent", "api", "meta", "sign", "store")}
+DAEMONS = {(n, role) for n in (1, 2)
+           for role in ("parent", "manifest", "cache", "fetch")}
+JUDGED = SERVER | DAEMONS | {(1, "fuse")}
+FILES = 60                  # of the mount that stays
 
 
 def stack_below(t, name):
@@ -23,16 +31,46 @@ def stack_below(t, name):
     return stack.Stack(t, daemons=2, proxied=True)
 
 
-def sample(s, kib):
-    s.t.wait_for(lambda: not any(d.pids("fuse") for d in s.daemons),
-                 "the mounts' processes to end")
+class Stays:
+    """A mount with the same fuse from the first round to the last, which does
+    the same amount of work in each."""
+
+    def __init__(self, s):
+        self.s, self.d = s, s.daemons[0]
+        self.path = s.mount("stays", "stays", create=True)
+        self.fuse = self.d.pids("fuse")
+        s.t.equal(1, len(self.fuse), "a fuse")
+
+    def work(self, n):
+        for i in range(FILES):
+            top = "%s/d%d" % (self.path, i % 7)
+            os.makedirs(top, exist_ok=True)
+            path = "%s/f%d" % (top, i)
+            with open(path + ".new", "wb") as f:
+                f.write(b"%d %d " % (n, i) * 1000)
+            os.rename(path + ".new", path)
+            os.setxattr(path, "user.n", b"%d" % n)
+        # Names that the kernel and fuse have not seen, and do not see again.
+        for i in range(FILES):
+            os.mkdir("%s/r%d-%d" % (self.path, n, i))
+        self.s.commit(self.path)
+        self.s.reload(self.path)
+        for i in range(FILES):
+            os.rmdir("%s/r%d-%d" % (self.path, n, i))
+        found = stack.look(self.path)
+        self.s.t.equal(7 + FILES, len(found), "names")
+
+
+def sample(s, stays, kib):
+    s.t.wait_for(lambda: [d.pids("fuse") for d in s.daemons] ==
+                 [stays.fuse, []], "the other mounts' processes to end")
     for (n, role, pid), (_, used) in memory.everybody(s).items():
         kib[n, role, pid].append(used)
 
 
 def grown(kib, rounds):
-    """Who lived through all rounds and uses more in the last third of them,
-    by the median, than in the first: {who: (KiB, KiB)}."""
+    """Of those that lived through all rounds what they use in the first third of
+    them, by the median, and in the last: {who: (KiB, KiB)}."""
     out, third = {}, max(1, (rounds - WARM) // 3)
     for who, all_used in kib.items():
         if len(all_used) == rounds:
@@ -43,33 +81,46 @@ def grown(kib, rounds):
     return out
 
 
+def judge(t, kib, rounds):
+    found = grown(kib, rounds)
+    t.equal(set(), JUDGED - {who[:2] for who in found},
+            "who has not lived through all rounds: %s" % sorted(kib))
+    for who, (a, b) in found.items():
+        t.true(b <= a + GROWTH_KIB, "%s of %d, pid %d: %d KiB, then %d: %s"
+               % (who[1], who[0], who[2], a, b, kib[who]))
+    return ", ".join("%s of %d: %d, then %d" % (who[1], who[0], a, b)
+                     for who, (a, b) in sorted(found.items()))
+
+
 @deadline(10000000)
 def test_soak(t):
     """Every second history is without kills, on a server and daemons of its
-    own: what grows there has leaked."""
+    own, beside a mount that stays: what grows there has leaked."""
     if "SOAK_SECONDS" not in os.environ:
         t.skip("make soak runs it")
-    end = time.monotonic() + int(os.environ["SOAK_SECONDS"])
+    seconds = int(os.environ["SOAK_SECONDS"])
+    end = time.monotonic() + seconds
     t.expect_deaths = True
     killed, calm = stack_below(t, "killed"), stack_below(t, "calm")
     kib, kills = collections.defaultdict(list), collections.Counter()
+    stays = Stays(calm)
     seed = t.seed()
-    first = seed
+    first, rounds = seed, 0
     while time.monotonic() < end:
         for s in (killed, calm):
             h = histories.History(s, seed, STEPS, kills=s is killed)
             h.run()
             kills.update(h.killed)
             seed += 1
-        sample(calm, kib)
-    rounds = max(map(len, kib.values()))
-    found = grown(kib, rounds)
+        stays.work(rounds)
+        sample(calm, stays, kib)
+        rounds += 1
+    said = "not judged, %d samples" % rounds
     if rounds >= WARM + SAMPLES:
-        for who, (a, b) in found.items():
-            t.true(b <= a + GROWTH_KIB, "%s of %d, pid %d: %d KiB, then %d: %s"
-                   % (who[1], who[0], who[2], a, b, kib[who]))
+        said = judge(t, kib, rounds)
+    else:
+        t.true(seconds < JUDGED_FROM_S, "%d rounds are too few in %d s" % (
+            rounds, seconds))
+    t.count("kills survived", sum(kills.values()))
     t.said = "%d seeds from %d, %d kills; KiB %s" % (
-        seed - first, first, sum(kills.values()),
-        ", ".join("%s of %d: %d, then %d" % (who[1], who[0], a, b)
-                  for who, (a, b) in sorted(found.items()))
-        if rounds >= WARM + SAMPLES else "not judged, %d samples" % rounds)
+        seed - first, first, sum(kills.values()), said)
