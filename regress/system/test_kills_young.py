@@ -48,7 +48,9 @@ class Series(threading.Thread):
         for i in parts:
             # The first one has started already.
             if self.ages:
-                at = (self.starts_s + AFTER_S) * (i + self.rng.random()) / TIMES
+                span = max(AFTER_S, min(2 * self.starts_s,
+                                        self.starts_s + AFTER_S))
+                at = span * (i + self.rng.random()) / TIMES
                 time.sleep(max(0, self.seen + at - time.monotonic()))
             lived = time.monotonic() - self.seen
             starting = kill(killer.Victim(self.d, self.role, pid))[1]
