@@ -15,7 +15,6 @@ from sailtest import Failure, deadline, hostile, stack, tls
 
 LIVES = int(os.environ.get("SAIL_LIVES", "4"))
 LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
-LEAST = 4               # lies, on a machine that does much else, too
 EMBEDDED_STORE = True  # its role is one of them
 
 ROLES = ("tls", "api", "meta", "sign", "fetch", "store")
@@ -81,10 +80,9 @@ class Sailapid:
         hostile.order(t, role, mode, seed, "-", percent)
         hostile.kill(srv.roles()[role])
         end = time.monotonic() + (60 if mode == "noise" else LIES_S)
-        least = LEAST if mode == "lies" else 1
         others = [] if mode == "noise" else [
             threading.Thread(target=self.busy, args=(
-                end, lambda: hostile.did(t, mode, least)), daemon=True)]
+                end, lambda: hostile.did(t, mode, 1)), daemon=True)]
         for thread in others:
             thread.start()
         while time.monotonic() < end and (
@@ -96,7 +94,7 @@ class Sailapid:
         lives = self.deaths(role) - died
         t.true(mode != "noise" or lives > LIVES, "%s: %d lives" % (
             what, lives))
-        t.wait_for(lambda: hostile.did(t, mode, least), "%s: it does something bad"
+        t.wait_for(lambda: hostile.did(t, mode, 1), "%s: it does something bad"
                    % what, 60)
         self.did[role] = hostile.done(t)
         hostile.order(t, None, None, None)
