@@ -446,10 +446,14 @@ segment_begin(void)
 		errno = ENOSPC;
 		return -1;
 	}
-	/* An empty one would have the same name. */
+	/* An empty one would have the same name: only before manifest hears of it. */
 	j.begin = first;
-	if (s != NULL && s->len == 0)
+	if (s != NULL && s->len == 0) {
 		drop_segment(s);
+		if (j.fd != -1)
+			close(j.fd);
+		j.fd = -1;
+	}
 	return segment_begin_at(first);
 }
 
@@ -526,8 +530,11 @@ journal_append(const void *data, size_t len)
 
 	if (len == 0)
 		return 0;
-	if (s != NULL && j.fd != -1 && s->unsafe && segment_begin() == 0)
+	/* Without room for another it goes here: who syncs it hears of that. */
+	if (s != NULL && j.fd != -1 && s->unsafe && s->len > 0) {
+		(void)segment_begin();
 		s = last();
+	}
 	if (s == NULL || j.fd == -1 || s->len + len > SEGMENT_BYTES) {
 		if (segment_begin() == -1) {
 			error = errno;
@@ -706,7 +713,9 @@ journal_not_synced(void)
 	TAILQ_FOREACH (s, &j.segments, link)
 		s->unsafe |= !s->synced;
 	j.synced = NOT_SYNCED;
-	if (segment_begin() == -1)
+	/* manifest has an empty one by its name, which another would have, too:
+	   it takes a record more. */
+	if ((s = last()) != NULL && s->len > 0 && segment_begin() == -1)
 		log_warn("journal");
 }
 

@@ -601,6 +601,51 @@ sync_failed(void **state)
 	assert_true(journal_is_synced());
 }
 
+static uint64_t heard[8];
+static unsigned int nheard;
+
+static void
+hear(uint64_t first, int fd, void *arg)
+{
+	(void)arg;
+	close(fd);
+	assert_true(nheard < 8);
+	heard[nheard++] = first;
+}
+
+/* Also before the first record: manifest never hears of two with one name. */
+static void
+sync_failed_empty(void **state)
+{
+	uint64_t end;
+	unsigned int i;
+	size_t n;
+	int *fds;
+
+	(void)state;
+	nheard = 0;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	journal_segments(hear, NULL);
+	journal_on_segment(hear, NULL);
+	assert_int_equal(nheard, 1);
+	journal_mark_unsafe();
+	journal_not_synced();
+	journal_not_synced();
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_int_equal(errno, EIO);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(append(6, 3), 0);
+	for (i = 1; i < nheard; i++)
+		assert_true(heard[i] > heard[i - 1]);
+	assert_int_equal(nheard, 2);
+	assert_int_equal(count_segments(), 2);
+	journal_cut(journal_end());
+	assert_int_equal(count_segments(), 1);
+	assert_false(is_marked());
+	assert_int_equal(append(8, 4), 0);
+}
+
 /* And a loss of power in between leaves the mount what was safe. */
 static void
 sync_failed_and_power_lost(void **state)
@@ -651,6 +696,8 @@ main(void)
 		    in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(no_room_at_open, in_dir,
+		    out_of_dir),
+		cmocka_unit_test_setup_teardown(sync_failed_empty, in_dir,
 		    out_of_dir),
 		cmocka_unit_test_setup_teardown(cut, in_dir, out_of_dir),
 		cmocka_unit_test_setup_teardown(full, in_dir, out_of_dir),
