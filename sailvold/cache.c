@@ -101,7 +101,7 @@ scan_found(const struct hash *h, enum cache_kind kind, uint64_t bytes,
 	if (kind != CACHE_BUNDLE ||
 	    (p->parts = cache_bundle_scan(h, &p->nparts)) != NULL)
 		nolds++;
-	else if (cache_lacks(errno))
+	else if (is_lack(errno))
 		return -1;
 	else
 		cache_store_remove(h, kind);
@@ -115,7 +115,7 @@ scan(unsigned int i)
 	size_t before = nolds;
 	int error;
 
-	if (cache_store_scan(i, scan_found) == 0 || !cache_lacks(errno))
+	if (cache_store_scan(i, scan_found) == 0 || !is_lack(errno))
 		return 0;
 	error = errno;
 	while (nolds > before)
@@ -317,7 +317,7 @@ served(const struct waiter *w, const struct hash *key)
 	}
 	if ((error = cache_answer_entry(w, e)) != 0) {
 		/* Somebody has taken the file away, or broken it. */
-		if (!e->busy && !cache_lacks(error) && error != EPIPE)
+		if (!e->busy && !is_lack(error) && error != EPIPE)
 			cache_give_up(e);
 		return 0;
 	}

@@ -11,6 +11,7 @@
 #include <event.h>
 
 #include "lib/fetch_imsg.h"
+#include "lib/lack.h"
 #include "lib/monotime.h"
 #include "lib/path.h"
 #include "sailvold/cache_index.h"
@@ -116,14 +117,6 @@ void cache_key(const char *volume_id, const struct hash *, struct hash *key);
 /* The same of a bundle, by the hash of its list: never that of a chunk. */
 void cache_bundle_key(const char *volume_id, const struct hash *,
     struct hash *key);
-
-/* Of this process, or of the whole system, whatever the file is: later it may
-   go. */
-static inline int
-cache_lacks(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM;
-}
 
 /* cache.c */
 extern struct cache_index cache_index;

@@ -268,7 +268,7 @@ job_answer(struct job *j, int put_error,
 		next = TAILQ_NEXT(w, entry);
 		if (w->put != NULL)
 			cache_put_part(w->put, put_error);
-		else if (cache_lacks(error = give(w, arg))) {
+		else if (is_lack(error = give(w, arg))) {
 			lacked = error; /* it waits on */
 			continue;
 		} else if (error != 0)
@@ -352,7 +352,7 @@ job_to_memory(struct job *j, int error)
 static void
 job_not_kept(struct job *j, int error)
 {
-	if (cache_lacks(error)) {
+	if (is_lack(error)) {
 		job_later(j, error);
 		return;
 	}
@@ -472,7 +472,7 @@ static int
 job_file(struct job *j)
 {
 	if (!j->memory && (j->fd = cache_store_tmp(j->tmp)) == -1 &&
-	    !cache_lacks(errno))
+	    !is_lack(errno))
 		job_to_memory(j, errno);
 	if (j->memory)
 		j->fd = memfd_empty("chunk");
@@ -500,7 +500,7 @@ job_fetch(struct job *j)
 	}
 	if (rc == 0)
 		rc = ask_get(j);
-	if (rc == -1 && cache_lacks(errno))
+	if (rc == -1 && is_lack(errno))
 		job_later(j, errno);
 	else if (rc == -1)
 		job_failed(j, errno, strerror(errno));
@@ -528,7 +528,7 @@ job_got_not(struct job *j, int error, const char *what)
 		if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
 			throw_away(e);
 		job_again(j); /* from the store */
-	} else if (cache_lacks(error) || (is_of_disk(error) && !j->memory))
+	} else if (is_lack(error) || (is_of_disk(error) && !j->memory))
 		job_not_kept(j, error);
 	else
 		job_failed(j, error, what);
@@ -767,7 +767,7 @@ job_verified(struct job *j, uint32_t error)
 			job_keep(j);
 		return;
 	}
-	if (cache_lacks((int)error)) {
+	if (is_lack((int)error)) {
 		job_later(j, (int)error);
 		return;
 	}

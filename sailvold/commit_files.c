@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/chunklist.h"
+#include "lib/lack.h"
 #include "lib/log.h"
 #include "lib/memfd.h"
 #include "lib/rest.h"
@@ -711,13 +712,6 @@ keep_rest(struct cfile *f, int rest_fd)
 		    (unsigned long long)f->ovl);
 }
 
-/* What this process, or fuse, lacks: nothing that the file is. */
-static int
-is_short(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM;
-}
-
 static void
 file_opened(struct mount *m, void *arg, int error, int fd, int writers,
     int rest_fd)
@@ -790,7 +784,7 @@ fail:
 		return; /* the mount goes, and the job with it */
 	log_warnx("mount %s: commit: overlay file %llu: %s", m->row.path,
 	    (unsigned long long)f->ovl, strerror(error));
-	if (is_short(error))
+	if (is_lack(error))
 		try_again(c, f);
 	else
 		leave(c, f);
