@@ -392,8 +392,10 @@ mnt_fuse_death(struct proc *p, int status, void *arg)
 		m->fuse = NULL;
 		return 0;
 	}
+	/* With 0 it says that the session is over: that is seen here. */
 	if (m->state != MOUNT_GONE && !m->ending && m->failed == 0 &&
-	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0) &&
+	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+		priv_session_is_over(&m->session)) &&
 	    (m->state != MOUNT_FUSE || ++m->deaths < FUSE_DEATHS))
 		return 1;
 	m->fuse = NULL;

@@ -764,6 +764,15 @@ priv_attach(struct session *s, int point_fd)
 	return 0;
 }
 
+int
+priv_session_is_over(const struct session *s)
+{
+	struct pollfd pfd = { .fd = s->fuse_fd };
+
+	return s->fuse_fd == -1 ||
+	    (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR));
+}
+
 /* ---- processors ---------------------------------------------------------------- */
 
 /* 1 where an idle driver asks how long it may take to wake. */

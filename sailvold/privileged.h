@@ -76,6 +76,9 @@ int priv_make_session(struct session *, const char *volume, int flags,
     char *what, size_t size);
 /* Attaches it to the directory; -1 and errno. */
 int priv_attach(struct session *, int point_fd);
+/* 1 when the kernel has ended it: no mount is left that shows it, or it was
+   aborted (fuse_dev_poll() of the kernel: POLLERR). */
+int priv_session_is_over(const struct session *);
 
 /* The folder of a mount, for priv_backing_open(); -1 and errno. */
 int priv_open_folder(const char *path);
