@@ -308,7 +308,9 @@ query_name(struct vn *dir, const char *name, size_t len, struct vn **vn)
 
 /* ---- answers ------------------------------------------------------------------- */
 
-static void
+/* -1: no answer to that question, which is asked again of the next manifest;
+   the names before the wrong one are as good as it is, and are told anew. */
+static int
 take_names(struct query *q, const void *upto, size_t upto_len, int end,
     const uint8_t *items, size_t len)
 {
@@ -318,12 +320,15 @@ take_names(struct query *q, const void *upto, size_t upto_len, int end,
 	rbuf_init(&r, items, len);
 	if (view_fill(q->vn, q->first, q->first_len, upto, upto_len, end, &r,
 		&why) == -1) {
-		if (errno == EBADMSG)
-			fatalx("manifest: names: %s", why);
+		if (errno == EBADMSG) {
+			log_warnx("names: %s", why);
+			return -1;
+		}
 		query_end(q, errno);
-		return;
+		return 0;
 	}
 	query_end(q, 0);
+	return 0;
 }
 
 static void
@@ -378,7 +383,7 @@ query_rules_load(struct chan *c, uint32_t id, struct imsg *imsg,
 	uint32_t error;
 	uint16_t upto_len;
 	size_t len;
-	int fd;
+	int fd, rc = 0;
 
 	(void)c;
 	if (ibuf_get_n32(body, &error) == -1 || ibuf_get_n8(body, &end) == -1 ||
@@ -401,12 +406,12 @@ query_rules_load(struct chan *c, uint32_t id, struct imsg *imsg,
 		len = view.len;
 	}
 	if (q->kind == QUERY_NAMES)
-		take_names(q, upto, upto_len, end, items, len);
+		rc = take_names(q, upto, upto_len, end, items, len);
 	else
 		take_detached(q, items, len);
 	if (fd != -1)
 		memfd_unmap(&view);
-	return 0;
+	return rc;
 }
 
 int

@@ -81,10 +81,10 @@ static struct line {
 } lines[LINES_MAX];
 static size_t nlines;
 
-/* Of all its lives: those that said READY, what was sent as noise or spoiled,
-   what was taken without an answer. */
+/* Of all its lives: those that began, that said READY, what was sent as noise or
+   spoiled, what was taken without an answer. */
 static struct tally {
-	uint64_t lives, spoiled, swallowed;
+	uint64_t begun, lives, spoiled, swallowed;
 } nowhere, *tally = &nowhere;
 
 /* What it has been asked: numbers of messages. */
@@ -305,7 +305,9 @@ start_hostile(void)
 	struct timeval tv = { 0, TICK_MS * 1000 };
 
 	if (mode == LIES || mode == SWAPS) {
-		tv.tv_usec = SETTLE_MS * 1000;
+		/* notify has none, and seldom a second. */
+		tv.tv_usec =
+		    real_def->role == ROLE_NOTIFY ? 0 : SETTLE_MS * 1000;
 		if (real_def->start != NULL && real_def->start() == -1)
 			return -1;
 	}
@@ -387,11 +389,12 @@ read_orders(const char *role)
 		    : strcmp(how, "lies") == 0   ? LIES
 		    : strcmp(how, "swaps") == 0  ? SWAPS
 						 : SILENT;
-		/* Each life is another. */
-		seed = (s * 1000003 + (unsigned int)getpid()) | 1;
-		rnd(1);
 		(void)strlcat(path, ".done", sizeof(path));
 		open_tally(path);
+		/* Each life is another. */
+		seed = s * 1000003 +
+		    __atomic_fetch_add(&tally->begun, 1, __ATOMIC_SEQ_CST);
+		seed = seed * 0x9e3779b97f4a7c15 | 1;
 	}
 	fclose(f);
 }

@@ -13,7 +13,7 @@ WAIT_S = 180        # API_WAIT_MS of sailapid/api.h
 def test_silent_meta(t):
     t.expect_deaths = True
     srv = hostile.Server(t)
-    hostile.order(t, "meta", "silent", 1)
+    hostile.Order(t, "meta", "silent", 1)
     old = srv.roles()["meta"]
     hostile.kill(old)
     t.wait_for(lambda: srv.roles().get("meta", old) != old, "another")

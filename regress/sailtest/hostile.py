@@ -5,8 +5,9 @@ import os
 import shutil
 import signal
 import struct
+import time
 
-from sailtest import stack
+from sailtest import Failure, stack
 
 
 def programs(t):
@@ -40,36 +41,69 @@ class ServerStack(stack.Stack):
     server_class = Server
 
 
-def order(t, role, mode, seed, instance="-", percent=0):
-    """From its next start on; role None: all are what they were."""
-    path = os.path.join(programs(t), "hostile")
-    if role is None:
-        os.unlink(path)
-        return
-    # Of this order alone: those who still have the one before count there.
-    with open(path + ".done.new", "wb") as f:
-        f.write(bytes(24))
-    os.rename(path + ".done.new", path + ".done")
-    with open(path + ".new", "w", encoding="ascii") as f:
-        f.write("%s %s %s %d %d\n" % (role, instance, mode, seed, percent))
-    os.rename(path + ".new", path)
+class Order:
+    """A role, of that instance (-: of all), is bad from its next start on,
+    until the end of the order; the seed says how, percent how often."""
+
+    def __init__(self, t, role, mode, seed, instance="-", percent=0):
+        self.t, self.role, self.mode, self.seed = t, role, mode, seed
+        self.instance, self.percent = instance, percent
+        self.path = os.path.join(programs(t), "hostile")
+        # Of this order alone: those who still have the one before count there.
+        with open(self.path + ".done.new", "wb") as f:
+            f.write(bytes(32))
+        os.rename(self.path + ".done.new", self.path + ".done")
+        self.give()
+
+    def give(self):
+        with open(self.path + ".new", "w", encoding="ascii") as f:
+            f.write("%s %s %s %d %d\n" % (
+                self.role, self.instance, self.mode, self.seed, self.percent))
+        os.rename(self.path + ".new", self.path)
+
+    def end(self):
+        os.unlink(self.path)
+
+    def done(self):
+        """Lives that were ready, what was sent as noise or spoiled, what was
+        taken and not answered."""
+        return struct.unpack("=QQQQ", stack.read_bytes(
+            self.path + ".done"))[1:]
+
+    def did(self, least=1):
+        """Whether the role ran, and did what it was to do."""
+        lives, spoiled, swallowed = self.done()
+        return lives > 0 and (
+            swallowed if self.mode == "silent" else spoiled) >= least
+
+    def insist(self, least, pids):
+        """Until it did, while others make it talk.  What it has left unsaid is
+        waited for as long as it lives: so from time to time pids() are killed,
+        and the next life is worse."""
+        end, again = time.monotonic() + 120, time.monotonic() + 5
+        while not self.did(least):
+            now = time.monotonic()
+            self.t.true(now < end, "%s (%s, seed %d): it does something bad" % (
+                self.role, self.mode, self.seed))
+            if now > again:
+                again = now + 5
+                self.percent = min(100, 2 * self.percent)
+                self.give()
+                for pid in pids():
+                    kill(pid)
+            time.sleep(0.05)
 
 
-def done(t):
-    """Of the last order: lives that were ready, what was sent as noise or
-    spoiled, what was taken and not answered."""
-    return struct.unpack("=QQQ", stack.read_bytes(
-        os.path.join(programs(t), "hostile.done")))
-
-
-def did(t, mode, least=1):
-    """Whether the role that was ordered ran, and did what it was to do."""
-    lives, spoiled, swallowed = done(t)
-    return lives > 0 and (swallowed if mode == "silent" else spoiled) >= least
+def patient(t, *argv):
+    """Runs a command that a bad role may have wait for ever, or fail."""
+    try:
+        t.run(argv, ok=None, timeout=5)
+    except Failure:
+        pass
 
 
 def said(by_role):
-    """{role: done()} in words."""
+    """{role: Order.done()} in words."""
     return ", ".join("%s lived %d times, spoiled %d, swallowed %d" % (
         (role,) + what) for role, what in by_role.items())
 

@@ -38,7 +38,7 @@ class Sailvold:
         self.c = s.mount("v", "c")
         self.sha = {top: stack.sha256(top + "/large")
                     for top in (self.a, self.b)}
-        self.turn, self.did = 0, {}
+        self.turn, self.asked, self.did = 0, 0, {}
 
     def processes(self):
         """[(pid, role, instance)]"""
@@ -76,65 +76,76 @@ class Sailvold:
             self.t.equal("%d\n" % i, stack.read(top + "/f%d" % i), "content")
         self.t.equal(self.sha[top], stack.sha256(top + "/large"), "content")
 
-    def busy(self, enough):
-        """What makes all roles of mount a talk; it may fail."""
-        n = 0
-        while not enough():
-            n += 1
-            try:
-                with socket.create_connection(
-                        ("127.0.0.1", int(stack.read(self.t.path("port")))),
-                        2) as c:
-                    c.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-                    c.recv(1)
-            except OSError:
-                pass
-            try:
-                stack.fill("%s/n%d" % (self.a, n % 3), 1)
-                for i in range(5):
-                    stack.write("%s/s%d" % (self.a, i), "%d" % n)
-                self.s.ctl("commit", self.a, ok=None)
-                self.s.ctl("reload", self.c, ok=None)
-                for name in os.listdir(self.c):
-                    with open(os.path.join(self.c, name), "rb") as f:
-                        f.read()
-                self.s.ctl("reload", self.a, ok=None)
-            except OSError:
-                pass
+    def ask(self):
+        """What makes all roles of mount a talk."""
+        self.asked += 1
+        try:
+            with socket.create_connection(
+                    ("127.0.0.1", int(stack.read(self.t.path("port")))),
+                    2) as c:
+                c.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                c.recv(1)
+        except OSError:
+            pass
+        self.sh('head -c 1000000 /dev/urandom >"$1/n%d"; '
+                'for i in 0 1 2 3 4; do echo %d >"$1/s$i"; done' % (
+                    self.asked % 3, self.asked), self.a)
+        self.patient("status")
+        self.patient("commit", self.a)
+        self.patient("reload", self.c)
+        self.sh('cat "$1"/*', self.c)
+        self.patient("reload", self.a)
 
-    def attack(self, role, mode, seed, percent=0):
-        """For some lives of that role; how many it had."""
+    def patient(self, *words):
+        hostile.patient(self.t, self.s.program, "-s", self.d.socket, *words)
+
+    def sh(self, script, *args):
+        hostile.patient(self.t, "sh", "-c", script, "sh", *args)
+
+    def good(self, bad):
+        """{pid: role}, of those that stay; not notify, and no process of a
+        mount that comes and goes."""
+        status = self.d.ctl_json("status")["daemon"]
+        stay = [m["instance"] for m in status["mounts"]
+                if m["path"] in (self.a, self.b, self.c)]
+        good = {p["pid"]: p["role"] for p in status["processes"]
+                if p["pid"] not in bad and p["role"] != "notify" and
+                (p["role"] != "fuse" or p["instance"] in stay)}
+        good[self.d.process.pid] = "parent"
+        return good
+
+    def attack(self, role, mode, seed, percent=0, beside=()):
+        """For some lives of that role; how many it had.  Beside it these go on,
+        until they are told that it is over."""
         t, d = self.t, self.d
         mine = self.mine(role)
         bad = [pid for pid, r, i in self.processes()
                if r == role and mine in ("-", str(i))]
-        good = {pid: r for pid, r in d.roles()
-                if pid not in bad and r != "notify"}
-        good[d.process.pid] = "parent"
+        good = self.good(bad)
         died = self.deaths(role)
         what = "%s (%s, seed %d)" % (role, mode, seed)
-        hostile.order(t, role, mode, seed, mine, percent)
+        order = hostile.Order(t, role, mode, seed, mine, percent)
         for pid in bad:
             hostile.kill(pid)
         end = time.monotonic() + (60 if mode == "noise" else LIES_S)
         # Of these one can be the last.
         hurt = mode in ("lies", "swaps") and role in ("fuse", "manifest")
-        least = LEAST if mode == "lies" and not hurt else 1
         over = threading.Event()
 
-        def enough():
-            """Until the bad one has done something, too."""
-            now = time.monotonic()
-            return over.is_set() or now > end and (
-                now > end + 60 or hostile.did(t, mode, least))
+        def busy():
+            while not over.is_set():
+                self.ask()
         # A notify that has ended by itself comes when there is a word to tell.
-        others = [] if mode == "noise" and role != "notify" else [
-            threading.Thread(target=self.busy, args=(enough,), daemon=True)]
+        others = list(beside)
+        if mode != "noise" or role == "notify":
+            others.append(busy)
+        others = [threading.Thread(target=f, daemon=True) for f in others]
+        self.over = over
         for thread in others:
             thread.start()
         while time.monotonic() < end and (
                 mode != "noise" or self.deaths(role) - died < LIVES + 1):
-            if mode != "swaps" or role != "manifest":
+            if not hurt or role != "manifest":
                 self.local()
             else:  # whose answer has gone astray waits for it
                 time.sleep(0.05)
@@ -144,22 +155,22 @@ class Sailvold:
         lives = self.deaths(role) - died
         t.true(mode != "noise" or lives > LIVES, "%s: %d lives" % (
             what, lives))
-        self.more(role, good, lambda: hostile.did(t, mode, least), what)
+        order.insist(LEAST if mode == "lies" and not hurt else 1,
+                     lambda: [pid for pid, _ in d.roles(role)
+                              if pid not in good])
         over.set()
-        self.did[role] = hostile.done(t)
-        hostile.order(t, None, None, None)
+        self.did[role] = order.done()
+        order.end()
         for pid, r in d.roles(role):
             if pid not in good:
                 hostile.kill(pid)
         self.ready(what)
         self.alive(good, what)
+        for thread in others:
+            thread.join(90)
+            t.true(not thread.is_alive(), what + ": somebody waits for ever")
         # What it said of its own mount, or of all, stands: an offset of the
         # journal that never comes is waited for.
-        for thread in others:
-            if not hurt:
-                thread.join(90)
-                t.true(not thread.is_alive(),
-                       what + ": somebody waits for ever")
         tops = [self.b, self.a]
         if hurt:
             tops = [self.b] if role == "fuse" else []
@@ -172,25 +183,6 @@ class Sailvold:
         t.wait_for(lambda: not self.leaks(good), "%s: descriptors are given "
                    "back" % what, 30)
         return lives
-
-    def more(self, role, good, did, what):
-        """Until it has done enough that is bad.  An answer that it has left out
-        is waited for as long as it lives: its next life is asked again, and
-        by others than those who wait."""
-        end, again = time.monotonic() + 60, time.monotonic() + 5
-        while not did():
-            now = time.monotonic()
-            self.t.true(now < end, what + ": it does something bad")
-            if now > again:
-                again = now + 5
-                for pid, _ in self.d.roles(role):
-                    if pid not in good:
-                        hostile.kill(pid)
-            for words in (["status"], ["stash", "list"]):
-                try:
-                    self.s.ctl(*words, ok=None, timeout=5)
-                except (Failure, subprocess.SubprocessError):
-                    pass
 
     def leaks(self, good):
         """What a bad role has sent is known by its name."""
@@ -232,45 +224,33 @@ class Neighbours(Sailvold):
         # Published and not looked at: these come from manifest and cache.
         self.s.reload(self.c)
         self.looks = self.seen = 0
-        self.said = {}
 
-    def look(self, end):
+    def look(self):
         """At all that b has and should not have, as long as it lasts."""
         mine, others = b"that of volume w", b"this is of volume v"
-        while time.monotonic() < end:
+        while not self.over.is_set():
             for top, word in ((self.b, others), (self.c, mine)):
-                try:
-                    names = os.listdir(top) + ["d/small"]
-                except OSError:
-                    names = ["own%d" % i for i in range(8)]
-                for name in names:
-                    self.look_at(os.path.join(top, name), word)
-
-    def look_at(self, path, word):
-        self.looks += 1
-        try:
-            with open(path, "rb") as f:
-                data = f.read()
-        except OSError:
-            return
-        self.seen += 1
-        if word in data:
-            self.wrong = path
+                self.looks += 1
+                r = subprocess.run(
+                    ["timeout", "-s", "KILL", "5", "cat", top + "/d/small"] +
+                    ["%s/own%d" % (top, i) for i in range(8)],
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                    check=False)
+                self.seen += r.returncode == 0
+                if word in r.stdout:
+                    self.wrong = top
 
     wrong = None
 
-    def come_and_go(self, end):
+    def come_and_go(self):
         """What makes manifest talk to the parent."""
         n = 0
-        while time.monotonic() < end:
+        while not self.over.is_set():
             n += 1
             top = self.s.point("gone%d" % (n % 2))
-            for words in (["mount", "v", top], ["status"], ["umount", top],
+            for words in (["mount", "v", top], ["umount", top],
                           ["stash", "list"]):
-                try:
-                    self.s.ctl(*words, ok=None, timeout=30)
-                except (Failure, OSError, subprocess.SubprocessError):
-                    pass
+                self.patient(*words)
 
     def new_ones(self, role):
         """Nothing stays of it for those that come after."""
@@ -283,17 +263,17 @@ class Neighbours(Sailvold):
         self.s.daemon.umount(top)
 
     def swap(self, role, seed, percent):
-        end = time.monotonic() + LIES_S
-        for what in (self.look, self.look, self.come_and_go):
-            threading.Thread(target=what, args=(end,), daemon=True).start()
         before = self.d.log().count(IN_THE_WRONG_PLACE)
-        lives = self.attack(role, "swaps", seed, percent)
+        lives = self.attack(role, "swaps", seed, percent,
+                            (self.look, self.look, self.come_and_go))
         words = self.d.log().count(IN_THE_WRONG_PLACE) - before
-        self.said[role] = self.said.get(role, 0) + words
+        self.t.true(words > 0, "%s said something" % role)
         self.t.equal(None, self.wrong, "%s: content of another volume" % role)
+        self.t.true(self.seen > 0, "something was read")
+        self.t.true("mnt/gone" in self.d.log(), "mounts came and went")
         self.new_ones(role)
-        return "%s %d %%: %d words, died %d times" % (
-            role, percent, words, lives)
+        self.t.said = "seed %d, %d words, died %d times, %d of %d reads " \
+            "answered" % (seed, words, lives, self.seen, self.looks)
 
 
 ROLES = ("fuse", "notify", "manifest", "cache", "fetch", "metrics")
@@ -339,20 +319,24 @@ def test_silence(t):
     t.said = "seed %d, %s" % (seed, hostile.said(x.did))
 
 
+# Who has no content of other mounts does its work, and each word that it says
+# could be true, but some are of another question, another time or another mount:
+# the others live, no byte of one volume is read in another, and new mounts are
+# served.
+
 @deadline(300)
-def test_swaps(t):
-    """Who has no content of other mounts does its work, and each word that it
-    says could be true, but some are of another question, another time or another
-    mount: the others live, no byte of one volume is read in another, and new
-    mounts are served."""
-    x = Neighbours(t)
-    seed = t.seed()
-    done = [x.swap(role, seed + n, percent) for n, (role, percent) in enumerate((
-        ("fuse", 10), ("manifest", 5), ("manifest", 30)))]
-    t.true(x.said["manifest"] > 0, "manifest said something: %r" % x.said)
-    t.true(x.seen > 0, "something was read")
-    t.said = "seed %d, %s, %d of %d reads answered" % (
-        seed, "; ".join(done), x.seen, x.looks)
+def test_swaps_of_fuse(t):
+    Neighbours(t).swap("fuse", t.seed(), 10)
+
+
+@deadline(300)
+def test_swaps_of_manifest(t):
+    Neighbours(t).swap("manifest", t.seed(), 5)
+
+
+@deadline(300)
+def test_many_swaps_of_manifest(t):
+    Neighbours(t).swap("manifest", t.seed(), 30)
 
 
 SESSION, TELL, TOLD = 123, 176, 177

@@ -35,7 +35,7 @@ class Sailapid:
         self.a, self.b = s.mount("v", "a", create=True), s.mount("v", "b")
         stack.write(self.a + "/f", "f")
         s.share(self.a, self.b)
-        self.turn, self.did = 0, {}
+        self.turn, self.asked, self.did = 0, 0, {}
 
     def served(self, bad):
         """What goes on without that role."""
@@ -50,24 +50,21 @@ class Sailapid:
         else:
             self.t.equal(200, self.srv.call("GET", "/v1/whoami")[0], "API")
 
-    def busy(self, end, did):
-        """What makes all roles talk; it may fail.  It goes on until the bad
-        one has done something, too."""
-        n = 0
-        while time.monotonic() < end or not (
-                did() or time.monotonic() > end + 60):
-            n += 1
-            stack.fill("%s/n%d" % (self.a, n % 3), 1)
-            stack.write("%s/s%d" % (self.a, n % 3), "%d" % n)
-            p = self.s.t.spawn([self.s.program, "commit", self.a], "busy.log")
-            while p.poll() is None and time.monotonic() < end + 60:
-                time.sleep(0.02)
-                try:
-                    self.srv.call("GET", "/v1/volumes")
-                    self.srv.s3.put("k", os.urandom(1000))
-                except (OSError, ValueError, http.client.HTTPException,
-                        ssl.SSLError):
-                    pass
+    def ask(self):
+        """What makes all roles talk; it may fail."""
+        self.asked += 1
+        stack.fill("%s/n%d" % (self.a, self.asked % 3), 1)
+        stack.write("%s/s%d" % (self.a, self.asked % 3), "%d" % self.asked)
+        hostile.patient(self.t, self.s.program, "-s", self.s.daemon.socket,
+                        "commit", self.a)
+
+    def call(self):
+        """Also what a daemon does not ask for."""
+        try:
+            self.srv.call("GET", "/v1/volumes")
+            self.srv.s3.put("k", os.urandom(1000))
+        except (OSError, ValueError, http.client.HTTPException, ssl.SSLError):
+            pass
 
     def attack(self, role, mode, seed, percent=0):
         t, srv = self.t, self.srv
@@ -77,12 +74,17 @@ class Sailapid:
         good[srv.process.pid] = "parent"
         t.equal(len(ROLES), len(good), "roles")
         died = self.deaths(role)
-        hostile.order(t, role, mode, seed, "-", percent)
+        order = hostile.Order(t, role, mode, seed, "-", percent)
         hostile.kill(srv.roles()[role])
         end = time.monotonic() + (60 if mode == "noise" else LIES_S)
+        over = threading.Event()
+
+        def until_over(f):
+            while not over.is_set():
+                f()
         others = [] if mode == "noise" else [
-            threading.Thread(target=self.busy, args=(
-                end, lambda: hostile.did(t, mode, 1)), daemon=True)]
+            threading.Thread(target=until_over, args=(f,), daemon=True)
+            for f in (self.ask, self.call)]
         for thread in others:
             thread.start()
         while time.monotonic() < end and (
@@ -94,10 +96,11 @@ class Sailapid:
         lives = self.deaths(role) - died
         t.true(mode != "noise" or lives > LIVES, "%s: %d lives" % (
             what, lives))
-        t.wait_for(lambda: hostile.did(t, mode, 1), "%s: it does something bad"
-                   % what, 60)
-        self.did[role] = hostile.done(t)
-        hostile.order(t, None, None, None)
+        order.insist(1, lambda: [pid for r, pid in srv.roles().items()
+                                 if r == role])
+        over.set()
+        self.did[role] = order.done()
+        order.end()
         last = srv.roles().get(role)
         if last is not None:
             hostile.kill(last)
@@ -193,7 +196,7 @@ class Silent:
                           ok=ok, timeout=COMMAND_S)
 
     def silence(self, seed):
-        hostile.order(self.t, self.role, "silent", seed)
+        self.order = hostile.Order(self.t, self.role, "silent", seed)
         old = self.srv.roles()[self.role]
         hostile.kill(old)
         self.pid = self.t.wait_for(
@@ -203,7 +206,7 @@ class Silent:
         self.t.wait_for(lambda: self.srv.roles().get(self.role) == self.pid,
                         self.role)
         self.good = dict(self.srv.roles())
-        self.t.wait_for(lambda: hostile.done(self.t)[0] > 0,
+        self.t.wait_for(lambda: self.order.done()[0] > 0,
                         self.role + ": it is the silent one")
 
     def command(self, *words):
@@ -246,7 +249,7 @@ class Silent:
     def ends(self):
         """It is killed, and all is well."""
         self.t.equal(self.good, self.srv.roles(), self.role + ": the others")
-        hostile.order(self.t, None, None, None)
+        self.order.end()
         hostile.kill(self.pid)
 
         def works():
