@@ -102,7 +102,7 @@ def test_counts(t):
     t.equal(1, done.returncode, "status")
     t.equal(b"", alive(mark), "processes left")
     for text in ("expected: 1", "actual:   2", "what the daemon said",
-                 "no such thing here", "not done after 1 s",
+                 "no such thing here", "not done after 3 s",
                  "repeat: /usr/bin/python3 regress/run.py --obj obj "
                  "-t test_x.test_unequal"):
         t.true(text in done.stdout, "%s is not in %s" % (text, done.stdout))

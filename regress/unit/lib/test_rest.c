@@ -92,7 +92,7 @@ reads(void **state)
 static void
 refuses(void **state)
 {
-	uint8_t copy[4096];
+	uint8_t copy[4096] = { 0 };
 	struct rest *r;
 	size_t i;
 	int fd;
