@@ -80,7 +80,7 @@ class Order:
         """Until it did, while others make it talk.  What it has left unsaid is
         waited for as long as it lives: so from time to time pids() are killed,
         and the next life is worse."""
-        end, again = time.monotonic() + 120, time.monotonic() + 5
+        end, again = time.monotonic() + 180, time.monotonic() + 3
         while not self.did(least):
             now = time.monotonic()
             self.t.true(now < end, "%s (%s, seed %d): it does something bad" % (
@@ -97,7 +97,7 @@ class Order:
 def patient(t, *argv):
     """Runs a command that a bad role may have wait for ever, or fail."""
     try:
-        t.run(argv, ok=None, timeout=5)
+        t.run(argv, ok=None, timeout=3)
     except Failure:
         pass
 
