@@ -108,7 +108,9 @@ void door_read(fuse_req_t, struct handle *, size_t, off_t);
 void door_write(fuse_req_t, struct handle *, const char *, size_t, off_t);
 void door_release(struct handle *);
 void door_resend(void);
-void door_takeover(void);
+void door_begin(int takeover);
+/* A segment of the journal with these records goes: -1, not now. */
+int door_cut(uint64_t first, uint64_t end);
 int door_line(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
 /* ---- names that were being changed when fuse died (torn.c) */
@@ -148,6 +150,9 @@ void op_fsync(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
    (fuse_sync.c). */
 void sync_begin(fuse_req_t, struct vn *, uint64_t fh, int is_write,
     size_t wrote);
+/* After a sync of the journal that failed: what is to be in it until manifest can
+   say that all is safe; anew: it may not have heard of that. */
+void sync_mend(int anew);
 /* The handle wants that of each change. */
 int sync_wanted(const struct fuse_file_info *);
 void op_fallocate(fuse_req_t, fuse_ino_t, int, off_t, off_t,

@@ -193,8 +193,7 @@ begin(const struct start *st)
 	behind = takeover && epoch != 0 && epoch != st->epoch;
 	if (!takeover)
 		inode_set_base(st->epoch, st->base.b);
-	if (takeover)
-		door_takeover();
+	door_begin(takeover);
 	if (request_start(session_fd, &frontend_ops, init, init_len,
 		takeover) == -1)
 		fatal("session");
@@ -239,6 +238,7 @@ on_start(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	passthrough_tell();
 	use_tell();
 	pool_tell();
+	sync_mend(1);
 	return 0;
 }
 
@@ -472,6 +472,7 @@ fuse_start(void)
 		torn_mend();
 	view_init(config.view_bytes);
 	journal_on_segment(send_segment, NULL);
+	journal_on_cut(door_cut);
 	request_on_abandoned(content_abandoned);
 	room_init();
 	evtimer_set(&ev_evict, on_evict, NULL);

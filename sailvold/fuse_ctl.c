@@ -17,6 +17,7 @@
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
+#include "sailvold/lines.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
 #define UNREAD_MAX (4 * 1024 * 1024) /* of lines that are not the last */
@@ -32,6 +33,7 @@ struct session {
 	size_t line_len;
 	uint64_t offset; /* of the journal, behind the line's record */
 	int sent, ended;
+	int kept;    /* the line (lines.h) */
 	int adopted; /* of a process before this one: any offset is the next */
 	/* The last answer, then what was not read yet; base: offset of it. */
 	uint8_t *out;
@@ -173,6 +175,8 @@ session_free(struct session *s)
 {
 	TAILQ_REMOVE(&sessions, s, link);
 	waitq_wake(&s->q, EBADF);
+	if (s->kept)
+		lines_drop(s->id);
 	free(s->line);
 	free(s->out);
 	free(s);
@@ -520,9 +524,51 @@ adopt_line(uint64_t session, uint32_t uid, uint32_t gid, const uint8_t *line,
 	s->base = s->line_len;
 }
 
-void
-door_takeover(void)
+static int
+is_session(uint64_t id)
 {
-	handle_foreach(adopt, NULL);
-	journal_lines(adopt_line, NULL);
+	return session_find(id) != NULL;
+}
+
+void
+door_begin(int takeover)
+{
+	struct session *s;
+
+	if (takeover) {
+		handle_foreach(adopt, NULL);
+		journal_lines(adopt_line, NULL);
+		TAILQ_FOREACH (s, &sessions, link)
+			if (!s->sent) {
+				lines_get(s->id, adopt_line, NULL);
+				s->kept = s->sent;
+			}
+	}
+	lines_tidy(is_session);
+}
+
+/* Also one that is answered, until its client is gone: the answer may not have
+   been read. */
+int
+door_cut(uint64_t first, uint64_t end)
+{
+	static int told;
+	struct session *s;
+
+	TAILQ_FOREACH (s, &sessions, link) {
+		if (!s->sent || s->kept || s->offset <= first ||
+		    s->offset > end)
+			continue;
+		if (lines_put(s->id, s->uid, s->gid, (const uint8_t *)s->line,
+			s->line_len - 1, s->offset) == -1) {
+			if (!told)
+				log_warn("a line of ctl cannot be kept: the "
+					 "journal is not cut");
+			told = 1;
+			return -1;
+		}
+		s->kept = 1;
+	}
+	told = 0;
+	return 0;
 }

@@ -40,6 +40,7 @@ struct journal_work {
 	int *fds;              /* of segments */
 	size_t nfds;
 	uint64_t end;
+	int mark_error;
 };
 
 /* In order; of each file the first one runs. */
@@ -90,8 +91,24 @@ journal_run(struct work *w)
 	for (i = 0; i < j->nfds && w->error == 0; i++)
 		if (fdatasync(j->fds[i]) == -1) {
 			w->error = errno;
-			journal_mark_unsafe();
+			j->mark_error = journal_mark_unsafe();
 		}
+}
+
+void
+sync_mend(int anew)
+{
+	enum journal_safety safety = journal_safety();
+	int i;
+
+	if (anew && safety == JOURNAL_UNSAFE_BEHIND)
+		(void)overlay_say_again();
+	/* The first may have to go into one that is unsafe. */
+	for (i = 0; i < 2 && safety == JOURNAL_UNSAFE; i++) {
+		if (overlay_say_again() == -1)
+			break;
+		safety = journal_safety();
+	}
 }
 
 static void journal_begin(void);
@@ -103,8 +120,10 @@ journal_done(struct work *w)
 
 	if (w->error == 0)
 		journal_synced(j->end);
-	else
-		journal_not_synced();
+	else {
+		journal_not_synced(j->mark_error);
+		sync_mend(0);
+	}
 	answer_all(&j->list, w->error);
 	while (j->nfds > 0)
 		close(j->fds[--j->nfds]);
@@ -119,6 +138,7 @@ static void
 journal_begin(void)
 {
 	struct journal_work *j;
+	int error;
 
 	if (journal_runs || TAILQ_EMPTY(&waiting))
 		return;
@@ -128,10 +148,10 @@ journal_begin(void)
 	}
 	if ((j = calloc(1, sizeof(*j))) == NULL ||
 	    journal_unsynced(&j->fds, &j->nfds, &j->end) == -1) {
-		answer_all(&waiting, errno);
+		error = errno;
 		free(j);
-		/* When a record behind it is applied, so is all of it. */
-		(void)overlay_say_again();
+		sync_mend(0);
+		answer_all(&waiting, error);
 		return;
 	}
 	j->work.run = journal_run;

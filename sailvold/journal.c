@@ -49,7 +49,9 @@ static struct {
 	uint64_t begin; /* where the first is to begin, while there is none */
 	struct done_table done, before; /* the latest, and those before */
 	uint64_t synced;                /* up to here; NOT_SYNCED */
-	int unsafe;                     /* the file stands there that says so */
+	int unsafe;                     /* some segment is */
+	int unmarked; /* and the file that says so could not be made */
+	int (*on_cut)(uint64_t, uint64_t);
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
 } j = { .dir = -1, .fd = -1, .synced = NOT_SYNCED };
@@ -306,20 +308,57 @@ drop_segment(struct segment *s)
 	free(s);
 }
 
-/* A segment that died before its header was whole has no record either. */
+/*
+ * Of one that was never synced a loss of power may leave no header, and a disk
+ * that had failed what was in its blocks before, be it one of our own: it has no
+ * record.
+ */
+static int
+is_unborn(const struct segment *s)
+{
+	static const uint8_t nothing[SEGMENT_HEADER_LEN];
+	uint8_t p[SEGMENT_HEADER_LEN];
+	struct segment_header h;
+	ssize_t n;
+	int fd;
+
+	if ((fd = segment_open(s->first, O_RDONLY | O_NONBLOCK)) == -1)
+		return 0;
+	n = pread(fd, p, sizeof(p), 0);
+	close(fd);
+	if (n < (ssize_t)sizeof(p))
+		return n >= 0;
+	if (memcmp(p, nothing, sizeof(p)) == 0)
+		return 1;
+	if (!j.unsafe)
+		return 0;
+	if (segment_header_decode(p, sizeof(p), &h) == NULL)
+		return h.first != s->first;
+	/* Another version is somebody's change. */
+	return memcmp(p, SEGMENT_MAGIC, 8) != 0;
+}
+
+/* Those at the end; where a sync had failed nobody was told that anything behind
+   the first of them is safe. */
 static void
 drop_unborn(void)
 {
-	struct segment *s = last();
-	struct stat st;
-	char name[17];
+	struct segment *s, *first = NULL;
 
-	if (s == NULL)
-		return;
-	segment_name(s->first, name);
-	if (fstatat(j.dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_size < SEGMENT_HEADER_LEN)
-		drop_segment(s);
+	TAILQ_FOREACH (s, &j.segments, link) {
+		if (first == NULL && is_unborn(s))
+			first = s;
+		else if (first != NULL && !j.unsafe && !is_unborn(s))
+			first = NULL;
+	}
+	for (; first != NULL; first = s) {
+		s = TAILQ_NEXT(first, link);
+		log_info("journal %016" PRIx64
+			 ": dropped: nothing of it, or of "
+			 "one before it, came to the disk",
+		    first->first);
+		drop_segment(first);
+	}
 }
 
 static void
@@ -350,6 +389,10 @@ scan_all(int takeover)
 		/* Nobody was told that anything behind it is safe. */
 		while (j.unsafe && next != NULL &&
 		    next->first != s->first + s->len) {
+			log_info("journal %016" PRIx64
+				 ": dropped: it is behind "
+				 "what did not come to the disk",
+			    next->first);
 			drop_segment(next);
 			next = TAILQ_NEXT(s, link);
 		}
@@ -431,6 +474,25 @@ fail:
 	return -1;
 }
 
+/*
+ * Who opens it after a loss of power must know that behind one with holes others
+ * stand: without the mark there are none.
+ */
+static int
+is_marked(void)
+{
+	int error;
+
+	if (!j.unmarked)
+		return 1;
+	if ((error = journal_mark_unsafe()) != 0) {
+		errno = error;
+		return 0;
+	}
+	j.unmarked = 0;
+	return 1;
+}
+
 static int
 segment_begin(void)
 {
@@ -438,6 +500,8 @@ segment_begin(void)
 	uint64_t first = journal_end();
 	unsigned int n = 0;
 
+	if (!is_marked())
+		return -1;
 	/* manifest has each of them open. */
 	TAILQ_FOREACH (s, &j.segments, link)
 		n++;
@@ -489,8 +553,9 @@ journal_open(const char *folder, const uint8_t mount[16],
 	j.dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (j.dir == -1 || list_segments() == -1)
 		return -1;
+	j.unsafe = fstatat(j.dir, UNSAFE, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+	    errno != ENOENT;
 	drop_unborn();
-	j.unsafe = fstatat(j.dir, UNSAFE, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	if (scan_all(takeover) == -1)
 		return -1;
 	s = last();
@@ -573,19 +638,29 @@ journal_skip(uint64_t offset)
 	return begun_or_later(segment_begin_at(offset));
 }
 
+/* What somebody still needs of it is kept elsewhere first. */
+static int
+let_go(struct segment *s)
+{
+	if (j.on_cut != NULL && j.on_cut(s->first, s->first + s->len) == -1)
+		return -1;
+	drop_segment(s);
+	return 0;
+}
+
 /*
  * What is behind the offset is in the database, and that is safe, when something
  * of the next segment is applied.  Until then a loss of power leaves a hole in
  * this one, which is therefore not kept.
  */
-static void
+static int
 cut_unsafe(uint64_t applied)
 {
 	struct segment *s, *until = NULL;
 	int left = 0;
 
 	if (!j.unsafe)
-		return;
+		return 0;
 	TAILQ_FOREACH (s, &j.segments, link) {
 		if (s != last() && s->first + s->len < applied)
 			until = s->unsafe ? s : until;
@@ -595,12 +670,14 @@ cut_unsafe(uint64_t applied)
 	while (until != NULL && (s = TAILQ_FIRST(&j.segments)) != NULL) {
 		if (s == until)
 			until = NULL;
-		drop_segment(s);
+		if (let_go(s) == -1)
+			return -1;
 	}
 	if (!left && (unlinkat(j.dir, UNSAFE, 0) == 0 || errno == ENOENT)) {
-		j.unsafe = 0;
+		j.unsafe = j.unmarked = 0;
 		log_info("journal: what is on the disk is whole again");
 	}
+	return 0;
 }
 
 void
@@ -608,13 +685,21 @@ journal_cut(uint64_t applied)
 {
 	struct segment *s, *next;
 
-	cut_unsafe(applied);
+	if (cut_unsafe(applied) == -1)
+		return;
 	/* The next one is applied too: it is the one that is kept. */
 	while ((s = TAILQ_FIRST(&j.segments)) != NULL &&
 	    (next = TAILQ_NEXT(s, link)) != NULL &&
 	    TAILQ_NEXT(next, link) != NULL &&
 	    next->first + next->len <= applied)
-		drop_segment(s);
+		if (let_go(s) == -1)
+			return;
+}
+
+void
+journal_on_cut(int (*f)(uint64_t, uint64_t))
+{
+	j.on_cut = f;
 }
 
 void
@@ -647,6 +732,7 @@ journal_unsynced(int **fds, size_t *n, uint64_t *end)
 	TAILQ_FOREACH (s, &j.segments, link) {
 		count += !s->synced;
 		if (s->unsafe) {
+			(void)is_marked();
 			errno = EIO;
 			return -1;
 		}
@@ -684,15 +770,17 @@ journal_synced(uint64_t end)
 	j.synced = end;
 }
 
-void
+int
 journal_mark_unsafe(void)
 {
 	int fd;
 
 	fd = openat(j.dir, UNSAFE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
 	    0600);
-	if (fd != -1)
-		close(fd);
+	if (fd == -1)
+		return errno;
+	close(fd);
+	return 0;
 }
 
 /*
@@ -702,7 +790,7 @@ journal_mark_unsafe(void)
  * and these are safe when they are not needed.
  */
 void
-journal_not_synced(void)
+journal_not_synced(int error)
 {
 	struct segment *s;
 
@@ -710,6 +798,11 @@ journal_not_synced(void)
 	    "journal: it cannot be written to the disk: fsync fails until "
 	    "all of it is in the database");
 	j.unsafe = 1;
+	j.unmarked = error != 0;
+	if (error != 0)
+		log_warnx("journal: that this is so cannot be noted: %s: it is "
+			  "tried again, and fsync fails until it is",
+		    strerror(error));
 	TAILQ_FOREACH (s, &j.segments, link)
 		s->unsafe |= !s->synced;
 	j.synced = NOT_SYNCED;
@@ -723,6 +816,19 @@ int
 journal_is_synced(void)
 {
 	return j.synced == journal_end();
+}
+
+enum journal_safety
+journal_safety(void)
+{
+	const struct segment *s, *end = last();
+
+	TAILQ_FOREACH (s, &j.segments, link)
+		if (s->unsafe)
+			return end->unsafe || end->len == 0
+			    ? JOURNAL_UNSAFE
+			    : JOURNAL_UNSAFE_BEHIND;
+	return JOURNAL_SAFE;
 }
 
 struct lines {

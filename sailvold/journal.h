@@ -42,6 +42,9 @@ int journal_skip(uint64_t offset);
 /* Removes whole segments up to the offset; one applied one is kept, unless that is
    one that is not on the disk. */
 void journal_cut(uint64_t applied);
+/* Called before a segment goes, with where its records begin and end: -1, and it
+   stays until the next time. */
+void journal_on_cut(int (*f)(uint64_t first, uint64_t end));
 /* Read-only descriptors, oldest first; f owns fd. */
 void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
 /* Called for each segment that is begun later; f owns fd. */
@@ -54,9 +57,17 @@ void journal_on_segment(void (*f)(uint64_t first, int fd, void *), void *arg);
  */
 int journal_unsynced(int **fds, size_t *n, uint64_t *end);
 void journal_synced(uint64_t end);
-void journal_not_synced(void);
-/* By the thread, at once: a process after this one knows. */
-void journal_mark_unsafe(void);
+/* By the thread, at once: a process after this one knows.  0, or an errno, which
+   journal_not_synced() is to be told. */
+int journal_mark_unsafe(void);
+void journal_not_synced(int error);
+/* When a record is applied that is behind what is unsafe, all is safe. */
+enum journal_safety {
+	JOURNAL_SAFE,
+	JOURNAL_UNSAFE,       /* one more record is needed, or two */
+	JOURNAL_UNSAFE_BEHIND /* it stands there */
+};
+enum journal_safety journal_safety(void);
 int journal_is_synced(void); /* there is nothing that is not */
 /* What the request did before it was sent again; NULL: nothing. */
 const struct journal_done *journal_find(uint64_t unique);

@@ -39,6 +39,8 @@ struct journal_read {
 	struct event *timer;
 	unsigned int empty; /* reads in a row that found nothing */
 	int unsynced;       /* applied, and not yet safe from a loss of power */
+	int untold;         /* which could not be made so: again at tell */
+	monotime_t tell;
 };
 
 struct applied_wait {
@@ -369,8 +371,12 @@ tell_applied(struct mount *m)
 
 	if (m->fuse == NULL || !m->started)
 		return;
-	if (m->journal->unsynced && journal_sync(m) == -1)
-		return; /* said with the next batch */
+	if (m->journal->unsynced && journal_sync(m) == -1) {
+		m->journal->untold = 1;
+		m->journal->tell = monotime_add_ms(monotime_now(), ERROR_MS);
+		return;
+	}
+	m->journal->untold = 0;
 	if ((b = ibuf_dynamic(8, 8)) == NULL ||
 	    ibuf_add_n64(b, m->row.applied) == -1) {
 		ibuf_free(b);
@@ -430,10 +436,12 @@ journal_timer(int fd, short what, void *arg)
 	n = apply_batch(m);
 	if (m->broken)
 		return;
-	if (n > 0) {
+	if (n > 0)
 		m->journal->empty = 0;
+	if (n > 0 ||
+	    (n == 0 && m->journal->untold &&
+		monotime_reached(m->journal->tell)))
 		tell_applied(m);
-	}
 	/* Of what journal_now() has applied, too. */
 	if (n >= 0 && !TAILQ_EMPTY(&m->waits))
 		call_waits(m);

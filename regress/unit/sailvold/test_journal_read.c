@@ -89,11 +89,16 @@ chan_send_ibuf(struct chan *ch, uint32_t type, uint32_t id, int fd,
 int __real_db_begin_durable(struct db *);
 int __wrap_db_begin_durable(struct db *);
 static unsigned int syncs;
+static int sync_fails;
 
 int
 __wrap_db_begin_durable(struct db *db)
 {
 	syncs++;
+	if (sync_fails) {
+		errno = EIO;
+		return -1;
+	}
 	return __real_db_begin_durable(db);
 }
 
@@ -693,6 +698,33 @@ test_not_safe(void **state)
 	assert_int_equal(syncs, 2);
 }
 
+/* What could not be said is said when it can be, though nothing more is applied. */
+static void
+test_said_later(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	segment_begin(0);
+	add(h_alloc(100));
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	sync_fails = 1;
+	syncs = 0;
+	run_to(end);
+	run_for(1300);
+	assert_int_equal(ntold, 0);
+	/* It is tried now and then, not without end. */
+	assert_true(syncs >= 2 && syncs <= 4);
+	sync_fails = 0;
+	for (i = 0; i < 500 && ntold == 0; i++)
+		run_for(10);
+	assert_int_equal(ntold, 1);
+	assert_int_equal(told, end);
+	run_for(100);
+	assert_int_equal(ntold, 1);
+}
+
 static void
 test_waits(void **state)
 {
@@ -901,6 +933,7 @@ main(void)
 		T(test_torn_middle),
 		T(test_database_error),
 		T(test_not_safe),
+		T(test_said_later),
 		T(test_waits),
 		cmocka_unit_test(test_no_memory),
 	};
