@@ -13,12 +13,21 @@
 #include "sailvold/db.h"
 #include "sailvold/db_sql.h"
 
+/*
+ * A sync that has failed is forgotten: the kernel takes what it could not write for
+ * clean, and says with the next sync that all is well.  What the log of SQLite has
+ * is safe then when the database itself has it, and the log is begun anew.
+ */
+enum doubt { DOUBT_NONE, DOUBT_START /* by a process before this */, DOUBT };
+#define CHECKPOINT_PAGES 1000
+
 struct db {
 	sqlite3 *sql;
 	sqlite3_stmt *stmts[DB_STATEMENT_COUNT];
 	int durable; /* until the transaction ends */
 	int open;    /* begun, and neither committed nor rolled back by us */
 	int ended;   /* errno: SQLite rolled it back by itself */
+	enum doubt doubt;
 };
 
 static const char *const statement_text[] = {
@@ -124,6 +133,52 @@ say(struct sqlite3 *sql, const char *what)
 		  "not touched");
 }
 
+/* After a call that has failed. */
+static void
+look_at_sync(struct db *db)
+{
+	int code = sqlite3_extended_errcode(db->sql);
+
+	if (code != SQLITE_IOERR_FSYNC && code != SQLITE_IOERR_DIR_FSYNC)
+		return;
+	if (db->doubt != DOUBT)
+		log_warnx(
+		    "database: a sync has failed: nothing is taken for "
+		    "safe from a loss of power until all of it is written "
+		    "anew");
+	db->doubt = DOUBT;
+}
+
+static int
+checkpoint(struct db *db)
+{
+	int mode = db->doubt != DOUBT_NONE ? SQLITE_CHECKPOINT_TRUNCATE
+					   : SQLITE_CHECKPOINT_PASSIVE;
+	int rc;
+
+	rc = sqlite3_wal_checkpoint_v2(db->sql, "main", mode, NULL, NULL);
+	if (rc != SQLITE_OK)
+		look_at_sync(db);
+	else if (mode == SQLITE_CHECKPOINT_TRUNCATE) {
+		if (db->doubt == DOUBT)
+			log_info(
+			    "database: what is on the disk is whole again");
+		db->doubt = DOUBT_NONE;
+	}
+	return rc;
+}
+
+/* As SQLite does it by itself, which does not say how it went. */
+static int
+on_commit(void *arg, sqlite3 *sql, const char *name, int pages)
+{
+	(void)sql;
+	(void)name;
+	if (pages >= CHECKPOINT_PAGES)
+		(void)checkpoint(arg);
+	return SQLITE_OK;
+}
+
 struct db *
 db_open(const char *path)
 {
@@ -138,6 +193,8 @@ db_open(const char *path)
 		NULL) != SQLITE_OK)
 		goto fail;
 	sqlite3_busy_timeout(db->sql, 5000);
+	db->doubt = DOUBT_START;
+	sqlite3_wal_hook(db->sql, on_commit, db);
 	if (sqlite3_exec(db->sql, settings, NULL, NULL, NULL) != SQLITE_OK ||
 	    schema_number(db, &number) == -1)
 		goto fail;
@@ -223,8 +280,10 @@ db_step(struct db *db, struct sqlite3_stmt *st)
 	if (rc == SQLITE_ROW)
 		return 1;
 	error = db_errno(rc, errno);
-	if (rc != SQLITE_DONE)
+	if (rc != SQLITE_DONE) {
 		say(db->sql, sqlite3_sql(st));
+		look_at_sync(db);
+	}
 	sqlite3_reset(st);
 	if (rc == SQLITE_DONE)
 		return 0;
@@ -267,10 +326,34 @@ set_durable(struct db *db, int on)
 	return -1;
 }
 
+/* Without room what a process before this may not have heard of is left. */
+static int
+be_sure(struct db *db)
+{
+	int rc, error = 0, i;
+
+	for (i = 0; i < 2 && db->doubt != DOUBT_NONE; i++) {
+		errno = 0;
+		if ((rc = checkpoint(db)) == SQLITE_OK)
+			return 0;
+		error = db_errno(rc, errno);
+		say(db->sql, "checkpoint");
+		if (error != ENOSPC)
+			break;
+		if (on_full != NULL)
+			on_full();
+	}
+	if (db->doubt == DOUBT_NONE ||
+	    (db->doubt == DOUBT_START && error == ENOSPC))
+		return 0;
+	errno = error;
+	return -1;
+}
+
 int
 db_begin_durable(struct db *db)
 {
-	if (set_durable(db, 1) == -1)
+	if (be_sure(db) == -1 || set_durable(db, 1) == -1)
 		return -1;
 	db->durable = 1;
 	if (db_begin(db) == 0)
