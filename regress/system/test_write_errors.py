@@ -3,7 +3,9 @@
 hears of it, and what fsync(2) says is safe afterwards is safe."""
 
 import errno
+import json
 import os
+import signal
 
 from sailtest import power, stack
 
@@ -95,6 +97,65 @@ def test_new_process(t):
     t.wait_for(lambda: synced(one) == 0, "it is safe elsewhere")
     os.close(one)
     lose(t, d, disk, a, names + ["one"])
+
+
+def test_nothing_changes(t):
+    """Nor does it take more than that where nobody changes anything: a mount that
+    is read-only."""
+    s, d, disk = stack_on_bad_disk(t)
+    a = s.mount("v", "a", create=True)
+    stack.write(a + "/f", "f")
+    s.commit(a)
+    b = s.mount("v", "b", args=["-r"])
+    segments = [os.path.join(where, name)
+                for where, _, names in os.walk(d.dir + "/state/mounts")
+                for name in names if "/journal" in where]
+    newest = max(segments, key=os.path.getmtime)
+    t.equal(50, os.path.getsize(newest), "bytes of an empty segment")
+    disk.fail([(power.extents(newest)[0][0], BAD_PAGES * PAGE)])
+    fd = os.open(b + "/f", os.O_RDONLY)
+    t.true(synced(fd) in BAD, "one hears of it")
+    t.wait_for(lambda: synced(fd) == 0, "it is safe elsewhere")
+    os.close(fd)
+
+
+def test_line_of_ctl(t):
+    """Who waits for a commit hears how it ended, though the segment with its line
+    is gone, and fuse was killed twice since."""
+    s, d, disk = stack_on_bad_disk(t)
+    a = s.mount("v", "a", create=True)
+    server = [s.server.process.pid, *s.server.roles().values()]
+    names, one = bad_segment(t, d, disk, a)
+    segment = found(d, "journal", lambda p: True)
+    for pid in server:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        ctl = os.open(a + "/.sailvol/ctl", os.O_RDWR)
+        os.write(ctl, b'{"request": "commit"}\n')
+        first = json.loads(os.read(ctl, 1 << 16).splitlines()[0])
+        t.true("progress" in first, first)
+        t.true(synced(one) in BAD, "one hears of it")
+        t.wait_for(lambda: synced(one) == 0, "it is safe elsewhere")
+        t.true(not os.path.exists(segment), "its segment is gone")
+        disk.heal()
+        for _ in range(2):
+            d.kill("fuse")
+            os.stat(a + "/.sailvol/ctl")
+            t.equal(0, synced(one), "a sync")
+    finally:
+        for pid in server:
+            os.kill(pid, signal.SIGCONT)
+    data = b""
+    while more := os.read(ctl, 1 << 16):
+        data += more
+    last = json.loads(data.splitlines()[-1])
+    t.true("result" in last, last)
+    found(d, "lines", lambda p: True)
+    os.close(ctl)
+    t.wait_for(lambda: not os.listdir(os.path.dirname(segment) + "/../lines"),
+               "what was kept of it goes")
+    os.close(one)
+    t.equal(2, len(d.ctl_json("log", a)["commits"]), "commits, with the empty one")
 
 
 def test_file(t):
