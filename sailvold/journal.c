@@ -22,7 +22,10 @@
 #define DONE_MAX (1U << 20)   /* requests that are remembered */
 #define ROOM_MIN (256 * 1024) /* less is not taken beforehand */
 #define NOT_SYNCED UINT64_MAX
-#define UNSAFE "unsafe" /* in the folder: some segment is */
+/* In the folder: of some segment a sync has failed; some but the last may not have
+   been synced yet. */
+#define UNSAFE "unsafe"
+#define UNSYNCED "unsynced"
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -51,6 +54,7 @@ static struct {
 	uint64_t synced;                /* up to here; NOT_SYNCED */
 	int unsafe;                     /* some segment is */
 	int unmarked; /* and the file that says so could not be made */
+	int unsynced; /* the other file is there */
 	int (*on_cut)(uint64_t, uint64_t);
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
@@ -308,6 +312,37 @@ drop_segment(struct segment *s)
 	free(s);
 }
 
+static int
+is_there(const char *name)
+{
+	struct stat st;
+
+	return fstatat(j.dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+	    errno != ENOENT;
+}
+
+/* 0, or an errno. */
+static int
+make_mark(const char *name)
+{
+	int fd;
+
+	fd = openat(j.dir, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+	    0600);
+	if (fd == -1)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* A loss of power may leave less of one than of the next: nobody was told then
+   that anything behind it is safe. */
+static int
+may_have_holes(void)
+{
+	return j.unsafe || j.unsynced;
+}
+
 /*
  * Of one that was never synced a loss of power may leave no header, and a disk
  * that had failed what was in its blocks before, be it one of our own: it has no
@@ -338,8 +373,7 @@ is_unborn(const struct segment *s)
 	return memcmp(p, SEGMENT_MAGIC, 8) != 0;
 }
 
-/* Those at the end; where a sync had failed nobody was told that anything behind
-   the first of them is safe. */
+/* Those at the end, and what is behind the first where there may be holes. */
 static void
 drop_unborn(void)
 {
@@ -348,7 +382,7 @@ drop_unborn(void)
 	TAILQ_FOREACH (s, &j.segments, link) {
 		if (first == NULL && is_unborn(s))
 			first = s;
-		else if (first != NULL && !j.unsafe && !is_unborn(s))
+		else if (first != NULL && !may_have_holes() && !is_unborn(s))
 			first = NULL;
 	}
 	for (; first != NULL; first = s) {
@@ -384,14 +418,14 @@ scan_all(int takeover)
 			errno = EBADMSG;
 			return -1;
 		}
-		if (segment_scan(s, next == NULL || j.unsafe, NULL, NULL) == -1)
+		if (segment_scan(s, next == NULL || may_have_holes(), NULL,
+			NULL) == -1)
 			return -1;
-		/* Nobody was told that anything behind it is safe. */
-		while (j.unsafe && next != NULL &&
+		while (may_have_holes() && next != NULL &&
 		    next->first != s->first + s->len) {
-			log_info("journal %016" PRIx64
-				 ": dropped: it is behind "
-				 "what did not come to the disk",
+			log_warnx("journal %016" PRIx64
+				  ": dropped: it is behind "
+				  "what did not come to the disk",
 			    next->first);
 			drop_segment(next);
 			next = TAILQ_NEXT(s, link);
@@ -433,7 +467,7 @@ segment_begin_at(uint64_t first)
 	uint8_t header[SEGMENT_HEADER_LEN];
 	struct segment_header h;
 	struct segment *new;
-	int fd, error;
+	int fd, fd_reader = -1, error;
 
 	if ((new = calloc(1, sizeof(*new))) == NULL)
 		return -1;
@@ -449,6 +483,10 @@ segment_begin_at(uint64_t first)
 		goto fail;
 	if (take_room(fd) == -1)
 		goto fail_file;
+	/* Who reads behind must hear of it. */
+	if (j.on_segment != NULL &&
+	    (fd_reader = segment_open(first, O_RDONLY)) == -1)
+		goto fail_file;
 	errno = 0;
 	if (write(fd, header, sizeof(header)) != (ssize_t)sizeof(header))
 		goto fail_file;
@@ -456,12 +494,14 @@ segment_begin_at(uint64_t first)
 		close(j.fd);
 	j.fd = fd;
 	TAILQ_INSERT_TAIL(&j.segments, new, link);
-	if (j.on_segment != NULL && (fd = segment_open(first, O_RDONLY)) != -1)
-		j.on_segment(first, fd, j.on_segment_arg);
+	if (fd_reader != -1)
+		j.on_segment(first, fd_reader, j.on_segment_arg);
 	return 0;
 fail_file:
 	error = errno != 0 && errno != EFBIG ? errno : ENOSPC;
 	close(fd);
+	if (fd_reader != -1)
+		close(fd_reader);
 	{
 		char name[17];
 
@@ -474,23 +514,40 @@ fail:
 	return -1;
 }
 
-/*
- * Who opens it after a loss of power must know that behind one with holes others
- * stand: without the mark there are none.
- */
+/* 1, or 0 and errno. */
 static int
 is_marked(void)
 {
 	int error;
 
-	if (!j.unmarked)
-		return 1;
-	if ((error = journal_mark_unsafe()) != 0) {
+	if (j.unmarked && (error = make_mark(UNSAFE)) != 0) {
 		errno = error;
 		return 0;
 	}
 	j.unmarked = 0;
 	return 1;
+}
+
+/*
+ * Who opens it after a loss of power must know that behind one with holes others
+ * may stand: without a mark there are none.  The mark is first on the disk, too.
+ */
+static int
+mark_holes(void)
+{
+	const struct segment *s = last();
+	int error;
+
+	if (j.unsafe)
+		return is_marked() ? 0 : -1;
+	if (j.unsynced || s == NULL || j.synced == journal_end())
+		return 0;
+	if ((error = make_mark(UNSYNCED)) != 0) {
+		errno = error;
+		return -1;
+	}
+	j.unsynced = 1;
+	return 0;
 }
 
 static int
@@ -500,7 +557,7 @@ segment_begin(void)
 	uint64_t first = journal_end();
 	unsigned int n = 0;
 
-	if (!is_marked())
+	if (mark_holes() == -1)
 		return -1;
 	/* manifest has each of them open. */
 	TAILQ_FOREACH (s, &j.segments, link)
@@ -543,7 +600,6 @@ journal_open(const char *folder, const uint8_t mount[16],
     const uint8_t connection[16], int takeover)
 {
 	struct segment *s;
-	struct stat st;
 
 	TAILQ_INIT(&j.segments);
 	memcpy(j.mount, mount, 16);
@@ -553,8 +609,8 @@ journal_open(const char *folder, const uint8_t mount[16],
 	j.dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (j.dir == -1 || list_segments() == -1)
 		return -1;
-	j.unsafe = fstatat(j.dir, UNSAFE, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
-	    errno != ENOENT;
+	j.unsafe = is_there(UNSAFE);
+	j.unsynced = is_there(UNSYNCED);
 	drop_unborn();
 	if (scan_all(takeover) == -1)
 		return -1;
@@ -763,24 +819,25 @@ void
 journal_synced(uint64_t end)
 {
 	struct segment *s;
+	int all = 1;
 
-	TAILQ_FOREACH (s, &j.segments, link)
-		if (s != last() && s->first + s->len <= end)
+	TAILQ_FOREACH (s, &j.segments, link) {
+		if (s == last())
+			break;
+		if (s->first + s->len <= end)
 			s->synced = 1;
+		all &= s->synced;
+	}
 	j.synced = end;
+	if (j.unsynced && all &&
+	    (unlinkat(j.dir, UNSYNCED, 0) == 0 || errno == ENOENT))
+		j.unsynced = 0;
 }
 
 int
 journal_mark_unsafe(void)
 {
-	int fd;
-
-	fd = openat(j.dir, UNSAFE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-	    0600);
-	if (fd == -1)
-		return errno;
-	close(fd);
-	return 0;
+	return make_mark(UNSAFE);
 }
 
 /*

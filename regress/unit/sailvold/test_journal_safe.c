@@ -1,0 +1,526 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * What is to be safe from a loss of power is all of a journal that was not, in
+ * whichever segments it stands; what could not be written is never taken for safe,
+ * and kept from what comes after it; and whatever a loss of power leaves of what
+ * nobody was told to be safe, the journal opens with what was.
+ */
+#include "regress/unit/sailvold/journal_harness.h"
+
+/* The numbers of the segments that fdatasync is to be called for. */
+static size_t
+unsynced(ino_t *inodes, size_t max, uint64_t *end)
+{
+	struct stat st;
+	size_t n, i;
+	int *fds;
+
+	assert_int_equal(journal_unsynced(&fds, &n, end), 0);
+	assert_true(n <= max);
+	for (i = 0; i < n; i++) {
+		assert_int_equal(fstat(fds[i], &st), 0);
+		inodes[i] = st.st_ino;
+		close(fds[i]);
+	}
+	free(fds);
+	return n;
+}
+
+static void
+synced_over_segments(void **state)
+{
+	ino_t a[4], b[4];
+	uint64_t end;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(unsynced(a, 4, &end), 1);
+	journal_synced(end);
+	/* What was appended since stands in two. */
+	assert_int_equal(append(4, 2), 0);
+	append_many(17);
+	assert_int_equal(append(6, 3), 0);
+	assert_int_equal(unsynced(b, 4, &end), 2);
+	assert_int_equal(a[0], b[0]);
+	assert_true(a[0] != b[1]);
+	/* Synced to before the end of the first: it is none yet. */
+	journal_synced(1);
+	assert_int_equal(unsynced(a, 4, &end), 2);
+	journal_synced(end);
+	assert_int_equal(unsynced(a, 4, &end), 1);
+	assert_int_equal(a[0], b[1]);
+}
+
+static int
+is_marked(void)
+{
+	return access("journal/unsafe", F_OK) == 0;
+}
+
+/* Where a sync has failed nothing is safe before all of it is applied, and
+   something behind it: then it is gone, for the disk may have holes in it. */
+static void
+sync_failed(void **state)
+{
+	uint64_t end, until;
+	ino_t a[4], b[4];
+	size_t n;
+	int *fds;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(unsynced(a, 4, &end), 1);
+	journal_synced(end);
+	assert_true(journal_is_synced());
+	assert_int_equal(append(4, 2), 0);
+	assert_false(journal_is_synced());
+	assert_int_equal(journal_mark_unsafe(), 0);
+	journal_not_synced(0);
+	until = journal_end();
+	assert_int_equal(count_segments(), 2);
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_int_equal(errno, EIO);
+	/* Applied, which a loss of power may yet take back. */
+	journal_cut(until);
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	/* Another process finds it so. */
+	assert_int_equal(append(6, 3), 0);
+	journal_close();
+	assert_true(is_marked());
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_int_equal(count_segments(), 3);
+	assert_non_null(journal_find(4));
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_int_equal(append(8, 4), 0);
+	journal_cut(until + 1);
+	assert_int_equal(count_segments(), 2);
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	journal_cut(journal_end());
+	assert_int_equal(count_segments(), 1);
+	assert_false(is_marked());
+	assert_int_equal(unsynced(b, 4, &end), 1);
+	journal_synced(end);
+	assert_true(journal_is_synced());
+}
+
+static uint64_t heard[8];
+static unsigned int nheard;
+
+static void
+hear(uint64_t first, int fd, void *arg)
+{
+	(void)arg;
+	close(fd);
+	assert_true(nheard < 8);
+	heard[nheard++] = first;
+}
+
+/* Also before the first record: manifest never hears of two with one name. */
+static void
+sync_failed_empty(void **state)
+{
+	uint64_t end;
+	unsigned int i;
+	size_t n;
+	int *fds;
+
+	(void)state;
+	nheard = 0;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	journal_segments(hear, NULL);
+	journal_on_segment(hear, NULL);
+	assert_int_equal(nheard, 1);
+	assert_int_equal(journal_mark_unsafe(), 0);
+	journal_not_synced(0);
+	journal_not_synced(0);
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_int_equal(errno, EIO);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(append(6, 3), 0);
+	for (i = 1; i < nheard; i++)
+		assert_true(heard[i] > heard[i - 1]);
+	assert_int_equal(nheard, 2);
+	assert_int_equal(count_segments(), 2);
+	journal_cut(journal_end());
+	assert_int_equal(count_segments(), 1);
+	assert_false(is_marked());
+	assert_int_equal(append(8, 4), 0);
+}
+
+/* And a loss of power in between leaves the mount what was safe. */
+static void
+sync_failed_and_power_lost(void **state)
+{
+	char name[64];
+	uint64_t whole, first;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	whole = journal_end();
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(journal_mark_unsafe(), 0);
+	journal_not_synced(0);
+	first = journal_end();
+	assert_int_equal(append(6, 3), 0);
+	journal_close();
+	snprintf(name, sizeof(name), "journal/%016llx", 0ULL);
+	assert_int_equal(truncate(name,
+			     (off_t)(SEGMENT_HEADER_LEN + whole + 3)),
+	    0);
+	/* Without a word of it that is damage. */
+	assert_int_equal(unlink("journal/unsafe"), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), -1);
+	assert_int_equal(errno, EBADMSG);
+	journal_close();
+	assert_int_equal(close(
+			     open("journal/unsafe", O_CREAT | O_WRONLY, 0600)),
+	    0);
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	assert_int_equal(journal_end(), whole);
+	assert_true(whole < first);
+	assert_int_equal(count_segments(), 2);
+	assert_int_equal(append(8, 4), 0);
+}
+
+static rlim_t
+no_files(rlim_t n)
+{
+	struct rlimit rl;
+	rlim_t old;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	old = rl.rlim_cur;
+	rl.rlim_cur = n;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
+	return old;
+}
+
+/* Where that cannot be noted no other segment is begun: a loss of power finds
+   holes at the end only.  It is noted later. */
+static void
+not_marked(void **state)
+{
+	uint64_t end;
+	int *fds, error;
+	ino_t a[4];
+	rlim_t old;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	old = no_files(3);
+	error = journal_mark_unsafe();
+	assert_int_equal(error, EMFILE);
+	journal_not_synced(error);
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_int_equal(errno, EIO);
+	journal_cut(journal_end());
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_int_equal(errno, EIO);
+	no_files(old);
+	assert_false(is_marked());
+	assert_int_equal(count_segments(), 1);
+	assert_int_equal(journal_safety(), JOURNAL_UNSAFE);
+	/* Who syncs, or changes something, has it noted. */
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_true(is_marked());
+	assert_int_equal(append(6, 3), 0);
+	assert_int_equal(journal_safety(), JOURNAL_UNSAFE_BEHIND);
+	assert_int_equal(count_segments(), 2);
+	journal_cut(journal_end());
+	assert_int_equal(journal_safety(), JOURNAL_SAFE);
+	assert_false(is_marked());
+	assert_int_equal(unsynced(a, 4, &end), 1);
+}
+
+/* The kernel writes files in the order that it likes: of a segment a loss of power
+   may leave less than of the one behind it, while nobody has synced them. */
+static void
+torn_before_another(void **state)
+{
+	static const char path[] = "journal/0000000000000000";
+	uint64_t end, whole;
+	struct stat st;
+	ino_t a[4];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(journal_open("journal", mount_id, conn_a, 0),
+		    0);
+		assert_int_equal(append(2, 1), 0);
+		whole = journal_end();
+		append_many(17);
+		assert_int_equal(count_segments(), 2);
+		if (i == 1) {
+			assert_int_equal(unsynced(a, 4, &end), 2);
+			journal_synced(end);
+		}
+		journal_close();
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(truncate(path,
+				     i == 2 ? 0
+					    : (off_t)(SEGMENT_HEADER_LEN +
+						  whole + 3)),
+		    0);
+		if (i == 1) {
+			/* Somebody was told that it is safe: this is damage. */
+			assert_int_equal(journal_open("journal", mount_id,
+					     conn_b, 0),
+			    -1);
+			assert_int_equal(errno, EBADMSG);
+		} else {
+			assert_int_equal(journal_open("journal", mount_id,
+					     conn_b, 0),
+			    0);
+			assert_int_equal(journal_end(), i == 2 ? 0 : whole);
+			assert_int_equal(append(8, 4), 0);
+			assert_true(unsynced(a, 4, &end) > 0);
+			journal_synced(end);
+			assert_int_equal(access("journal/unsynced", F_OK), -1);
+		}
+		journal_close();
+		assert_int_equal(system("rm -r journal"), 0);
+	}
+}
+
+/* One that manifest cannot be told of is not begun. */
+static void
+no_descriptor(void **state)
+{
+	int n, rc = -1, error;
+	rlim_t old;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	journal_on_segment(on_begun, NULL);
+	append_many(17);
+	begun = 0;
+	for (n = 3; rc == -1; n++) {
+		static uint8_t many[16 << 20];
+		struct wbuf w;
+		size_t one = encode(&w, 2, 1), len = 0;
+
+		while (len + one <= SEGMENT_BYTES) {
+			memcpy(many + len, w.data, one);
+			len += one;
+		}
+		wbuf_free(&w);
+		old = no_files((rlim_t)n);
+		rc = journal_append(many, len);
+		error = errno;
+		no_files(old);
+		assert_int_equal(count_segments(), rc == -1 ? 2 : 3);
+		assert_int_equal(begun, rc == 0);
+		if (rc == -1)
+			assert_int_equal(error, EMFILE);
+	}
+	assert_true(n > 6);
+}
+
+static int may_cut;
+static uint64_t cut_first, cut_end;
+
+static int
+on_cut(uint64_t first, uint64_t cut_to)
+{
+	cut_first = first;
+	cut_end = cut_to;
+	return may_cut ? 0 : -1;
+}
+
+/* What is still needed of a segment is asked for before it goes. */
+static void
+cut_asks(void **state)
+{
+	struct stat st;
+	uint64_t end;
+	size_t n;
+	int *fds;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	journal_on_cut(on_cut);
+	append_many(40);
+	may_cut = 0;
+	cut_end = 0;
+	journal_cut(journal_end());
+	assert_int_equal(cut_first, 0);
+	assert_int_equal(stat("journal/0000000000000000", &st), 0);
+	assert_int_equal(cut_end, st.st_size - SEGMENT_HEADER_LEN);
+	assert_int_equal(count_segments(), 3);
+	may_cut = 1;
+	journal_cut(journal_end());
+	assert_int_equal(count_segments(), 2);
+	assert_int_equal(journal_mark_unsafe(), 0);
+	journal_not_synced(0);
+	assert_int_equal(append(2, 1), 0);
+	end = journal_end();
+	may_cut = 0;
+	journal_cut(end);
+	assert_int_equal(count_segments(), 3);
+	assert_true(is_marked());
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	may_cut = 1;
+	journal_cut(end);
+	assert_int_equal(count_segments(), 1);
+	assert_false(is_marked());
+}
+
+/* What a disk may have of a segment that was never synced. */
+enum left { EMPTY, SHORT, ZEROS, OTHERS, OLD, WHOLE, LEFT };
+
+static void
+leave(uint64_t first, enum left what)
+{
+	static const uint8_t zeros[4096];
+	uint8_t header[SEGMENT_HEADER_LEN];
+	struct segment_header h;
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof(name), "journal/%016llx",
+	    (unsigned long long)first);
+	fd = open(name, O_RDWR);
+	assert_true(fd != -1);
+	switch (what) {
+	case EMPTY:
+		assert_int_equal(ftruncate(fd, 0), 0);
+		break;
+	case SHORT:
+		assert_int_equal(ftruncate(fd, SEGMENT_HEADER_LEN - 1), 0);
+		break;
+	case ZEROS:
+		assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 0), 4096);
+		break;
+	case OTHERS:
+		assert_int_equal(pwrite(fd, "something else", 14, 0), 14);
+		break;
+	case OLD:
+		/* Its blocks are those of one that is gone. */
+		memcpy(h.mount, mount_id, 16);
+		memcpy(h.connection, conn_a, 16);
+		h.first = first + 1000;
+		segment_header_encode(header, &h);
+		assert_int_equal(pwrite(fd, header, sizeof(header), 0),
+		    (ssize_t)sizeof(header));
+		break;
+	default:
+		break;
+	}
+	close(fd);
+}
+
+/* Three segments, of which two failed to be synced: where each begins. */
+static void
+three(uint64_t first[3], uint64_t *end)
+{
+	int i;
+
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(append(2, 1), 0);
+		assert_int_equal(append(4, 2), 0);
+		if (i == 2)
+			break;
+		assert_int_equal(journal_mark_unsafe(), 0);
+		journal_not_synced(0);
+	}
+	*end = journal_end();
+	journal_close();
+	for (i = 0; i < 3; i++)
+		first[i] = *end / 3 * (uint64_t)i;
+	assert_int_equal(count_segments(), 3);
+}
+
+/* One of which not even the header was synced counts as empty, and what is
+   behind it was never safe. */
+static void
+header_lost(void **state)
+{
+	uint64_t first[3], end;
+	int i, j, k;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		for (j = EMPTY; j < WHOLE; j++)
+			for (k = EMPTY; k < LEFT; k++) {
+				three(first, &end);
+				leave(first[i], (enum left)j);
+				if (i < 2)
+					leave(first[2], (enum left)k);
+				assert_int_equal(journal_open("journal",
+						     mount_id, conn_b, 0),
+				    0);
+				assert_int_equal(journal_end(), first[i]);
+				assert_int_equal(append(8, 4), 0);
+				end = journal_end();
+				journal_close();
+				assert_int_equal(journal_open("journal",
+						     mount_id, conn_b, 1),
+				    0);
+				assert_int_equal(journal_end(), end);
+				assert_non_null(journal_find(8));
+				journal_close();
+				assert_int_equal(system("rm -r journal"), 0);
+			}
+}
+
+/* Also where no sync has failed: of several at the end the disk may have
+   nothing.  What is not at the end, or not empty, is damage. */
+static void
+unborn(void **state)
+{
+	uint64_t first[3], end;
+	int i;
+
+	(void)state;
+	for (i = EMPTY; i < LEFT; i++) {
+		three(first, &end);
+		assert_int_equal(unlink("journal/unsafe"), 0);
+		leave(first[1], EMPTY);
+		leave(first[2], (enum left)i);
+		if (i <= ZEROS) {
+			assert_int_equal(journal_open("journal", mount_id,
+					     conn_b, 0),
+			    0);
+			assert_int_equal(journal_end(), first[1]);
+			assert_int_equal(append(8, 4), 0);
+		} else {
+			assert_int_equal(journal_open("journal", mount_id,
+					     conn_b, 0),
+			    -1);
+			assert_int_equal(errno, EBADMSG);
+			assert_int_equal(count_segments(), 3);
+		}
+		journal_close();
+		assert_int_equal(system("rm -r journal"), 0);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, in_dir, out_of_dir)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(sync_failed_empty),
+		T(synced_over_segments),
+		T(sync_failed),
+		T(sync_failed_and_power_lost),
+		T(not_marked),
+		T(cut_asks),
+		T(torn_before_another),
+		T(no_descriptor),
+		T(header_lost),
+		T(unborn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
