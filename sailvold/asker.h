@@ -8,8 +8,7 @@
 #define SAILVOLD_ASKER_H
 
 #include "sailvold/job.h"
-
-#define CONTROL_LINE_MAX (64 * 1024)
+#include "sailvold/parent_ask.h"
 
 struct client;
 struct asker {
@@ -66,11 +65,9 @@ int control_is_ending(void); /* sailvold is */
 
 /* control_request.c */
 void request_dispatch(struct asker *, json_t *);
-/* A path, for free(3); NULL: there is none that can be one. */
-char *request_path(const json_t *req, const char *key);
 void add_job(struct asker *, struct mount *, uint8_t kind, json_t *req);
-void parent_req_of(const struct asker *, struct parent_req *, uint8_t verb);
-void ask_parent(struct asker *, const struct parent_req *);
+/* In the name of its client, which it has: none of these comes through ctl. */
+void ask_parent(struct asker *, struct parent_req *);
 const char *item_kind(uint8_t kind);
 
 /* control_diff.c: what a commit would publish. */
@@ -87,6 +84,10 @@ void umount_done_before(const struct asker *, char *text, size_t size);
 
 /* control_client.c: a line for a client; last: its next request is read. */
 void client_line(struct client *, const char *text, int last);
+/* What shows the parent who asks, in the request and as a descriptor; -1. */
+int client_socket(const struct client *, struct parent_req *);
+/* The parent is asked: of root it takes the line from the socket. */
+void client_asked(struct client *);
 /* 1 when that is its group, or one of its supplementary ones. */
 int client_in_group(const struct client *, uint32_t gid);
 

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/hash.h"
+
 struct mount;
 
 /* ---- called by the loop of manifest ----------------------------------------- */
@@ -30,6 +32,7 @@ void control_fuse_down(struct mount *);
 /* PARENT_MANIFEST_CLIENT: fd is taken; the groups are copied. */
 struct control_peer {
 	uint32_t uid, gid, pid;
+	struct hash ticket; /* with which the parent knows its socket again */
 	const uint32_t *groups; /* supplementary ones */
 	size_t ngroups;
 };

@@ -2,11 +2,16 @@
 /*
  * control_client: clients of the control socket, each a stream of lines; their
  * sockets come accepted from the parent.  In manifest.
+ *
+ * A line of root's that may be one for the parent stays in the socket while it
+ * is worked on: the parent reads it there itself (warrant.h).
  */
+#include <sys/socket.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +25,20 @@
 #define OUTPUT_HIGH (256 * 1024) /* no progress and no next request beyond it */
 #define OUTPUT_LOW (64 * 1024)
 #define IDLE_S 600
+#define PIECES_S 10 /* for the rest of a line of root's */
 
 struct client {
 	TAILQ_ENTRY(client) link;
-	struct bufferevent *bev;
+	struct bufferevent *bev; /* its socket, and what it is answered */
+	/* Its socket once more: libevent tells of what comes anew (EV_ET), not
+	   of what is left there, and of one descriptor in one way alone. */
+	int in_fd;
+	struct event *readable, *late;
+	struct evbuffer *in; /* read, and not worked on yet */
+	size_t line;   /* bytes of the line worked on that are left there */
+	int in_pieces; /* PIECES_S are over */
+	int gone;
+	struct hash ticket;
 	uint32_t uid, gid, pid;
 	uint32_t *groups; /* supplementary ones; owned */
 	size_t ngroups;
@@ -34,15 +49,31 @@ struct client {
 };
 static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
 
+/* What it has of its own. */
+static void
+client_drop(struct client *c)
+{
+	if (c->readable != NULL)
+		event_free(c->readable);
+	if (c->late != NULL)
+		event_free(c->late);
+	if (c->in_fd != -1)
+		close(c->in_fd);
+	if (c->in != NULL)
+		evbuffer_free(c->in);
+	if (c->bev != NULL)
+		bufferevent_free(c->bev); /* and the socket */
+	free(c->groups);
+	free(c);
+}
+
 static void
 client_free(struct client *c)
 {
 	if (c->asker != NULL)
 		asker_gone(c->asker);
 	TAILQ_REMOVE(&clients, c, link);
-	bufferevent_free(c->bev); /* and the socket */
-	free(c->groups);
-	free(c);
+	client_drop(c);
 }
 
 int
@@ -60,7 +91,8 @@ static void
 client_close_later(struct client *c)
 {
 	c->closing = 1;
-	bufferevent_disable(c->bev, EV_READ);
+	event_del(c->readable);
+	evtimer_del(c->late);
 	bufferevent_setwatermark(c->bev, EV_WRITE, 0, 0);
 	if (evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
 		client_free(c);
@@ -74,21 +106,134 @@ client_is_full(const struct client *c)
 	    OUTPUT_HIGH;
 }
 
-/* Next line, one request at a time. */
+static short
+socket_state(const struct client *c)
+{
+	struct pollfd pfd = { .fd = c->in_fd, .events = POLLRDHUP };
+
+	return poll(&pfd, 1, 0) == -1 ? POLLERR : pfd.revents;
+}
+
+/* Of what root sent: whole lines, up to the first that may be one for the
+   parent.  Another that looks like one is only read later. */
+static size_t
+to_take(const struct client *c, const char *buf, size_t n)
+{
+	const char *nl = memchr(buf, '\n', n);
+	size_t at = 0;
+
+	if (evbuffer_get_length(c->in) > 0) /* the rest of it */
+		return nl != NULL ? (size_t)(nl - buf) + 1 : n;
+	if (nl == NULL && (c->in_pieces || n > CONTROL_LINE_MAX))
+		return n;
+	for (; nl != NULL; nl = memchr(buf + at, '\n', n - at)) {
+		size_t len = (size_t)(nl - buf) - at;
+
+		if (memmem(buf + at, len, "mount\"", 6) != NULL ||
+		    memmem(buf + at, len, "restart\"", 8) != NULL)
+			break;
+		at += len + 1;
+	}
+	return at;
+}
+
+/* Takes n bytes out of the socket. */
+static int
+drop_input(struct client *c, size_t n)
+{
+	static char buf[CONTROL_LINE_MAX + 1];
+
+	return recv(c->in_fd, buf, n, MSG_DONTWAIT) == (ssize_t)n ? 0 : -1;
+}
+
+/* The one that begins there, and is left there; NULL: it is not whole. */
+static char *
+line_left(struct client *c, const char *buf, size_t n, size_t *len)
+{
+	static const struct timeval wait = { PIECES_S, 0 };
+	const char *nl = memchr(buf, '\n', n);
+	char *line;
+
+	if (nl == NULL) {
+		/* Of pieces there is not room for many in a socket. */
+		if (socket_state(c) & POLLRDHUP) {
+			c->eof = 1;
+			(void)drop_input(c, n); /* else it is reset */
+		} else if (!evtimer_pending(c->late, NULL))
+			evtimer_add(c->late, &wait);
+		return NULL;
+	}
+	*len = (size_t)(nl - buf);
+	if ((line = malloc(*len + 1)) == NULL) {
+		c->closing = 1;
+		return NULL;
+	}
+	memcpy(line, buf, *len);
+	line[*len] = '\0';
+	c->line = *len + 1;
+	return line;
+}
+
+/* Its next line, for free(3); NULL: none is whole. */
+static char *
+next_line(struct client *c, size_t *len)
+{
+	static char buf[CONTROL_LINE_MAX + 1];
+	int look = c->uid == 0 ? MSG_PEEK : 0;
+	size_t take;
+	ssize_t n;
+	char *line;
+
+	for (;;) {
+		line = evbuffer_readln(c->in, len, EVBUFFER_EOL_LF);
+		if (line != NULL ||
+		    evbuffer_get_length(c->in) > CONTROL_LINE_MAX)
+			break;
+		n = recv(c->in_fd, buf, sizeof(buf), MSG_DONTWAIT | look);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == 0)
+			c->eof = 1;
+		else if (n == -1 && errno != EAGAIN)
+			c->gone = 1;
+		if (n <= 0)
+			break;
+		take = look != 0 ? to_take(c, buf, (size_t)n) : (size_t)n;
+		if (take == 0)
+			return line_left(c, buf, (size_t)n, len);
+		if ((look != 0 && drop_input(c, take) == -1) ||
+		    evbuffer_add(c->in, buf, take) == -1) {
+			c->closing = 1;
+			break;
+		}
+		evtimer_del(c->late);
+		c->in_pieces = 0;
+	}
+	return line;
+}
+
+static int
+wants_line(const struct client *c)
+{
+	return c->asker == NULL && !c->closing && !client_is_full(c);
+}
+
+/* Next line, one request at a time.  May end the client. */
 static void
 client_next(struct client *c)
 {
-	struct evbuffer *in = bufferevent_get_input(c->bev);
 	struct asker *a;
 	size_t len;
 	char *line;
+	int too_long = 0;
 
 	if (c->reading)
 		return;
 	c->reading = 1;
-	while (c->asker == NULL && !c->closing && !client_is_full(c) &&
-	    (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF)) != NULL) {
-		if ((a = asker_new(c->uid, c->gid, c->pid)) == NULL) {
+	while (wants_line(c) && (line = next_line(c, &len)) != NULL) {
+		too_long = len > CONTROL_LINE_MAX;
+		if (too_long ||
+		    (a = asker_new(c->uid, c->gid, c->pid)) == NULL) {
 			free(line);
 			c->closing = 1;
 			break;
@@ -99,8 +244,8 @@ client_next(struct client *c)
 		free(line);
 	}
 	c->reading = 0;
-	if (!c->closing && c->asker == NULL && !client_is_full(c) &&
-	    evbuffer_get_length(in) > CONTROL_LINE_MAX) {
+	if (too_long ||
+	    (wants_line(c) && evbuffer_get_length(c->in) > CONTROL_LINE_MAX)) {
 		log_warnx("control: uid %u sent a line of more than 64 KiB",
 		    c->uid);
 		c->closing = 1;
@@ -108,8 +253,24 @@ client_next(struct client *c)
 	/* What was asked before the end is answered. */
 	if (c->eof && c->asker == NULL && !client_is_full(c))
 		c->closing = 1;
-	if (c->closing)
+	if (c->gone)
+		client_free(c); /* who leaves does not end the job */
+	else if (c->closing)
 		client_close_later(c);
+}
+
+int
+client_socket(const struct client *c, struct parent_req *p)
+{
+	p->ticket = c->ticket;
+	p->line = (uint32_t)c->line;
+	return fcntl(c->in_fd, F_DUPFD_CLOEXEC, 3);
+}
+
+void
+client_asked(struct client *c)
+{
+	c->line = 0;
 }
 
 void
@@ -117,8 +278,12 @@ client_line(struct client *c, const char *text, int last)
 {
 	struct evbuffer *out = bufferevent_get_output(c->bev);
 
-	if (last)
+	if (last) {
 		c->asker = NULL;
+		if (c->line > 0 && drop_input(c, c->line) == -1)
+			c->closing = 1;
+		c->line = 0;
+	}
 	if (!last && client_is_full(c))
 		return;
 	evbuffer_add(out, text, strlen(text));
@@ -127,11 +292,32 @@ client_line(struct client *c, const char *text, int last)
 		client_next(c);
 }
 
+/* shutdown(2) of what it sends alone is no hang-up. */
 static void
-on_read(struct bufferevent *bev, void *arg)
+on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	(void)bev;
-	client_next(arg);
+	struct client *c = arg;
+
+	(void)fd;
+	if (what & EV_TIMEOUT) {
+		if (c->asker == NULL) /* else it waits for us */
+			client_free(c);
+		return;
+	}
+	if (socket_state(c) & (POLLHUP | POLLERR))
+		c->gone = 1;
+	client_next(c);
+}
+
+static void
+on_late(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+
+	(void)fd;
+	(void)what;
+	c->in_pieces = 1;
+	client_next(c);
 }
 
 /* There is little left, or nothing. */
@@ -146,33 +332,13 @@ on_write(struct bufferevent *bev, void *arg)
 		client_free(c);
 }
 
-/* shutdown(2) of what it sends alone is no hang-up. */
-static int
-has_gone(struct bufferevent *bev)
-{
-	struct pollfd pfd = { .fd = bufferevent_getfd(bev) };
-
-	return poll(&pfd, 1, 0) == -1 || (pfd.revents & (POLLHUP | POLLERR));
-}
-
+/* It cannot be answered. */
 static void
 on_event(struct bufferevent *bev, short what, void *arg)
 {
-	struct client *c = arg;
-
-	if ((what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) &&
-	    !has_gone(bev)) {
-		c->eof = 1;
-		client_next(c);
-		return;
-	}
-	if ((what & BEV_EVENT_TIMEOUT) && (what & BEV_EVENT_READING) &&
-	    c->asker != NULL) {
-		bufferevent_enable(bev, EV_READ); /* it waits for us */
-		return;
-	}
-	/* Who leaves does not end the job. */
-	client_free(c);
+	(void)bev;
+	(void)what;
+	client_free(arg);
 }
 
 /* What was answered in this turn is not written yet. */
@@ -187,6 +353,36 @@ control_clients_flush(void)
 		evbuffer_unfreeze(out, 1);
 		(void)evbuffer_write(out, bufferevent_getfd(c->bev));
 	}
+}
+
+static struct client *
+client_new(int fd, const struct control_peer *p)
+{
+	struct client *c;
+
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return NULL;
+	c->in_fd = -1;
+	c->uid = p->uid;
+	c->gid = p->gid;
+	c->pid = p->pid;
+	c->ticket = p->ticket;
+	if ((c->groups = calloc(p->ngroups + 1, sizeof(*c->groups))) == NULL ||
+	    evutil_make_socket_nonblocking(fd) == -1 ||
+	    (c->in_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) == -1 ||
+	    (c->in = evbuffer_new()) == NULL ||
+	    (c->readable = event_new(proc_base(), c->in_fd,
+		 EV_READ | EV_ET | EV_PERSIST, on_readable, c)) == NULL ||
+	    (c->late = evtimer_new(proc_base(), on_late, c)) == NULL ||
+	    (c->bev = bufferevent_socket_new(proc_base(), fd,
+		 BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS)) == NULL) {
+		client_drop(c);
+		return NULL;
+	}
+	if (p->ngroups > 0)
+		memcpy(c->groups, p->groups, p->ngroups * sizeof(*c->groups));
+	c->ngroups = p->ngroups;
+	return c;
 }
 
 void
@@ -209,28 +405,16 @@ control_client(int fd, const struct control_peer *p)
 		close(fd);
 		return;
 	}
-	if ((c = calloc(1, sizeof(*c))) == NULL ||
-	    (c->groups = calloc(p->ngroups + 1, sizeof(*c->groups))) == NULL ||
-	    evutil_make_socket_nonblocking(fd) == -1 ||
-	    (c->bev = bufferevent_socket_new(proc_base(), fd,
-		 BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS)) == NULL) {
+	if ((c = client_new(fd, p)) == NULL) {
 		log_warn("control: a client");
-		if (c != NULL)
-			free(c->groups);
-		free(c);
 		close(fd);
 		return;
 	}
-	c->uid = p->uid;
-	c->gid = p->gid;
-	c->pid = p->pid;
-	if (p->ngroups > 0)
-		memcpy(c->groups, p->groups, p->ngroups * sizeof(*c->groups));
-	c->ngroups = p->ngroups;
 	TAILQ_INSERT_TAIL(&clients, c, link);
-	bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
-	bufferevent_setwatermark(c->bev, EV_READ, 0, CONTROL_LINE_MAX + 1024);
+	bufferevent_setcb(c->bev, NULL, on_write, on_event, c);
 	bufferevent_setwatermark(c->bev, EV_WRITE, OUTPUT_LOW, 0);
-	bufferevent_set_timeouts(c->bev, &idle, &idle);
-	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+	bufferevent_set_timeouts(c->bev, NULL, &idle);
+	bufferevent_enable(c->bev, EV_WRITE);
+	bufferevent_disable(c->bev, EV_READ);
+	event_add(c->readable, &idle);
 }

@@ -30,20 +30,6 @@ string_of(const json_t *req, const char *key)
 	return json_string_value(json_object_get(req, key));
 }
 
-/* A path, for free(3); NULL: there is none that can be one. */
-char *
-request_path(const json_t *req, const char *key)
-{
-	size_t len;
-	char *path = json_name_get(json_object_get(req, key), &len);
-
-	if (path != NULL && strlen(path) != len) {
-		free(path);
-		path = NULL;
-	}
-	return path;
-}
-
 void
 add_job(struct asker *a, struct mount *m, uint8_t kind, json_t *req)
 {
@@ -466,97 +452,31 @@ control_parent_status(uint32_t id, int fd)
 /* ---- mount and umount --------------------------------------------------------------------------------- */
 
 void
-ask_parent(struct asker *a, const struct parent_req *p)
+ask_parent(struct asker *a, struct parent_req *p)
 {
-	if (parent_req_send(role_parent(), asker_number(a), p) == -1)
-		asker_error(a, "internal", "parent", "%s", strerror(errno));
-}
+	int fd = client_socket(a->client, p), error;
 
-void
-parent_req_of(const struct asker *a, struct parent_req *p, uint8_t verb)
-{
-	memset(p, 0, sizeof(*p));
-	p->verb = verb;
-	p->uid = a->uid;
-	p->gid = a->gid;
-	p->pid = a->pid;
-}
-
-/* [base, count]: NULL, or what is wrong. */
-static const char *
-ids_of(const json_t *req, struct idmap *ids)
-{
-	json_t *l = json_object_get(req, "uids");
-	const json_t *base = json_array_get(l, 0),
-		     *count = json_array_get(l, 1);
-	json_int_t b = json_integer_value(base), n = json_integer_value(count);
-	const char *why;
-
-	if (l == NULL)
-		return NULL;
-	if (json_array_size(l) != 2 || !json_is_integer(base) ||
-	    !json_is_integer(count) || b < 0 || n < 0)
-		return "uids: not [base, count]";
-	if ((why = idmap_problem((uint64_t)b, (uint64_t)n)) != NULL)
-		return why;
-	ids->base = (uint32_t)b;
-	ids->count = (uint32_t)n;
-	return NULL;
+	if (fd == -1 ||
+	    parent_req_send(role_parent(), asker_number(a), p, fd) == -1) {
+		error = errno;
+		if (fd != -1)
+			close(fd);
+		asker_error(a, "internal", "parent", "%s", strerror(error));
+	} else
+		client_asked(a->client);
 }
 
 static void
 do_mount(struct asker *a, struct mount *m, json_t *req)
 {
-	const char *volume = string_of(req, "volume");
-	const char *commit = string_of(req, "commit"), *path, *sub;
 	struct parent_req p;
-	const char *why = NULL;
+	const char *why = parent_ask_mount(&p, req);
 
 	(void)m;
-	parent_req_of(a, &p, PARENT_MOUNT);
-	path = p.mount.path = request_path(req, "path");
-	sub = p.mount.subpath = json_object_get(req, "subpath") != NULL
-	    ? request_path(req, "subpath")
-	    : strdup("");
-	if (volume == NULL)
-		why = "a volume is needed";
-	else
-		why = volume_name_problem(volume, strlen(volume));
-	if (why == NULL && (path == NULL || path[0] != '/'))
-		why = "an absolute path is needed";
-	if (why == NULL && strlen(path) >= MOUNT_POINT_MAX)
-		why = "the path of the mount point is too long";
-	if (why == NULL)
-		why = sub == NULL ? "the subpath cannot be one"
-				  : path_problem(sub, strlen(sub));
-	if (why == NULL && commit != NULL &&
-	    hash_parse(&p.mount.commit, commit, strlen(commit)) == -1)
-		why = "not the id of a commit";
-	if (why == NULL && commit != NULL &&
-	    json_is_true(json_object_get(req, "create")))
-		why = "commit and create: a new volume has no commits";
-	if (why == NULL &&
-	    json_is_true(json_object_get(req, "commit_on_umount")) &&
-	    (commit != NULL || json_is_true(json_object_get(req, "readonly"))))
-		why = "commit_on_umount: it is read only";
-	if (why == NULL)
-		why = ids_of(req, &p.mount.ids);
-	if (why != NULL) {
+	if (why != NULL)
 		asker_error(a, "invalid_request", "mount", "%s", why);
-		goto done;
-	}
-	strlcpy(p.mount.volume, volume, sizeof(p.mount.volume));
-	p.mount.has_commit = commit != NULL;
-	if (commit != NULL || json_is_true(json_object_get(req, "readonly")))
-		p.mount.flags |= MOUNT_READONLY;
-	if (json_is_true(json_object_get(req, "create")))
-		p.mount.flags |= MOUNT_CREATE;
-	if (json_is_true(json_object_get(req, "noexec")))
-		p.mount.flags |= MOUNT_NOEXEC;
-	p.mount.policy.commit_on_umount =
-	    json_is_true(json_object_get(req, "commit_on_umount"));
-	ask_parent(a, &p);
-done:
+	else
+		ask_parent(a, &p);
 	mount_req_free(&p.mount);
 }
 
@@ -567,10 +487,7 @@ do_restart(struct asker *a, struct mount *m, json_t *req)
 
 	(void)m;
 	(void)req;
-	parent_req_of(a, &p, PARENT_RESTART);
-	p.mount.path = strdup("");
-	p.mount.subpath = strdup("");
-	if (p.mount.path == NULL || p.mount.subpath == NULL)
+	if (parent_ask(&p, PARENT_RESTART, "") == -1)
 		asker_error(a, "internal", "memory", "out of memory");
 	else
 		ask_parent(a, &p);

@@ -51,14 +51,12 @@ ask_umount(struct asker *a, uint8_t verb, int force)
 {
 	struct parent_req p;
 
-	parent_req_of(a, &p, verb);
-	p.force = force != 0;
-	p.mount.path = strdup(a->umount_path);
-	p.mount.subpath = strdup("");
-	if (p.mount.path == NULL || p.mount.subpath == NULL)
+	if (parent_ask(&p, verb, a->umount_path) == -1)
 		asker_error(a, "internal", "memory", "out of memory");
-	else
+	else {
+		p.force = force != 0;
 		ask_parent(a, &p);
+	}
 	mount_req_free(&p.mount);
 }
 

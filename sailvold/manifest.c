@@ -232,8 +232,10 @@ on_client(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	(void)id;
 	if (ibuf_get_n32(body, &p.uid) == -1 ||
 	    ibuf_get_n32(body, &p.gid) == -1 ||
-	    ibuf_get_n32(body, &p.pid) == -1 || ibuf_get_n16(body, &n) == -1 ||
-	    n > CLIENT_GROUPS_MAX || ibuf_size(body) != (size_t)n * 4)
+	    ibuf_get_n32(body, &p.pid) == -1 ||
+	    ibuf_get(body, p.ticket.b, HASH_LEN) == -1 ||
+	    ibuf_get_n16(body, &n) == -1 || n > CLIENT_GROUPS_MAX ||
+	    ibuf_size(body) != (size_t)n * 4)
 		return -1;
 	for (i = 0; i < n; i++)
 		if (ibuf_get_n32(body, &groups[i]) == -1)
@@ -471,7 +473,7 @@ static const struct msg_rule rules[] = {
 	RULE(PARENT_MANIFEST_MOUNT, PARENT, NOFD, 16, 16384, on_mount),
 	RULE(PARENT_MANIFEST_GONE, PARENT, NOFD, 4, 4, on_gone),
 	RULE(PARENT_MANIFEST_DIRTY, PARENT, NOFD, 4, 4, on_dirty),
-	RULE(PARENT_MANIFEST_CLIENT, PARENT, FD, 14, 14 + 4 * CLIENT_GROUPS_MAX,
+	RULE(PARENT_MANIFEST_CLIENT, PARENT, FD, 46, 46 + 4 * CLIENT_GROUPS_MAX,
 	    on_client),
 	RULE(PARENT_MANIFEST_DONE, PARENT, NOFD, 12, 4096, on_done),
 	RULE(PARENT_MANIFEST_STATUS_RES, PARENT, FD, 0, 0, on_status),

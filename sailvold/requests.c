@@ -18,6 +18,7 @@
 #include "sailvold/metrics.h"
 #include "sailvold/requests.h"
 #include "sailvold/restart.h"
+#include "sailvold/warrant.h"
 
 #define ACCEPT_PAUSE_MS 500
 #define STARTING_PAUSE_MS 20
@@ -52,15 +53,17 @@ hand_over(int fd, struct proc *manifest)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
+	struct hash ticket;
 	struct ibuf *b;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1 ||
+	    warrant_ticket(fd, &ticket) == -1 ||
 	    (b = ibuf_dynamic(64, PROC_MAX_BODY)) == NULL)
 		return -1;
 	if (ibuf_add_n32(b, cred.uid) == -1 ||
 	    ibuf_add_n32(b, cred.gid) == -1 ||
 	    ibuf_add_n32(b, (uint32_t)cred.pid) == -1 ||
-	    add_groups(b, fd) == -1) {
+	    ibuf_add(b, ticket.b, HASH_LEN) == -1 || add_groups(b, fd) == -1) {
 		ibuf_free(b);
 		return -1;
 	}
@@ -177,7 +180,7 @@ do_done(void *arg, int error, const char *what, const char *warning,
 }
 
 static void
-do_mount(uint32_t id, struct parent_req *req)
+do_mount(uint32_t id, struct parent_req *req, uid_t uid)
 {
 	struct conf_volume v;
 	const char *why;
@@ -202,22 +205,22 @@ do_mount(uint32_t id, struct parent_req *req)
 		why = path_problem(v.subpath, strlen(v.subpath));
 	if (why != NULL)
 		do_done((void *)(uintptr_t)id, EINVAL, why, "", 0);
-	else if ((v.flags & MOUNT_CREATE) && req->uid != 0)
+	else if ((v.flags & MOUNT_CREATE) && uid != 0)
 		do_done((void *)(uintptr_t)id, EPERM,
 		    "only root makes volumes "
 		    "with the key of sailvold",
 		    "", 0);
-	else if (v.policy.commit_on_umount && req->uid != 0)
+	else if (v.policy.commit_on_umount && uid != 0)
 		do_done((void *)(uintptr_t)id, EPERM,
 		    "only root has a mount committed on umount", "", 0);
 	else if (v.policy.commit_on_umount && (v.flags & MOUNT_READONLY))
 		do_done((void *)(uintptr_t)id, EINVAL,
 		    "commit on umount: it is read only", "", 0);
-	else if (v.ids.count != 0 && req->uid != 0)
+	else if (v.ids.count != 0 && uid != 0)
 		do_done((void *)(uintptr_t)id, EPERM,
 		    "only root may mount with a range of uids", "", 0);
 	else
-		mounts_add(&v, req->uid, do_done, (void *)(uintptr_t)id);
+		mounts_add(&v, uid, do_done, (void *)(uintptr_t)id);
 }
 
 /* ---- restart ----------------------------------------------------------------------------------- */
@@ -240,13 +243,13 @@ restart_may(void *arg, int error, const char *what)
 }
 
 static void
-do_restart(uint32_t id, const struct parent_req *req)
+do_restart(uint32_t id, uid_t asker)
 {
 	void *arg = (void *)(uintptr_t)id;
 	uid_t uid;
 	gid_t gid;
 
-	if (req->uid != 0)
+	if (asker != 0)
 		do_done(arg, EPERM, "only root restarts sailvold", "", 0);
 	else if (config_user(conf, CONF_FUSE, &uid, &gid) == -1)
 		do_done(arg, EINVAL, "the user of fuse is not there", "", 0);
@@ -257,22 +260,29 @@ do_restart(uint32_t id, const struct parent_req *req)
 int
 requests_on_do(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
+	void *arg = (void *)(uintptr_t)id;
 	struct parent_req req;
+	const char *why;
+	uid_t uid;
+	int fd;
 
-	(void)ch;
-	(void)im;
 	if (parent_req_recv(body, &req) == -1)
 		return -1;
-	if (req.verb == PARENT_MOUNT)
-		do_mount(id, &req);
+	fd = imsg_get_fd(im);
+	if (warrant_check(fd, &req, &uid, &why) == -1) {
+		if (!proc_floods(chan_arg(ch)))
+			log_warnx("a request of manifest is refused: %s", why);
+		do_done(arg, EPERM, why, "", 0);
+	} else if (req.verb == PARENT_MOUNT)
+		do_mount(id, &req, uid);
 	else if (req.verb == PARENT_RESTART)
-		do_restart(id, &req);
+		do_restart(id, uid);
 	else if (req.verb == PARENT_FORGET)
-		mounts_forget(req.mount.path, req.uid, do_done,
-		    (void *)(uintptr_t)id);
+		mounts_forget(req.mount.path, uid, do_done, arg);
 	else
-		mounts_remove(req.mount.path, req.uid, req.force, do_done,
-		    (void *)(uintptr_t)id);
+		mounts_remove(req.mount.path, uid, req.force, do_done, arg);
+	if (fd != -1)
+		close(fd);
 	mount_req_free(&req.mount);
 	return 0;
 }

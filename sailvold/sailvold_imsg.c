@@ -288,18 +288,19 @@ policy_recv(struct ibuf *b, uint32_t *instance, struct mount_policy *p)
 }
 
 int
-parent_req_send(struct chan *c, uint32_t id, const struct parent_req *r)
+parent_req_send(struct chan *c, uint32_t id, const struct parent_req *r, int fd)
 {
 	struct ibuf *b;
 
 	if ((b = body_new()) == NULL)
 		return -1;
-	if (ibuf_add_n8(b, r->verb) == -1 || ibuf_add_n32(b, r->uid) == -1 ||
-	    ibuf_add_n32(b, r->gid) == -1 || ibuf_add_n32(b, r->pid) == -1 ||
+	if (ibuf_add_n8(b, r->verb) == -1 ||
+	    ibuf_add(b, r->ticket.b, HASH_LEN) == -1 ||
+	    ibuf_add_n32(b, r->line) == -1 ||
 	    ibuf_add_n8(b, r->force != 0) == -1 ||
 	    mount_req_add(b, &r->mount) == -1)
 		return body_drop(b);
-	return chan_send_ibuf(c, IMSG_MANIFEST_PARENT_DO, id, -1, b);
+	return chan_send_ibuf(c, IMSG_MANIFEST_PARENT_DO, id, fd, b);
 }
 
 int
@@ -308,9 +309,9 @@ parent_req_recv(struct ibuf *b, struct parent_req *r)
 	int force;
 
 	memset(r, 0, sizeof(*r));
-	if (ibuf_get_n8(b, &r->verb) == -1 || ibuf_get_n32(b, &r->uid) == -1 ||
-	    ibuf_get_n32(b, &r->gid) == -1 || ibuf_get_n32(b, &r->pid) == -1 ||
-	    get_flag(b, &force) == -1)
+	if (ibuf_get_n8(b, &r->verb) == -1 ||
+	    ibuf_get(b, r->ticket.b, HASH_LEN) == -1 ||
+	    ibuf_get_n32(b, &r->line) == -1 || get_flag(b, &force) == -1)
 		return -1;
 	r->force = (uint8_t)force;
 	if (r->verb < PARENT_MOUNT || r->verb > PARENT_RESTART)

@@ -37,10 +37,11 @@
 	X(PARENT_MANIFEST_GONE, 103, PARENT, MANIFEST, NOFD,                      \
 	    "u32 instance: unmounted, forget it (its overlay stays)")             \
 	X(PARENT_MANIFEST_CLIENT, 104, PARENT, MANIFEST, FD,                      \
-	    "u32 uid, u32 gid, u32 pid, u16 n, n of u32 supplementary gid: "      \
-	    "accepted at the control socket")                                     \
-	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, NOFD,                        \
-	    "struct parent_req: mount, umount for a client")                      \
+	    "u32 uid, u32 gid, u32 pid, ticket (32: warrant.h), u16 n, n of u32 " \
+	    "supplementary gid: accepted at the control socket")                  \
+	X(MANIFEST_PARENT_DO, 105, MANIFEST, PARENT, FD,                          \
+	    "struct parent_req: mount, umount, restart for the client whose "     \
+	    "socket that is")                                                     \
 	X(PARENT_MANIFEST_DONE, 106, PARENT, MANIFEST, NOFD,                      \
 	    "u32 errno, str16 what, str16 warning, u32 instance")                 \
 	X(MANIFEST_PARENT_NOTIFY, 107, MANIFEST, PARENT, NOFD,                    \
@@ -256,12 +257,15 @@ enum parent_verb {
 	PARENT_RESTART
 };
 struct parent_req {
-	uint8_t verb;           /* enum parent_verb */
-	uint32_t uid, gid, pid; /* of the client */
+	uint8_t verb;       /* enum parent_verb */
+	struct hash ticket; /* of the client */
+	uint32_t line;      /* bytes of its line that are still in its socket */
 	uint8_t force;
 	struct mount_req mount; /* UMOUNT, FORGET: path alone; RESTART: none */
 };
-int parent_req_send(struct chan *, uint32_t id, const struct parent_req *);
+/* fd: the client's socket, taken on success. */
+int parent_req_send(struct chan *, uint32_t id, const struct parent_req *,
+    int fd);
 int parent_req_recv(struct ibuf *, struct parent_req *);
 
 struct fuse_config {

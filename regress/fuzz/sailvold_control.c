@@ -12,7 +12,7 @@ static size_t lines_len;
 static void
 greet(void)
 {
-	uint8_t who[14] = { 0 };
+	uint8_t who[46] = { 0 };
 
 	mount_tell();
 	mount_hello_said();

@@ -283,7 +283,8 @@ def own_words(which):
 
 
 def parent_request(verb, uid, path, flags=0, ids=(0, 0), at_end=0):
-    return struct.pack(">BIIIB", verb, uid, uid, 1, 0) + struct.pack(
+    # warrant_check() of sailvold_parent.c takes the uid from the ticket.
+    return struct.pack(">BI28sIB", verb, uid, b"", 0, 0) + struct.pack(
         ">I16sII", 0, b"", flags, uid) + be16(b"v") + be16(b"") + be16(
             path) + bytes(33) + struct.pack(">IIIBQ", *ids, 0, at_end, 0)
 
@@ -292,6 +293,9 @@ def sailvold_parent():
     manifest, cache, fetch, _, metrics, fuse, notify = range(7)
     (mount_res, start_res, last_res, ends_res, dirty_res, do, start_notify,
      status, numbers) = range(3, 12)
+
+    def asks(*args):
+        return child(manifest, do, parent_request(*args), content=b"")
     backing, backing_close = 3, 4
     mount, umount, forget, restart = range(1, 5)
     ended = b"\xe4\xff"
@@ -314,11 +318,10 @@ def sailvold_parent():
         ended + child(manifest, last_res) + child(manifest, ends_res),
         ended + dies(manifest, 2), child(manifest, last_res) + child(
             manifest, ends_res),
-        child(manifest, do, parent_request(umount, 0, b"/mnt/conf")),
-        b"\xe4\x10" + child(manifest, do, parent_request(
-            umount, 0, b"/mnt/conf")) + b"\xe4\0\xe4\xfe",
-        child(manifest, do, parent_request(restart, 0, b""))]
-    rest += [child(manifest, do, parent_request(v, uid, b"/mnt//n", f, ids, e)) +
+        asks(umount, 0, b"/mnt/conf"),
+        b"\xe4\x10" + asks(umount, 0, b"/mnt/conf") + b"\xe4\0\xe4\xfe",
+        asks(restart, 0, b"")]
+    rest += [asks(v, uid, b"/mnt//n", f, ids, e) +
              child(manifest, mount_res, struct.pack(">IH", 0, 0) + be16(b"w"),
                    0, 2) + child(manifest, start_res, bytes(6), 0, 2)
              for v, uid, f, ids, e in (

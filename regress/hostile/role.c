@@ -11,6 +11,10 @@
  * lies: it is the real role, and spoils PERCENT of what it sends.
  * swaps: it is the real role, and each word that it says could be true, but
  * PERCENT are of another question, another time or another mount.
+ * forges: it is the real role, a manifest, and asks its parent for what nobody
+ * has asked for: at a path with `ours' where its client said `mine', and in the
+ * name of PERCENT: 0 that client, 1 who made its own channel, which is root, 2
+ * the first client that asked for something (which it did as it should).
  * All others are what they always are.  It keeps its sandbox.  What it has done
  * is counted in the file `hostile.done' there: a test that expects nothing bad
  * must know that there was something.
@@ -39,7 +43,7 @@
 /* Those of sailapid have the same names for other things. */
 #define SAILAPID_TYPES 100, 101, 110, 111, 120, 121, 131, 133, 134
 
-enum mode { REAL, NOISE, SILENT, LIES, SWAPS };
+enum mode { REAL, NOISE, SILENT, LIES, SWAPS, FORGES };
 
 #define LINES_MAX 16
 #define TICK_MS 3
@@ -271,8 +275,8 @@ on_tick(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	if (mode == LIES || mode == SWAPS) {
-		lying = 1;
+	if (mode == LIES || mode == SWAPS || mode == FORGES) {
+		lying = mode != FORGES;
 		return;
 	}
 	/* To its parent seldom: that kills it at the first. */
@@ -304,7 +308,7 @@ start_hostile(void)
 {
 	struct timeval tv = { 0, TICK_MS * 1000 };
 
-	if (mode == LIES || mode == SWAPS) {
+	if (mode == LIES || mode == SWAPS || mode == FORGES) {
 		/* notify has none, and seldom a second. */
 		tv.tv_usec =
 		    real_def->role == ROLE_NOTIFY ? 0 : SETTLE_MS * 1000;
@@ -388,6 +392,7 @@ read_orders(const char *role)
 		mode = strcmp(how, "noise") == 0 ? NOISE
 		    : strcmp(how, "lies") == 0   ? LIES
 		    : strcmp(how, "swaps") == 0  ? SWAPS
+		    : strcmp(how, "forges") == 0 ? FORGES
 						 : SILENT;
 		(void)strlcat(path, ".done", sizeof(path));
 		open_tally(path);
@@ -614,6 +619,45 @@ swap(struct chan *c, uint32_t type, uint32_t id, int fd, const void *data,
 		close(fd);
 }
 
+/* ---- in the name of others ------------------------------------------------ */
+
+#define PROOF 1      /* behind the verb: */
+#define PROOF_LEN 36 /* ticket, and bytes of the line */
+
+static int
+forge(struct chan *c, uint32_t id, int fd, const void *data, size_t len)
+{
+	static const struct past *first;
+	static uint8_t body[PROC_MAX_BODY], line[65536];
+	uint8_t *mine;
+
+	if (percent == 2 && first == NULL) {
+		first = &pasts[0];
+		remember(c, IMSG_MANIFEST_PARENT_DO, id, fd, data, len);
+		return __real_chan_send(c, IMSG_MANIFEST_PARENT_DO, id, fd,
+		    data, len);
+	}
+	memcpy(body, data, len);
+	if ((mine = memmem(body, len, "/mine", 5)) != NULL)
+		memcpy(mine, "/ours", 5);
+	/* The parent does not see it: its line would be asked again. */
+	if (percent != 0) {
+		(void)!recv(fd, line,
+		    body[PROOF + HASH_LEN + 2] << 8 |
+			body[PROOF + HASH_LEN + 3],
+		    MSG_DONTWAIT);
+		close(fd);
+	}
+	if (percent == 1)
+		fd = fcntl(3, F_DUPFD_CLOEXEC, 0);
+	else if (percent == 2) {
+		fd = fcntl(first->fd, F_DUPFD_CLOEXEC, 0);
+		memcpy(body + PROOF, first->body + PROOF, PROOF_LEN);
+	}
+	tally->spoiled++;
+	return __real_chan_send(c, IMSG_MANIFEST_PARENT_DO, id, fd, body, len);
+}
+
 int
 __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
     const void *data, size_t len)
@@ -621,6 +665,10 @@ __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
 	static uint8_t body[PROC_MAX_BODY + 16];
 	int spoiled = fd;
 
+	if (mode == FORGES)
+		return type == IMSG_MANIFEST_PARENT_DO && fd != -1
+		    ? forge(c, id, fd, data, len)
+		    : __real_chan_send(c, type, id, fd, data, len);
 	if (mode == SWAPS && type >= IMSG_DAEMON_FIRST &&
 	    len <= PROC_MAX_BODY) {
 		if (lying && rnd(100) < percent) {
@@ -656,7 +704,7 @@ __wrap_chan_send_ibuf(struct chan *c, uint32_t type, uint32_t id, int fd,
 {
 	int rc;
 
-	if (!lying && mode != SWAPS)
+	if (!lying && mode != SWAPS && mode != FORGES)
 		return __real_chan_send_ibuf(c, type, id, fd, body);
 	rc = __wrap_chan_send(c, type, id, fd,
 	    body != NULL ? ibuf_data(body) : NULL,

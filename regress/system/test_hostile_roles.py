@@ -342,6 +342,100 @@ def test_many_swaps_of_manifest(t):
     Neighbours(t).swap("manifest", t.seed(), 30)
 
 
+USER = 54322
+
+
+class Forged:
+    """Two folders for mounts: mine is the user's, ours is root's."""
+
+    def __init__(self, t):
+        t.expect_deaths = True
+        self.t = t
+        self.s = s = hostile.Stack(t)
+        self.d = s.daemon
+        for path in (t.dir, t.path("mnt"), self.d.dir):
+            os.makedirs(path, exist_ok=True)
+            os.chmod(path, 0o755)
+        os.chmod(self.d.socket, 0o666)
+        self.first = s.mount("v", "first", create=True)
+        self.mine, self.ours = s.point("mine"), s.point("ours")
+        os.chown(self.mine, USER, USER)
+        self.forged = 0
+
+    def manifest(self, *order):
+        """A new life of it."""
+        hostile.order(self.t, *order)
+        old = self.d.pids("manifest")[0]
+        hostile.kill(old)
+        self.t.wait_for(lambda: self.d.ctl("status", ok=None).returncode == 0
+                        and self.d.pids("manifest") not in ([], [old]),
+                        "manifest to be there again", 60)
+
+    def forges(self, whose):
+        self.manifest("manifest", "forges", 1, "-", whose)
+        self.t.equal(1, hostile.done(self.t)[0], "lives of the forger")
+        self.forged = 0
+
+    def is_forged(self):
+        self.forged += 1
+        self.t.equal(self.forged, hostile.done(self.t)[1],
+                     "what it has forged")
+
+    def mounted(self, *want):
+        self.t.equal(list(want), [p for p in (self.mine, self.ours)
+                                  if os.path.ismount(p)], "mounts")
+
+    def refused(self, done, why):
+        self.mounted()
+        self.t.true(done.returncode != 0, "it is refused")
+        self.t.true(why in done.stderr, "%s: %s" % (why, done.stderr))
+        self.is_forged()
+
+    def user(self, *words):
+        return stack.as_user(USER, [self.s.program, "-s", self.d.socket] +
+                             list(words), timeout=60)
+
+    def root(self, *words):
+        return self.d.ctl(*words, ok=None)
+
+
+@deadline(120)
+def test_forged(t):
+    """A manifest that asks its parent for what nobody asked it gets nothing of
+    what root may: not with words of its own on a connection of root's, not
+    with its own channel, which root made, and not with what it has kept of a
+    client of root's."""
+    x = Forged(t)
+    t.equal(0, x.user("mount", "v", x.mine).returncode, "a mount of a user")
+    t.equal(0, x.user("umount", x.mine).returncode, "its umount")
+
+    x.forges(0)
+    for words, want in (("mount", "v", x.mine), [x.mine]), (
+            ("umount", x.mine), []):
+        t.equal(0, x.root(*words).returncode, words[0])
+        x.mounted(*want)
+        x.is_forged()
+    x.refused(x.user("mount", "v", x.mine), x.ours)
+
+    x.forges(1)
+    for ask in x.root, x.user:
+        x.refused(ask("mount", "v", x.mine), "not a client")
+    x.refused(x.root("restart"), "not a client")
+    x.refused(x.root("umount", x.first), "not a client")
+
+    x.forges(2)
+    t.equal(0, x.root("mount", "v", x.s.point("second")).returncode, "mount")
+    for ask in x.user, x.root:
+        x.refused(ask("mount", "v", x.mine), "root's line")
+    x.refused(x.root("restart"), "root's line")
+    x.refused(x.root("umount", x.first), "root's line")
+    t.equal(0, x.d.ctl_json("status")["daemon"]["restarts"], "restarts")
+
+    x.manifest(None, None, None)
+    t.equal(0, x.root("umount", x.first).returncode, "umount")
+    t.equal(0, x.user("mount", "v", x.mine).returncode, "a mount of a user")
+
+
 SESSION, TELL, TOLD = 123, 176, 177
 
 

@@ -23,6 +23,8 @@ static struct chan *fuse_end, *fuse_peer, *parent_end, *parent_peer;
 static char ctl_text[8192];
 static unsigned int ctl_last, parent_asked;
 static uint32_t parent_id;
+static const struct hash ticket = { { 1, 2, 3 } };
+static char parent_line[8192]; /* that it found in the client's socket */
 
 struct chan *
 role_parent(void)
@@ -56,19 +58,30 @@ on_line(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 static int
 on_parent(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 {
+	struct parent_req req;
+	int fd = imsg_get_fd(im);
+	ssize_t n;
+
 	(void)ch;
-	(void)im;
-	(void)body;
 	parent_asked++;
 	parent_id = id;
+	if (fd == -1)
+		return 0; /* status */
+	assert_int_equal(parent_req_recv(body, &req), 0);
+	assert_memory_equal(&req.ticket, &ticket, sizeof(ticket));
+	n = recv(fd, parent_line, req.line, MSG_DONTWAIT);
+	parent_line[n > 0 ? n : 0] = '\0';
+	assert_int_equal(strlen(parent_line), req.line);
+	close(fd);
+	mount_req_free(&req.mount);
 	return 0;
 }
 
 static const struct msg_rule rules[] = {
 	{ IMSG_MANIFEST_FUSE_CTL_LINE, ROLE_MANIFEST, CHAN_FD, 9, 9, on_line,
 	    "ctl line" },
-	{ IMSG_MANIFEST_PARENT_DO, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
-	    on_parent, "do" },
+	{ IMSG_MANIFEST_PARENT_DO, ROLE_MANIFEST, CHAN_FD, 0, 65536, on_parent,
+	    "do" },
 	{ IMSG_MANIFEST_PARENT_STATUS, ROLE_MANIFEST, CHAN_NOFD, 0, 65536,
 	    on_parent, "status" },
 };
@@ -128,7 +141,10 @@ ctl(uint64_t session, const char *line)
 static int
 client(uint32_t uid)
 {
-	const struct control_peer p = { .uid = uid, .gid = uid, .pid = 1 };
+	const struct control_peer p = { .uid = uid,
+		.gid = uid,
+		.pid = 1,
+		.ticket = ticket };
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
@@ -259,6 +275,50 @@ clients_and_rights(void **state)
 	turn();
 }
 
+#define UMOUNT "{\"request\":\"umount\",\"path\":\"/nowhere\"}\n"
+#define STATUS "{\"request\":\"nothing\"}\n"
+
+/* What root asks of the parent is for the parent to read, whatever stands before
+   and behind it; but for what comes in pieces.  Of others nothing is. */
+static void
+parents_line(void **state)
+{
+	int root = client(0), other = client(1000);
+
+	(void)state;
+	expect(say(root, STATUS STATUS UMOUNT STATUS UMOUNT STATUS),
+	    "unknown_request");
+	assert_int_equal(parent_asked, 1);
+	assert_string_equal(parent_line, UMOUNT);
+	parent_line[0] = '\0';
+	control_parent_done(parent_id, 0, "", "", 0);
+	turn();
+	assert_int_equal(parent_asked, 2);
+	assert_string_equal(parent_line, UMOUNT);
+	control_parent_done(parent_id, EPERM, "no", "", 0);
+	expect(say(root, STATUS), "unknown_request");
+	/* Looks like one. */
+	expect(say(root,
+		   "{\"request\":\"nothing\",\"path\":\"mount\"}\n" STATUS),
+	    "unknown_request");
+	assert_int_equal(parent_asked, 2);
+	/* The rest of it is waited for. */
+	assert_string_equal(say(root, "{\"request\":\"umo"), "(nothing)");
+	assert_string_equal(say(root, "unt\",\"path\":\"/nowhere\"}\n"),
+	    "(nothing)");
+	assert_int_equal(parent_asked, 3);
+	assert_string_equal(parent_line, UMOUNT);
+	control_parent_done(parent_id, 0, "", "", 0);
+	turn();
+	expect(say(other, STATUS UMOUNT), "unknown_request");
+	assert_int_equal(parent_asked, 4);
+	assert_string_equal(parent_line, "");
+	control_parent_done(parent_id, 0, "", "", 0);
+	close(root);
+	close(other);
+	turn();
+}
+
 /* One that sends no more is answered all the same, and only then let go. */
 static void
 half_closed(void **state)
@@ -330,8 +390,10 @@ main(void)
 		T(ctl_answers_once),
 		T(ctl_closed_job_goes_on),
 		T(clients_and_rights),
+		T(parents_line),
 		T(half_closed),
 		T(clients_and_rights),
+		T(parents_line),
 		T(hostile_clients),
 	};
 

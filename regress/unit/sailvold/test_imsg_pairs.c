@@ -147,14 +147,16 @@ mounts(void **state)
 
 	memset(&p, 0, sizeof(p));
 	p.verb = PARENT_UMOUNT;
-	p.uid = 7;
+	memset(p.ticket.b, 5, HASH_LEN);
+	p.line = 7;
 	p.force = 1;
 	p.mount = m;
-	assert_int_equal(parent_req_send(NULL, 1, &p), 0);
+	assert_int_equal(parent_req_send(NULL, 1, &p, -1), 0);
 	ibuf_from_buffer(&b, sent, sent_len);
 	assert_int_equal(parent_req_recv(&b, &pout), 0);
 	assert_int_equal(pout.verb, PARENT_UMOUNT);
-	assert_int_equal(pout.uid, 7);
+	assert_memory_equal(&pout.ticket, &p.ticket, HASH_LEN);
+	assert_int_equal(pout.line, 7);
 	assert_int_equal(pout.force, 1);
 	mount_req_free(&pout.mount);
 	cuts(cut_parent);
