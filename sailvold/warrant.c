@@ -39,7 +39,27 @@ warrant_ticket(int fd, struct hash *ticket)
 	return 0;
 }
 
-/* Takes the line out of the socket. */
+/*
+ * A whole line is taken out of the socket: in one call, for what comes in
+ * several could be pieces of it between which manifest took one away.
+ */
+static int
+take_line(int fd, char *line, size_t len)
+{
+	ssize_t got = recv(fd, line, len, MSG_DONTWAIT), n = got;
+	size_t at;
+
+	if (got == (ssize_t)len)
+		return line[len - 1] == '\n' &&
+			memchr(line, '\n', len - 1) == NULL
+		    ? 0
+		    : -1;
+	/* The rest is no line of its own. */
+	for (at = 0; n > 0 && (at += (size_t)n) < len;)
+		n = recv(fd, line, len - at, MSG_DONTWAIT);
+	return -1;
+}
+
 static int
 root_asks(int fd, struct parent_req *req, const char **why)
 {
@@ -49,9 +69,7 @@ root_asks(int fd, struct parent_req *req, const char **why)
 	uint8_t verb = req->verb;
 
 	*why = "root's line came in pieces, or is not there: ask again";
-	if (len == 0 || len > sizeof(line) ||
-	    recv(fd, line, len, MSG_DONTWAIT) != (ssize_t)len ||
-	    line[len - 1] != '\n' || memchr(line, '\n', len - 1) != NULL)
+	if (len == 0 || len > sizeof(line) || take_line(fd, line, len) == -1)
 		return -1;
 	*why = parent_ask_line(&asked, line, len - 1);
 	/* Which of both it is manifest knows: is the mount its own? */

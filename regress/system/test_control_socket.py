@@ -100,3 +100,26 @@ def test_no_descriptor(t):
     resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
     t.true(b'"result"' in read_line(c), "answered when there is one")
     c.close()
+
+
+def test_pieces(t):
+    """A line of root's comes in more pieces than a socket has room for, and is
+    answered; what the parent is to do comes at once, or in few, or not at
+    all."""
+    s = stack.Stack(t)
+    umount = b'{"request":"umount","path":"%s"}\n' % os.fsencode(t.path("x"))
+    with connect(s.daemon) as long, connect(s.daemon) as late, connect(
+            s.daemon) as soon:
+        for c in long, late, soon:
+            c.settimeout(60)
+        late.sendall(umount[:20])
+        for i in range(0, len(umount), 10):
+            soon.sendall(umount[i:i + 10])
+        t.true(b"not_mounted" in read_line(soon), "in few pieces")
+        for byte in b'{"path":"%s","request":"nothing"}\n' % (b"x" * 3000):
+            long.sendall(bytes((byte,)))
+        t.true(b"unknown_request" in read_line(long), "in many pieces")
+        late.sendall(umount[20:])
+        t.true(b"ask again" in read_line(late), "too late")
+        late.sendall(umount)
+        t.true(b"not_mounted" in read_line(late), "asked again")

@@ -284,6 +284,7 @@ static void
 parents_line(void **state)
 {
 	int root = client(0), other = client(1000);
+	size_t i;
 
 	(void)state;
 	expect(say(root, STATUS STATUS UMOUNT STATUS UMOUNT STATUS),
@@ -303,15 +304,23 @@ parents_line(void **state)
 	    "unknown_request");
 	assert_int_equal(parent_asked, 2);
 	/* The rest of it is waited for. */
+	for (i = 0; i < sizeof(UMOUNT) - 1; i++) {
+		assert_int_equal(write(root, &UMOUNT[i], 1), 1);
+		turn();
+	}
+	assert_int_equal(parent_asked, 3);
+	assert_string_equal(parent_line, UMOUNT);
+	control_parent_done(parent_id, 0, "", "", 0);
+	expect(say(root, STATUS), "unknown_request");
 	assert_string_equal(say(root, "{\"request\":\"umo"), "(nothing)");
 	assert_string_equal(say(root, "unt\",\"path\":\"/nowhere\"}\n"),
 	    "(nothing)");
-	assert_int_equal(parent_asked, 3);
+	assert_int_equal(parent_asked, 4);
 	assert_string_equal(parent_line, UMOUNT);
 	control_parent_done(parent_id, 0, "", "", 0);
 	turn();
 	expect(say(other, STATUS UMOUNT), "unknown_request");
-	assert_int_equal(parent_asked, 4);
+	assert_int_equal(parent_asked, 5);
 	assert_string_equal(parent_line, "");
 	control_parent_done(parent_id, 0, "", "", 0);
 	close(root);

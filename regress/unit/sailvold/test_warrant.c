@@ -23,7 +23,7 @@
 #include "sailvold/parent_ask.h"
 #include "sailvold/warrant.h"
 
-#define MOUNT                                                    \
+#define MOUNT                                                          \
 	"{\"request\":\"mount\",\"volume\":\"v\",\"path\":\"/mnt/x\"," \
 	"\"subpath\":\"a/b\",\"create\":true,\"uids\":[100000,10]}\n"
 #define UMOUNT "{\"request\":\"umount\",\"path\":\"/mnt/x\",\"force\":true}\n"
@@ -145,8 +145,7 @@ of_root(void **state)
 static void
 not_of_root(void **state)
 {
-	static const char inner[] =
-	    "{\"request\":\"api\",\"body\":" UMOUNT;
+	static const char inner[] = "{\"request\":\"api\",\"body\":" UMOUNT;
 	static const struct {
 		const char *said;
 		size_t skip, line;
@@ -195,8 +194,8 @@ not_of_root(void **state)
 	for (i = 1; i < sizeof(inner) - 1; i++) {
 		char line[sizeof(inner) + 1];
 
-		snprintf(line, sizeof(line), "%.*s}\n",
-		    (int)sizeof(inner) - 2, inner);
+		snprintf(line, sizeof(line), "%.*s}\n", (int)sizeof(inner) - 2,
+		    inner);
 		far = dial(line);
 		fd = take(PARENT_UMOUNT, strlen(line) - i);
 		assert_int_equal(recv(fd, junk, 1, MSG_PEEK), 1);
