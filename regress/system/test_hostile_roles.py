@@ -362,9 +362,8 @@ class Forged:
         os.chown(self.mine, USER, USER)
         self.forged = 0
 
-    def manifest(self, *order):
+    def manifest(self):
         """A new life of it."""
-        hostile.order(self.t, *order)
         old = self.d.pids("manifest")[0]
         hostile.kill(old)
         self.t.wait_for(lambda: self.d.ctl("status", ok=None).returncode == 0
@@ -372,13 +371,14 @@ class Forged:
                         "manifest to be there again", 60)
 
     def forges(self, whose):
-        self.manifest("manifest", "forges", 1, "-", whose)
-        self.t.equal(1, hostile.done(self.t)[0], "lives of the forger")
+        self.order = hostile.Order(self.t, "manifest", "forges", 1, "-", whose)
+        self.manifest()
+        self.t.equal(1, self.order.done()[0], "lives of the forger")
         self.forged = 0
 
     def is_forged(self):
         self.forged += 1
-        self.t.equal(self.forged, hostile.done(self.t)[1],
+        self.t.equal(self.forged, self.order.done()[1],
                      "what it has forged")
 
     def mounted(self, *want):
@@ -431,7 +431,8 @@ def test_forged(t):
     x.refused(x.root("umount", x.first), "root's line")
     t.equal(0, x.d.ctl_json("status")["daemon"]["restarts"], "restarts")
 
-    x.manifest(None, None, None)
+    x.order.end()
+    x.manifest()
     t.equal(0, x.root("umount", x.first).returncode, "umount")
     t.equal(0, x.user("mount", "v", x.mine).returncode, "a mount of a user")
 
