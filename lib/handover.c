@@ -17,11 +17,13 @@
 #define FIRST_FD 3
 #define COUNT_MAX 16384
 #define TIMES "SAIL_HANDOVERS"
+#define NAMES "LISTEN_FDNAMES"
 
 struct handed {
 	TAILQ_ENTRY(handed) link;
 	char name[HANDOVER_NAME_MAX];
 	int fd;
+	int up; /* a second one, above all numbers that they will have; -1 */
 	enum handover_kind kind;
 };
 TAILQ_HEAD(handed_list, handed);
@@ -82,6 +84,7 @@ add(struct handed_list *list, const char *name, size_t len, int fd,
 		return -1;
 	memcpy(h->name, name, len);
 	h->fd = fd;
+	h->up = -1;
 	h->kind = kind;
 	TAILQ_INSERT_TAIL(list, h, link);
 	return 0;
@@ -93,7 +96,7 @@ void
 handover_init(void)
 {
 	unsigned long pid = env_number("LISTEN_PID", 1UL << 30), i, n;
-	const char *names = getenv("LISTEN_FDNAMES");
+	const char *names = getenv(NAMES);
 	size_t len;
 	int fd;
 
@@ -116,7 +119,7 @@ handover_init(void)
 		if (names != NULL)
 			names = names[len] == ':' ? names + len + 1 : NULL;
 	}
-	unsetenv("LISTEN_FDNAMES");
+	unsetenv(NAMES);
 }
 
 unsigned int
@@ -188,6 +191,14 @@ handover_keep(const char *name, int fd, enum handover_kind kind)
 	return 0;
 }
 
+static void
+close_up(struct handed *h)
+{
+	if (h->up != -1)
+		close(h->up);
+	h->up = -1;
+}
+
 void
 handover_drop(const char *name)
 {
@@ -197,11 +208,36 @@ handover_drop(const char *name)
 		return;
 	if (h->kind == HANDOVER_STORE)
 		supervisor_drop(name);
+	close_up(h);
 	TAILQ_REMOVE(&kept, h, link);
 	free(h);
 }
 
-/* Above all numbers that they will have. */
+/* The longest string of an environment, with its NUL (execve(2)). */
+static size_t
+string_max(void)
+{
+	return 32 * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* How many there are; -1 and E2BIG: more than can be told. */
+static int
+count(void)
+{
+	size_t size = sizeof(NAMES) + 1;
+	struct handed *h;
+	int n = 0;
+
+	TAILQ_FOREACH (h, &kept, link) {
+		size += strlen(h->name) + 1;
+		if (++n <= COUNT_MAX && size <= string_max())
+			continue;
+		errno = E2BIG;
+		return -1;
+	}
+	return n;
+}
+
 static int
 move_up(int n)
 {
@@ -209,39 +245,57 @@ move_up(int n)
 	int fd;
 
 	TAILQ_FOREACH (h, &kept, link) {
-		if (h->fd >= FIRST_FD + n)
+		if (h->fd >= FIRST_FD + n || h->up >= FIRST_FD + n)
 			continue;
 		fd = fcntl(h->fd, F_DUPFD_CLOEXEC, FIRST_FD + n);
-		if (fd == -1)
+		if (fd == -1) {
+			/* That number is above the limit. */
+			if (errno == EINVAL)
+				errno = EMFILE;
 			return -1;
-		h->fd = fd;
+		}
+		close_up(h);
+		h->up = fd;
 	}
 	return 0;
 }
 
 int
-handover_exec(const char *path, char *const argv[])
+handover_prepare(void)
 {
 	struct handed *h;
-	char text[32], *names;
-	size_t size = 1;
-	int n = 0, fd = FIRST_FD;
+	int n = count(), saved;
 
+	if (n != -1 && move_up(n) == 0)
+		return 0;
+	saved = errno;
+	TAILQ_FOREACH (h, &kept, link)
+		close_up(h);
+	errno = saved;
+	return -1;
+}
+
+int
+handover_exec(const char *path, char *const argv[])
+{
+	int n = count(), fd = FIRST_FD;
+	char text[32], *names = NULL;
+	size_t size = string_max();
+	struct handed *h;
+
+	if (n == -1 || (names = calloc(1, size)) == NULL || move_up(n) == -1)
+		goto fail;
 	TAILQ_FOREACH (h, &kept, link) {
-		n++;
-		size += HANDOVER_NAME_MAX;
-	}
-	if ((names = calloc(1, size)) == NULL || move_up(n) == -1) {
-		free(names);
-		return -1;
-	}
-	TAILQ_FOREACH (h, &kept, link) {
-		if (dup2(h->fd, fd++) == -1)
+		if (dup2(h->fd >= FIRST_FD + n ? h->fd : h->up, fd++) == -1)
 			goto fail;
 		if (names[0] != '\0')
 			strlcat(names, ":", size);
 		strlcat(names, h->name, size);
 	}
+	/* The numbers below are others now. */
+	TAILQ_FOREACH (h, &kept, link)
+		if (h->fd < FIRST_FD + n)
+			h->fd = h->up;
 	/* What nobody marked must not be another's either. */
 	if (close_range((unsigned int)fd, ~0U, CLOSE_RANGE_CLOEXEC) == -1)
 		goto fail;
@@ -250,7 +304,7 @@ handover_exec(const char *path, char *const argv[])
 		goto fail;
 	snprintf(text, sizeof(text), "%d", n);
 	if (setenv("LISTEN_FDS", text, 1) == -1 ||
-	    setenv("LISTEN_FDNAMES", names, 1) == -1)
+	    setenv(NAMES, names, 1) == -1)
 		goto fail;
 	snprintf(text, sizeof(text), "%u", times + 1);
 	if (setenv(TIMES, text, 1) == -1 || supervisor_restore() == -1)

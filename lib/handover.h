@@ -40,6 +40,13 @@ int handover_keep(const char *name, int fd, enum handover_kind);
 void handover_drop(const char *name);
 
 /*
+ * Whether handover_exec() can take all with it that is kept now, and what it needs
+ * of descriptors for that is taken now.  0, or -1 and errno (E2BIG: they are too
+ * many to be told; EMFILE): nothing was changed.
+ */
+int handover_prepare(void);
+
+/*
  * Becomes that program, with what is kept as descriptors from 3 on, all others
  * closed, and the same environment.  Returns when it cannot: -1 and errno; then
  * the process is good for another handover_exec() and nothing else.

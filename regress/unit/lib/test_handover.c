@@ -2,7 +2,8 @@
 /*
  * Claim: what is kept arrives by exec under its name, in any order of numbers,
  * and nothing else does; what LISTEN_* say of another process, or with names
- * that are none, is not taken; and the environment is clean afterwards.
+ * that are none, is not taken; the environment is clean afterwards; and what
+ * exec cannot take is known before, when nothing has ended yet.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +76,17 @@ after_exec(int stray)
 	return 0;
 }
 
+static int
+after_many(int n)
+{
+	char name[HANDOVER_NAME_MAX];
+
+	handover_init();
+	for (; handover_next("n", name); n--)
+		close(handover_take(name));
+	return n != 0;
+}
+
 static void
 by_exec(void **state)
 {
@@ -112,6 +125,123 @@ by_exec(void **state)
 		handover_drop(name);
 		close(fds[i]);
 	}
+}
+
+static int
+open_count(void)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 32768; fd++)
+		n += fcntl(fd, F_GETFD) != -1;
+	return n;
+}
+
+static void
+name_number(char name[HANDOVER_NAME_MAX], int i)
+{
+	memset(name, 'n', HANDOVER_NAME_MAX);
+	snprintf(name + HANDOVER_NAME_MAX - 6, 6, "%05d", i);
+}
+
+static void
+keep_numbers(int fd, int from, int to)
+{
+	char name[HANDOVER_NAME_MAX];
+	int i;
+
+	for (i = from; i < to; i++) {
+		name_number(name, i);
+		assert_int_equal(handover_keep(name, fd, HANDOVER_EXEC), 0);
+	}
+}
+
+static void
+drop_numbers(int n)
+{
+	char name[HANDOVER_NAME_MAX];
+	int i;
+
+	for (i = 0; i < n; i++) {
+		name_number(name, i);
+		handover_drop(name);
+	}
+}
+
+static void
+limit_files(rlim_t n)
+{
+	struct rlimit rl;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	rl.rlim_cur = n;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
+}
+
+/* As many names of 63 bytes as go into 128 KiB, and one more. */
+static void
+too_many_names(void **state)
+{
+	char word[] = "count", number[16];
+	char *argv[] = { self, word, number, NULL };
+	int before, fits = 131072 / HANDOVER_NAME_MAX - 1, status;
+	int fd = memory("x");
+	struct rlimit rl;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	if (rl.rlim_max < 8192 || sysconf(_SC_PAGESIZE) != 4096)
+		skip();
+	limit_files(8192);
+	before = open_count();
+	keep_numbers(fd, 0, fits + 1);
+	assert_int_equal(handover_prepare(), -1);
+	assert_int_equal(errno, E2BIG);
+	assert_int_equal(open_count(), before);
+	drop_numbers(fits + 1);
+	keep_numbers(fd, 0, fits);
+	assert_int_equal(handover_prepare(), 0);
+	assert_int_equal(handover_prepare(), 0);
+	snprintf(number, sizeof(number), "%d", fits);
+	if ((pid = fork()) == 0) {
+		/* What was taken for it is enough; those that load the
+		   program need some. */
+		limit_files((rlim_t)(3 + fits + 8));
+		handover_exec(self, argv);
+		_exit(100);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	drop_numbers(fits);
+	assert_int_equal(open_count(), before);
+	close(fd);
+	limit_files(rl.rlim_cur);
+}
+
+static void
+no_descriptors(void **state)
+{
+	int before, fd = memory("x");
+	struct rlimit rl;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	before = open_count();
+	keep_numbers(fd, 0, N);
+	limit_files(3 + N + 10);
+	assert_int_equal(handover_prepare(), -1);
+	assert_int_equal(errno, EMFILE);
+	assert_int_equal(open_count(), before);
+	limit_files(3 + N - 10);
+	assert_int_equal(handover_prepare(), -1);
+	assert_int_equal(errno, EMFILE);
+	limit_files(rl.rlim_cur);
+	assert_int_equal(handover_prepare(), 0);
+	drop_numbers(N);
+	assert_int_equal(open_count(), before);
+	close(fd);
 }
 
 static void
@@ -189,6 +319,8 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_exec),
+		cmocka_unit_test(too_many_names),
+		cmocka_unit_test(no_descriptors),
 		cmocka_unit_test(names),
 		cmocka_unit_test(strange),
 	};
@@ -197,6 +329,8 @@ main(int argc, char **argv)
 	log_init("test", 1, 0);
 	if (argc == 3 && strcmp(argv[1], "after") == 0)
 		return after_exec((int)strtol(argv[2], NULL, 10));
+	if (argc == 3 && strcmp(argv[1], "count") == 0)
+		return after_many((int)strtol(argv[2], NULL, 10));
 	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n <= 0)
 		return 1;
