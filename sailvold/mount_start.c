@@ -228,6 +228,11 @@ make_root(void *arg, int error)
 	struct node_miss miss;
 	struct entry *root;
 
+	/* The row may be that of the next mount there by now. */
+	if (b->gone) {
+		begin_fail(b, ECANCELED, "unmounted meanwhile");
+		return;
+	}
 	if (error != 0) {
 		begin_fail(b, error, "%s",
 		    error == ENOENT ? "it has no such commit"

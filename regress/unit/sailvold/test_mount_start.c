@@ -589,12 +589,20 @@ test_commit_missing(void **state)
 static void
 test_gone_meanwhile(void **state)
 {
+	struct mount_row row;
+	uint8_t id[16];
+
 	(void)state;
 	begin("", 0, NULL);
 	mount_begin_gone(7);
 	volume_is(H_VOLUME_ID, 0);
 	bundle_of(&head);
 	assert_failed(ECANCELED);
+	/* Nor is it in the way of the next mount there. */
+	memset(id, 0x22, sizeof(id));
+	memset(&row, 0, sizeof(row));
+	assert_int_equal(db_mount_find(manifest_db, id, &row), -1);
+	assert_int_equal(errno, ENOENT);
 }
 
 /* A new file in the overlay, as a record of a journal that is not read yet. */
