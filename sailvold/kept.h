@@ -16,9 +16,11 @@
 /*
  * Of the record, and of all else that one sailvold leaves to the next beside
  * it: the table of inode.h and tally.h.  A smaller number can go on with
- * nothing, and this one with what is not older than the other.
+ * nothing, and this one with what is not older than the other.  Since 3 the
+ * table says of which base its names are; since 4 the names of what is handed
+ * over are others (mounts_kept.c).
  */
-#define KEPT_VERSION 3 /* 3: the table says of which base its names are */
+#define KEPT_VERSION 4
 #define KEPT_OLDEST 2
 
 /* A file that is registered for passthrough (backing.h). */

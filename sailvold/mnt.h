@@ -1,9 +1,9 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * mnt: one mount of the parent of sailvold(8), shared by mounts.c (its states),
- * mounts_file.c (which there are to be), mounts_kept.c (what the next parent
- * goes on with), mounts_proc.c (its processes) and mounts_status.c (what is said
- * of it).
+ * mounts_end.c (the end of all), mounts_file.c (which there are to be),
+ * mounts_kept.c (what the next parent goes on with), mounts_proc.c (its
+ * processes) and mounts_status.c (what is said of it).
  */
 #ifndef SAILVOLD_MNT_H
 #define SAILVOLD_MNT_H
@@ -40,6 +40,7 @@ struct mnt {
 	struct session session;
 	struct kept *record; /* for the next parent; NULL: none */
 	int record_fd;
+	char key[40]; /* of the names of what is handed over */
 	int point_fd, table_fd;
 	int passthrough; /* as the configuration said when it was made */
 	struct backings backings;
@@ -58,6 +59,8 @@ struct mnt {
 	mounts_cb done; /* of the mount, later of the umount */
 	void *arg;
 	int ending;
+	int cancelled;     /* unmounted before it was: that is no failure */
+	int attaching;     /* in the file though it is not UP yet */
 	unsigned int busy; /* so often it was in use when it was to go */
 };
 TAILQ_HEAD(mnts, mnt);
@@ -73,9 +76,17 @@ void mnt_free(struct mnt *);
 /* One that waits to be tried again. */
 void mnt_try_now(struct mnt *);
 void mnt_umount(struct mnt *, int detach);
+/* All end from now on; 0: there was none, and done was called. */
+int mnt_ends(void (*done)(void));
+void mnt_umount_all(void);
 /* Handlers of its fuse. */
 void mnt_fuse_ready(struct proc *, void *arg);
 int mnt_fuse_death(struct proc *, int status, void *arg);
+
+/* ---- mounts_end.c ---- */
+
+/* 1: the last commits run. */
+int mnt_last_commits(void);
 
 /* ---- mounts_kept.c ---- */
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/handover.h"
 #include "lib/hash.h"
 #include "lib/log.h"
 #include "sailvold/mnt.h"
@@ -25,8 +26,6 @@
 #define FUSE_DEATHS 3 /* before it is mounted */
 #define ELSEWHERE_S 2 /* for a session to end after its umount */
 #define END_ELSEWHERE_S 10
-#define LAST_COMMITS_S 30
-#define ENDS_S 3      /* for manifest to hear of the end */
 #define BUSY_TRIES 10 /* of an umount */
 #define BUSY_MS 100
 
@@ -38,8 +37,7 @@ static char state_dir[1024];
 static int passthrough;
 static uint32_t last_instance;
 static void (*all_ended)(void);
-static int ending;             /* so they are all */
-static void (*end_done)(void); /* the last commits run: what comes then */
+static int ending;       /* so they are all */
 static int handing_over; /* their processes end, and the sessions do not */
 
 static void mount_begin(struct mnt *);
@@ -186,6 +184,8 @@ mnt_timer(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (handing_over)
+		return; /* the next parent begins it */
 	switch (m->state) {
 	case MOUNT_RETRY:
 		mount_begin(m);
@@ -222,6 +222,20 @@ timer_set(struct mnt *m, int seconds)
 	return timer_set_ms(m, seconds * 1000);
 }
 
+static void
+tell_gone(struct mnt *m)
+{
+	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
+	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
+		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
+		(uint8_t)m->instance };
+
+	if (manifest != NULL && proc_chan(manifest) != NULL &&
+	    proc_ready(manifest))
+		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
+		    b, sizeof(b));
+}
+
 /* Soon at first: what is in the way may be the end of the daemon before. */
 static int
 retry_pause(struct mnt *m, int silence)
@@ -241,20 +255,16 @@ mount_failed(struct mnt *m, int error, const char *what)
 	int silence = error == EIO || error == ETIMEDOUT;
 	int again = m->done == NULL && !m->ending && all_ended == NULL &&
 	    (silence || (m->volume->flags & MOUNT_BACK));
-	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 
 	if (m->done != NULL)
 		m->kept = 0; /* who asked for it is told */
-	call_done(m, error, what, "");
-	if (m->state == MOUNT_FUSE && manifest != NULL &&
-	    proc_chan(manifest) != NULL) {
-		uint8_t b[4] = { (uint8_t)(m->instance >> 24),
-			(uint8_t)(m->instance >> 16),
-			(uint8_t)(m->instance >> 8), (uint8_t)m->instance };
-
-		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
-		    b, sizeof(b));
-	}
+	if (m->cancelled)
+		call_done(m, 0, "", "");
+	else
+		call_done(m, error, what, "");
+	if (m->state == MOUNT_FUSE ||
+	    (m->state == MOUNT_MANIFEST && m->cancelled))
+		tell_gone(m);
 	close_session(m);
 	if (!again) {
 		mnt_free(m);
@@ -268,19 +278,6 @@ mount_failed(struct mnt *m, int error, const char *what)
 }
 
 /* ---- what its processes say ---------------------------------------------- */
-static void
-tell_gone(struct mnt *m)
-{
-	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
-	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
-		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
-		(uint8_t)m->instance };
-
-	if (manifest != NULL && proc_chan(manifest) != NULL &&
-	    proc_ready(manifest))
-		chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_GONE, 0, -1,
-		    b, sizeof(b));
-}
 
 /* READY and START come in any order. */
 static void
@@ -290,11 +287,19 @@ attach_if_started(struct mnt *m)
 	int error;
 
 	if (m->state != MOUNT_FUSE || !m->answered || m->failed != 0 ||
-	    m->fuse == NULL || !proc_ready(m->fuse))
+	    handing_over || m->fuse == NULL || !proc_ready(m->fuse))
 		return;
 	evtimer_del(m->timer);
+	/* First: if this process ends behind it, the next one knows that there
+	   is a mount, and brings it back. */
+	m->attaching = 1;
+	if (m->kept)
+		mnt_file_write();
 	if (priv_attach(&m->session, m->point_fd) == -1) {
 		error = errno;
+		m->attaching = 0;
+		if (m->kept && m->done != NULL)
+			mnt_file_write();
 		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
 		    strerror(error));
 		give_up(m, error, what);
@@ -307,8 +312,6 @@ attach_if_started(struct mnt *m)
 	mnt_keep(m);
 	log_info("volume %s is mounted on %s", m->volume->name,
 	    m->volume->path);
-	if (m->kept)
-		mnt_file_write();
 	call_done(m, 0, "", m->warning);
 }
 
@@ -548,7 +551,7 @@ mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
 	    ibuf_size(body) != 0)
 		return -1;
 	m = mnt_by_instance(id);
-	if (m == NULL || m->state != MOUNT_MANIFEST) {
+	if (m == NULL || m->state != MOUNT_MANIFEST || handing_over) {
 		if (error != 0 && m != NULL && !proc_floods(chan_arg(ch)))
 			log_warnx("mount %s: %s", m->volume->path, what);
 		return 0;
@@ -716,6 +719,29 @@ is_going(const struct mnt *m)
 	    (m->state == MOUNT_UMOUNT || m->state == MOUNT_GONE);
 }
 
+/* It is tried again, and nobody waits for it. */
+static int
+is_tried(const struct mnt *m)
+{
+	return m->state < MOUNT_UP && m->done == NULL;
+}
+
+/* done is called when nothing of it is left. */
+static void
+cancel(struct mnt *m, mounts_cb done, void *arg)
+{
+	m->done = done;
+	m->arg = arg;
+	m->kept = 0;
+	m->ending = m->cancelled = 1;
+	mnt_file_write();
+	if (m->state == MOUNT_MANIFEST)
+		mount_failed(m, ECANCELED, "");
+	else if (m->state == MOUNT_FUSE)
+		give_up(m, ECANCELED, "");
+	/* POINT: its errand comes back first. */
+}
+
 void
 mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 {
@@ -733,7 +759,9 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 		mnt_file_write();
 		done(arg, 0, "", "", m->instance);
 		mnt_free(m);
-	} else if (is_going(m)) {
+	} else if (is_tried(m))
+		cancel(m, done, arg);
+	else if (is_going(m)) {
 		m->done = done;
 		m->arg = arg;
 		if (m->state == MOUNT_GONE)
@@ -752,7 +780,7 @@ mounts_forget(const char *path, uid_t uid, mounts_cb done, void *arg)
 {
 	struct mnt *m = mnt_by_path(path);
 
-	if (m == NULL || m->state == MOUNT_RETRY || is_going(m))
+	if (m == NULL || m->state == MOUNT_RETRY || is_tried(m) || is_going(m))
 		mounts_remove(path, uid, 0, done, arg);
 	else
 		done(arg, EBUSY, "it is being mounted or unmounted", "", 0);
@@ -765,12 +793,13 @@ mounts_hand_over(char *what, size_t size)
 {
 	struct mnt *m;
 
-	if (ending || end_done != NULL) {
+	if (ending || mnt_last_commits()) {
 		snprintf(what, size, "sailvold ends");
 		return -1;
 	}
 	TAILQ_FOREACH (m, &mnts_all, link) {
-		if (m->state == MOUNT_RETRY ||
+		/* What is tried again is begun by the next parent. */
+		if (m->state == MOUNT_RETRY || is_tried(m) ||
 		    ((m->state == MOUNT_UP || m->state == MOUNT_GONE) &&
 			m->done == NULL && m->record != NULL))
 			continue;
@@ -779,6 +808,14 @@ mounts_hand_over(char *what, size_t size)
 			? "%s: it could not be kept: unmount it first"
 			: "%s is being mounted or unmounted: try again",
 		    m->volume->path);
+		return -1;
+	}
+	if (handover_prepare() == -1) {
+		snprintf(what, size,
+		    "what keeps the mounts cannot be handed over (%s): nothing "
+		    "was changed; unmount some, or stop sailvold, and start it "
+		    "again",
+		    errno == E2BIG ? "there are too many" : strerror(errno));
 		return -1;
 	}
 	handing_over = 1;
@@ -799,10 +836,20 @@ mounts_adopt(void)
 
 /* ---- the end ------------------------------------------------------------- */
 
-static struct event *last_timer, *ends_timer;
+int
+mnt_ends(void (*done)(void))
+{
+	ending = 1;
+	if (TAILQ_EMPTY(&mnts_all)) {
+		done();
+		return 0;
+	}
+	all_ended = done;
+	return 1;
+}
 
-static void
-umount_all(void)
+void
+mnt_umount_all(void)
 {
 	struct mnt *m, *next;
 
@@ -820,148 +867,6 @@ umount_all(void)
 		else if (m->state == MOUNT_MANIFEST)
 			mount_failed(m, ECANCELED, "sailvold ends");
 	}
-}
-
-int
-mounts_on_ends_res(struct chan *ch, uint32_t id, struct imsg *im,
-    struct ibuf *body)
-{
-	(void)ch;
-	(void)id;
-	(void)im;
-	(void)body;
-	if (ends_timer != NULL && evtimer_pending(ends_timer, NULL)) {
-		evtimer_del(ends_timer);
-		umount_all();
-	}
-	return 0;
-}
-
-static void
-ends_is_late(int fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	(void)arg;
-	umount_all();
-}
-
-/* Each client that waits for a job keeps its mount in use, and an umount that
-   waits for one is asked for: before all are. */
-static int
-ask_for_umounts(void)
-{
-	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
-	struct timeval tv = { ENDS_S, 0 };
-
-	if (manifest == NULL || proc_chan(manifest) == NULL ||
-	    !proc_ready(manifest))
-		return 0;
-	if ((ends_timer = evtimer_new(proc_base(), ends_is_late, NULL)) ==
-		NULL ||
-	    evtimer_add(ends_timer, &tv) == -1 ||
-	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_ENDS, 0, -1,
-		NULL, 0) == -1) {
-		log_warn("manifest");
-		if (ends_timer != NULL)
-			evtimer_del(ends_timer);
-		return 0;
-	}
-	return 1;
-}
-
-static void
-end_all(void (*done)(void))
-{
-	ending = 1;
-	if (TAILQ_EMPTY(&mnts_all)) {
-		done();
-		return;
-	}
-	all_ended = done;
-	if (!ask_for_umounts())
-		umount_all();
-}
-
-static void
-end_now(void)
-{
-	void (*done)(void) = end_done;
-
-	end_done = NULL;
-	evtimer_del(last_timer);
-	if (done != NULL)
-		end_all(done);
-}
-
-static void
-last_is_late(int fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	(void)arg;
-	log_warnx("the last commits are not done after %d seconds: the "
-		  "changes stay for the next start",
-	    LAST_COMMITS_S);
-	end_now();
-}
-
-int
-mounts_on_last_res(struct chan *ch, uint32_t id, struct imsg *im,
-    struct ibuf *body)
-{
-	(void)ch;
-	(void)id;
-	(void)im;
-	(void)body;
-	if (end_done != NULL)
-		end_now();
-	return 0;
-}
-
-/* 1: those that are to be committed at umount are now. */
-static int
-last_commits(void)
-{
-	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
-	struct timeval tv = { LAST_COMMITS_S, 0 };
-	struct mnt *m;
-
-	TAILQ_FOREACH (m, &mnts_all, link)
-		if (m->state == MOUNT_UP && m->volume->policy.commit_on_umount)
-			break;
-	if (m == NULL)
-		return 0;
-	if (last_timer == NULL)
-		last_timer = evtimer_new(proc_base(), last_is_late, NULL);
-	if (last_timer == NULL || evtimer_add(last_timer, &tv) == -1 ||
-	    manifest == NULL || proc_chan(manifest) == NULL ||
-	    !proc_ready(manifest) ||
-	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_LAST, 0, -1,
-		NULL, 0) == -1) {
-		log_warnx("nothing is committed before the end: manifest "
-			  "is not ready");
-		return 0;
-	}
-	return 1;
-}
-
-void
-mounts_end_all(void (*done)(void))
-{
-	if (last_commits())
-		end_done = done;
-	else
-		end_all(done);
-}
-
-void
-mounts_end_soon(void)
-{
-	if (end_done == NULL)
-		return;
-	log_info("the last commits are not waited for");
-	end_now();
 }
 
 /* ---- all of them --------------------------------------------------------- */

@@ -119,7 +119,8 @@ mnt_file_write(void)
 	    f);
 	TAILQ_FOREACH (m, &mnts_all, link)
 		/* One that a command just begins is not known to be. */
-		if (m->kept && (m->state >= MOUNT_UP || m->done == NULL))
+		if (m->kept &&
+		    (m->state >= MOUNT_UP || m->attaching || m->done == NULL))
 			config_print_volume(m->volume, f);
 	TAILQ_FOREACH (v, &kept_on, link)
 		config_print_volume(v, f);

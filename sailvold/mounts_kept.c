@@ -15,7 +15,11 @@
 #include "lib/supervisor.h"
 #include "sailvold/mnt.h"
 
-/* Of names: one of these and 32 digits, the mount's id. */
+/*
+ * Of names: one of these and the mount's key, which is that by which it came, or 8
+ * digits by chance.  They are short: an environment has room for those of some
+ * thousand mounts.
+ */
 #define RECORD "record-"
 #define SESSION "session-"
 #define TABLE "table-"
@@ -23,10 +27,26 @@
 static void
 name_of(const struct mnt *m, const char *prefix, char name[HANDOVER_NAME_MAX])
 {
-	size_t i, n = strlcpy(name, prefix, HANDOVER_NAME_MAX);
+	snprintf(name, HANDOVER_NAME_MAX, "%s%s", prefix, m->key);
+}
 
-	for (i = 0; i < sizeof(m->id); i++, n += 2)
-		snprintf(name + n, 3, "%02x", m->id[i]);
+static int
+is_key_of_another(const struct mnt *m)
+{
+	const struct mnt *other;
+
+	TAILQ_FOREACH (other, &mnts_all, link)
+		if (other != m && strcmp(other->key, m->key) == 0)
+			return 1;
+	return 0;
+}
+
+static void
+make_key(struct mnt *m)
+{
+	do
+		snprintf(m->key, sizeof(m->key), "%08x", arc4random());
+	while (is_key_of_another(m));
 }
 
 void
@@ -51,6 +71,7 @@ mnt_record(struct mnt *m, uid_t fuse_uid)
 	strlcpy(k->volume_id, m->volume_id, sizeof(k->volume_id));
 	strlcpy(k->folder, m->folder, sizeof(k->folder));
 	m->backings.kept = k->backings;
+	make_key(m);
 	m->record = k;
 }
 
@@ -161,7 +182,7 @@ tell_ends(const struct mnt *m)
 }
 
 static int
-adopt(int fd, uid_t fuse_uid)
+adopt(int fd, const char *key, uid_t fuse_uid)
 {
 	struct conf_volume *v = NULL;
 	struct kept *k;
@@ -185,6 +206,7 @@ adopt(int fd, uid_t fuse_uid)
 	conf_volume_free(v);
 	m->record = k;
 	m->record_fd = fd;
+	strlcpy(m->key, key, sizeof(m->key));
 	if ((why = go_on(m, fuse_uid)) == NULL) {
 		log_info("volume %s on %s: its session goes on",
 		    m->volume->name, m->volume->path);
@@ -204,7 +226,8 @@ mnt_adopt_all(uid_t fuse_uid)
 	int n = 0, one;
 
 	while (handover_next(RECORD, name)) {
-		one = adopt(handover_take(name), fuse_uid);
+		one =
+		    adopt(handover_take(name), name + strlen(RECORD), fuse_uid);
 		if (!one)
 			supervisor_drop(name);
 		n += one;

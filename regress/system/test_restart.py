@@ -293,10 +293,16 @@ def test_killed_parent(t):
                 d.t.expect_deaths = True
                 os.kill(d.process.pid, signal.SIGKILL)
                 d.process.wait()
+            if i == 0:
+                # As a sailvold before this one has called them.
+                for n in list(store.kept):
+                    store.kept[n[:n.index("-")] + "-" + "0f" * 16] = (
+                        store.kept.pop(n))
+            names = set(store.kept)
             store.start(d)
             progress(t, busy)
+            t.equal(names, set(store.kept), "the same")
             t.count("kills survived", 1)
-        t.true(len(store.kept) == 3, "the same")
         restart(t, d)
         progress(t, busy)
         busy.stop(t)
