@@ -159,6 +159,10 @@ $(OBJ)/regress/unit/lib/test_chan: LDFLAGS += \
 $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
     -Wl,--wrap=db_begin_durable
+# Of fuse there is the switch alone.
+$(OBJ)/regress/unit/sailvold/test_switch: LDFLAGS += \
+    -Wl,--wrap=frontend_manifest,--wrap=origins_ask,--wrap=journal_end \
+    -Wl,--wrap=chan_send_ibuf,--wrap=change_hold,--wrap=writer_settle_all
 # A filter is looked at, and not put in force.
 $(OBJ)/regress/unit/lib/test_sandbox_walls: LDFLAGS += -Wl,--wrap=seccomp_load
 

@@ -207,6 +207,7 @@ int switch_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int switch_go_on(void);
 void switch_put_done(uint32_t id, int error);
 void switch_cache_gone(void);
+void switch_manifest_gone(void);
 /* ---- what is open before a reload (origins.c) */
 /* 1: manifest is asked, and switch_go_on() comes.  again: not more than was. */
 int origins_ask(int again);

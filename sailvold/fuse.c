@@ -336,6 +336,7 @@ fuse_peer_down(struct chan *c)
 		manifest = NULL;
 		/* What a reload holds stays held: START says how it ended. */
 		manifest_said_start = 0;
+		switch_manifest_gone();
 	}
 	if (chan_role(c) == ROLE_CACHE) {
 		switch_cache_gone();

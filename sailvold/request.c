@@ -7,6 +7,7 @@
 #include <event.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +45,7 @@ static struct fuse_session *se;
 static int session_fd = -1;
 static uint8_t *buffer;
 static struct park *running; /* the park that `now' came from */
-static struct event ev_read, ev_ready;
+static struct event ev_read, ev_paused, ev_ready;
 static uint64_t init_unique;
 static int init_answered, swallow_init, paused;
 static uint32_t init_flags, stack_depth;
@@ -286,6 +287,15 @@ on_ready(int fd, short ev, void *arg)
 		kick();
 }
 
+static void mount_is_gone(void) __attribute__((noreturn));
+
+static void
+mount_is_gone(void)
+{
+	log_debug("the mount is gone");
+	role_end(0);
+}
+
 static void
 on_read(int fd, short ev, void *arg)
 {
@@ -310,8 +320,7 @@ on_read(int fd, short ev, void *arg)
 		}
 		if (n == -1 && errno != ENODEV)
 			fatal("fuse device");
-		log_debug("the mount is gone");
-		role_end(0);
+		mount_is_gone();
 	}
 }
 
@@ -449,12 +458,31 @@ feed_init(const uint8_t *init, size_t len)
 	return 0;
 }
 
+/*
+ * While nothing is read, an umount shows in an error that epoll(7) tells of
+ * whatever it was asked for; for libevent it must be asked for something, which a
+ * session is always ready for: by edges, that is once.
+ */
+static void
+on_paused(int fd, short ev, void *arg)
+{
+	struct pollfd pfd = { .fd = fd };
+
+	(void)ev;
+	(void)arg;
+	if (poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLERR | POLLHUP)))
+		mount_is_gone();
+}
+
 void
 request_pause(int on)
 {
+	struct event *off = on ? &ev_read : &ev_paused;
+
 	if (on == paused)
 		return;
-	if ((on ? event_del(&ev_read) : event_add(&ev_read, NULL)) == -1)
+	if (event_del(off) == -1 ||
+	    event_add(on ? &ev_paused : &ev_read, NULL) == -1)
 		fatalx("requests");
 	paused = on;
 	if (!on)
@@ -488,6 +516,8 @@ request_start(int fd, const struct fuse_lowlevel_ops *ops, const uint8_t *init,
 	swallow_init = takeover;
 	evtimer_set(&ev_ready, on_ready, NULL);
 	event_set(&ev_read, fd, EV_READ | EV_PERSIST, on_read, NULL);
+	event_set(&ev_paused, fd, EV_WRITE | EV_ET | EV_PERSIST, on_paused,
+	    NULL);
 	if (feed_init(init, init_len) == -1)
 		return -1;
 	if (takeover && ask_resend() == -1)

@@ -352,6 +352,12 @@ late_clear(void)
 	late.fd = -1;
 }
 
+void
+switch_manifest_gone(void)
+{
+	late_clear(); /* the next one begins it anew */
+}
+
 static void
 late_set(uint32_t type, uint32_t id, int fd, struct ibuf *body)
 {
@@ -807,7 +813,6 @@ switch_go_on(void)
 	int fd, rc = 0;
 
 	no_request();
-	/* The next manifest begins it anew. */
 	if (late.type == 0 || c == NULL || origins_ask(1))
 		return 0;
 	if (late.type == IMSG_MANIFEST_FUSE_RELOAD)
