@@ -153,16 +153,22 @@ static void
 on_scan(int fd, short ev, void *arg)
 {
 	struct timeval now = { 0, 0 }, later = { 0, SCAN_AGAIN_MS * 1000 };
+	static int lacks; /* what was said of it */
 	size_t i;
 
 	(void)fd;
 	(void)ev;
 	(void)arg;
 	if (scan(folder) == -1) {
-		log_warn("cache: folder %02x: once more", folder);
+		if (errno != lacks)
+			log_warn("cache: folder %02x: again until it can be "
+				 "looked at",
+			    folder);
+		lacks = errno;
 		evtimer_add(&scan_ev, &later);
 		return;
 	}
+	lacks = 0;
 	if (++folder < FOLDERS) {
 		evtimer_add(&scan_ev, &now);
 		return;
