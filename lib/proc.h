@@ -85,8 +85,12 @@ struct proc_spec {
 	int (*configure)(struct proc *, void *arg);
 	void (*on_ready)(struct proc *, void *arg);
 	/* It died (status of waitpid(2)); before the restart is decided.
-	   1: restart it, 0: it is finished with, and freed.  NULL: 1. */
+	   1: restart it, 0: it is finished with, and freed.  NULL: 1.  Also,
+	   with status 0, when it is stopped while it waits to be restarted. */
 	int (*on_death)(struct proc *, int status, void *arg);
+	/* 1: a line that it says, or that is to be said of its end, was said
+	   before, and is for -v alone.  NULL: none was. */
+	int (*is_old)(const char *line, void *arg);
 	void *arg;
 };
 

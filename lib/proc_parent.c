@@ -11,6 +11,7 @@
 #include <event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,6 +274,12 @@ proc_floods(struct proc *p)
 }
 
 static int
+is_old(const struct proc *p, const char *line)
+{
+	return p->spec.is_old != NULL && p->spec.is_old(line, p->spec.arg);
+}
+
+static int
 on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	struct proc *p = chan_arg(c);
@@ -289,6 +296,8 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	    memchr(line, '\0', len) != NULL)
 		return -1;
 	line[len] = '\0';
+	if (is_old(p, line))
+		priority = LOG_DEBUG;
 	if (priority == LOG_DEBUG ? !verbose_level
 				  : priority > LOG_CRIT && proc_floods(p))
 		return 0;
@@ -630,6 +639,22 @@ fail:
 
 /* ---- death and restart --------------------------------------------------- */
 
+static void say(const struct proc *, void (*)(const char *, ...), const char *,
+    ...) __attribute__((format(printf, 3, 4)));
+
+static void
+say(const struct proc *p, void (*say_new)(const char *, ...), const char *fmt,
+    ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	(is_old(p, line) ? log_debug : say_new)("%s", line);
+}
+
 static void
 log_death(const struct proc *p, pid_t pid, int status)
 {
@@ -639,7 +664,8 @@ log_death(const struct proc *p, pid_t pid, int status)
 	if (WIFSIGNALED(status)) {
 		code = WTERMSIG(status);
 		name = sigabbrev_np(code);
-		log_warnx("role \"%s\" (pid %d) killed by signal %d (SIG%s)%s",
+		say(p, log_warnx,
+		    "role \"%s\" (pid %d) killed by signal %d (SIG%s)%s",
 		    p->title, (int)pid, code, name != NULL ? name : "?",
 		    code == SIGSYS ? ": it broke its filter" : "");
 		return;
@@ -650,7 +676,7 @@ log_death(const struct proc *p, pid_t pid, int status)
 		    p->title, (int)pid,
 		    p->exec != NULL ? p->exec : "/proc/self/exe");
 	else if (code != 0 || !p->stopping)
-		log_warnx("role \"%s\" (pid %d) exited with status %d",
+		say(p, log_warnx, "role \"%s\" (pid %d) exited with status %d",
 		    p->title, (int)pid, code);
 	else
 		log_debug("role \"%s\" (pid %d) ended", p->title, (int)pid);
@@ -682,7 +708,7 @@ proc_restart(struct proc *p, int was_ready)
 		p->backoff_ms = 0;
 	p->deaths++;
 	if (p->backoff_ms > 0)
-		log_info("role \"%s\": starts again in %d ms", p->title,
+		say(p, log_info, "role \"%s\": starts again in %d ms", p->title,
 		    p->backoff_ms);
 	else if (proc_launch(p) == 0)
 		return;
@@ -743,6 +769,9 @@ proc_on_timer(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	if (p->pid == -1 && p->stopping) {
+		/* Its last death was not its end yet. */
+		if (p->spec.on_death != NULL)
+			(void)p->spec.on_death(p, 0, p->spec.arg);
 		proc_remove(p);
 		return;
 	}

@@ -10,6 +10,7 @@
 
 #include <sys/queue.h>
 
+#include "lib/heard.h"
 #include "sailvold/backing.h"
 #include "sailvold/kept.h"
 #include "sailvold/mounts.h"
@@ -49,6 +50,7 @@ struct mnt {
 	int failed;          /* errno: it is given up when its fuse has ended */
 	char failure[512];
 	char said[1200];    /* in the log: why it could not be */
+	struct heard heard; /* what else was said of it then */
 	unsigned int tries; /* to come back */
 	struct proc *fuse, *notify;
 	int notify_wanted; /* asked for while the last one still ended */
@@ -80,6 +82,7 @@ void mnt_umount(struct mnt *, int detach);
 int mnt_ends(void (*done)(void));
 void mnt_umount_all(void);
 /* Handlers of its fuse. */
+int mnt_line_is_old(const char *line, void *arg);
 void mnt_fuse_ready(struct proc *, void *arg);
 int mnt_fuse_death(struct proc *, int status, void *arg);
 

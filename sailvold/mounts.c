@@ -490,9 +490,40 @@ mnt_try_now(struct mnt *m)
 	mount_begin(m);
 }
 
+/* Of the first try all is said. */
+int
+mnt_line_is_old(const char *line, void *arg)
+{
+	struct mnt *m = arg;
+
+	return (m->state < MOUNT_UP || m->state == MOUNT_RETRY) &&
+	    heard_line(&m->heard, line) && m->said[0] != '\0';
+}
+
+int
+mounts_line_is_old(const char *line, void *arg)
+{
+	static const char begin[] = "mount ";
+	size_t len;
+	struct mnt *m;
+
+	(void)arg;
+	if (strncmp(line, begin, sizeof(begin) - 1) != 0)
+		return 0;
+	line += sizeof(begin) - 1;
+	TAILQ_FOREACH (m, &mnts_all, link) {
+		len = strlen(m->volume->path);
+		if (strncmp(line, m->volume->path, len) == 0 &&
+		    line[len] == ':')
+			return mnt_line_is_old(line + len, m);
+	}
+	return 0;
+}
+
 static void
 mount_begin(struct mnt *m)
 {
+	heard_next(&m->heard);
 	m->state = MOUNT_POINT;
 	if (priv_open_point(m->volume->path, m->uid, point_came, m) == -1)
 		mount_failed(m, errno, strerror(errno));

@@ -37,6 +37,8 @@ void mounts_begin_all(const struct config *);
 void mounts_reconfigure(const struct config *);
 /* manifest is ready (again): it is told of all mounts. */
 void mounts_manifest_ready(struct proc *manifest);
+/* For manifest: 1: a line of a mount that is tried again, as it was said before. */
+int mounts_line_is_old(const char *line, void *arg);
 /* cache starts (again): it is told which volume is whose. */
 void mounts_tell_cache(struct proc *cache);
 int mounts_on_mount_res(struct chan *, uint32_t, struct imsg *, struct ibuf *);

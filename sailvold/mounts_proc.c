@@ -246,6 +246,7 @@ mnt_start_fuse(struct mnt *m)
 	spec.configure = fuse_configure;
 	spec.on_ready = mnt_fuse_ready;
 	spec.on_death = mnt_fuse_death;
+	spec.is_old = mnt_line_is_old;
 	spec.arg = m;
 	if ((m->fuse = proc_start(&spec)) == NULL)
 		return -1;

@@ -177,6 +177,7 @@ start_role(uint8_t role, enum conf_role user, uint32_t instance,
 		spec.nrules =
 		    sizeof(manifest_rules) / sizeof(manifest_rules[0]);
 		spec.on_ready = manifest_ready;
+		spec.is_old = mounts_line_is_old;
 	} else if (role == ROLE_CACHE) {
 		spec.rules = cache_rules;
 		spec.nrules = sizeof(cache_rules) / sizeof(cache_rules[0]);

@@ -90,6 +90,39 @@ def test_broken_journal(t):
     d.umount(b)
 
 
+def test_tried_quietly(t):
+    """One that cannot come back, for its journal is none, is tried again, and says
+    so as often as in its first try; umount and restart are no later for it."""
+    s = stack.Stack(t)
+    t.expect_deaths = True
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    write(os.path.join(a, "f"))
+    d.kill_all()
+    spoil(d, 0, b"nonsense")
+    # What was said before is for debug alone.
+    stack.write(d.conf, stack.read(d.conf).replace("log debug", ""))
+    d.start()
+
+    def tries():
+        # Each of them asks for the volume.
+        return s.server.log().count("/v1/volumes/vol_")
+
+    t.wait_for(lambda: "failed" in mounts(d).get(a, {}), "the first")
+    said = "journal 0000000000000000: not a segment"
+    first, begun = d.log().count(said), tries()
+    t.true(first >= 3, d.log())
+    t.wait_for(lambda: tries() >= begun + 2, "two more")
+    t.equal(first, d.log().count(said), "said of them")
+    t.wait_for(lambda: mounts(d)[a]["state"] == "starting", "it is tried")
+    d.ctl("restart")
+    t.wait_for(lambda: "failed" in mounts(d).get(a, {}), "once more")
+    t.wait_for(lambda: mounts(d)[a]["state"] == "starting", "it is tried")
+    d.umount(a, "--force")
+    t.equal({}, mounts(d), "it is gone")
+    t.equal([], d.pids("fuse"), "its fuse")
+
+
 def mounts(d):
     """{path: {...}} of the daemon's mounts."""
     return {m["path"]: m for m in d.ctl_json("status")["daemon"]["mounts"]}

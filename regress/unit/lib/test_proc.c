@@ -687,11 +687,14 @@ test_crash_loop_backs_off(void **state)
 	expect_log("starts again in 400 ms\n");
 	expect_log("(SIGKILL)\n");
 	assert_false(proc_ready(sign));
-	/* Stopped while it waits: gone without another start. */
-	ndeaths = 0;
+	/* Stopped while it waits: gone without another start, and who has it is
+	   told. */
 	WAIT(proc_pid(sign) == -1);
+	ndeaths = 0;
 	proc_stop(sign, 100);
 	WAIT(proc_find(ROLE_SIGN, 3) == NULL);
+	assert_int_equal(ndeaths, 1);
+	assert_int_equal(last_status, 0);
 }
 
 /* A role that is bad to its peer ends, and the peer does not. */
