@@ -223,6 +223,14 @@ priv_open_folder(const char *path)
 	return open("/", O_PATH | O_CLOEXEC);
 }
 
+/* A fuse that ends with 0 says what is so. */
+int
+priv_session_is_over(const struct session *s)
+{
+	(void)s;
+	return 1;
+}
+
 int
 priv_open_latency(void)
 {
