@@ -113,20 +113,23 @@ void obj_free(struct obj *); /* what it points to */
 int db_obj_get(struct db *, int64_t mount, uint64_t ovl, struct obj *);
 int db_obj_put(struct db *, int64_t mount, const struct obj *);
 int db_obj_delete(struct db *, int64_t mount, uint64_t ovl);
-/* Numbers of objects: with unpublished changes or OBJ_SUSPECT; sockets; with a
-   local file (most at most); with OBJ_UNSETTLED, or a local file that is
+/* Numbers of objects: with unpublished changes or OBJ_SUSPECT; with a local
+   file (most at most); with OBJ_UNSETTLED, or a local file that is
    OBJ_SUSPECT, and not dropped; settled local files with content that is not
    published.  The caller frees *ovls. */
 int db_obj_list_dirty(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
-int db_obj_list_sockets(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
 int db_obj_list_local(struct db *, int64_t mount, uint64_t most,
     uint64_t **ovls, size_t *n);
 int db_obj_list_unsettled(struct db *, int64_t mount, uint64_t **ovls,
     size_t *n);
 int db_obj_list_settled(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
-/* Those without a name, but the root, in order: the first most after that
-   number. */
+/* Those without a name, but the root; with unpublished changes or OBJ_SUSPECT;
+   sockets; in order: the first most after that number. */
 int db_obj_list_nameless(struct db *, int64_t mount, uint64_t after,
+    uint64_t *ovls, size_t most, size_t *n);
+int db_obj_dirty_after(struct db *, int64_t mount, uint64_t after,
+    uint64_t *ovls, size_t most, size_t *n);
+int db_obj_sockets_after(struct db *, int64_t mount, uint64_t after,
     uint64_t *ovls, size_t most, size_t *n);
 /* All objects but the root lose their names and handles; what was seen is
    forgotten. */
@@ -155,13 +158,18 @@ int db_name_delete_dir(struct db *, int64_t mount, uint64_t dir);
 int db_name_any(struct db *, int64_t mount, uint64_t dir);
 /*
  * Rows in one piece of memory that the caller frees: of a directory from
- * `from' on (after: greater than it), at most max; of an object; changed.
+ * `from' on (after: greater than it), at most max; of an object; changed, some at a
+ * time: those after that row (NULL: the first).
  */
 int db_names_of_dir(struct db *, int64_t mount, uint64_t dir, const void *from,
     size_t, int after, size_t max, struct name_row **, size_t *n);
 int db_names_of_obj(struct db *, int64_t mount, uint64_t ovl,
     struct name_row **, size_t *n);
-int db_names_changed(struct db *, int64_t mount, struct name_row **, size_t *n);
+/* The same: of those without a fileid of their own the oldest. */
+int db_name_oldest(struct db *, int64_t mount, uint64_t ovl, struct name_row **,
+    size_t *n);
+int db_names_changed(struct db *, int64_t mount, const struct name_row *after,
+    size_t max, struct name_row **, size_t *n);
 /* All names of a mount go, and what was seen; *ovls: objects that had one
    (db_job.c). */
 int db_names_lose_all(struct db *, int64_t mount, uint64_t **ovls, size_t *n);
@@ -191,9 +199,13 @@ int db_seen_put(struct db *, int64_t mount, const struct seen_row *);
 int db_seen_delete(struct db *, int64_t mount, const void *path, size_t);
 int db_seen_delete_below(struct db *, int64_t mount, const void *path, size_t);
 int db_seen_clear(struct db *, int64_t mount);
-/* All rows strictly below path ("" : all but the root's), by memcmp. */
+/* All rows strictly below path ("" : all but the root's), by memcmp; or the
+   first max of them after that path. */
 int db_seen_below(struct db *, int64_t mount, const void *path, size_t,
     struct seen_row **, size_t *n);
+int db_seen_below_after(struct db *, int64_t mount, const void *path, size_t,
+    const void *after, size_t after_len, size_t max, struct seen_row **,
+    size_t *n);
 
 /* ---- jobs and stashes: db_job.c, db_stash.c, and their own headers -------- */
 

@@ -189,21 +189,15 @@ db_obj_list_dirty(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
 	return list_ovls(db, DB_OBJ_LIST_DIRTY, mount, NULL, ovls, n);
 }
 
-int
-db_obj_list_sockets(struct db *db, int64_t mount, uint64_t **ovls, size_t *n)
-{
-	return list_ovls(db, DB_OBJ_LIST_SOCKETS, mount, NULL, ovls, n);
-}
-
-int
-db_obj_list_nameless(struct db *db, int64_t mount, uint64_t after,
-    uint64_t *ovls, size_t most, size_t *n)
+static int
+list_after(struct db *db, enum db_statement which, int64_t mount,
+    uint64_t after, uint64_t *ovls, size_t most, size_t *n)
 {
 	sqlite3_stmt *st;
 	int rc;
 
 	*n = 0;
-	if ((st = db_stmt(db, DB_OBJ_LIST_NAMELESS)) == NULL)
+	if ((st = db_stmt(db, which)) == NULL)
 		return -1;
 	sqlite3_bind_int64(st, 1, mount);
 	bind_u64(st, 2, after);
@@ -211,6 +205,29 @@ db_obj_list_nameless(struct db *db, int64_t mount, uint64_t after,
 	while ((rc = db_step(db, st)) == 1)
 		ovls[(*n)++] = column_u64(st, 0);
 	return rc;
+}
+
+int
+db_obj_list_nameless(struct db *db, int64_t mount, uint64_t after,
+    uint64_t *ovls, size_t most, size_t *n)
+{
+	return list_after(db, DB_OBJ_LIST_NAMELESS, mount, after, ovls, most,
+	    n);
+}
+
+int
+db_obj_dirty_after(struct db *db, int64_t mount, uint64_t after, uint64_t *ovls,
+    size_t most, size_t *n)
+{
+	return list_after(db, DB_OBJ_DIRTY_AFTER, mount, after, ovls, most, n);
+}
+
+int
+db_obj_sockets_after(struct db *db, int64_t mount, uint64_t after,
+    uint64_t *ovls, size_t most, size_t *n)
+{
+	return list_after(db, DB_OBJ_SOCKETS_AFTER, mount, after, ovls, most,
+	    n);
 }
 
 int
@@ -437,13 +454,13 @@ db_names_of_dir(struct db *db, int64_t mount, uint64_t dir, const void *from,
 	return collect_names(db, st, rows, n);
 }
 
-int
-db_names_of_obj(struct db *db, int64_t mount, uint64_t ovl,
+static int
+names_of(struct db *db, enum db_statement which, int64_t mount, uint64_t ovl,
     struct name_row **rows, size_t *n)
 {
 	sqlite3_stmt *st;
 
-	if ((st = db_stmt(db, DB_NAMES_OF_OBJ)) == NULL)
+	if ((st = db_stmt(db, which)) == NULL)
 		return -1;
 	sqlite3_bind_int64(st, 1, mount);
 	bind_u64(st, 2, ovl);
@@ -451,13 +468,41 @@ db_names_of_obj(struct db *db, int64_t mount, uint64_t ovl,
 }
 
 int
-db_names_changed(struct db *db, int64_t mount, struct name_row **rows,
-    size_t *n)
+db_names_of_obj(struct db *db, int64_t mount, uint64_t ovl,
+    struct name_row **rows, size_t *n)
+{
+	return names_of(db, DB_NAMES_OF_OBJ, mount, ovl, rows, n);
+}
+
+int
+db_name_oldest(struct db *db, int64_t mount, uint64_t ovl,
+    struct name_row **rows, size_t *n)
+{
+	return names_of(db, DB_NAME_OLDEST, mount, ovl, rows, n);
+}
+
+int
+db_names_changed(struct db *db, int64_t mount, const struct name_row *after,
+    size_t max, struct name_row **rows, size_t *n)
 {
 	sqlite3_stmt *st;
 
-	if ((st = db_stmt(db, DB_NAMES_CHANGED)) == NULL)
+	if (after != NULL) {
+		if ((st = db_stmt(db, DB_NAMES_CHANGED_AT)) == NULL)
+			return -1;
+		sqlite3_bind_int64(st, 1, mount);
+		bind_u64(st, 2, after->changed);
+		bind_u64(st, 3, after->dir);
+		bind_blob(st, 4, after->name, after->len);
+		bind_u64(st, 5, max);
+		if (collect_names(db, st, rows, n) == -1 || *n > 0)
+			return *n > 0 ? 0 : -1;
+		free(*rows);
+	}
+	if ((st = db_stmt(db, DB_NAMES_CHANGED_AFTER)) == NULL)
 		return -1;
 	sqlite3_bind_int64(st, 1, mount);
+	bind_u64(st, 2, after != NULL ? after->changed : 0);
+	bind_u64(st, 3, max);
 	return collect_names(db, st, rows, n);
 }

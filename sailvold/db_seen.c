@@ -210,8 +210,9 @@ fail:
 }
 
 int
-db_seen_below(struct db *db, int64_t mount, const void *path, size_t len,
-    struct seen_row **rows, size_t *n)
+db_seen_below_after(struct db *db, int64_t mount, const void *path, size_t len,
+    const void *after, size_t after_len, size_t max, struct seen_row **rows,
+    size_t *n)
 {
 	sqlite3_stmt *st;
 	struct range r;
@@ -222,5 +223,16 @@ db_seen_below(struct db *db, int64_t mount, const void *path, size_t len,
 		return -1;
 	if ((st = stmt_below(db, DB_SEEN_BELOW, mount, &r)) == NULL)
 		return -1;
+	if (after != NULL)
+		bind_blob(st, 2, after, after_len);
+	bind_u64(st, 4, max > INT64_MAX ? INT64_MAX : max);
 	return collect_seen(db, st, rows, n);
+}
+
+int
+db_seen_below(struct db *db, int64_t mount, const void *path, size_t len,
+    struct seen_row **rows, size_t *n)
+{
+	return db_seen_below_after(db, mount, path, len, NULL, 0, SIZE_MAX,
+	    rows, n);
 }

@@ -142,9 +142,13 @@
 	    " WHERE mount = ?1 AND"                                            \
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
 	    " AND changed_content > 0 AND (flags & 29) = 1")                   \
-	X(OBJ_LIST_SOCKETS,                                                    \
-	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
-	    " (flags & 2) != 0")                                               \
+	X(OBJ_DIRTY_AFTER,                                                     \
+	    "SELECT ovl FROM obj INDEXED BY obj_dirty WHERE mount = ?1 AND"    \
+	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
+	    " AND ovl > ?2 ORDER BY ovl LIMIT ?3")                             \
+	X(OBJ_SOCKETS_AFTER,                                                   \
+	    "SELECT ovl FROM obj INDEXED BY obj_socket WHERE mount = ?1 AND"   \
+	    " (flags & 2) != 0 AND ovl > ?2 ORDER BY ovl LIMIT ?3")            \
 	X(OBJ_LIST_LOCAL,                                                      \
 	    "SELECT ovl FROM obj WHERE mount = ?1 AND"                         \
 	    " (flags & 1) != 0 LIMIT ?2")                                      \
@@ -181,9 +185,21 @@
 	X(NAMES_OF_OBJ,                                                        \
 	    "SELECT dir, ovl, changed, name FROM name INDEXED BY name_ovl"     \
 	    " WHERE mount = ?1 AND ovl = ?2 AND ovl != 0")                     \
-	X(NAMES_CHANGED,                                                       \
-	    "SELECT dir, ovl, changed, name FROM name WHERE"                   \
-	    " mount = ?1 AND changed > 0")                                     \
+	X(NAME_OLDEST,                                                         \
+	    "SELECT dir, ovl, changed, name FROM name INDEXED BY name_ovl"     \
+	    " WHERE mount = ?1 AND ovl = ?2 AND ovl != 0 AND NOT EXISTS"       \
+	    " (SELECT 1 FROM link_id WHERE link_id.mount = name.mount AND"     \
+	    " link_id.ovl = name.ovl AND link_id.dir = name.dir AND"           \
+	    " link_id.name = name.name) ORDER BY changed, dir, name LIMIT 1")  \
+	X(NAMES_CHANGED_AT,                                                    \
+	    "SELECT dir, ovl, changed, name FROM name"                         \
+	    " INDEXED BY name_changed WHERE mount = ?1 AND changed > 0 AND"    \
+	    " changed = ?2 AND (dir, name) > (?3, ?4)"                         \
+	    " ORDER BY dir, name LIMIT ?5")                                    \
+	X(NAMES_CHANGED_AFTER,                                                 \
+	    "SELECT dir, ovl, changed, name FROM name"                         \
+	    " INDEXED BY name_changed WHERE mount = ?1 AND changed > 0 AND"    \
+	    " changed > ?2 ORDER BY changed, dir, name LIMIT ?3")              \
 	X(SEEN_GET,                                                            \
 	    "SELECT " SEEN_COLUMNS " FROM seen WHERE mount = ?1 AND"           \
 	    " path = ?2")                                                      \
@@ -197,7 +213,7 @@
 	X(SEEN_CLEAR, "DELETE FROM seen WHERE mount = ?1")                     \
 	X(SEEN_BELOW,                                                          \
 	    "SELECT " SEEN_COLUMNS " FROM seen WHERE mount = ?1 AND"           \
-	    " path > ?2 AND path < ?3 ORDER BY path")                          \
+	    " path > ?2 AND path < ?3 ORDER BY path LIMIT ?4")                 \
 	DB_STATEMENTS_JOB(X)                                                   \
 	DB_STATEMENTS_STASH(X)
 

@@ -1,39 +1,17 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * delta_make: walks the changed names and objects of an overlay and decides
- * what has to be published for each.  In manifest.
+ * what has to be published for each, name by name: the caller may do something
+ * else between two of them.  In manifest.
  */
-#include <sys/tree.h>
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/tree.h"
 #include "sailvold/delta_make.h"
+#include "sailvold/delta_names.h"
 #include "sailvold/delta_set.h"
-
-/* ---- what changed, as a tree of names ------------------------------------------ */
-
-struct tnode {
-	RB_ENTRY(tnode) by_ovl;  /* directories */
-	struct tnode *up, *next; /* next: of the same directory */
-	struct tnode *children;
-	size_t nchildren;
-	uint64_t ovl;
-	int placed; /* it is shown */
-	uint8_t *name;
-	size_t len;
-};
-RB_HEAD(ovl_tree, tnode);
-RB_PROTOTYPE(ovl_tree, tnode, by_ovl, tnode_cmp)
-
-static int
-tnode_cmp(const struct tnode *a, const struct tnode *b)
-{
-	return a->ovl < b->ovl ? -1 : a->ovl > b->ovl;
-}
-RB_GENERATE(ovl_tree, tnode, by_ovl, tnode_cmp)
 
 /* What stands at a name when no operation says anything else. */
 enum mode {
@@ -57,296 +35,6 @@ struct vdir {
 	struct place origin;
 };
 
-struct make {
-	struct db *db;
-	const struct mount_row *row;
-	struct delta_set *set;
-	struct seen_ctx seen;
-	struct node_miss *miss;
-	struct ovl_tree dirs;
-	struct tnode root;
-	uint64_t *whole; /* objects whose only name is in the tree */
-	size_t nwhole;
-	struct pathbuf path;
-	unsigned int depth;
-	int all;
-	delta_keep_cb keep;
-	void *keep_arg;
-};
-
-static struct tnode *
-tnode_add(struct tnode *up, const void *name, size_t len)
-{
-	struct tnode *t;
-
-	if ((t = calloc(1, sizeof(*t))) == NULL)
-		return NULL;
-	if ((t->name = mem_dup(name, len)) == NULL) {
-		free(t);
-		return NULL;
-	}
-	t->len = len;
-	t->up = up;
-	if (up != NULL) {
-		t->next = up->children;
-		up->children = t;
-		up->nchildren++;
-		t->placed = up->placed;
-	}
-	return t;
-}
-
-static struct tnode *
-tnode_of_dir(struct make *k, uint64_t ovl, unsigned int depth)
-{
-	struct tnode key, *t, *up = NULL;
-	struct name_row *rows;
-	size_t n;
-
-	key.ovl = ovl;
-	if ((t = RB_FIND(ovl_tree, &k->dirs, &key)) != NULL)
-		return t;
-	if (depth > SAIL_DEPTH_MAX) {
-		errno = ELOOP;
-		return NULL;
-	}
-	if (db_names_of_obj(k->db, k->row->row, ovl, &rows, &n) == -1)
-		return NULL;
-	if (n > 0) {
-		if ((up = tnode_of_dir(k, rows[0].dir, depth + 1)) != NULL)
-			t = tnode_add(up, rows[0].name, rows[0].len);
-	} else
-		t = tnode_add(NULL, "", 0);
-	free(rows);
-	if (t == NULL)
-		return NULL;
-	t->ovl = ovl;
-	RB_INSERT(ovl_tree, &k->dirs, t);
-	/* Those without a place are freed through the table alone. */
-	return t;
-}
-
-/* whole: room for one more, or NULL. */
-static int
-add_name(struct make *k, const struct name_row *r, uint64_t *whole)
-{
-	struct tnode *dir;
-	struct obj o;
-	int is_dir = 0;
-
-	if ((dir = tnode_of_dir(k, r->dir, 0)) == NULL)
-		return -1;
-	if (!dir->placed)
-		return 0;
-	if (r->ovl != 0) {
-		if (db_obj_get(k->db, k->row->row, r->ovl, &o) == -1)
-			return errno == ENOENT ? 0 : -1;
-		is_dir = o.entry->type == ENTRY_DIR;
-		if (whole != NULL && o.links == 1 && !is_dir)
-			whole[k->nwhole++] = r->ovl;
-		obj_free(&o);
-	}
-	if (is_dir)
-		return tnode_of_dir(k, r->ovl, 0) == NULL ? -1 : 0;
-	return tnode_add(dir, r->name, r->len) == NULL ? -1 : 0;
-}
-
-static int
-add_object(struct make *k, uint64_t ovl)
-{
-	struct name_row *rows;
-	size_t n, i;
-	int rc = 0;
-
-	if (ovl == OVL_ROOT)
-		return 0; /* the walk begins there */
-	if (k->nwhole > 0 &&
-	    bsearch(&ovl, k->whole, k->nwhole, sizeof(ovl), delta_ovl_cmp) !=
-		NULL)
-		return 0;
-	if (db_names_of_obj(k->db, k->row->row, ovl, &rows, &n) == -1)
-		return -1;
-	for (i = 0; i < n && rc == 0; i++)
-		rc = add_name(k, &rows[i], NULL);
-	free(rows);
-	return rc;
-}
-
-static int
-gather_objects(struct make *k,
-    int (*list)(struct db *, int64_t, uint64_t **, size_t *))
-{
-	uint64_t *ovls = NULL;
-	size_t n, i;
-	int rc = 0;
-
-	if (list(k->db, k->row->row, &ovls, &n) == -1)
-		return -1;
-	for (i = 0; i < n && rc == 0; i++)
-		rc = add_object(k, ovls[i]);
-	free(ovls);
-	return rc;
-}
-
-static int
-gather(struct make *k)
-{
-	struct name_row *rows = NULL;
-	size_t n, i;
-	int rc = 0;
-
-	if (db_names_changed(k->db, k->row->row, &rows, &n) == -1)
-		return -1;
-	if ((k->whole = reallocarray(NULL, n + 1, sizeof(*k->whole))) == NULL)
-		rc = -1;
-	for (i = 0; i < n && rc == 0; i++)
-		rc = add_name(k, &rows[i], k->whole);
-	free(rows);
-	if (k->nwhole > 1)
-		qsort(k->whole, k->nwhole, sizeof(*k->whole), delta_ovl_cmp);
-	if (rc == -1 || gather_objects(k, db_obj_list_dirty) == -1)
-		return -1;
-	/* Each commit and reload names them. */
-	return gather_objects(k, db_obj_list_sockets);
-}
-
-static void
-tnode_free(struct tnode *t)
-{
-	struct tnode *c;
-
-	while ((c = t->children) != NULL) {
-		t->children = c->next;
-		tnode_free(c);
-		free(c->name);
-		free(c);
-	}
-}
-
-static void
-gather_free(struct make *k)
-{
-	struct tnode *t, *next;
-
-	/* First those that hang in no directory that is shown. */
-	for (t = RB_MIN(ovl_tree, &k->dirs); t != NULL; t = next) {
-		next = RB_NEXT(ovl_tree, &k->dirs, t);
-		RB_REMOVE(ovl_tree, &k->dirs, t);
-		if (t->up == NULL && t != &k->root) {
-			t->next = k->root.next;
-			k->root.next = t;
-		}
-	}
-	while ((t = k->root.next) != NULL) {
-		k->root.next = t->next;
-		tnode_free(t);
-		free(t->name);
-		free(t);
-	}
-	tnode_free(&k->root);
-	free(k->whole);
-}
-
-/* ---- the names of a directory that are looked at ---------------------------------- */
-
-struct look {
-	const uint8_t *name;
-	size_t len;
-	struct tnode *t; /* or NULL */
-};
-struct looks {
-	struct look *v;
-	size_t n;
-	struct name_row *rows; /* memory of the names */
-	struct seen_row *seen_rows;
-};
-
-static int
-look_cmp(const void *a, const void *b)
-{
-	const struct look *x = a, *y = b;
-	int c = memcmp(x->name, y->name, x->len < y->len ? x->len : y->len);
-
-	if (c != 0)
-		return c;
-	return x->len < y->len ? -1 : x->len > y->len;
-}
-
-static void
-looks_free(struct looks *l)
-{
-	free(l->v);
-	free(l->rows);
-	free(l->seen_rows);
-}
-
-/* Sorted, each once; one with a tnode that has children is kept. */
-static void
-looks_sort(struct looks *l)
-{
-	size_t i, k = 0;
-
-	if (l->n > 1)
-		qsort(l->v, l->n, sizeof(*l->v), look_cmp);
-	for (i = 0; i < l->n; i++) {
-		if (k > 0 && look_cmp(&l->v[k - 1], &l->v[i]) == 0) {
-			if (l->v[k - 1].t == NULL ||
-			    l->v[k - 1].t->children == NULL)
-				l->v[k - 1].t = l->v[i].t;
-			continue;
-		}
-		l->v[k++] = l->v[i];
-	}
-	l->n = k;
-}
-
-static int
-looks_make(struct make *k, const struct vdir *v, const struct level *lv,
-    struct tnode *t, struct looks *l)
-{
-	size_t nrows = 0, nseen = 0, i, off;
-	const uint8_t *slash;
-	struct tnode *c;
-
-	memset(l, 0, sizeof(*l));
-	if ((lv->full || k->all) && v->ovl != 0 &&
-	    db_names_of_dir(k->db, k->row->row, v->ovl, "", 0, 0, SIZE_MAX,
-		&l->rows, &nrows) == -1)
-		return -1;
-	if (lv->full && lv->mode == MODE_SEEN &&
-	    db_seen_below(k->db, k->row->row, k->path.b, k->path.len,
-		&l->seen_rows, &nseen) == -1)
-		goto fail;
-	l->v = calloc(nrows + nseen + (t != NULL ? t->nchildren : 0) + 1,
-	    sizeof(*l->v));
-	if (l->v == NULL)
-		goto fail;
-	for (i = 0; i < nrows; i++) {
-		l->v[l->n].name = l->rows[i].name;
-		l->v[l->n++].len = l->rows[i].len;
-	}
-	off = k->path.len + (k->path.len > 0);
-	for (i = 0; i < nseen; i++) {
-		l->v[l->n].name = l->seen_rows[i].path + off;
-		slash = memchr(l->v[l->n].name, '/', l->seen_rows[i].len - off);
-		l->v[l->n++].len = slash != NULL
-		    ? (size_t)(slash - l->seen_rows[i].path) - off
-		    : l->seen_rows[i].len - off;
-	}
-	for (c = t != NULL ? t->children : NULL; c != NULL; c = c->next) {
-		l->v[l->n].name = c->name;
-		l->v[l->n].t = c;
-		l->v[l->n++].len = c->len;
-	}
-	looks_sort(l);
-	return 0;
-fail:
-	looks_free(l);
-	return -1;
-}
-
-/* ---- one name ---------------------------------------------------------------------- */
-
 /* What the mount shows at a name. */
 struct view {
 	int present, is_dir, socket;
@@ -358,6 +46,61 @@ struct view {
 	struct blob *keep;
 	struct vdir dir;
 };
+
+/* What stands there without an operation. */
+struct base {
+	struct seen seen;
+	int has_tree;
+	struct place tree;
+};
+
+/* A name that is looked at, and what is below it. */
+struct at {
+	struct look look;
+	struct seen_at s;
+	struct base b;
+	struct view w;
+	long before; /* of the path */
+	size_t had;  /* items before it */
+	enum keep keep;
+};
+
+enum fill { FILL_CHILDREN, FILL_NAMES, FILL_SEEN, FILL_DONE };
+
+/* A directory that is walked. */
+struct frame {
+	struct frame *up;
+	const struct vdir *v;
+	const struct seen_at *s;
+	struct level lv;
+	size_t context, had; /* before it */
+	enum fill fill;
+	struct tnode *child; /* the next one that is filled in */
+	struct looks looks;
+	uint8_t *last; /* the name, or the path of what was seen, so far */
+	size_t last_len;
+	int in_name;
+	struct at at;
+};
+
+struct delta_walk {
+	struct db *db;
+	const struct mount_row *row;
+	struct delta_set set;
+	struct seen_ctx seen;
+	struct node_miss *miss; /* of this step */
+	struct delta_names names;
+	int gathered, begun;
+	struct pathbuf path;
+	unsigned int depth;
+	struct at root;
+	struct frame *top;
+	int all;
+	delta_keep_cb keep;
+	void *keep_arg;
+};
+
+/* ---- one name ---------------------------------------------------------------------- */
 
 static void
 view_free(struct view *w)
@@ -375,8 +118,8 @@ view_entry(const struct view *w)
 }
 
 static int
-view_of(struct make *k, const struct vdir *v, const void *name, size_t len,
-    struct view *w)
+view_of(struct delta_walk *k, const struct vdir *v, const void *name,
+    size_t len, struct view *w)
 {
 	struct name_row r;
 	int rc;
@@ -421,7 +164,7 @@ view_of(struct make *k, const struct vdir *v, const void *name, size_t len,
 
 /* The origin of a directory object, by a place that is known if it is that. */
 static int
-view_origin(struct make *k, struct view *w, const struct place *known)
+view_origin(struct delta_walk *k, struct view *w, const struct place *known)
 {
 	if (!w->has_obj || !w->dir.has_origin || w->dir.origin.path != NULL)
 		return 0;
@@ -433,15 +176,8 @@ view_origin(struct make *k, struct view *w, const struct place *known)
 	    w->o.origin_path_len, k->miss);
 }
 
-/* What stands there without an operation. */
-struct base {
-	struct seen seen;
-	int has_tree;
-	struct place tree;
-};
-
 static int
-base_of(struct make *k, const struct level *lv, const struct seen_at *s,
+base_of(struct delta_walk *k, const struct level *lv, const struct seen_at *s,
     const void *name, size_t len, struct base *b)
 {
 	struct blob *keep;
@@ -470,7 +206,7 @@ base_of(struct make *k, const struct level *lv, const struct seen_at *s,
 }
 
 static int
-add_tree(struct make *k, struct delta_item *it, const struct seen_at *s)
+add_tree(struct delta_walk *k, struct delta_item *it, const struct seen_at *s)
 {
 	it->has_tree = 1;
 	return seen_tree(&k->seen, k->path.b, k->path.len, s, &it->tree);
@@ -478,9 +214,9 @@ add_tree(struct make *k, struct delta_item *it, const struct seen_at *s)
 
 /* The reference above does not bring this name. */
 static int
-add_ref_except(struct make *k, const struct level *lv)
+add_ref_except(struct delta_walk *k, const struct level *lv)
 {
-	struct delta_item *it = &k->set->items[lv->ref_item];
+	struct delta_item *it = &k->set.items[lv->ref_item];
 	size_t skip = lv->ref_len + (lv->ref_len > 0), cap;
 	struct seen_except *x;
 
@@ -500,14 +236,34 @@ add_ref_except(struct make *k, const struct level *lv)
 	return 0;
 }
 
+/* Hard links: of those without a number of their own, the oldest has the
+   file's. */
+static int
+link_fileid(struct delta_walk *k, const struct obj *o, uint64_t dir,
+    const void *name, size_t len, uint64_t *fileid)
+{
+	const struct oldest *first;
+
+	if (db_link_id_get(k->db, k->row->row, o->ovl, dir, name, len,
+		fileid) == 0)
+		return 0;
+	if (errno != ENOENT ||
+	    (first = delta_names_oldest(&k->names, o->ovl)) == NULL)
+		return -1;
+	if (first->dir == dir && first->len == len &&
+	    memcmp(first->name, name, len) == 0)
+		return 0;
+	return delta_link_new(k->db, k->row, o, dir, name, len, fileid);
+}
+
 /* A new item at the path of the walk. */
 static struct delta_item *
-item_add(struct make *k, const struct seen_at *s, const struct base *b,
+item_add(struct delta_walk *k, const struct seen_at *s, const struct base *b,
     const struct view *w, const uint8_t *name, size_t name_len, uint64_t dir)
 {
 	struct delta_item *it;
 
-	it = delta_set_add(k->set, k->path.b, k->path.len);
+	it = delta_set_add(&k->set, k->path.b, k->path.len);
 	if (it == NULL)
 		return NULL;
 	it->seen = s->seen;
@@ -520,8 +276,8 @@ item_add(struct make *k, const struct seen_at *s, const struct base *b,
 		return it;
 	it->ovl = w->o.ovl;
 	if (!w->is_dir && w->o.links > 1 &&
-	    delta_link_fileid(k->db, k->row, &w->o, dir, name, name_len,
-		&it->entry->fileid) == -1)
+	    link_fileid(k, &w->o, dir, name, name_len, &it->entry->fileid) ==
+		-1)
 		return NULL;
 	if (w->o.has_origin && !w->is_dir) {
 		it->has_origin = 1;
@@ -535,13 +291,13 @@ item_add(struct make *k, const struct seen_at *s, const struct base *b,
 }
 
 static int
-absent(struct make *k, const struct level *lv, const struct seen_at *s,
+absent(struct delta_walk *k, const struct level *lv, const struct seen_at *s,
     const struct base *b, const struct view *w)
 {
 	struct delta_item *it;
 
 	if (w->socket &&
-	    delta_set_not_kept(k->set, k->path.b, k->path.len) == -1)
+	    delta_set_not_kept(&k->set, k->path.b, k->path.len) == -1)
 		return -1;
 	if (!b->seen.present)
 		return 0;
@@ -558,7 +314,7 @@ absent(struct make *k, const struct level *lv, const struct seen_at *s,
  * moved away and back: it is not made again.
  */
 static int
-is_back(const struct make *k, const struct view *w)
+is_back(const struct delta_walk *k, const struct view *w)
 {
 	if (!w->has_obj)
 		return 0;
@@ -570,7 +326,7 @@ is_back(const struct make *k, const struct view *w)
 
 /* Not a directory. */
 static int
-leaf(struct make *k, const struct level *lv, const struct seen_at *s,
+leaf(struct delta_walk *k, const struct level *lv, const struct seen_at *s,
     const struct base *b, const struct view *w, uint64_t dir,
     const uint8_t *name, size_t len)
 {
@@ -596,9 +352,6 @@ leaf(struct make *k, const struct level *lv, const struct seen_at *s,
 	return delta_item_known(it, w->o.chunks, w->o.chunks_len);
 }
 
-static int walk_dir(struct make *, const struct vdir *, const struct entry *,
-    const struct seen_at *, const struct level *, struct tnode *);
-
 static int
 attr_differs(const struct entry *e, const struct seen *s)
 {
@@ -610,7 +363,8 @@ attr_differs(const struct entry *e, const struct seen *s)
 
 /* *same: it is the directory that is there without an operation. */
 static int
-same_directory(struct make *k, const struct base *b, struct view *w, int *same)
+same_directory(struct delta_walk *k, const struct base *b, struct view *w,
+    int *same)
 {
 	*same = 0;
 	if (view_origin(k, w, b->has_tree ? &b->tree : NULL) == -1)
@@ -623,49 +377,85 @@ same_directory(struct make *k, const struct base *b, struct view *w, int *same)
 	return 0;
 }
 
+/* Says below which directory; -1. */
 static int
-directory(struct make *k, const struct level *lv, const struct seen_at *s,
-    const struct base *b, struct view *w, struct tnode *t, int full,
-    enum keep *keep)
+too_long(struct delta_walk *k)
 {
-	struct level down = *lv;
+	k->miss->path = mem_dup(k->path.b, k->path.len);
+	k->miss->path_len = k->miss->path != NULL ? k->path.len : 0;
+	errno = ENAMETOOLONG;
+	return -1;
+}
+
+/* The names of the directory at the path come next. */
+static int
+frame_push(struct delta_walk *k, const struct vdir *v, const struct entry *e,
+    const struct seen_at *s, const struct level *lv, struct tnode *t)
+{
+	struct frame *f;
+
+	if (++k->depth > SAIL_DEPTH_MAX + 1) /* and the root */
+		return too_long(k);
+	if ((f = calloc(1, sizeof(*f))) == NULL)
+		return -1;
+	f->context = k->set.ncontext;
+	f->had = k->set.n;
+	f->v = v;
+	f->s = s;
+	f->lv = *lv;
+	f->child = t != NULL ? t->children : NULL;
+	f->up = k->top;
+	k->top = f;
+	return k->path.len > 0
+	    ? delta_set_context(&k->set, k->path.b, k->path.len, e)
+	    : 0;
+}
+
+/* 1: its names come next. */
+static int
+directory(struct delta_walk *k, struct frame *f, struct at *a)
+{
+	struct level down = f->lv;
 	struct delta_item *it = NULL;
+	struct view *w = &a->w;
 	int same;
 
-	if (same_directory(k, b, w, &same) == -1)
+	if (same_directory(k, &a->b, w, &same) == -1)
 		return -1;
-	down.full = full;
+	down.full = f->lv.full || w->changed > 0;
 	if (same) {
-		*keep = KEEP_PASS;
-		if (lv->mode == MODE_TREE)
-			down.tree = &b->tree;
-		if (attr_differs(view_entry(w), &b->seen)) {
-			if ((it = item_add(k, s, b, w, NULL, 0, 0)) == NULL)
+		a->keep = KEEP_PASS;
+		if (f->lv.mode == MODE_TREE)
+			down.tree = &a->b.tree;
+		if (attr_differs(view_entry(w), &a->b.seen)) {
+			it = item_add(k, &a->s, &a->b, w, NULL, 0, 0);
+			if (it == NULL)
 				return -1;
 			it->kind = DELTA_ATTR;
-			*keep = KEEP_ATTR;
+			a->keep = KEEP_ATTR;
 		}
-		if (it != NULL && b->has_tree) {
+		if (it != NULL && a->b.has_tree) {
 			it->has_after = 1;
-			if (place_copy(&it->after, &b->tree) == -1)
+			if (place_copy(&it->after, &a->b.tree) == -1)
 				return -1;
 		}
 	} else {
-		*keep = KEEP_OWN;
-		if (lv->mode == MODE_TREE && b->seen.present &&
-		    add_ref_except(k, lv) == -1)
+		a->keep = KEEP_OWN;
+		if (f->lv.mode == MODE_TREE && a->b.seen.present &&
+		    add_ref_except(k, &f->lv) == -1)
 			return -1;
-		if ((it = item_add(k, s, b, w, NULL, 0, 0)) == NULL)
+		it = item_add(k, &a->s, &a->b, w, NULL, 0, 0);
+		if (it == NULL)
 			return -1;
 		it->kind = DELTA_PUT;
-		if (lv->mode == MODE_SEEN && s->seen.is_dir &&
-		    add_tree(k, it, s) == -1)
+		if (f->lv.mode == MODE_SEEN && a->s.seen.is_dir &&
+		    add_tree(k, it, &a->s) == -1)
 			return -1;
 		down.mode = MODE_NOTHING;
 		if (w->dir.has_origin) {
 			down.mode = MODE_TREE;
 			down.tree = &w->dir.origin;
-			down.ref_item = (size_t)(it - k->set->items);
+			down.ref_item = (size_t)(it - k->set.items);
 			down.ref_len = k->path.len;
 			it->has_ref = it->has_after = 1;
 			if (place_copy(&it->ref, &w->dir.origin) == -1 ||
@@ -675,19 +465,12 @@ directory(struct make *k, const struct level *lv, const struct seen_at *s,
 		down.full = 1;
 	}
 	if (w->dir.ovl == 0 && down.mode == MODE_SEEN && !down.full &&
-	    t == NULL)
+	    a->look.t == NULL)
 		return 0;
-	return walk_dir(k, &w->dir, view_entry(w), s, &down, t);
-}
-
-/* Says below which directory; -1. */
-static int
-too_long(struct make *k)
-{
-	k->miss->path = mem_dup(k->path.b, k->path.len);
-	k->miss->path_len = k->miss->path != NULL ? k->path.len : 0;
-	errno = ENAMETOOLONG;
-	return -1;
+	return frame_push(k, &w->dir, view_entry(w), &a->s, &down, a->look.t) ==
+		-1
+	    ? -1
+	    : 1;
 }
 
 /* Of a name that is no directory; it: its item, or NULL. */
@@ -703,86 +486,205 @@ keep_of(const struct view *w, const struct delta_item *it)
 	return it->kind == DELTA_ATTR ? KEEP_FILE : KEEP_OWN;
 }
 
-static int
-walk_name(struct make *k, const struct vdir *v, const struct seen_at *parent,
-    const struct level *lv, const struct look *lk)
+static void
+at_free(struct at *a)
 {
-	struct seen_at s;
-	struct base b;
-	struct view w;
-	size_t before_items = k->set->n;
-	enum keep keep = KEEP_NOT;
-	long before;
-	int rc = -1;
+	view_free(&a->w);
+	seen_at_free(&a->s);
+	place_free(&a->b.tree);
+}
 
-	memset(&s, 0, sizeof(s));
-	memset(&b, 0, sizeof(b));
-	if ((before = pathbuf_push(&k->path, lk->name, lk->len)) == -1)
-		return errno == ENAMETOOLONG ? too_long(k) : -1;
-	if (view_of(k, v, lk->name, lk->len, &w) == -1) {
-		pathbuf_pop(&k->path, before);
-		return -1;
-	}
-	if (seen_child(&k->seen, parent, k->path.b, k->path.len, lk->name,
-		lk->len, &s) == -1 ||
-	    base_of(k, lv, &s, lk->name, lk->len, &b) == -1)
-		goto done;
-	if (!w.present)
-		rc = absent(k, lv, &s, &b, &w);
-	else if (w.is_dir)
-		rc = directory(k, lv, &s, &b, &w, lk->t,
-		    lv->full || w.changed > 0, &keep);
-	else
-		rc = leaf(k, lv, &s, &b, &w, v->ovl, lk->name, lk->len);
-	if (keep == KEEP_NOT)
-		keep = keep_of(&w,
-		    k->set->n > before_items ? &k->set->items[k->set->n - 1]
-					     : NULL);
+/* With all that is below it. */
+static int
+name_end(struct delta_walk *k, struct frame *f)
+{
+	struct at *a = &f->at;
+	int rc = 0;
+
+	if (a->keep == KEEP_NOT)
+		a->keep = keep_of(&a->w,
+		    k->set.n > a->had ? &k->set.items[k->set.n - 1] : NULL);
 	/* A name below a directory that is put is kept with it. */
-	if (lv->mode != MODE_SEEN)
-		keep = KEEP_OWN;
-	if (rc == 0 && k->keep != NULL &&
-	    (w.has_row || (v->ovl != 0 && !w.present && keep != KEEP_NOT)))
-		rc = k->keep(k->keep_arg, v->ovl, lk->name, lk->len, k->path.b,
-		    k->path.len, w.has_obj ? w.o.ovl : 0, keep, &s.seen);
-done:
-	view_free(&w);
-	seen_at_free(&s);
-	place_free(&b.tree);
-	pathbuf_pop(&k->path, before);
+	if (f->lv.mode != MODE_SEEN)
+		a->keep = KEEP_OWN;
+	if (k->keep != NULL &&
+	    (a->w.has_row ||
+		(f->v->ovl != 0 && !a->w.present && a->keep != KEEP_NOT)))
+		rc = k->keep(k->keep_arg, f->v->ovl, a->look.name, a->look.len,
+		    k->path.b, k->path.len, a->w.has_obj ? a->w.o.ovl : 0,
+		    a->keep, &a->s.seen);
+	f->in_name = 0;
+	at_free(a);
+	pathbuf_pop(&k->path, a->before);
 	return rc;
 }
 
 static int
-walk_dir(struct make *k, const struct vdir *v, const struct entry *e,
-    const struct seen_at *s, const struct level *lv, struct tnode *t)
+name_begin(struct delta_walk *k, struct frame *f, const struct look *look)
 {
-	size_t at = k->set->ncontext, had = k->set->n, i;
-	struct looks l;
+	struct at *a = &f->at;
+	int rc;
+
+	memset(a, 0, sizeof(*a));
+	a->look = *look;
+	a->had = k->set.n;
+	a->keep = KEEP_NOT;
+	a->before = pathbuf_push(&k->path, look->name, look->len);
+	if (a->before == -1)
+		return errno == ENAMETOOLONG ? too_long(k) : -1;
+	if (view_of(k, f->v, look->name, look->len, &a->w) == -1)
+		return -1;
+	f->in_name = 1; /* what it holds is freed with it */
+	if (seen_child(&k->seen, f->s, k->path.b, k->path.len, look->name,
+		look->len, &a->s) == -1 ||
+	    base_of(k, &f->lv, &a->s, look->name, look->len, &a->b) == -1)
+		return -1;
+	if (!a->w.present)
+		rc = absent(k, &f->lv, &a->s, &a->b, &a->w);
+	else if (a->w.is_dir)
+		rc = directory(k, f, a);
+	else
+		rc = leaf(k, &f->lv, &a->s, &a->b, &a->w, f->v->ovl, look->name,
+		    look->len);
+	return rc != 0 ? rc : name_end(k, f);
+}
+
+static void
+frame_pop(struct delta_walk *k)
+{
+	struct frame *f = k->top;
+
+	k->top = f->up;
+	k->depth--;
+	looks_free(&f->looks);
+	free(f->last);
+	free(f);
+}
+
+static int
+last_is(struct frame *f, const uint8_t *p, size_t len)
+{
+	free(f->last);
+	f->last_len = len;
+	return (f->last = mem_dup(p, len)) == NULL ? -1 : 0;
+}
+
+/* A page of the overlay's names.  1: there are more. */
+static int
+fill_names(struct delta_walk *k, struct frame *f)
+{
+	struct name_row *rows;
+	size_t n, i;
 	int rc = -1;
 
-	if (++k->depth > SAIL_DEPTH_MAX + 1) /* and the root */
-		return too_long(k);
-	if (k->path.len > 0 &&
-	    delta_set_context(k->set, k->path.b, k->path.len, e) == -1)
+	if (db_names_of_dir(k->db, k->row->row, f->v->ovl,
+		f->last != NULL ? f->last : (const uint8_t *)"", f->last_len,
+		f->last != NULL, delta_page, &rows, &n) == -1)
 		return -1;
-	if (looks_make(k, v, lv, t, &l) == -1)
-		return -1;
-	for (i = 0; i < l.n; i++)
-		if (walk_name(k, v, s, lv, &l.v[i]) == -1)
+	for (i = 0; i < n; i++)
+		if (looks_add_copy(&f->looks, &k->names, rows[i].name,
+			rows[i].len) == -1)
 			goto done;
-	if (k->set->n == had)
-		delta_set_context_cut(k->set, at);
-	rc = 0;
+	if (n > 0 && last_is(f, rows[n - 1].name, rows[n - 1].len) == -1)
+		goto done;
+	rc = n == delta_page;
 done:
-	looks_free(&l);
-	k->depth--;
+	free(rows);
 	return rc;
+}
+
+/* The same of what was seen. */
+static int
+fill_seen(struct delta_walk *k, struct frame *f)
+{
+	size_t off = k->path.len + (k->path.len > 0), n, i, len, had = 0;
+	const uint8_t *name, *before = NULL, *slash;
+	struct seen_row *rows;
+	int rc = -1;
+
+	if (db_seen_below_after(k->db, k->row->row, k->path.b, k->path.len,
+		f->last, f->last_len, delta_page, &rows, &n) == -1)
+		return -1;
+	for (i = 0; i < n; i++) {
+		name = rows[i].path + off;
+		slash = memchr(name, '/', rows[i].len - off);
+		len =
+		    slash != NULL ? (size_t)(slash - name) : rows[i].len - off;
+		if (before != NULL && had == len &&
+		    memcmp(before, name, len) == 0)
+			continue;
+		if (looks_add_copy(&f->looks, &k->names, name, len) == -1)
+			goto done;
+		before = name;
+		had = len;
+	}
+	if (n > 0 && last_is(f, rows[n - 1].path, rows[n - 1].len) == -1)
+		goto done;
+	rc = n == delta_page;
+done:
+	free(rows);
+	return rc;
+}
+
+/* Some of the names that are looked at. */
+static int
+frame_fill(struct delta_walk *k, struct frame *f)
+{
+	unsigned int n;
+	int rc = 0;
+
+	switch (f->fill) {
+	case FILL_CHILDREN:
+		for (n = 0; f->child != NULL && n < delta_page; n++) {
+			if (looks_add(&f->looks, f->child->name, f->child->len,
+				f->child) == -1)
+				return -1;
+			f->child = f->child->next;
+		}
+		rc = f->child != NULL;
+		break;
+	case FILL_NAMES:
+		if ((f->lv.full || k->all) && f->v->ovl != 0)
+			rc = fill_names(k, f);
+		break;
+	case FILL_SEEN:
+		if (f->lv.full && f->lv.mode == MODE_SEEN)
+			rc = fill_seen(k, f);
+		break;
+	case FILL_DONE:
+		break;
+	}
+	if (rc == 0) {
+		free(f->last);
+		f->last = NULL;
+		f->last_len = 0;
+		f->fill++;
+	}
+	return rc;
+}
+
+/* One thing of the directory that is walked. */
+static int
+walk_one(struct delta_walk *k)
+{
+	struct frame *f = k->top;
+	struct look look;
+
+	if (f->fill != FILL_DONE)
+		return frame_fill(k, f) == -1 ? -1 : 1;
+	if (looks_take(&f->looks, &look))
+		return name_begin(k, f, &look) == -1 ? -1 : 1;
+	if (k->set.n == f->had)
+		delta_set_context_cut(&k->set, f->context);
+	frame_pop(k);
+	if (k->top == NULL)
+		return 0;
+	return name_end(k, k->top) == -1 ? -1 : 1;
 }
 
 /* The directories above the mount's root. */
 static int
-context_above(struct make *k)
+context_above(struct delta_walk *k)
 {
 	const char *sub = k->row->subpath;
 	size_t len = strlen(sub), i, depth;
@@ -799,7 +701,7 @@ context_above(struct make *k)
 			    ? miss_set(k->miss, &k->row->base, sub, depth, "",
 				  0)
 			    : -1;
-		rc = delta_set_context(k->set, (const uint8_t *)sub, i, &e);
+		rc = delta_set_context(&k->set, (const uint8_t *)sub, i, &e);
 		blob_unref(keep);
 		if (rc == -1)
 			return -1;
@@ -808,46 +710,102 @@ context_above(struct make *k)
 }
 
 static int
-walk_root(struct make *k)
+walk_root(struct delta_walk *k)
 {
 	struct level lv = { MODE_SEEN, NULL, 0, 0, 0 };
 	size_t len = strlen(k->row->subpath);
+	struct at *a = &k->root;
 	struct delta_item *it;
-	struct seen_at s;
-	struct base b;
-	struct view w;
-	int same, rc = -1;
+	int same;
 
-	memset(&b, 0, sizeof(b));
-	memset(&w, 0, sizeof(w));
-	if (db_obj_get(k->db, k->row->row, OVL_ROOT, &w.o) == -1)
+	k->begun = 1;
+	if (db_obj_get(k->db, k->row->row, OVL_ROOT, &a->w.o) == -1)
 		return -1;
-	w.has_obj = w.present = w.is_dir = 1;
-	w.dir.ovl = OVL_ROOT;
-	w.dir.has_origin = w.o.has_origin;
+	a->w.has_obj = a->w.present = a->w.is_dir = 1;
+	a->w.dir.ovl = OVL_ROOT;
+	a->w.dir.has_origin = a->w.o.has_origin;
 	memcpy(k->path.b, k->row->subpath, len);
 	k->path.len = len;
-	if (seen_lookup(&k->seen, k->row->subpath, len, &s) == -1) {
-		view_free(&w);
+	if (seen_lookup(&k->seen, k->row->subpath, len, &a->s) == -1 ||
+	    base_of(k, &lv, &a->s, "", 0, &a->b) == -1 ||
+	    context_above(k) == -1 ||
+	    same_directory(k, &a->b, &a->w, &same) == -1)
 		return -1;
-	}
-	if (base_of(k, &lv, &s, "", 0, &b) == -1 || context_above(k) == -1 ||
-	    same_directory(k, &b, &w, &same) == -1)
-		goto done;
-	if (b.seen.present && attr_differs(w.o.entry, &b.seen)) {
-		if ((it = item_add(k, &s, &b, &w, NULL, 0, 0)) == NULL)
-			goto done;
+	if (a->b.seen.present && attr_differs(a->w.o.entry, &a->b.seen)) {
+		if ((it = item_add(k, &a->s, &a->b, &a->w, NULL, 0, 0)) == NULL)
+			return -1;
 		it->kind = DELTA_ATTR;
-		it->has_after = b.has_tree;
-		if (b.has_tree && place_copy(&it->after, &b.tree) == -1)
-			goto done;
+		it->has_after = a->b.has_tree;
+		if (a->b.has_tree && place_copy(&it->after, &a->b.tree) == -1)
+			return -1;
 	}
-	rc = walk_dir(k, &w.dir, w.o.entry, &s, &lv, &k->root);
-done:
-	seen_at_free(&s);
-	place_free(&b.tree);
-	view_free(&w);
-	return rc;
+	return frame_push(k, &a->w.dir, a->w.o.entry, &a->s, &lv,
+		   k->names.root) == -1
+	    ? -1
+	    : 1;
+}
+
+/* ---- step by step ---------------------------------------------------------------------- */
+
+struct delta_walk *
+delta_walk_begin(struct db *db, const struct mount_row *row,
+    unsigned int attempt, int all, delta_keep_cb f, void *arg)
+{
+	struct delta_walk *k;
+
+	if ((k = calloc(1, sizeof(*k))) == NULL)
+		return NULL;
+	if (delta_names_begin(&k->names, db, row->row) == -1) {
+		free(k);
+		return NULL;
+	}
+	k->db = db;
+	k->row = row;
+	k->set.mark = row->applied;
+	k->all = all;
+	k->keep = f;
+	k->keep_arg = arg;
+	k->seen.db = db;
+	k->seen.row = row;
+	k->seen.attempt = attempt;
+	return k;
+}
+
+int
+delta_walk_step(struct delta_walk *k, struct node_miss *miss)
+{
+	int rc;
+
+	k->miss = k->seen.miss = miss;
+	if (!k->gathered) {
+		if ((rc = delta_names_step(&k->names)) == 0)
+			k->gathered = 1;
+		return rc == -1 ? -1 : 1;
+	}
+	return k->begun ? walk_one(k) : walk_root(k);
+}
+
+void
+delta_walk_take(struct delta_walk *k, struct delta_set *set)
+{
+	*set = k->set;
+	memset(&k->set, 0, sizeof(k->set));
+}
+
+void
+delta_walk_free(struct delta_walk *k)
+{
+	if (k == NULL)
+		return;
+	while (k->top != NULL) {
+		if (k->top->in_name)
+			at_free(&k->top->at);
+		frame_pop(k);
+	}
+	at_free(&k->root);
+	delta_names_free(&k->names);
+	delta_set_free(&k->set);
+	free(k);
 }
 
 int
@@ -855,34 +813,18 @@ delta_collect(struct db *db, const struct mount_row *row, struct delta_set *set,
     struct node_miss *miss, unsigned int attempt, int all, delta_keep_cb f,
     void *arg)
 {
-	struct make k;
+	struct delta_walk *k;
 	int rc, saved;
 
 	memset(set, 0, sizeof(*set));
-	memset(&k, 0, sizeof(k));
-	set->mark = row->applied;
-	k.db = db;
-	k.row = row;
-	k.set = set;
-	k.miss = miss;
-	k.all = all;
-	k.keep = f;
-	k.keep_arg = arg;
-	k.seen.db = db;
-	k.seen.row = row;
-	k.seen.miss = miss;
-	k.seen.attempt = attempt;
-	RB_INIT(&k.dirs);
-	k.root.ovl = OVL_ROOT;
-	k.root.placed = 1;
-	RB_INSERT(ovl_tree, &k.dirs, &k.root);
-	rc = gather(&k);
-	if (rc == 0)
-		rc = walk_root(&k);
+	if ((k = delta_walk_begin(db, row, attempt, all, f, arg)) == NULL)
+		return -1;
+	while ((rc = delta_walk_step(k, miss)) == 1)
+		;
 	saved = errno;
-	gather_free(&k);
-	if (rc == -1)
-		delta_set_free(set);
+	if (rc == 0)
+		delta_walk_take(k, set);
+	delta_walk_free(k);
 	errno = saved;
 	return rc;
 }

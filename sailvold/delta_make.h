@@ -89,6 +89,17 @@ typedef int (*delta_keep_cb)(void *arg, uint64_t dir, const void *name,
 int delta_collect(struct db *, const struct mount_row *, struct delta_set *,
     struct node_miss *, unsigned int attempt, int all, delta_keep_cb f,
     void *arg);
+/*
+ * The same, step by step, each about as long as one name takes; the rows must
+ * not change between them (collect.h).  1: there is more to do; 0: that was all;
+ * -1: as above, nothing more can be done with it.
+ */
+struct delta_walk;
+struct delta_walk *delta_walk_begin(struct db *, const struct mount_row *,
+    unsigned int attempt, int all, delta_keep_cb f, void *arg);
+int delta_walk_step(struct delta_walk *, struct node_miss *);
+void delta_walk_take(struct delta_walk *, struct delta_set *);
+void delta_walk_free(struct delta_walk *);
 void delta_set_free(struct delta_set *);
 /* A local file is hashed: decides its operation.  chunks: taken. */
 int delta_item_hashed(struct delta_item *, struct chunklist *chunks);

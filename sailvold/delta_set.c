@@ -30,20 +30,28 @@ item_free(struct delta_item *it)
 	place_free(&it->after);
 }
 
+int
+delta_set_free_some(struct delta_set *s, size_t most)
+{
+	for (; most > 0 && s->n > 0; most--)
+		item_free(&s->items[--s->n]);
+	for (; most > 0 && s->ncontext > 0; most--)
+		delta_set_context_cut(s, s->ncontext - 1);
+	for (; most > 0 && s->nnot_kept > 0; most--)
+		free(s->not_kept[--s->nnot_kept].path);
+	if (most == 0)
+		return 1;
+	free(s->items);
+	free(s->context);
+	free(s->not_kept);
+	memset(s, 0, sizeof(*s));
+	return 0;
+}
+
 void
 delta_set_free(struct delta_set *s)
 {
-	size_t i;
-
-	for (i = 0; i < s->n; i++)
-		item_free(&s->items[i]);
-	free(s->items);
-	delta_set_context_cut(s, 0);
-	free(s->context);
-	for (i = 0; i < s->nnot_kept; i++)
-		free(s->not_kept[i].path);
-	free(s->not_kept);
-	memset(s, 0, sizeof(*s));
+	(void)delta_set_free_some(s, SIZE_MAX);
 }
 
 struct delta_item *
@@ -203,36 +211,16 @@ delta_set_count(const struct delta_set *s)
 }
 
 int
-delta_link_fileid(struct db *db, const struct mount_row *row,
-    const struct obj *o, uint64_t dir, const void *name, size_t len,
-    uint64_t *fileid)
+delta_link_new(struct db *db, const struct mount_row *row, const struct obj *o,
+    uint64_t dir, const void *name, size_t len, uint64_t *fileid)
 {
-	struct name_row *rows, *first = NULL;
 	uint8_t text[8 + 8 + 8 + SAIL_NAME_MAX];
 	struct hash h;
-	uint64_t id, had;
-	size_t n, i;
-	int rc = -1;
+	uint64_t id;
 
-	if (db_link_id_get(db, row->row, o->ovl, dir, name, len, fileid) == 0)
-		return 0;
-	if (errno != ENOENT || len > SAIL_NAME_MAX)
+	if (len > SAIL_NAME_MAX) {
+		errno = ENAMETOOLONG;
 		return -1;
-	if (db_names_of_obj(db, row->row, o->ovl, &rows, &n) == -1)
-		return -1;
-	/* Of those without a number of their own, the oldest is the file's. */
-	for (i = 0; i < n; i++) {
-		if (db_link_id_get(db, row->row, o->ovl, rows[i].dir,
-			rows[i].name, rows[i].len, &had) == 0)
-			continue;
-		if (first == NULL || rows[i].changed < first->changed)
-			first = &rows[i];
-	}
-	if (first == NULL ||
-	    (first->dir == dir && first->len == len &&
-		memcmp(first->name, name, len) == 0)) {
-		rc = 0; /* keeps the object's */
-		goto done;
 	}
 	memcpy(text, &o->entry->fileid, 8);
 	memcpy(text + 8, &o->ovl, 8);
@@ -243,10 +231,7 @@ delta_link_fileid(struct db *db, const struct mount_row *row,
 	if (id <= 1)
 		id = 2;
 	*fileid = id;
-	rc = db_link_id_put(db, row->row, o->ovl, dir, name, len, id);
-done:
-	free(rows);
-	return rc;
+	return db_link_id_put(db, row->row, o->ovl, dir, name, len, id);
 }
 
 /* ---- writing ------------------------------------------------------------------------ */

@@ -14,6 +14,8 @@ int delta_set_context(struct delta_set *, const uint8_t *path, size_t len,
     const struct entry *);
 /* Forgets those from n on: nothing came below. */
 void delta_set_context_cut(struct delta_set *, size_t n);
+/* So much of it, from its end.  0: that was all. */
+int delta_set_free_some(struct delta_set *, size_t most);
 int delta_set_not_kept(struct delta_set *, const uint8_t *path, size_t len);
 /* Of two numbers of overlay files, for qsort and bsearch. */
 int delta_ovl_cmp(const void *, const void *);
@@ -21,9 +23,9 @@ int delta_ovl_cmp(const void *, const void *);
 int delta_item_decide(struct delta_item *);
 /* Of an overlay file that has not changed: its flat chunk list. */
 int delta_item_known(struct delta_item *, const uint8_t *list, size_t len);
-/* Hard links: the name that the file was made under keeps its fileid, others
-   get one of their own, which is stored. */
-int delta_link_fileid(struct db *, const struct mount_row *, const struct obj *,
+/* Hard links: a name that the file was not made under gets a fileid of its own,
+   which is stored. */
+int delta_link_new(struct db *, const struct mount_row *, const struct obj *,
     uint64_t dir, const void *name, size_t, uint64_t *fileid);
 
 #endif

@@ -24,6 +24,7 @@
 #include "regress/unit/delta_ops.h"
 #include "regress/unit/seed.h"
 #include "regress/unit/sailvold/model_tree.h"
+#include "sailvold/delta_names.h"
 #include "sailvold/rebase.h"
 
 #include "regress/unit/sailvold/merge_all.h"
@@ -647,6 +648,7 @@ random_changes(void **state)
 			manifest_db = db_open(":memory:");
 		}
 		rand_state = seed * 2654435761u + 88172645463325252ull + n;
+		delta_page = 1 + n % 4;
 		if (getenv("ONLY") != NULL &&
 		    strtoul(getenv("ONLY"), NULL, 10) != n) {
 			rounds += 12;
