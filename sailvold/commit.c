@@ -15,6 +15,7 @@
 #include "lib/backoff.h"
 #include "lib/log.h"
 #include "lib/memfd.h"
+#include "sailvold/collect.h"
 #include "sailvold/commit.h"
 #include "sailvold/delta_set.h"
 
@@ -38,7 +39,7 @@ set_drop(struct commit_run *c)
 {
 	commit_files_free(c);
 	if (c->has_set)
-		delta_set_free(&c->set);
+		collect_drop(&c->set);
 	if (c->delta != -1)
 		close(c->delta);
 	c->delta = -1;
@@ -61,6 +62,7 @@ commit_stop(struct job *j)
 
 	j->run = NULL;
 	c->dead = 1;
+	collect_stop(c->collecting);
 	commit_files_stop(c);
 	if (c->request != 0)
 		server_cancel(c->request);
@@ -295,6 +297,7 @@ nothing(struct commit_run *c)
 			db_rollback(manifest_db);
 			log_warn("mount %s: commit: its rows", row->path);
 		}
+		c->job->m->rows_changed++;
 	}
 	answer = result_of(c, hex, number, 0, 0, 0, NULL);
 	job_done(c->job, answer, 0);
@@ -320,6 +323,7 @@ record(struct commit_run *c, const struct hash *commit, uint64_t number,
 	    job_store_answer(c->job, answer) == -1 ||
 	    db_commit(manifest_db) == -1)
 		goto fail;
+	c->job->m->rows_changed++;
 	return 0;
 fail:
 	db_rollback(manifest_db);
@@ -730,41 +734,30 @@ too_many_seen(struct commit_run *c, const struct node_miss *where)
 }
 
 static void
-collect(struct commit_run *c)
+collected(void *arg, int error, struct delta_set *set, struct node_miss *miss)
 {
-	struct mount *m = c->job->m;
-	struct node_miss miss;
-	int rc;
+	struct commit_run *c = arg;
+	int rc = 0;
 
-	memset(&miss, 0, sizeof(miss));
-	rc = delta_collect(manifest_db, &m->row, &c->set, &miss, c->attempt, 0,
-	    NULL, NULL);
-	if (rc == -1 && errno == ENODATA && c->attempt++ < ATTEMPTS) {
+	if (error == ENODATA && c->attempt++ < ATTEMPTS) {
 		c->refs++;
-		rc = nodes_want(m->row.volume_id, &miss.commit, NULL, miss.path,
-		    miss.path_len, miss.first, miss.first_len, node_came, c);
-		node_miss_free(&miss);
+		rc = nodes_want(c->job->m->row.volume_id, &miss->commit, NULL,
+		    miss->path, miss->path_len, miss->first, miss->first_len,
+		    node_came, c);
 		if (rc == -1) {
 			c->refs--;
 			commit_fail(c, "internal", "memory", "out of memory");
 		}
+	} else if (error == ENAMETOOLONG)
+		path_too_long(c, miss);
+	else if (error == EFBIG)
+		too_many_seen(c, miss);
+	else if (error != 0)
+		commit_fail(c, "internal", "database", strerror(error));
+	node_miss_free(miss);
+	if (error != 0)
 		return;
-	}
-	if (rc == -1 && errno == ENAMETOOLONG) {
-		path_too_long(c, &miss);
-		node_miss_free(&miss);
-		return;
-	}
-	if (rc == -1 && errno == EFBIG) {
-		too_many_seen(c, &miss);
-		node_miss_free(&miss);
-		return;
-	}
-	node_miss_free(&miss);
-	if (rc == -1) {
-		commit_fail(c, "internal", "database", strerror(errno));
-		return;
-	}
+	c->set = *set;
 	c->has_set = 1;
 	c->tries = 0;
 	if (!has_work(&c->set))
@@ -773,6 +766,14 @@ collect(struct commit_run *c)
 		commit_fail(c, "internal", "memory", "out of memory");
 	else
 		session_put(c);
+}
+
+static void
+collect(struct commit_run *c)
+{
+	if (collect_begin(c->job->m, &c->collecting, c->attempt, collected,
+		c) == -1)
+		commit_fail(c, "internal", "memory", "out of memory");
 }
 
 /* All up to the mark is in the rows. */

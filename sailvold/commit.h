@@ -75,6 +75,7 @@ struct commit_run {
 	struct job *job;
 	unsigned int refs; /* callbacks that will come */
 	int dead;
+	struct collecting *collecting; /* NULL: it is not, or not yet */
 	struct delta_set set;
 	int has_set;
 	int delta;        /* of the set, as it is sent; -1 */

@@ -10,44 +10,79 @@
 #include "lib/json_name.h"
 #include "lib/path.h"
 #include "sailvold/asker.h"
-#include "sailvold/delta_make.h"
+#include "sailvold/collect.h"
+#include "sailvold/turns.h"
 
 #define DIFF_USUAL 500 /* changes that one answer names */
 #define DIFF_MAX 10000
 #define DIFF_ATTEMPTS 1000
+#define DIFF_STEP 100 /* changes that are looked at between two turns */
+#define DIFFS_MAX 64  /* that are asked for at a time, of a mount */
 
 struct diffing {
+	TAILQ_ENTRY(diffing) link;
 	uint64_t asker;
 	uint32_t instance;
+	int begun;
 	unsigned int attempt;
 	char *after; /* a path: those behind it; NULL: all */
 	size_t after_len;
 	size_t limit;
+	struct collecting *collecting;
+	/* The answer is made of the set, in slices. */
+	struct turn turn;
+	struct delta_set set;
+	size_t at, n; /* looked at, and changes among them */
+	int more;
+	const struct delta_item *last;
+	json_t *changes;
 };
+/* In order; of a mount, the first one goes on. */
+static TAILQ_HEAD(, diffing) diffs = TAILQ_HEAD_INITIALIZER(diffs);
+
+static void diff_next(uint32_t instance);
 
 static void
 diffing_free(struct diffing *d)
 {
+	TAILQ_REMOVE(&diffs, d, link);
+	turn_end(&d->turn);
+	collect_stop(d->collecting);
+	collect_drop(&d->set);
+	json_decref(d->changes);
 	free(d->after);
 	free(d);
 }
 
-static void diff_run(struct diffing *);
+/* The one that went on. */
+static void
+diff_end(struct diffing *d)
+{
+	uint32_t instance = d->instance;
+
+	diffing_free(d);
+	diff_next(instance);
+}
 
 static void
-diff_node(void *arg, int error)
+say(const struct diffing *d, const char *type, const char *code,
+    const char *what)
 {
-	struct diffing *d = arg;
-	struct asker *a;
+	struct asker *a = asker_find(d->asker);
 
-	if (error == 0) {
-		diff_run(d);
-		return;
-	}
-	if ((a = asker_find(d->asker)) != NULL)
-		asker_error(a, "unavailable", "nodes", "%s", strerror(error));
-	diffing_free(d);
+	if (a != NULL)
+		asker_error(a, type, code, "%s", what);
 }
+
+static void
+diff_fail(struct diffing *d, const char *type, const char *code,
+    const char *what)
+{
+	say(d, type, code, what);
+	diff_end(d);
+}
+
+#define WENT_AWAY "unavailable", "unmounted", "the mount went away"
 
 /* ---- the answer --------------------------------------------------------------- */
 
@@ -107,89 +142,127 @@ item_json(const struct delta_item *it)
 	return o;
 }
 
-static json_t *
-diff_json(const struct delta_set *set, const struct diffing *d)
+static void
+diff_answer(struct diffing *d)
 {
-	const struct delta_item *it, *last = NULL;
-	json_t *l = json_array();
-	size_t i, n = 0;
-	int more = 0;
+	struct asker *a = asker_find(d->asker);
 
-	for (i = 0; i < set->n; i++) {
-		it = &set->items[i];
+	if (a != NULL)
+		asker_answer(a,
+		    json_pack("{s:{s:O,s:I,s:b,s:o}}", "result", "changes",
+			d->changes, "count", (json_int_t)d->n, "more", d->more,
+			"next",
+			d->more && d->last != NULL
+			    ? json_name(d->last->path, d->last->len)
+			    : json_null()));
+	diff_end(d);
+}
+
+static int
+diff_step(void *arg)
+{
+	struct diffing *d = arg;
+	const struct delta_item *it;
+	size_t i;
+
+	for (i = 0; i < DIFF_STEP && d->at < d->set.n; i++) {
+		it = &d->set.items[d->at++];
 		if (it->kind == 0 && it->hash != HASH_NEEDED)
 			continue;
-		n++;
+		d->n++;
 		if (d->after != NULL &&
 		    path_cmp(it->path, it->len, d->after, d->after_len) <= 0)
 			continue;
-		if (json_array_size(l) >= d->limit) {
-			more = 1;
+		if (json_array_size(d->changes) >= d->limit) {
+			d->more = 1;
 			continue;
 		}
-		json_array_append_new(l, item_json(it));
-		last = it;
+		json_array_append_new(d->changes, item_json(it));
+		d->last = it;
 	}
-	return json_pack("{s:{s:o,s:I,s:b,s:o}}", "result", "changes", l,
-	    "count", (json_int_t)n, "more", more, "next",
-	    more && last != NULL ? json_name(last->path, last->len)
-				 : json_null());
+	if (d->at < d->set.n)
+		return 1;
+	diff_answer(d);
+	return 0;
 }
 
 /* ---- the question ------------------------------------------------------------- */
+
+static void diff_run(struct diffing *);
+
+static void
+diff_node(void *arg, int error)
+{
+	struct diffing *d = arg;
+
+	if (error == 0)
+		diff_run(d);
+	else
+		diff_fail(d, "unavailable", "nodes", strerror(error));
+}
+
+static void
+diff_collected(void *arg, int error, struct delta_set *set,
+    struct node_miss *miss)
+{
+	struct diffing *d = arg;
+	struct mount *m = mount_by_instance(d->instance);
+	char text[640];
+
+	d->set = *set;
+	if (error == ENODATA && m != NULL && d->attempt++ < DIFF_ATTEMPTS &&
+	    nodes_want(m->row.volume_id, &miss->commit, NULL, miss->path,
+		miss->path_len, miss->first, miss->first_len, diff_node,
+		d) == 0) {
+		node_miss_free(miss);
+		return;
+	}
+	if (error == EFBIG) {
+		seen_too_many(miss, text, sizeof(text));
+		diff_fail(d, "too_large", "too_many_seen", text);
+	} else if (error == ENODEV)
+		diff_fail(d, WENT_AWAY);
+	else if (error == EBUSY)
+		diff_fail(d, "unavailable", "busy",
+		    "commits and reloads change what is looked at: ask again");
+	else if (error != 0)
+		diff_fail(d, "internal", "diff", strerror(error));
+	else if ((d->changes = json_array()) == NULL ||
+	    turn_begin(&d->turn, diff_step, d) == -1)
+		diff_fail(d, "internal", "memory", "out of memory");
+	node_miss_free(miss);
+}
 
 static void
 diff_run(struct diffing *d)
 {
 	struct mount *m = mount_by_instance(d->instance);
-	struct asker *a = asker_find(d->asker);
-	struct node_miss miss;
-	struct delta_set set;
-	char text[640];
 
-	memset(&miss, 0, sizeof(miss));
-	if (a == NULL || m == NULL) {
-		diffing_free(d);
-		return;
-	}
-	if (delta_collect(manifest_db, &m->row, &set, &miss, d->attempt, 0,
-		NULL, NULL) == 0) {
-		asker_answer(a, diff_json(&set, d));
-		delta_set_free(&set);
-	} else if (errno == ENODATA && d->attempt++ < DIFF_ATTEMPTS &&
-	    nodes_want(m->row.volume_id, &miss.commit, NULL, miss.path,
-		miss.path_len, miss.first, miss.first_len, diff_node, d) == 0) {
-		node_miss_free(&miss);
-		return;
-	} else if (errno == EFBIG) {
-		seen_too_many(&miss, text, sizeof(text));
-		asker_error(a, "too_large", "too_many_seen", "%s", text);
-	} else
-		asker_error(a, "internal", "diff", "%s", strerror(errno));
-	node_miss_free(&miss);
-	diffing_free(d);
+	if (m == NULL)
+		diff_fail(d, WENT_AWAY);
+	else if (asker_find(d->asker) == NULL)
+		diff_end(d);
+	else if (collect_begin(m, &d->collecting, d->attempt, diff_collected,
+		     d) == -1)
+		diff_fail(d, "internal", "memory", "out of memory");
 }
 
 /* All that was changed before the question is in the rows. */
 static void
 diff_applied(struct mount *m, void *arg)
 {
-	struct diffing *d = arg;
-
 	(void)m;
-	diff_run(d);
+	diff_run(arg);
 }
 
 static void
 diff_broken(struct mount *m, void *arg)
 {
-	struct diffing *d = arg;
-	struct asker *a = asker_find(d->asker);
+	char text[4200];
 
-	if (a != NULL)
-		asker_error(a, "unavailable", "journal",
-		    "the changes of %s cannot be looked at", m->row.path);
-	diffing_free(d);
+	snprintf(text, sizeof(text), "the changes of %s cannot be looked at",
+	    m->row.path);
+	diff_fail(arg, "unavailable", "journal", text);
 }
 
 static void
@@ -198,6 +271,62 @@ diff_offset(struct mount *m, void *arg, int error, uint64_t offset)
 	if (error != 0 ||
 	    applied_wait_or(m, offset, diff_applied, diff_broken, arg) == -1)
 		diff_broken(m, arg);
+}
+
+/* The first one of a mount. */
+static struct diffing *
+first_of(uint32_t instance)
+{
+	struct diffing *d;
+
+	TAILQ_FOREACH (d, &diffs, link)
+		if (d->instance == instance)
+			break;
+	return d;
+}
+
+/* The first one of that mount begins, if it has not: one at a time, and each
+   with what was changed until then, so that the journal has its turn between
+   them. */
+static void
+diff_next(uint32_t instance)
+{
+	struct mount *m = mount_by_instance(instance);
+	struct diffing *d;
+
+	while ((d = first_of(instance)) != NULL && !d->begun) {
+		d->begun = 1;
+		if (m == NULL || m->gone)
+			say(d, WENT_AWAY);
+		else if (asker_find(d->asker) == NULL)
+			;
+		else if (ask_sync(m, diff_offset, d) == 0)
+			return;
+		else
+			say(d, "internal", "fuse", strerror(errno));
+		diffing_free(d);
+	}
+}
+
+/* Those that are asked for still. */
+static unsigned int
+waiting_of(uint32_t instance)
+{
+	struct diffing *d, *next;
+	unsigned int n = 0;
+
+	for (d = TAILQ_FIRST(&diffs); d != NULL; d = next) {
+		next = TAILQ_NEXT(d, link);
+		if (d->instance != instance)
+			continue;
+		/* Else a callback will come. */
+		if (asker_find(d->asker) == NULL &&
+		    (!d->begun || d->collecting != NULL))
+			diffing_free(d);
+		else
+			n++;
+	}
+	return n;
 }
 
 void
@@ -213,20 +342,27 @@ diff_request(struct asker *a, struct mount *m, json_t *req)
 		    DIFF_MAX);
 		return;
 	}
+	if (waiting_of(m->instance) >= DIFFS_MAX) {
+		asker_error(a, "unavailable", "busy",
+		    "%d others look at the changes of this mount: ask again",
+		    DIFFS_MAX);
+		return;
+	}
 	if ((d = calloc(1, sizeof(*d))) == NULL) {
 		asker_error(a, "internal", "memory", "out of memory");
+		return;
+	}
+	if (after != NULL &&
+	    ((d->after = json_name_get(after, &d->after_len)) == NULL ||
+		path_problem(d->after, d->after_len) != NULL)) {
+		asker_error(a, "invalid_request", "after", "after: not a path");
+		free(d->after);
+		free(d);
 		return;
 	}
 	d->asker = a->id;
 	d->instance = m->instance;
 	d->limit = (size_t)n;
-	if (after != NULL &&
-	    ((d->after = json_name_get(after, &d->after_len)) == NULL ||
-		path_problem(d->after, d->after_len) != NULL)) {
-		asker_error(a, "invalid_request", "after", "after: not a path");
-		diffing_free(d);
-	} else if (ask_sync(m, diff_offset, d) == -1) {
-		asker_error(a, "internal", "fuse", "%s", strerror(errno));
-		diffing_free(d);
-	}
+	TAILQ_INSERT_TAIL(&diffs, d, link);
+	diff_next(d->instance);
 }

@@ -327,8 +327,10 @@ apply_batch(struct mount *m)
 	else if ((s = TAILQ_NEXT(s, link)) != NULL &&
 	    s->first <= m->row.applied)
 		m->journal->unsynced = 1; /* fuse may cut a segment */
-	if (good > 0)
+	if (good > 0) {
 		m->unswept = 1;
+		m->rows_changed++;
+	}
 	return (ssize_t)good;
 }
 
@@ -385,10 +387,30 @@ tell_applied(struct mount *m)
 	chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_APPLIED, 0, -1, b);
 }
 
+/* A fuse that is started anew does not wait for who looks at the rows. */
+static int
+is_held(const struct mount *m)
+{
+	return m->held > 0 && m->started;
+}
+
+void
+journal_hold(struct mount *m)
+{
+	m->held++;
+}
+
+void
+journal_let(struct mount *m)
+{
+	if (--m->held == 0 && m->journal != NULL && !m->broken)
+		journal_arm(m, 0);
+}
+
 void
 journal_now(struct mount *m)
 {
-	if (apply_batch(m) > 0) {
+	if (!is_held(m) && apply_batch(m) > 0) {
 		m->journal->empty = 0;
 		tell_applied(m);
 		journal_arm(m, 0);
@@ -433,6 +455,8 @@ journal_timer(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (is_held(m))
+		return; /* journal_let() */
 	n = apply_batch(m);
 	if (m->broken)
 		return;

@@ -15,6 +15,7 @@
 #include "sailvold/ask.h"
 #include "sailvold/auto_commit.h"
 #include "sailvold/ballast.h"
+#include "sailvold/collect.h"
 #include "sailvold/control.h"
 #include "sailvold/load.h"
 #include "sailvold/metrics.h"
@@ -184,6 +185,7 @@ on_gone(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	m->gone = 1;
 	auto_commit_gone(m);
 	jobs_mount_gone(m);
+	collect_mount_gone(m);
 	ask_mount_gone(m);
 	if (journal_drain(m) == 0)
 		mount_reset(m);

@@ -56,7 +56,9 @@ struct mount {
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;
-	struct job_queue jobs;       /* job.c: in order, the first one runs */
+	unsigned int held;     /* by so many its journal is (journal_hold()) */
+	uint64_t rows_changed; /* so often, for who looks at them in slices */
+	struct job_queue jobs; /* job.c: in order, the first one runs */
 	unsigned int letting_go;     /* reloads whose files fuse still has */
 	struct reload_run *restores; /* once these are let go */
 	/* Since this process has it, for metrics; by enum job_kind. */
@@ -102,6 +104,10 @@ int journal_drain(struct mount *);
 /* Some of it, at once, for who is to see what was just done: who waits for it is
    called soon. */
 void journal_now(struct mount *);
+/* While somebody looks at the rows in slices nothing is applied, but to the end
+   when the mount goes, or its fuse is started anew.  Counted. */
+void journal_hold(struct mount *);
+void journal_let(struct mount *);
 /* What was applied survives a loss of power: before fuse may cut it off. */
 int journal_sync(struct mount *);
 /* The mount goes: what waits for its journal hears of it as above. */

@@ -15,6 +15,7 @@
 #include "lib/log.h"
 #include "lib/monotime.h"
 #include "lib/wire.h"
+#include "sailvold/collect.h"
 #include "sailvold/reload_after.h"
 #include "sailvold/stash.h"
 
@@ -42,6 +43,8 @@ struct reload_run {
 	struct event *slice;  /* its next step */
 	struct snap_diff bases, diff;
 	int has_bases, has_diff;
+	struct collecting *collecting; /* while programs are parked */
+	struct delta_set set;          /* what is not kept; or nothing */
 	struct rebase_gone gone;
 	int64_t stashed;
 	uint64_t stashed_files;
@@ -49,7 +52,7 @@ struct reload_run {
 	int changed;
 };
 
-static void switch_rows(struct reload_run *);
+static void collect_rows(struct reload_run *);
 static void ask_head(struct reload_run *);
 static void park(struct reload_run *);
 
@@ -61,6 +64,7 @@ release(struct reload_run *r)
 	if (!r->dead || r->refs > 0)
 		return;
 	snap_cmp_free(r->cmp);
+	collect_drop(&r->set);
 	if (r->has_bases)
 		snap_diff_free(&r->bases);
 	if (r->has_diff)
@@ -82,6 +86,7 @@ reload_stop(struct job *j)
 	if (r->slice != NULL)
 		event_free(r->slice);
 	r->slice = NULL;
+	collect_stop(r->collecting);
 	release(r);
 }
 
@@ -295,9 +300,9 @@ switched(struct mount *m, void *arg, int error, uint32_t writers, int tell_fd)
 
 /* Nothing is kept, or, where nothing else could be lost, the sockets. */
 static int
-drop_rows(struct reload_run *r, struct mount_row *row,
-    const struct delta_set *set, struct node_miss *miss)
+drop_rows(struct reload_run *r, struct mount_row *row, struct node_miss *miss)
 {
+	const struct delta_set *set = &r->set;
 	size_t i;
 
 	if (r->if_clean && set->nnot_kept > 0)
@@ -316,37 +321,17 @@ drop_rows(struct reload_run *r, struct mount_row *row,
 }
 
 static int
-change_rows(struct reload_run *r, struct mount_row *row, int *refused,
-    struct node_miss *miss)
+change_rows(struct reload_run *r, struct mount_row *row, struct node_miss *miss)
 {
-	struct delta_set set;
-	size_t i;
-	int rc = 0;
-
-	*refused = 0;
 	if (r->keep)
 		return rebase_keep(manifest_db, row, &r->base, r->number, 0,
 		    r->attempt, &r->gone, miss);
-	if (delta_collect(manifest_db, row, &set, miss, r->attempt, 0, NULL,
-		NULL) == -1)
+	if (r->restore)
+		return stash_restore(manifest_db, row, r->stash_id, miss);
+	if (stash_put(manifest_db, row, &r->set, &r->stashed,
+		&r->stashed_files) == -1)
 		return -1;
-	for (i = 0; i < set.n && !*refused; i++)
-		/* What a mapping has stored into a suspect one, restore would
-		   lose. */
-		if ((r->if_clean || r->restore) &&
-		    (set.items[i].kind != 0 ||
-			set.items[i].hash == HASH_NEEDED ||
-			(r->restore && set.items[i].hash == HASH_SUSPECT)))
-			*refused = 1;
-	if (*refused)
-		rc = 0;
-	else if (r->restore)
-		rc = stash_restore(manifest_db, row, r->stash_id, miss);
-	else if ((rc = stash_put(manifest_db, row, &set, &r->stashed,
-		      &r->stashed_files)) == 0)
-		rc = drop_rows(r, row, &set, miss);
-	delta_set_free(&set);
-	return rc;
+	return drop_rows(r, row, miss);
 }
 
 static void
@@ -507,13 +492,13 @@ switch_rows(struct reload_run *r)
 	struct mount_row saved = m->row;
 	struct snap *before, *after;
 	struct node_miss miss;
-	int refused = 0, rc = -1, error;
+	int rc = -1, error;
 
 	memset(&miss, 0, sizeof(miss));
 	if ((before = snap_take(manifest_db, &m->row, &miss)) == NULL ||
 	    db_begin_durable(manifest_db) == -1)
 		goto done;
-	if (change_rows(r, &m->row, &refused, &miss) == -1 || refused)
+	if (change_rows(r, &m->row, &miss) == -1)
 		goto rollback;
 	if ((after = snap_take(manifest_db, &m->row, &miss)) == NULL)
 		goto rollback;
@@ -535,7 +520,9 @@ rollback:
 done:
 	error = errno;
 	snap_free(before);
+	collect_drop(&r->set);
 	if (rc == 0) {
+		m->rows_changed++;
 		r->job->state = JOB_PUBLISHING;
 		node_miss_free(&miss);
 		if (r->has_bases)
@@ -553,16 +540,62 @@ done:
 	json_decref(r->gone.sockets);
 	memset(&r->gone, 0, sizeof(r->gone));
 	r->stashed = 0;
-	if (refused) {
-		node_miss_free(&miss);
-		refuse_dirty(r);
-	} else if (error == ENODATA)
+	if (error == ENODATA)
 		/* By then fuse may be another one, which is to stand still. */
 		want(r, &miss, park);
 	else {
 		refuse_switch(r, error, &miss);
 		node_miss_free(&miss);
 	}
+}
+
+/* 1: there is something that must not be overwritten. */
+static int
+is_refused(const struct reload_run *r)
+{
+	const struct delta_item *it;
+	size_t i;
+
+	for (i = 0; (r->if_clean || r->restore) && i < r->set.n; i++) {
+		it = &r->set.items[i];
+		/* What a mapping has stored into a suspect one, restore would
+		   lose. */
+		if (it->kind != 0 || it->hash == HASH_NEEDED ||
+		    (r->restore && it->hash == HASH_SUSPECT))
+			return 1;
+	}
+	return 0;
+}
+
+static void
+collected(void *arg, int error, struct delta_set *set, struct node_miss *miss)
+{
+	struct reload_run *r = arg;
+
+	r->set = *set;
+	if (error == ENODATA) {
+		want(r, miss, collect_rows);
+		return;
+	}
+	if (error != 0)
+		refuse_switch(r, error, miss);
+	else if (is_refused(r))
+		refuse_dirty(r);
+	else
+		switch_rows(r);
+	node_miss_free(miss);
+}
+
+/* Programs are parked, and all that they did is in the rows: nothing changes
+   them until switch_rows(). */
+static void
+collect_rows(struct reload_run *r)
+{
+	if (r->keep)
+		switch_rows(r);
+	else if (collect_begin(r->job->m, &r->collecting, r->attempt, collected,
+		     r) == -1)
+		fail(r, "internal", "memory", "out of memory");
 }
 
 static void
@@ -572,7 +605,7 @@ applied(struct mount *m, void *arg)
 
 	(void)m;
 	if (!came(r))
-		switch_rows(r);
+		collect_rows(r);
 }
 
 /* Rows will never be as fuse has them. */

@@ -243,6 +243,18 @@ journal_now(struct mount *m)
 	(void)m;
 }
 
+void
+journal_hold(struct mount *m)
+{
+	m->held++;
+}
+
+void
+journal_let(struct mount *m)
+{
+	m->held--;
+}
+
 int
 journal_sync(struct mount *m)
 {

@@ -18,10 +18,11 @@
 #include "regress/unit/sailvold/fake_mount.h"
 #include "regress/unit/sailvold/fake_rows.h"
 #include "sailvold/control.h"
+#include "sailvold/turns.h"
 
 static struct chan *fuse_end, *fuse_peer, *parent_end, *parent_peer;
 static char ctl_text[8192];
-static unsigned int ctl_last, parent_asked;
+static unsigned int ctl_last, ctl_busy, parent_asked;
 static uint32_t parent_id;
 static const struct hash ticket = { { 1, 2, 3 } };
 static char parent_line[8192]; /* that it found in the client's socket */
@@ -50,6 +51,7 @@ on_line(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 		memcpy(ctl_text, line.data, line.len);
 		ctl_text[line.len] = '\0';
 		ctl_last++;
+		ctl_busy += strstr(ctl_text, "\"busy\"") != NULL;
 	}
 	memfd_unmap(&line);
 	return 0;
@@ -103,7 +105,7 @@ setup_control(void **state)
 	parent_peer =
 	    chan_new(sv[1], ROLE_MANIFEST, 0, PROC_MAX_BODY, &ops, NULL);
 	mnt.fuse = fuse_end;
-	ctl_last = parent_asked = 0;
+	ctl_last = ctl_busy = parent_asked = 0;
 	return 0;
 }
 
@@ -209,6 +211,48 @@ ctl_answers_once(void **state)
 	assert_string_equal(first, ctl_text);
 	ctl(13, "{\"request\":\"stash\",\"action\":\"show\",\"id\":99}");
 	expect(ctl_text, "not_found");
+}
+
+/* Of a mount, one at a time; who has gone holds up nobody; not too many. */
+static void
+diffs_in_turn(void **state)
+{
+	static const char line[] = "{\"request\":\"diff\"}";
+	unsigned int i, most = 0;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	remove_name("b");
+	turn_ms = 0; /* each step is a slice */
+	for (i = 0; i < 4; i++)
+		control_ctl(&mnt, 20 + i, 0, 0, offset, line, strlen(line));
+	control_ctl_close(&mnt, 22);
+	while (mnt.held == 0)
+		assert_true(one_step());
+	control_ctl_close(&mnt, 20); /* the one that goes on */
+	for (i = 0; i < 300 && ctl_last < 2; i++) {
+		if (mnt.held > most)
+			most = mnt.held;
+		one_step();
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	assert_int_equal(ctl_last, 2);
+	expect(ctl_text, "\"count\":2");
+	assert_int_equal(most, 1);
+	assert_int_equal(mnt.held, 0);
+	for (i = 0; i < 65; i++)
+		control_ctl(&mnt, 30 + i, 0, 0, offset, line, strlen(line));
+	turn_ms = 5;
+	turn();
+	assert_int_equal(ctl_last, 2 + 65);
+	assert_int_equal(ctl_busy, 1);
+	/* Those whose askers went make room. */
+	for (i = 0; i < 200; i++) {
+		control_ctl(&mnt, 200 + i, 0, 0, offset, line, strlen(line));
+		control_ctl_close(&mnt, 200 + i);
+	}
+	ctl(500, line);
+	expect(ctl_text, "\"count\":2");
 }
 
 static void
@@ -397,6 +441,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_control, teardown_control)
 	const struct CMUnitTest tests[] = {
 		T(ctl_answers_once),
+		T(diffs_in_turn),
 		T(ctl_closed_job_goes_on),
 		T(clients_and_rights),
 		T(parents_line),

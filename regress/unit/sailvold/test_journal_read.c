@@ -725,6 +725,64 @@ test_said_later(void **state)
 	assert_int_equal(ntold, 1);
 }
 
+/* Held, nothing is applied, unless the mount or its fuse goes; let, all is. */
+static void
+test_held(void **state)
+{
+	uint64_t changed, one;
+	unsigned int i;
+
+	(void)state;
+	called = 0;
+	segment_begin(0);
+	add(h_alloc(100));
+	one = end;
+	flush();
+	assert_int_equal(give(0, 0), 0);
+	run_to(one);
+	changed = h_mount.rows_changed;
+	assert_true(changed > 0);
+	journal_hold(&h_mount);
+	journal_hold(&h_mount);
+	add(h_make(OVL_ROOT, "x", 10, ENTRY_FILE));
+	flush();
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, NULL),
+	    0);
+	for (i = 0; i < 50; i++) {
+		journal_now(&h_mount);
+		event_base_loop(h_base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	}
+	journal_let(&h_mount);
+	for (i = 0; i < 50; i++)
+		event_base_loop(h_base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	assert_int_equal(stored_offset(), one);
+	assert_int_equal(h_mount.rows_changed, changed);
+	assert_int_equal(called, 0);
+	journal_let(&h_mount);
+	run_to(end);
+	assert_int_equal(called, 1);
+	assert_int_equal(name_at("x"), 10);
+	assert_true(h_mount.rows_changed > changed);
+	/* One that is started anew. */
+	journal_hold(&h_mount);
+	changed = h_mount.rows_changed;
+	add(h_make(OVL_ROOT, "y", 11, ENTRY_FILE));
+	flush();
+	h_mount.started = 0;
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, NULL, NULL),
+	    0);
+	run_to(end);
+	assert_int_equal(called, 2);
+	assert_true(h_mount.rows_changed > changed);
+	h_mount.started = 1;
+	/* And one that goes. */
+	add(h_make(OVL_ROOT, "z", 12, ENTRY_FILE));
+	flush();
+	assert_int_equal(journal_drain(&h_mount), 0);
+	assert_int_equal(name_at("z"), 12);
+	journal_let(&h_mount);
+}
+
 static void
 test_waits(void **state)
 {
@@ -934,6 +992,7 @@ main(void)
 		T(test_database_error),
 		T(test_not_safe),
 		T(test_said_later),
+		T(test_held),
 		T(test_waits),
 		cmocka_unit_test(test_no_memory),
 	};

@@ -1,0 +1,188 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * collect: what a mount has changed, collected in slices: a mount may have
+ * millions of changed names, and manifest serves all mounts.
+ *
+ * The set is of one moment, although it takes many: the mount's rows change
+ * through its journal, through what a commit has published, and through a
+ * reload.  The journal is held: what its programs change meanwhile stands in
+ * it, is acknowledged as ever, and is applied afterwards, behind set->mark, as
+ * that is what a commit takes for published (programs wait only for directories
+ * that fuse does not know).  Whatever changes the rows all the same (a commit or
+ * a reload ends while somebody asks for a diff; fuse is started anew, and is not
+ * to wait; the mount goes) says so by rows_changed, and the collection begins
+ * anew.  Nobody is held for ever: a diff or a commit begins when the journal was
+ * applied to where it was asked for, and diffs of a mount come one by one.
+ * In manifest.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sailvold/collect.h"
+#include "sailvold/delta_set.h"
+#include "sailvold/turns.h"
+
+#define ANEW_MAX 20
+#define DROP_AT_ONCE 1000
+#define DROP_STEP 100
+
+struct collecting {
+	TAILQ_ENTRY(collecting) link;
+	struct turn turn;
+	struct mount *m;
+	struct collecting **where;
+	unsigned int attempt, anew;
+	uint64_t rows_changed; /* when it began */
+	struct delta_walk *walk;
+	collect_cb f;
+	void *arg;
+};
+static TAILQ_HEAD(, collecting) all = TAILQ_HEAD_INITIALIZER(all);
+
+/* ---- what is not needed any more ------------------------------------------------- */
+
+struct dropped {
+	struct turn turn;
+	struct delta_set set;
+};
+
+static int
+drop_step(void *arg)
+{
+	struct dropped *d = arg;
+
+	if (delta_set_free_some(&d->set, DROP_STEP))
+		return 1;
+	turn_end(&d->turn);
+	free(d);
+	return 0;
+}
+
+void
+collect_drop(struct delta_set *set)
+{
+	struct dropped *d;
+
+	if (set->n > DROP_AT_ONCE && (d = calloc(1, sizeof(*d))) != NULL) {
+		d->set = *set;
+		memset(set, 0, sizeof(*set));
+		if (turn_begin(&d->turn, drop_step, d) == 0)
+			return;
+		*set = d->set;
+		free(d);
+	}
+	delta_set_free(set);
+}
+
+static void
+walk_drop(struct collecting *c)
+{
+	struct delta_set set;
+
+	if (c->walk == NULL)
+		return;
+	delta_walk_take(c->walk, &set);
+	delta_walk_free(c->walk);
+	c->walk = NULL;
+	collect_drop(&set);
+}
+
+/* ---- the collection ---------------------------------------------------------------- */
+
+static void
+collecting_free(struct collecting *c)
+{
+	*c->where = NULL;
+	TAILQ_REMOVE(&all, c, link);
+	turn_end(&c->turn);
+	walk_drop(c);
+	journal_let(c->m);
+	free(c);
+}
+
+static void
+finish(struct collecting *c, int error, struct node_miss *miss)
+{
+	collect_cb f = c->f;
+	void *arg = c->arg;
+	struct delta_set set;
+
+	memset(&set, 0, sizeof(set));
+	if (error == 0)
+		delta_walk_take(c->walk, &set);
+	collecting_free(c);
+	f(arg, error, &set, miss);
+}
+
+static int
+collect_step(void *arg)
+{
+	struct collecting *c = arg;
+	struct node_miss miss;
+	int rc = -1;
+
+	memset(&miss, 0, sizeof(miss));
+	if (c->walk != NULL && c->rows_changed != c->m->rows_changed) {
+		walk_drop(c);
+		if (++c->anew > ANEW_MAX) {
+			finish(c, EBUSY, &miss);
+			return 0;
+		}
+	}
+	if (c->walk == NULL) {
+		c->rows_changed = c->m->rows_changed;
+		c->walk = delta_walk_begin(manifest_db, &c->m->row, c->attempt,
+		    0, NULL, NULL);
+	}
+	if (c->walk != NULL && (rc = delta_walk_step(c->walk, &miss)) == 1)
+		return 1;
+	finish(c, rc == -1 ? errno : 0, &miss);
+	return 0;
+}
+
+int
+collect_begin(struct mount *m, struct collecting **where, unsigned int attempt,
+    collect_cb f, void *arg)
+{
+	struct collecting *c;
+
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return -1;
+	c->m = m;
+	c->where = where;
+	c->attempt = attempt;
+	c->f = f;
+	c->arg = arg;
+	*where = c;
+	TAILQ_INSERT_TAIL(&all, c, link);
+	journal_hold(m);
+	if (turn_begin(&c->turn, collect_step, c) == 0)
+		return 0;
+	collecting_free(c);
+	errno = ENOMEM;
+	return -1;
+}
+
+void
+collect_stop(struct collecting *c)
+{
+	if (c != NULL)
+		collecting_free(c);
+}
+
+void
+collect_mount_gone(struct mount *m)
+{
+	struct collecting *c;
+	struct node_miss miss;
+
+	memset(&miss, 0, sizeof(miss));
+	do {
+		TAILQ_FOREACH (c, &all, link)
+			if (c->m == m)
+				break;
+		if (c != NULL)
+			finish(c, ENODEV, &miss);
+	} while (c != NULL);
+}
