@@ -198,8 +198,8 @@
 	    " ORDER BY dir, name LIMIT ?5")                                    \
 	X(NAMES_CHANGED_AFTER,                                                 \
 	    "SELECT dir, ovl, changed, name FROM name"                         \
-	    " INDEXED BY name_changed WHERE mount = ?1 AND changed > 0 AND"    \
-	    " changed > ?2 ORDER BY changed, dir, name LIMIT ?3")              \
+	    " INDEXED BY name_changed WHERE mount = ?1 AND changed > ?2 AND"   \
+	    " changed > 0 ORDER BY changed, dir, name LIMIT ?3")               \
 	X(SEEN_GET,                                                            \
 	    "SELECT " SEEN_COLUMNS " FROM seen WHERE mount = ?1 AND"           \
 	    " path = ?2")                                                      \
