@@ -9,9 +9,9 @@
  * it, is acknowledged as ever, and is applied afterwards, behind set->mark, as
  * that is what a commit takes for published (programs wait only for directories
  * that fuse does not know).  Whatever changes the rows all the same (a commit or
- * a reload ends while somebody asks for a diff; fuse is started anew, and is not
- * to wait; the mount goes) says so by rows_changed, and the collection begins
- * anew.  Nobody is held for ever: a diff or a commit begins when the journal was
+ * a reload ends while somebody asks for a diff; an umount asks what is dirty)
+ * says so by rows_changed, and the collection begins anew; so it does when it
+ * has waited for a fuse that was started, as that waits for nobody.  Nobody is held for ever: a diff or a commit begins when the journal was
  * applied to where it was asked for, and diffs of a mount come one by one.
  * In manifest.
  */
@@ -115,6 +115,13 @@ finish(struct collecting *c, int error, struct node_miss *miss)
 	f(arg, error, &set, miss);
 }
 
+/* Else batch by batch all that there is in the journal is being applied. */
+static int
+may_look(const struct mount *m)
+{
+	return m->started || m->broken;
+}
+
 static int
 collect_step(void *arg)
 {
@@ -123,6 +130,10 @@ collect_step(void *arg)
 	int rc = -1;
 
 	memset(&miss, 0, sizeof(miss));
+	if (!may_look(c->m)) {
+		turn_end(&c->turn);
+		return 0;
+	}
 	if (c->walk != NULL && c->rows_changed != c->m->rows_changed) {
 		walk_drop(c);
 		if (++c->anew > ANEW_MAX) {
@@ -169,6 +180,22 @@ collect_stop(struct collecting *c)
 {
 	if (c != NULL)
 		collecting_free(c);
+}
+
+void
+collect_go_on(struct mount *m)
+{
+	struct collecting *c;
+	struct node_miss miss;
+
+	memset(&miss, 0, sizeof(miss));
+	do {
+		TAILQ_FOREACH (c, &all, link)
+			if (c->m == m && !c->turn.in_line && may_look(m))
+				break;
+		if (c != NULL && turn_begin(&c->turn, collect_step, c) == -1)
+			finish(c, ENOMEM, &miss);
+	} while (c != NULL);
 }
 
 void

@@ -22,6 +22,8 @@ int collect_begin(struct mount *, struct collecting **c, unsigned int attempt,
     collect_cb f, void *arg);
 /* f is not called.  NULL: nothing happens. */
 void collect_stop(struct collecting *);
+/* Its fuse is started, or never will be: what waited for that goes on. */
+void collect_go_on(struct mount *);
 /* The mount goes: who waits is called. */
 void collect_mount_gone(struct mount *);
 /* A set that nobody needs: a large one goes bit by bit. */

@@ -752,6 +752,9 @@ collected(void *arg, int error, struct delta_set *set, struct node_miss *miss)
 		path_too_long(c, miss);
 	else if (error == EFBIG)
 		too_many_seen(c, miss);
+	else if (error == EBUSY)
+		commit_fail(c, "unavailable", "busy",
+		    "the changes are looked at in vain: ask again");
 	else if (error != 0)
 		commit_fail(c, "internal", "database", strerror(error));
 	node_miss_free(miss);

@@ -308,7 +308,7 @@ diff_next(uint32_t instance)
 	}
 }
 
-/* Those that are asked for still. */
+/* Those that are asked for still; others make room. */
 static unsigned int
 waiting_of(uint32_t instance)
 {
@@ -326,6 +326,7 @@ waiting_of(uint32_t instance)
 		else
 			n++;
 	}
+	diff_next(instance);
 	return n;
 }
 

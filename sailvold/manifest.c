@@ -107,6 +107,7 @@ mount_ready(struct mount *m)
 void
 mount_started(struct mount *m)
 {
+	collect_go_on(m);
 	jobs_mount_started(m);
 	auto_commit_started(m);
 }
@@ -525,6 +526,7 @@ peer_up(struct chan *ch)
 		if (m != NULL) {
 			journal_forget(m);
 			m->fuse = ch;
+			m->fuses++;
 			m->started = 0;
 		} else
 			chan_pause(ch); /* until mount_ready() */

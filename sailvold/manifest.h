@@ -58,6 +58,7 @@ struct mount {
 	struct applied_queue waits;
 	unsigned int held;     /* by so many its journal is (journal_hold()) */
 	uint64_t rows_changed; /* so often, for who looks at them in slices */
+	uint64_t fuses;        /* that came, the one of now the last of them */
 	struct job_queue jobs; /* job.c: in order, the first one runs */
 	unsigned int letting_go;     /* reloads whose files fuse still has */
 	struct reload_run *restores; /* once these are let go */

@@ -17,6 +17,7 @@
 #include "lib/log.h"
 #include "lib/wire.h"
 #include "sailvold/ask.h"
+#include "sailvold/collect.h"
 #include "sailvold/mount_start.h"
 #include "sailvold/place.h"
 
@@ -824,10 +825,12 @@ static void
 start_broken(struct mount *m, void *arg)
 {
 	(void)arg;
-	if (!m->gone)
-		start_failed(m,
-		    "its journal is broken (the log says where); "
-		    "its changes stay in the journal");
+	if (m->gone)
+		return;
+	start_failed(m,
+	    "its journal is broken (the log says where); "
+	    "its changes stay in the journal");
+	collect_go_on(m);
 }
 
 /* Who mounts is told; one that lives has nobody else who would try again. */

@@ -38,6 +38,7 @@ struct reload_run {
 	uint32_t request;
 	unsigned int tries, attempt, answers;
 	int parked;
+	uint64_t fuses; /* the one that is (mount->fuses) */
 	void (*again)(struct reload_run *);
 	struct snap_cmp *cmp; /* of the bases, while programs go on */
 	struct event *slice;  /* its next step */
@@ -52,7 +53,6 @@ struct reload_run {
 	int changed;
 };
 
-static void collect_rows(struct reload_run *);
 static void ask_head(struct reload_run *);
 static void park(struct reload_run *);
 
@@ -477,6 +477,9 @@ refuse_switch(struct reload_run *r, int error, const struct node_miss *where)
 		    r->restore
 			? "no such stash"
 			: "the newest commit does not have this directory");
+	else if (error == EBUSY)
+		fail(r, "unavailable", "busy",
+		    "its changes are looked at in vain: ask again");
 	else
 		fail(r, "internal", "switch", strerror(error));
 }
@@ -495,6 +498,16 @@ switch_rows(struct reload_run *r)
 	int rc = -1, error;
 
 	memset(&miss, 0, sizeof(miss));
+	/* One that came while changes were collected or waited for knows of no
+	   reload. */
+	if (!m->started || m->fuses != r->fuses) {
+		collect_drop(&r->set);
+		if (m->broken)
+			fail(r, "unavailable", "journal", JOURNAL_BROKEN);
+		else
+			park(r);
+		return;
+	}
 	if ((before = snap_take(manifest_db, &m->row, &miss)) == NULL ||
 	    db_begin_durable(manifest_db) == -1)
 		goto done;
@@ -541,8 +554,7 @@ done:
 	memset(&r->gone, 0, sizeof(r->gone));
 	r->stashed = 0;
 	if (error == ENODATA)
-		/* By then fuse may be another one, which is to stand still. */
-		want(r, &miss, park);
+		want(r, &miss, park); /* by then fuse may be another one */
 	else {
 		refuse_switch(r, error, &miss);
 		node_miss_free(&miss);
@@ -574,7 +586,7 @@ collected(void *arg, int error, struct delta_set *set, struct node_miss *miss)
 
 	r->set = *set;
 	if (error == ENODATA) {
-		want(r, miss, collect_rows);
+		want(r, miss, park);
 		return;
 	}
 	if (error != 0)
@@ -645,6 +657,7 @@ parked(struct mount *m, void *arg, int error, uint64_t offset)
 		fail(r, "internal", "fuse", strerror(error));
 		return;
 	}
+	r->fuses = m->fuses;
 	wait_applied(m, r, offset, applied);
 }
 

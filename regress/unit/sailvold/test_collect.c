@@ -17,6 +17,7 @@
 #include "sailvold/collect.h"
 #include "sailvold/control.h"
 #include "sailvold/delta_names.h"
+#include "sailvold/stash.h"
 #include "sailvold/turns.h"
 
 #define NAMES 300
@@ -314,6 +315,154 @@ many_links(void **state)
 	assert_same();
 }
 
+/* ---- a reload whose fuse dies while it collects ---------------------------------- */
+
+static unsigned int ended;
+
+static void
+ended_so(struct listener *l, const char *text, int last)
+{
+	(void)l;
+	ended += (unsigned int)last;
+	if (last && strstr(text, "\"result\"") == NULL)
+		fail_msg("%s", text);
+}
+
+static void
+reload_begin(void)
+{
+	static struct listener l;
+	json_t *req = json_loads("{\"request\":\"reload\"}", 0, NULL);
+	struct job *j;
+
+	ended = 0;
+	parks = 0;
+	memset(&l, 0, sizeof(l));
+	assert_non_null(j = job_add(&mnt, JOB_RELOAD, 0, offset, 0, 0, req));
+	json_decref(req);
+	l.line = ended_so;
+	job_listen(j, &l);
+	while (!parked_now)
+		assert_true(one_step());
+}
+
+/* It knows of no reload. */
+static void
+other_fuse(void)
+{
+	mnt.fuses++;
+	parked_now = 0;
+	remove_name("b");
+	mnt.rows_changed++;
+}
+
+/* It stood still again before anything moved, and what it did is not lost. */
+static void
+assert_parked_again(void)
+{
+	uint64_t items;
+
+	assert_int_equal(switches, 0);
+	while (!parked_now) {
+		assert_int_equal(switches, 0);
+		if (!one_step())
+			loop_once();
+	}
+	turn_ms = 5;
+	run_all();
+	assert_int_equal(ended, 1);
+	assert_int_equal(parks, 2);
+	assert_int_equal(switches, 1);
+	assert_int_equal(db_stash_item_count(manifest_db, 1, &items), 0);
+	assert_int_equal(items, NAMES + 3);
+}
+
+static void
+fuse_dies_between(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	reload_begin();
+	while (mnt.held == 0)
+		assert_true(one_step());
+	for (i = 0; i < NAMES; i++)
+		loop_once();
+	assert_int_equal(mnt.held, 1);
+	other_fuse();
+	assert_parked_again();
+}
+
+/* While it is started, and its journal applied, nobody begins anew for each of
+   its batches. */
+static void
+fuse_starts(void **state)
+{
+	struct collecting *c = NULL, *c2 = NULL;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(collect_begin(&mnt, &c, 0, taken, NULL), 0);
+	for (i = 0; i < NAMES; i++)
+		loop_once();
+	mnt.started = 0;
+	assert_int_equal(collect_begin(&mnt, &c2, 0, taken, NULL), 0);
+	for (i = 0; i < NAMES; i++) {
+		mnt.rows_changed++;
+		loop_once();
+	}
+	collect_go_on(&mnt); /* it has not */
+	loop_once();
+	assert_int_equal(got_n, 0);
+	remove_name("b");
+	mnt.started = 1;
+	collect_go_on(&mnt);
+	collect_stop(c2);
+	while (got_n == 0)
+		loop_once();
+	assert_int_equal(got_error, 0);
+	assert_int_equal(mnt.held, 0);
+	assert_same();
+	delta_set_free(&got);
+	/* One that never will be: it is broken. */
+	mnt.started = 0;
+	assert_int_equal(collect_begin(&mnt, &c, 0, taken, NULL), 0);
+	loop_once();
+	mnt.broken = 1;
+	collect_go_on(&mnt);
+	while (got_n == 1)
+		loop_once();
+	assert_int_equal(got_error, 0);
+	assert_same();
+	/* And one that goes. */
+	mnt.broken = 0;
+	assert_int_equal(collect_begin(&mnt, &c, 0, taken, NULL), 0);
+	collect_mount_gone(&mnt);
+	assert_int_equal(got_error, ENODEV);
+	assert_int_equal(mnt.held, 0);
+}
+
+/* A node is waited for meanwhile. */
+static void
+fuse_dies_waiting(void **state)
+{
+	(void)state;
+	reload_begin();
+	lost = db_node_get(manifest_db, &head_root->root);
+	assert_non_null(lost);
+	assert_int_equal(db_node_trim(manifest_db, 0), 0);
+	while (TAILQ_FIRST(&steps) == NULL ||
+	    TAILQ_FIRST(&steps)->target == NULL) {
+		assert_int_equal(switches, 0);
+		if (!one_step())
+			loop_once();
+	}
+	assert_int_equal(mnt.held, 0);
+	other_fuse();
+	assert_parked_again();
+	assert_null(lost);
+}
+
 int
 main(void)
 {
@@ -325,6 +474,9 @@ main(void)
 		T(stopped),
 		T(commit_between),
 		T(many_links),
+		T(fuse_starts),
+		T(fuse_dies_between),
+		T(fuse_dies_waiting),
 	};
 
 	assert_int_equal(proc_base_init(), 0);

@@ -255,6 +255,28 @@ diffs_in_turn(void **state)
 	expect(ctl_text, "\"count\":2");
 }
 
+/* Who has gone is put aside by one who is refused, too: the next has its turn. */
+static void
+diffs_after_gone(void **state)
+{
+	static const char line[] = "{\"request\":\"diff\"}";
+	static const char bad[] = "{\"request\":\"diff\",\"after\":\"/\"}";
+
+	(void)state;
+	make_file(2, "f", "hello");
+	turn_ms = 0;
+	control_ctl(&mnt, 20, 0, 0, offset, line, strlen(line));
+	control_ctl(&mnt, 21, 0, 0, offset, line, strlen(line));
+	while (mnt.held == 0)
+		assert_true(one_step());
+	control_ctl_close(&mnt, 20);
+	control_ctl(&mnt, 22, 0, 0, offset, bad, strlen(bad));
+	turn_ms = 5;
+	turn();
+	assert_int_equal(ctl_last, 2);
+	expect(ctl_text, "\"count\":1");
+}
+
 static void
 ctl_closed_job_goes_on(void **state)
 {
@@ -442,6 +464,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(ctl_answers_once),
 		T(diffs_in_turn),
+		T(diffs_after_gone),
 		T(ctl_closed_job_goes_on),
 		T(clients_and_rights),
 		T(parents_line),
