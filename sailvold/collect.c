@@ -148,7 +148,11 @@ collect_step(void *arg)
 	}
 	if (c->walk != NULL && (rc = delta_walk_step(c->walk, &miss)) == 1)
 		return 1;
-	finish(c, rc == -1 ? errno : 0, &miss);
+	/* A part of it must never be taken for all. */
+	if (rc == -1)
+		finish(c, errno != 0 ? errno : EIO, &miss);
+	else
+		finish(c, 0, &miss);
 	return 0;
 }
 

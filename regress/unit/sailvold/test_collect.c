@@ -434,6 +434,7 @@ fuse_starts(void **state)
 		loop_once();
 	assert_int_equal(got_error, 0);
 	assert_same();
+	delta_set_free(&got);
 	/* And one that goes. */
 	mnt.broken = 0;
 	assert_int_equal(collect_begin(&mnt, &c, 0, taken, NULL), 0);
