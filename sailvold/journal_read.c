@@ -266,6 +266,8 @@ apply_transaction(struct mount *m, const uint8_t *data, size_t len,
 	    (*good == 0 || db_mount_update(manifest_db, &m->row) == 0) &&
 	    db_commit(manifest_db) == 0) {
 		obj_batch_end();
+		if (*good > 0)
+			m->rows_changed++;
 		return 0;
 	}
 	obj_batch_end();
@@ -327,10 +329,8 @@ apply_batch(struct mount *m)
 	else if ((s = TAILQ_NEXT(s, link)) != NULL &&
 	    s->first <= m->row.applied)
 		m->journal->unsynced = 1; /* fuse may cut a segment */
-	if (good > 0) {
+	if (good > 0)
 		m->unswept = 1;
-		m->rows_changed++;
-	}
 	return (ssize_t)good;
 }
 

@@ -741,7 +741,6 @@ test_held(void **state)
 	assert_int_equal(give(0, 0), 0);
 	run_to(one);
 	changed = h_mount.rows_changed;
-	assert_true(changed > 0);
 	journal_hold(&h_mount);
 	journal_hold(&h_mount);
 	add(h_make(OVL_ROOT, "x", 10, ENTRY_FILE));
