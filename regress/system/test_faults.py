@@ -300,8 +300,10 @@ class Row:
         t.equal([4, 3, 2, 1, 0], numbers, self.name + ": commits")
 
     def run(self, ready):
-        self.prepare()
-        ready.release()
+        try:
+            self.prepare()
+        finally:
+            ready.release()
         self.for_a_moment()
         self.for_ever()
         self.afterwards()

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import time
 
-from sailtest import deadline, role as r, server, stack, tls
+from sailtest import Failure, deadline, role as r, server, stack, tls
 
 # (x86_64, aarch64)
 NUMBERS = {
@@ -163,7 +163,7 @@ def test_landlock_of_a_role(t):
 
 def every_role(t, roles, before=lambda n: ()):
     """roles(): {role: pid} of those that are ready; before(n) of a round says
-    who is there besides.  {role: how often it died}"""
+    who is there besides, and may leave by itself.  {role: how often it died}"""
     names = set(roles())
     for role, pid in roles().items():
         looks(t, pid, role)
@@ -172,13 +172,19 @@ def every_role(t, roles, before=lambda n: ()):
         begun = time.monotonic()
         t.wait_for(lambda: names <= set(roles()), "all are there again", 60)
         # The others first: they come for a moment.
-        for role, pid in list(before(n)) + list(roles().items()):
+        passing = list(before(n))
+        for role, pid in passing + list(roles().items()):
             calls = forbidden(role)
             at = turn.setdefault(role, 0)
-            turn[role] += 1
             if at < len(calls):
-                dies(t, pid, role, *calls[at])
+                try:
+                    dies(t, pid, role, *calls[at])
+                except Failure:
+                    if (role, pid) in passing and not stack.alive(pid):
+                        continue
+                    raise
                 died[role] = died.get(role, 0) + 1
+            turn[role] += 1
         # Who dies twice in a second is started later.
         t.wait_for(lambda: time.monotonic() > begun + 1.1, "a second")
     t.wait_for(lambda: names <= set(roles()), "all are there again", 60)
@@ -218,7 +224,7 @@ def test_sailvold(t):
     def with_notify(n):
         """It is there for two seconds after a reload; at some rounds, for it
         has the filter of metrics but for what serves."""
-        if n % 5 != 0:
+        if n % 3 != 0:
             return []
         stack.write(a + "/f", "%d" % n)
         s.commit(a)

@@ -26,9 +26,11 @@ def stack_on_disk(t, mib=256):
     return s, d, server_disk, disk
 
 
-def lose_daemon(s, d, disk, snapshot=None):
-    """The power of the machine with the daemon went at the snapshot, or now."""
+def lose_daemon(s, d, disk, snapshot=None, last=lambda: None):
+    """The power of the machine with the daemon went at the snapshot, or now;
+    last() is done right before."""
     mounts = [m["path"] for m in d.ctl_json("status")["mounts"]]
+    last()
     d.kill_all()
     if snapshot is None:
         disk.cut()
@@ -248,9 +250,11 @@ def test_synced_writes(t):
         os.close(fd)
     # The database may be synced in the middle of them, for another reason.
     unsynced = [a + "/unsynced%d" % n for n in range(20)]
-    for path in unsynced:
-        write(path, "x", False)
-    lose_daemon(s, d, disk)
+
+    def at_last():
+        for path in unsynced:
+            write(path, "x", False)
+    lose_daemon(s, d, disk, last=at_last)
     t.true(not all(map(os.path.exists, unsynced)), "nothing was at risk")
     missing = {}
     for how, (_, _, published) in SYNCED_WRITES.items():
