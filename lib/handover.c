@@ -283,6 +283,7 @@ handover_exec(const char *path, char *const argv[])
 	size_t size = string_max();
 	struct handed *h;
 
+	supervisor_flush();
 	if (n == -1 || (names = calloc(1, size)) == NULL || move_up(n) == -1)
 		goto fail;
 	TAILQ_FOREACH (h, &kept, link) {

@@ -158,16 +158,12 @@ tell(const char *state, int passed)
 		wait_for_room(state, passed);
 }
 
-int
-supervisor_restore(void)
+void
+supervisor_flush(void)
 {
-	char path[sizeof(address.sun_path) + 1];
 	const struct timespec nap = { 0, AGAIN_MS * 1000000 };
-	size_t len = address_len;
 	int tries;
 
-	if (len == 0)
-		return 0;
 	for (tries = 0; !TAILQ_EMPTY(&waiting) && tries < LAST_TRIES; tries++) {
 		send_waiting(-1, 0, NULL);
 		if (!TAILQ_EMPTY(&waiting))
@@ -175,6 +171,16 @@ supervisor_restore(void)
 	}
 	if (!TAILQ_EMPTY(&waiting))
 		log_warnx("the supervisor was not told all");
+}
+
+int
+supervisor_restore(void)
+{
+	char path[sizeof(address.sun_path) + 1];
+	size_t len = address_len;
+
+	if (len == 0)
+		return 0;
 	len -= offsetof(struct sockaddr_un, sun_path);
 	memcpy(path, address.sun_path, len);
 	path[len] = '\0';

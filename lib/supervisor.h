@@ -8,6 +8,9 @@
 
 /* Takes NOTIFY_SOCKET out of the environment: it is not for children. */
 void supervisor_init(void);
+/* Tells what waits for room, or says in the log that it could not: before the
+   descriptors of this process become those of another program. */
+void supervisor_flush(void);
 /* Puts it back, for the program that this process becomes; -1 and errno. */
 int supervisor_restore(void);
 /* "READY=1", "STOPPING=1"; nothing without a supervisor. */

@@ -184,6 +184,7 @@ before_exec(void **state)
 	if ((pid = fork()) == 0) {
 		for (i = 0; i < MANY; i++)
 			say(i);
+		supervisor_flush();
 		if (supervisor_restore() == -1 ||
 		    getenv("NOTIFY_SOCKET") == NULL)
 			_exit(1);
