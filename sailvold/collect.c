@@ -9,10 +9,12 @@
  * it, is acknowledged as ever, and is applied afterwards, behind set->mark, as
  * that is what a commit takes for published (programs wait only for directories
  * that fuse does not know).  Whatever changes the rows all the same (a commit or
- * a reload ends while somebody asks for a diff; an umount asks what is dirty)
- * says so by rows_changed, and the collection begins anew; so it does when it
- * has waited for a fuse that was started, as that waits for nobody.  Nobody is held for ever: a diff or a commit begins when the journal was
- * applied to where it was asked for, and diffs of a mount come one by one.
+ * a reload ends while somebody asks for a diff; an umount asks what is dirty; a
+ * fuse that is started has what it needs applied, and is waited for) says so by
+ * rows_changed, and the collection begins anew.  Nobody is held for ever: a diff
+ * or a commit begins when the journal was applied to where it was asked for, and
+ * diffs of a mount come one by one; a reload that is parked waits for the one
+ * that runs.
  * In manifest.
  */
 #include <errno.h>

@@ -78,6 +78,8 @@ void mnt_free(struct mnt *);
 /* One that waits to be tried again. */
 void mnt_try_now(struct mnt *);
 void mnt_umount(struct mnt *, int detach);
+/* One that is only tried, and that nobody waits for: it is forgotten. */
+void mnt_cancel(struct mnt *);
 /* All end from now on; 0: there was none, and done was called. */
 int mnt_ends(void (*done)(void));
 void mnt_umount_all(void);

@@ -705,6 +705,14 @@ umounted(void *arg, int error)
 			    m->volume->path);
 		return;
 	}
+	/* Want of a process or of memory passes, and the end waits for it. */
+	if (error != EBUSY && m->ending && timer_set_ms(m, BUSY_MS) == 0) {
+		if (m->busy++ == 0)
+			log_warnx("umount of %s: %s, and tried again",
+			    m->volume->path, strerror(error));
+		m->state = MOUNT_UMOUNT;
+		return;
+	}
 	m->busy = 0;
 	m->state = MOUNT_UP;
 	if (m->ending && error == EBUSY) {
@@ -771,6 +779,13 @@ cancel(struct mnt *m, mounts_cb done, void *arg)
 	else if (m->state == MOUNT_FUSE)
 		give_up(m, ECANCELED, "");
 	/* POINT: its errand comes back first. */
+}
+
+void
+mnt_cancel(struct mnt *m)
+{
+	if (is_tried(m))
+		cancel(m, NULL, NULL);
 }
 
 void
@@ -894,7 +909,7 @@ mnt_umount_all(void)
 		else if (m->state == MOUNT_GONE)
 			timer_set(m, ELSEWHERE_S);
 		else if (m->state == MOUNT_FUSE && m->fuse != NULL)
-			proc_stop(m->fuse, STOP_MS);
+			give_up(m, ECANCELED, "sailvold ends");
 		else if (m->state == MOUNT_MANIFEST)
 			mount_failed(m, ECANCELED, "sailvold ends");
 	}

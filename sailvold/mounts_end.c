@@ -134,6 +134,8 @@ last_commits(void)
 	    !proc_ready(manifest) ||
 	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_LAST, 0, -1,
 		NULL, 0) == -1) {
+		if (last_timer != NULL)
+			evtimer_del(last_timer);
 		log_warnx("nothing is committed before the end: manifest "
 			  "is not ready");
 		return 0;

@@ -310,6 +310,8 @@ mounts_reconfigure(const struct config *c)
 			mnt_free(m); /* begun anew below */
 		else if (v == NULL && m->state == MOUNT_UP)
 			mnt_umount(m, 0); /* its changes stay for later */
+		else if (v == NULL)
+			mnt_cancel(m);
 		else if (v != NULL &&
 		    (m->state == MOUNT_GONE || !same_mount(m->volume, v)))
 			change(m, v);
