@@ -159,10 +159,13 @@ line_left(struct client *c, const char *buf, size_t n, size_t *len)
 		if (socket_state(c) & POLLRDHUP) {
 			c->eof = 1;
 			(void)drop_input(c, n); /* else it is reset */
-		} else if (!evtimer_pending(c->late, NULL))
-			evtimer_add(c->late, &wait);
+		} else if (!evtimer_pending(c->late, NULL) &&
+		    evtimer_add(c->late, &wait) == -1)
+			c->closing = 1;
 		return NULL;
 	}
+	evtimer_del(c->late);
+	c->in_pieces = 0;
 	*len = (size_t)(nl - buf);
 	if ((line = malloc(*len + 1)) == NULL) {
 		c->closing = 1;
@@ -398,7 +401,11 @@ control_client(int fd, const struct control_peer *p)
 		all++;
 		same += c->uid == p->uid;
 	}
-	if (all >= CLIENTS_MAX || (p->uid != 0 && same >= CLIENTS_UID_MAX)) {
+	/* Some are left for root, who may have to end what the others do. */
+	if (all >= CLIENTS_MAX ||
+	    (p->uid != 0 &&
+		(same >= CLIENTS_UID_MAX ||
+		    all >= CLIENTS_MAX - CLIENTS_UID_MAX))) {
 		log_warnx("control: too many clients, one of uid %u is sent "
 			  "away",
 		    p->uid);
@@ -416,5 +423,8 @@ control_client(int fd, const struct control_peer *p)
 	bufferevent_set_timeouts(c->bev, NULL, &idle);
 	bufferevent_enable(c->bev, EV_WRITE);
 	bufferevent_disable(c->bev, EV_READ);
-	event_add(c->readable, &idle);
+	if (event_add(c->readable, &idle) == -1) {
+		log_warn("control: a client");
+		client_free(c);
+	}
 }

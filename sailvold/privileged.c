@@ -35,6 +35,9 @@
 #include "sailvold/errand.h"
 #include "sailvold/privileged.h"
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* asm-generic/socket.h */
+#endif
 #define METRICS_BACKLOG 64
 #define INIT_WAIT_MS 10000
 #define NOBODY ((gid_t)65534)
@@ -159,6 +162,22 @@ is_served(const struct sockaddr_un *sun)
 	return rc == 0;
 }
 
+/*
+ * Clients have no descriptors to send: the last close of one may wait as long as
+ * its sender likes (SO_LINGER, socket(7)).  Since Linux 6.16, unix(7); sockets
+ * that are accepted have it from there.
+ */
+static void
+pass_no_rights(int fd)
+{
+	int off = 0;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)) ==
+		-1 &&
+	    errno != ENOPROTOOPT)
+		log_warn("control socket: SO_PASSRIGHTS");
+}
+
 int
 priv_listen(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
@@ -192,6 +211,7 @@ priv_listen(const char *path, uid_t uid, gid_t gid, mode_t mode)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
 		goto fail;
+	pass_no_rights(fd);
 	old = umask(0777);
 	rc = bind(fd, (struct sockaddr *)&sun, sizeof(sun));
 	umask(old);
@@ -224,6 +244,7 @@ priv_listen_on(int fd, const char *path, uid_t uid, gid_t gid, mode_t mode)
 		errno = EADDRNOTAVAIL;
 		return -1;
 	}
+	pass_no_rights(fd);
 	return chown(path, uid, gid) == -1 ? -1 : chmod(path, mode);
 }
 
@@ -558,6 +579,10 @@ priv_open_point(const char *path, uid_t uid, point_cb done, void *arg)
 	return 0;
 }
 
+struct umount_answer {
+	int asked; /* 0: its process was killed before it had an answer */
+	int error;
+};
 struct do_umount {
 	char path[4096];
 	uint64_t id;
@@ -571,30 +596,33 @@ umount_run(void *arg, void *answer)
 {
 	struct do_umount *u = arg;
 	const char *name = enter_folder_of(u->path);
-	int *error = answer, fd;
+	struct umount_answer *a = answer;
 	uint64_t id = 0;
+	int fd;
 
-	*error = 0;
+	a->asked = 1;
+	a->error = 0;
 	if (name != NULL && (fd = open_point(name)) != -1) {
 		id = mount_of(fd);
 		close(fd);
 	}
 	if (id == 0 || id != u->id)
-		*error = EINVAL; /* it is not there any more */
+		a->error = EINVAL; /* it is not there any more */
 	else if (umount2(name,
 		     UMOUNT_NOFOLLOW | (u->detach ? MNT_DETACH : 0)) == -1)
-		*error = errno;
+		a->error = errno;
 	return -1;
 }
 
 static void
 umount_done(void *arg, void *answer, int fd)
 {
+	const struct umount_answer *a = answer;
 	struct do_umount *u = arg;
 
 	if (fd != -1)
 		close(fd);
-	u->done(u->arg, *(int *)answer);
+	u->done(u->arg, a->asked ? a->error : EAGAIN);
 	free(u);
 }
 
@@ -611,7 +639,8 @@ priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,
 	u->detach = detach;
 	u->done = done;
 	u->arg = arg;
-	if (errand_run(umount_run, umount_done, u, sizeof(int)) == -1) {
+	if (errand_run(umount_run, umount_done, u,
+		sizeof(struct umount_answer)) == -1) {
 		free(u);
 		return -1;
 	}

@@ -22,6 +22,7 @@
 
 #define ACCEPT_PAUSE_MS 500
 #define STARTING_PAUSE_MS 20
+#define CLIENTS_QUEUED 64
 
 static const struct config *conf;
 static struct event *accept_event, *accept_again;
@@ -114,7 +115,9 @@ accept_client(int listener, short what, void *arg)
 
 	(void)what;
 	(void)arg;
-	if (!ready && !fails) {
+	/* Of one that does not read much may not be queued. */
+	if ((!ready && !fails) ||
+	    (ready && chan_queued_fds(proc_chan(manifest)) > CLIENTS_QUEUED)) {
 		accept_pause(STARTING_PAUSE_MS);
 		return;
 	}
@@ -319,13 +322,15 @@ server_status(void)
 	    conf->key_file, "ca_file", conf->ca_file);
 }
 
+static int wait_for_cache(void);
+
 static void
 answer_status(json_t *cache)
 {
 	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 	json_t *processes = json_array(), *all;
 	char *text;
-	size_t i;
+	size_t i, left = 0;
 	int fd;
 
 	proc_foreach(add_process, processes);
@@ -338,17 +343,26 @@ answer_status(json_t *cache)
 		if (manifest == NULL || proc_chan(manifest) == NULL)
 			break;
 		fd = memfd_new("status", text, strlen(text));
-		if (fd != -1 &&
+		if (fd == -1 ||
 		    chan_send(proc_chan(manifest),
 			IMSG_PARENT_MANIFEST_STATUS_RES, status_ids[i], fd,
-			NULL, 0) == -1)
-			close(fd);
+			NULL, 0) == -1) {
+			log_warn("status");
+			if (fd != -1)
+				close(fd);
+			status_ids[left++] = status_ids[i];
+		}
 	}
-	if (text == NULL)
+	if (text == NULL) {
 		log_warnx("status: out of memory");
-	nstatus = 0;
+		left = nstatus;
+	}
 	if (status_timer != NULL)
 		evtimer_del(status_timer);
+	/* These are tried again. */
+	nstatus = left;
+	if (left > 0 && wait_for_cache() == -1)
+		log_warn("status");
 	free(text);
 	json_decref(all);
 }

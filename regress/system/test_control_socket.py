@@ -2,13 +2,14 @@
 """No client of the control socket takes memory or time from others, whatever
 it sends, reads, or leaves unread."""
 
+import errno
 import os
 import resource
 import select
 import socket
 import time
 
-from sailtest import stack
+from sailtest import raises, stack
 
 STATUS = b'{"request":"status"}\n'
 MIB = 1024 * 1024
@@ -113,9 +114,15 @@ def test_pieces(t):
         for c in long, late, soon:
             c.settimeout(60)
         late.sendall(umount[:20])
-        for i in range(0, len(umount), 10):
-            soon.sendall(umount[i:i + 10])
-        t.true(b"not_mounted" in read_line(soon), "in few pieces")
+
+        def in_pieces(what):
+            soon.sendall(umount[:20])
+            long.sendall(b'{"request":"nothing"}\n')
+            t.true(b"unknown_request" in read_line(long), "it was seen")
+            for i in range(20, len(umount), 10):
+                soon.sendall(umount[i:i + 10])
+            t.true(b"not_mounted" in read_line(soon), what)
+        in_pieces("in few pieces")
         for byte in b'{"path":"%s","request":"nothing"}\n' % (b"x" * 3000):
             long.sendall(bytes((byte,)))
         t.true(b"unknown_request" in read_line(long), "in many pieces")
@@ -123,3 +130,19 @@ def test_pieces(t):
         t.true(b"ask again" in read_line(late), "too late")
         late.sendall(umount)
         t.true(b"not_mounted" in read_line(late), "asked again")
+        # The time of a line ends with it.
+        in_pieces("in few pieces, again")
+
+
+def test_descriptors(t):
+    """Nobody sends one with a request: its last close could take as long as its
+    sender likes."""
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 16):
+        t.skip("a kernel without SO_PASSRIGHTS")
+    s = stack.Stack(t)
+    with connect(s.daemon) as c, open(os.devnull, "rb") as f:
+        error = raises(t, PermissionError, socket.send_fds, c, [b"x"],
+                       [f.fileno()])
+        t.equal(errno.EPERM, error.errno, "a descriptor")
+        c.sendall(b'{"request":"nothing"}\n')
+        t.true(b"unknown_request" in read_line(c), "a line")
