@@ -538,8 +538,9 @@ mark_holes(void)
 	const struct segment *s = last();
 	int error;
 
-	if (j.unsafe)
-		return is_marked() ? 0 : -1;
+	if (j.unsafe && !is_marked())
+		return -1;
+	/* It is needed when the other one is gone, too. */
 	if (j.unsynced || s == NULL || j.synced == journal_end())
 		return 0;
 	if ((error = make_mark(UNSYNCED)) != 0) {

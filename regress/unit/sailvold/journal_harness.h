@@ -108,7 +108,7 @@ count_segments(void)
 {
 	char name[64];
 	int n = 0;
-	FILE *p = popen("ls journal | grep -vc uns", "r");
+	FILE *p = popen("ls journal | grep -Exc '[0-9a-f]{16}'", "r");
 
 	assert_non_null(p);
 	assert_non_null(fgets(name, sizeof(name), p));
@@ -117,7 +117,6 @@ count_segments(void)
 	return n;
 }
 
-/* Many records at once, n times. */
 /* Many records at once, n times. */
 static inline void
 append_many(int n)

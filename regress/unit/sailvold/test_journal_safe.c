@@ -173,6 +173,7 @@ sync_failed_and_power_lost(void **state)
 	    0);
 	/* Without a word of it that is damage. */
 	assert_int_equal(unlink("journal/unsafe"), 0);
+	assert_int_equal(unlink("journal/unsynced"), 0);
 	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), -1);
 	assert_int_equal(errno, EBADMSG);
 	journal_close();
@@ -274,6 +275,36 @@ torn_before_another(void **state)
 		journal_close();
 		assert_int_equal(system("rm -r journal"), 0);
 	}
+}
+
+/* Also when they were begun while a sync had failed, and that is mended. */
+static void
+torn_when_mended(void **state)
+{
+	uint64_t until, first;
+	char name[64];
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(journal_mark_unsafe(), 0);
+	journal_not_synced(0);
+	first = journal_end();
+	assert_int_equal(append(4, 2), 0);
+	until = journal_end();
+	append_many(17);
+	assert_int_equal(count_segments(), 3);
+	journal_cut(until);
+	assert_false(is_marked());
+	assert_int_equal(count_segments(), 2);
+	journal_close();
+	snprintf(name, sizeof(name), "journal/%016llx",
+	    (unsigned long long)first);
+	assert_int_equal(truncate(name,
+			     (off_t)(SEGMENT_HEADER_LEN + until - first + 3)),
+	    0);
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	assert_int_equal(journal_end(), until);
 }
 
 /* One that manifest cannot be told of is not begun. */
@@ -469,6 +500,7 @@ unborn(void **state)
 	for (i = EMPTY; i < LEFT; i++) {
 		three(first, &end);
 		assert_int_equal(unlink("journal/unsafe"), 0);
+		assert_int_equal(unlink("journal/unsynced"), 0);
 		leave(first[1], EMPTY);
 		leave(first[2], (enum left)i);
 		if (i <= ZEROS) {
@@ -502,6 +534,7 @@ main(void)
 		T(not_marked),
 		T(cut_asks),
 		T(torn_before_another),
+		T(torn_when_mended),
 		T(no_descriptor),
 		T(header_lost),
 		T(unborn),
