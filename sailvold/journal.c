@@ -17,13 +17,15 @@
 
 #include "lib/log.h"
 #include "sailvold/journal.h"
+#include "sailvold/journal_mark.h"
 #include "sailvold/record.h"
 
 #define DONE_MAX (1U << 20)   /* requests that are remembered */
 #define ROOM_MIN (256 * 1024) /* less is not taken beforehand */
 #define NOT_SYNCED UINT64_MAX
+#define NOWHERE UINT64_MAX
 /* In the folder: of some segment a sync has failed; some but the last may not have
-   been synced yet. */
+   been synced yet, from the offset that stands in it. */
 #define UNSAFE "unsafe"
 #define UNSYNCED "unsynced"
 
@@ -55,6 +57,8 @@ static struct {
 	int unsafe;                     /* some segment is */
 	int unmarked; /* and the file that says so could not be made */
 	int unsynced; /* the other file is there */
+	uint64_t unsynced_from;
+	uint64_t holes_from; /* while it is opened: there may be some */
 	int (*on_cut)(uint64_t, uint64_t);
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
@@ -192,9 +196,10 @@ walk(const struct segment *s, const uint8_t *p, uint64_t len, record_cb f,
 	return at;
 }
 
-/* 0, or -1 and errno; cut: a torn end is cut off. */
+/* 0, or -1 and errno; what is torn is cut off behind cut_from, and damage before
+   it. */
 static int
-segment_scan(struct segment *s, int cut, record_cb f, void *arg)
+segment_scan(struct segment *s, uint64_t cut_from, record_cb f, void *arg)
 {
 	struct segment_header h;
 	const char *why = "not a regular file";
@@ -203,7 +208,8 @@ segment_scan(struct segment *s, int cut, record_cb f, void *arg)
 	uint64_t whole, len;
 	int fd, rc = -1;
 
-	if ((fd = segment_open(s->first, cut ? O_RDWR : O_RDONLY)) == -1) {
+	fd = segment_open(s->first, cut_from == NOWHERE ? O_RDONLY : O_RDWR);
+	if (fd == -1) {
 		log_warn("journal %016" PRIx64, s->first);
 		return -1;
 	}
@@ -226,7 +232,7 @@ segment_scan(struct segment *s, int cut, record_cb f, void *arg)
 	whole = walk(s, p + SEGMENT_HEADER_LEN, len, f, arg, &why);
 	if (whole < len) {
 		/* Whole, and not understood: somebody's change. */
-		if (!cut ||
+		if (s->first + whole < cut_from ||
 		    record_is_whole(p + SEGMENT_HEADER_LEN + whole,
 			len - whole))
 			goto bad;
@@ -312,35 +318,60 @@ drop_segment(struct segment *s)
 	free(s);
 }
 
+/*
+ * A loss of power may leave less of one than of the next: nobody was told then
+ * that anything behind it is safe.  Where a process takes over from another
+ * there was none.
+ */
+static uint64_t
+find_holes(int takeover)
+{
+	if (j.unsafe)
+		return 0;
+	return j.unsynced && !takeover ? j.unsynced_from : NOWHERE;
+}
+
+/* 1: there is a whole record in it. */
 static int
-is_there(const char *name)
+holds_records(const struct segment *s)
 {
 	struct stat st;
+	uint8_t *p;
+	int fd, holds = 0;
 
-	return fstatat(j.dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
-	    errno != ENOENT;
-}
-
-/* 0, or an errno. */
-static int
-make_mark(const char *name)
-{
-	int fd;
-
-	fd = openat(j.dir, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-	    0600);
+	fd = segment_open(s->first, O_RDONLY | O_NONBLOCK);
 	if (fd == -1)
-		return errno;
+		return 0;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_size > SEGMENT_HEADER_LEN) {
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
+		    0);
+		if (p != MAP_FAILED) {
+			holds = record_is_whole(p + SEGMENT_HEADER_LEN,
+			    (size_t)st.st_size - SEGMENT_HEADER_LEN);
+			munmap(p, (size_t)st.st_size);
+		}
+	}
 	close(fd);
-	return 0;
+	return holds;
 }
 
-/* A loss of power may leave less of one than of the next: nobody was told then
-   that anything behind it is safe. */
-static int
-may_have_holes(void)
+/* Somebody may want to see what was in it. */
+static void
+put_aside(struct segment *s)
 {
-	return j.unsafe || j.unsynced;
+	char name[17], bad[32];
+
+	segment_name(s->first, name);
+	snprintf(bad, sizeof(bad), "bad.%s", name);
+	if (holds_records(s) && !mark_is_there(j.dir, bad)) {
+		if (renameat(j.dir, name, j.dir, bad) == 0)
+			log_warnx("journal %s: it has records: kept as %s",
+			    name, bad);
+		else
+			log_warn("journal %s", name);
+	}
+	drop_segment(s);
 }
 
 /*
@@ -382,7 +413,8 @@ drop_unborn(void)
 	TAILQ_FOREACH (s, &j.segments, link) {
 		if (first == NULL && is_unborn(s))
 			first = s;
-		else if (first != NULL && !may_have_holes() && !is_unborn(s))
+		else if (first != NULL && first->first < j.holes_from &&
+		    !is_unborn(s))
 			first = NULL;
 	}
 	for (; first != NULL; first = s) {
@@ -391,7 +423,7 @@ drop_unborn(void)
 			 ": dropped: nothing of it, or of "
 			 "one before it, came to the disk",
 		    first->first);
-		drop_segment(first);
+		put_aside(first);
 	}
 }
 
@@ -418,21 +450,21 @@ scan_all(int takeover)
 			errno = EBADMSG;
 			return -1;
 		}
-		if (segment_scan(s, next == NULL || may_have_holes(), NULL,
+		if (segment_scan(s, next == NULL ? 0 : j.holes_from, NULL,
 			NULL) == -1)
 			return -1;
-		while (may_have_holes() && next != NULL &&
+		while (s->first + s->len >= j.holes_from && next != NULL &&
 		    next->first != s->first + s->len) {
 			log_warnx("journal %016" PRIx64
 				  ": dropped: it is behind "
 				  "what did not come to the disk",
 			    next->first);
-			drop_segment(next);
+			put_aside(next);
 			next = TAILQ_NEXT(s, link);
 		}
 		s->unsafe = j.unsafe;
 		if (takeover && memcmp(s->connection, j.connection, 16) == 0 &&
-		    segment_scan(s, 0, remember, NULL) == -1)
+		    segment_scan(s, NOWHERE, remember, NULL) == -1)
 			return -1;
 		end = s->first + s->len;
 	}
@@ -520,12 +552,27 @@ is_marked(void)
 {
 	int error;
 
-	if (j.unmarked && (error = make_mark(UNSAFE)) != 0) {
+	if (j.unmarked && (error = mark_make(j.dir, UNSAFE)) != 0) {
 		errno = error;
 		return 0;
 	}
 	j.unmarked = 0;
 	return 1;
+}
+
+/* 0, or -1 and errno. */
+static int
+mark_unsynced(uint64_t from)
+{
+	int error = mark_write(j.dir, UNSYNCED, from);
+
+	if (error != 0) {
+		errno = error;
+		return -1;
+	}
+	j.unsynced = 1;
+	j.unsynced_from = from;
+	return 0;
 }
 
 /*
@@ -536,19 +583,15 @@ static int
 mark_holes(void)
 {
 	const struct segment *s = last();
-	int error;
 
 	if (j.unsafe && !is_marked())
 		return -1;
 	/* It is needed when the other one is gone, too. */
 	if (j.unsynced || s == NULL || j.synced == journal_end())
 		return 0;
-	if ((error = make_mark(UNSYNCED)) != 0) {
-		errno = error;
-		return -1;
-	}
-	j.unsynced = 1;
-	return 0;
+	return mark_unsynced(j.synced != NOT_SYNCED
+		? j.synced
+		: TAILQ_FIRST(&j.segments)->first);
 }
 
 static int
@@ -610,10 +653,16 @@ journal_open(const char *folder, const uint8_t mount[16],
 	j.dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (j.dir == -1 || list_segments() == -1)
 		return -1;
-	j.unsafe = is_there(UNSAFE);
-	j.unsynced = is_there(UNSYNCED);
+	j.unsafe = mark_is_there(j.dir, UNSAFE);
+	if ((j.unsynced = mark_is_there(j.dir, UNSYNCED)))
+		j.unsynced_from = mark_read(j.dir, UNSYNCED);
+	j.holes_from = find_holes(takeover);
 	drop_unborn();
 	if (scan_all(takeover) == -1)
+		return -1;
+	/* What comes where something was lost is not synced. */
+	if (j.unsynced && j.unsynced_from > journal_end() &&
+	    mark_unsynced(journal_end()) == -1)
 		return -1;
 	s = last();
 	if (s == NULL || s->version != SEGMENT_VERSION || s->unsafe ||
@@ -830,15 +879,18 @@ journal_synced(uint64_t end)
 		all &= s->synced;
 	}
 	j.synced = end;
-	if (j.unsynced && all &&
-	    (unlinkat(j.dir, UNSYNCED, 0) == 0 || errno == ENOENT))
+	if (!j.unsynced)
+		return;
+	if (!all)
+		(void)mark_unsynced(end);
+	else if (unlinkat(j.dir, UNSYNCED, 0) == 0 || errno == ENOENT)
 		j.unsynced = 0;
 }
 
 int
 journal_mark_unsafe(void)
 {
-	return make_mark(UNSAFE);
+	return mark_make(j.dir, UNSAFE);
 }
 
 /*
@@ -915,7 +967,7 @@ journal_lines(void (*f)(uint64_t, uint32_t, uint32_t, const uint8_t *, size_t,
 
 	TAILQ_FOREACH (s, &j.segments, link)
 		if (memcmp(s->connection, j.connection, 16) == 0)
-			(void)segment_scan(s, 0, line_found, &l);
+			(void)segment_scan(s, NOWHERE, line_found, &l);
 }
 
 struct since {
@@ -942,5 +994,5 @@ journal_since(uint64_t offset, void (*f)(const struct record *, void *),
 
 	TAILQ_FOREACH (s, &j.segments, link)
 		if (s->first + s->len > offset)
-			(void)segment_scan(s, 0, is_since, &since);
+			(void)segment_scan(s, NOWHERE, is_since, &since);
 }

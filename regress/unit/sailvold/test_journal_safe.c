@@ -307,6 +307,121 @@ torn_when_mended(void **state)
 	assert_int_equal(journal_end(), until);
 }
 
+static void
+spoil(off_t at)
+{
+	int fd = open("journal/0000000000000000", O_WRONLY);
+
+	assert_true(fd != -1);
+	assert_int_equal(pwrite(fd, "spoilt", 6, at), 6);
+	close(fd);
+}
+
+/* Two segments, of which so many MiB were synced. */
+static void
+synced_half(int mib)
+{
+	uint64_t end;
+	ino_t a[4];
+
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	append_many(mib);
+	assert_true(unsynced(a, 4, &end) > 0);
+	journal_synced(end);
+	append_many(20 - mib);
+	assert_int_equal(count_segments(), 2);
+	assert_int_equal(access("journal/unsynced", F_OK), 0);
+}
+
+static void
+opens(const uint8_t *conn, int takeover, int does)
+{
+	assert_int_equal(journal_open("journal", mount_id, conn, takeover),
+	    does ? 0 : -1);
+	if (!does) {
+		assert_int_equal(errno, EBADMSG);
+		assert_int_equal(count_segments(), 2);
+	}
+	journal_close();
+}
+
+/* What was synced, and all without a loss of power, is damage all the same. */
+static void
+damage_is_not_a_hole(void **state)
+{
+	static const off_t at[] = { 5000, 9 << 20, 11 << 20 };
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		synced_half(10);
+		journal_close();
+		spoil(at[i]);
+		opens(conn_a, 1, 0);
+		opens(conn_b, 0, i == 2);
+		if (i < 2) {
+			/* Nobody knows where that begins. */
+			if (i == 0)
+				assert_int_equal(truncate("journal/unsynced",
+						     0),
+				    0);
+			else
+				assert_int_equal(system("echo 12345678901 >"
+							"journal/unsynced"),
+				    0);
+			opens(conn_b, 0, 1);
+		}
+		/* It can be looked at. */
+		assert_int_equal(system("ls journal/bad.0000000000f* >ls"), 0);
+		assert_int_equal(system("rm -r journal"), 0);
+	}
+}
+
+/* Where that begins moves on. */
+static void
+synced_meanwhile(void **state)
+{
+	uint64_t end;
+	ino_t a[4];
+
+	(void)state;
+	synced_half(2);
+	assert_int_equal(unsynced(a, 4, &end), 2);
+	append_many(16);
+	assert_int_equal(count_segments(), 3);
+	journal_synced(end);
+	assert_int_equal(access("journal/unsynced", F_OK), 0);
+	journal_close();
+	spoil(10 << 20);
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), -1);
+	assert_int_equal(errno, EBADMSG);
+	assert_int_equal(count_segments(), 3);
+}
+
+/* Nor is what comes where something was lost. */
+static void
+synced_and_lost(void **state)
+{
+	static const char path[] = "journal/0000000000000000";
+	char name[64];
+	uint64_t whole;
+
+	(void)state;
+	synced_half(10);
+	journal_close();
+	assert_int_equal(system("rm journal/0000000000f*"), 0);
+	assert_int_equal(truncate(path, 5 << 20), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), 0);
+	whole = journal_end();
+	append_many(17);
+	assert_int_equal(count_segments(), 3);
+	journal_close();
+	snprintf(name, sizeof(name), "journal/%016llx",
+	    (unsigned long long)whole);
+	assert_int_equal(truncate(name, 5000), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+}
+
 /* One that manifest cannot be told of is not begun. */
 static void
 no_descriptor(void **state)
@@ -535,6 +650,9 @@ main(void)
 		T(cut_asks),
 		T(torn_before_another),
 		T(torn_when_mended),
+		T(damage_is_not_a_hole),
+		T(synced_meanwhile),
+		T(synced_and_lost),
 		T(no_descriptor),
 		T(header_lost),
 		T(unborn),

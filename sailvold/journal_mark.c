@@ -1,0 +1,85 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * journal_mark: files beside the segments of a journal, which say what a loss of
+ * power may have left of these.  In fuse.
+ */
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/bytes.h"
+#include "lib/hash.h"
+#include "sailvold/journal_mark.h"
+
+/* The offset, and the CRC-32C of that. */
+#define MARK_LEN (8 + 4)
+
+int
+mark_is_there(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+	    errno != ENOENT;
+}
+
+static int
+mark_open(int dir, const char *name)
+{
+	return openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+	    0600);
+}
+
+int
+mark_make(int dir, const char *name)
+{
+	int fd = mark_open(dir, name);
+
+	if (fd == -1)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+int
+mark_write(int dir, const char *name, uint64_t offset)
+{
+	int fd = mark_open(dir, name), error = 0;
+	struct wbuf w;
+
+	if (fd == -1)
+		return errno;
+	wbuf_init(&w, MARK_LEN);
+	wbuf_u64(&w, offset);
+	wbuf_u32(&w, crc32c(0, w.data, w.len));
+	if ((w.error != 0 ||
+		pwrite(fd, w.data, w.len, 0) != (ssize_t)MARK_LEN) &&
+	    ftruncate(fd, 0) == -1)
+		error = errno;
+	wbuf_free(&w);
+	close(fd);
+	return error;
+}
+
+uint64_t
+mark_read(int dir, const char *name)
+{
+	uint8_t p[MARK_LEN + 1];
+	uint64_t offset;
+	struct rbuf r;
+	ssize_t n;
+	int fd;
+
+	fd = openat(dir, name,
+	    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd == -1)
+		return 0;
+	n = pread(fd, p, sizeof(p), 0);
+	close(fd);
+	if (n != MARK_LEN)
+		return 0;
+	rbuf_init(&r, p, MARK_LEN);
+	offset = rbuf_u64(&r);
+	return rbuf_u32(&r) == crc32c(0, p, 8) ? offset : 0;
+}

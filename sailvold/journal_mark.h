@@ -1,0 +1,20 @@
+/* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
+/*
+ * journal_mark: files beside the segments of a journal, which say what a loss of
+ * power may have left of these.  In fuse.
+ */
+#ifndef SAILVOLD_JOURNAL_MARK_H
+#define SAILVOLD_JOURNAL_MARK_H
+
+#include <stdint.h>
+
+/* Also when that cannot be found out. */
+int mark_is_there(int dir, const char *name);
+/* An empty one.  0, or an errno. */
+int mark_make(int dir, const char *name);
+/* With the offset in it; where there is no room for that it is empty. */
+int mark_write(int dir, const char *name, uint64_t offset);
+/* 0 where it is empty, or bad: all offsets are behind that. */
+uint64_t mark_read(int dir, const char *name);
+
+#endif
