@@ -1,7 +1,6 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * journal: segments of a mount's journal: opening, appending, cutting, and the
- * table of what this connection's requests did.  In fuse.
+ * journal: segments of a mount's journal: opening, appending, cutting.  In fuse.
  */
 #include <sys/mman.h>
 #include <sys/queue.h>
@@ -17,10 +16,10 @@
 
 #include "lib/log.h"
 #include "sailvold/journal.h"
+#include "sailvold/journal_done.h"
 #include "sailvold/journal_mark.h"
 #include "sailvold/record.h"
 
-#define DONE_MAX (1U << 20)   /* requests that are remembered */
 #define ROOM_MIN (256 * 1024) /* less is not taken beforehand */
 #define NOT_SYNCED UINT64_MAX
 #define NOWHERE UINT64_MAX
@@ -40,19 +39,12 @@ struct segment {
 };
 TAILQ_HEAD(segment_list, segment);
 
-/* Open hash by unique. */
-struct done_table {
-	struct journal_done *v;
-	uint32_t mask, n;
-};
-
 static struct {
 	int dir, fd; /* fd: the last segment, for appending; -1: there is to be
 			a new one first */
 	uint8_t mount[16], connection[16];
 	struct segment_list segments;
 	uint64_t begin; /* where the first is to begin, while there is none */
-	struct done_table done, before; /* the latest, and those before */
 	uint64_t synced;                /* up to here; NOT_SYNCED */
 	int unsafe;                     /* some segment is */
 	int unmarked; /* and the file that says so could not be made */
@@ -91,78 +83,6 @@ journal_end(void)
 	struct segment *s = last();
 
 	return s == NULL ? j.begin : s->first + s->len;
-}
-
-/* ---- what was done ------------------------------------------------------------ */
-
-/* Where it stands, or is to stand. */
-static struct journal_done *
-done_place(const struct done_table *t, uint64_t unique)
-{
-	uint32_t i = (uint32_t)(unique >> 1) & t->mask;
-
-	while (t->v[i].unique != 0 && t->v[i].unique != unique)
-		i = (i + 1) & t->mask;
-	return &t->v[i];
-}
-
-static void
-done_grow(struct done_table *t)
-{
-	struct done_table old = *t;
-	uint32_t i, n = old.v == NULL ? 1024 : (old.mask + 1) * 2;
-
-	if ((t->v = calloc(n, sizeof(*t->v))) == NULL)
-		fatal("journal");
-	t->mask = n - 1;
-	for (i = 0; old.v != NULL && i <= old.mask; i++)
-		if (old.v[i].unique != 0)
-			*done_place(t, old.v[i].unique) = old.v[i];
-	free(old.v);
-}
-
-/* What is sent again is among the last: the older half is forgotten. */
-static void
-done_add(const struct record *r)
-{
-	struct journal_done *d;
-
-	if (r->unique == 0)
-		return;
-	if (j.done.n == DONE_MAX / 2) {
-		free(j.before.v);
-		j.before = j.done;
-		memset(&j.done, 0, sizeof(j.done));
-	}
-	if (j.done.n * 2 >= j.done.mask)
-		done_grow(&j.done);
-	d = done_place(&j.done, r->unique);
-	if (d->unique == 0)
-		j.done.n++;
-	d->unique = r->unique;
-	d->type = r->type;
-	d->ovl = r->ovl;
-	d->session = r->session;
-	d->result = r->result;
-}
-
-static const struct journal_done *
-done_find(const struct done_table *t, uint64_t unique)
-{
-	const struct journal_done *d;
-
-	if (t->v == NULL || unique == 0)
-		return NULL;
-	d = done_place(t, unique);
-	return d->unique == unique ? d : NULL;
-}
-
-const struct journal_done *
-journal_find(uint64_t unique)
-{
-	const struct journal_done *d = done_find(&j.done, unique);
-
-	return d != NULL ? d : done_find(&j.before, unique);
 }
 
 /* ---- opening ------------------------------------------------------------------ */
@@ -685,8 +605,7 @@ journal_close(void)
 		close(j.fd);
 	if (j.dir != -1)
 		close(j.dir);
-	free(j.done.v);
-	free(j.before.v);
+	done_forget();
 	memset(&j, 0, sizeof(j));
 	j.fd = j.dir = -1;
 	j.synced = NOT_SYNCED;
