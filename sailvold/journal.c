@@ -314,8 +314,9 @@ is_unborn(const struct segment *s)
 	close(fd);
 	if (n < (ssize_t)sizeof(p))
 		return n >= 0;
+	/* With a record behind that it was there once. */
 	if (memcmp(p, nothing, sizeof(p)) == 0)
-		return 1;
+		return s->first >= j.holes_from || !holds_records(s);
 	if (!j.unsafe)
 		return 0;
 	if (segment_header_decode(p, sizeof(p), &h) == NULL)

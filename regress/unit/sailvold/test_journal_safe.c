@@ -636,6 +636,37 @@ unborn(void **state)
 	}
 }
 
+/* With a record behind it a header of zeros is damage. */
+static void
+header_of_zeros(void **state)
+{
+	static const uint8_t zeros[SEGMENT_HEADER_LEN];
+	int i, fd;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(journal_open("journal", mount_id, conn_a, 0),
+		    0);
+		assert_int_equal(append(2, 1), 0);
+		if (i == 1)
+			assert_int_equal(journal_mark_unsafe(), 0);
+		journal_close();
+		fd = open("journal/0000000000000000", O_WRONLY);
+		assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 0),
+		    (ssize_t)sizeof(zeros));
+		close(fd);
+		assert_int_equal(journal_open("journal", mount_id, conn_b, 0),
+		    i == 0 ? -1 : 0);
+		if (i == 0)
+			assert_int_equal(errno, EBADMSG);
+		assert_int_equal(count_segments(), 1);
+		assert_int_equal(access("journal/bad.0000000000000000", F_OK),
+		    i == 0 ? -1 : 0);
+		journal_close();
+		assert_int_equal(system("rm -r journal"), 0);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, in_dir, out_of_dir)
 
 int
@@ -656,6 +687,7 @@ main(void)
 		T(no_descriptor),
 		T(header_lost),
 		T(unborn),
+		T(header_of_zeros),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
