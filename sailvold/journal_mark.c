@@ -39,7 +39,7 @@ mark_make(int dir, const char *name)
 	if (fd == -1)
 		return errno;
 	close(fd);
-	return 0;
+	return fsync(dir) == -1 ? errno : 0;
 }
 
 int

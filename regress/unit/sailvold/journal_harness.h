@@ -53,6 +53,23 @@ openat(int at, const char *name, int flags, ...)
 	return (int)syscall(SYS_openat, at, name, flags, mode);
 }
 
+/* How often the journal's folder was synced; that fails. */
+static int dir_syncs, dir_sync_fails;
+
+int
+fsync(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	if (S_ISDIR(st.st_mode) && dir_sync_fails) {
+		errno = EIO;
+		return -1;
+	}
+	dir_syncs += S_ISDIR(st.st_mode);
+	return (int)syscall(SYS_fsync, fd);
+}
+
 static inline int
 in_dir(void **state)
 {

@@ -226,6 +226,25 @@ not_marked(void **state)
 	assert_int_equal(unsynced(a, 4, &end), 1);
 }
 
+/* The mark itself is safe, or it counts as none. */
+static void
+mark_is_safe(void **state)
+{
+	int syncs;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	dir_sync_fails = 1;
+	assert_int_equal(journal_mark_unsafe(), EIO);
+	journal_not_synced(EIO);
+	assert_int_equal(count_segments(), 1);
+	dir_sync_fails = 0;
+	syncs = dir_syncs;
+	assert_int_equal(journal_mark_unsafe(), 0);
+	assert_int_equal(dir_syncs, syncs + 1);
+}
+
 /* The kernel writes files in the order that it likes: of a segment a loss of power
    may leave less than of the one behind it, while nobody has synced them. */
 static void
@@ -678,6 +697,7 @@ main(void)
 		T(sync_failed),
 		T(sync_failed_and_power_lost),
 		T(not_marked),
+		T(mark_is_safe),
 		T(cut_asks),
 		T(torn_before_another),
 		T(torn_when_mended),
