@@ -320,7 +320,8 @@ is_unborn(const struct segment *s)
 	if (!j.unsafe)
 		return 0;
 	if (segment_header_decode(p, sizeof(p), &h) == NULL)
-		return h.first != s->first;
+		return h.first != s->first ||
+		    memcmp(h.mount, j.mount, 16) != 0;
 	/* Another version is somebody's change. */
 	return memcmp(p, SEGMENT_MAGIC, 8) != 0;
 }

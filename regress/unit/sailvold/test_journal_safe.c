@@ -524,7 +524,7 @@ cut_asks(void **state)
 }
 
 /* What a disk may have of a segment that was never synced. */
-enum left { EMPTY, SHORT, ZEROS, OTHERS, OLD, WHOLE, LEFT };
+enum left { EMPTY, SHORT, ZEROS, OTHERS, OLD, FOREIGN, WHOLE, LEFT };
 
 static void
 leave(uint64_t first, enum left what)
@@ -553,10 +553,12 @@ leave(uint64_t first, enum left what)
 		assert_int_equal(pwrite(fd, "something else", 14, 0), 14);
 		break;
 	case OLD:
-		/* Its blocks are those of one that is gone. */
-		memcpy(h.mount, mount_id, 16);
+	case FOREIGN:
+		/* Its blocks are those of one that is gone, or of another
+		   mount. */
+		memcpy(h.mount, what == OLD ? mount_id : conn_b, 16);
 		memcpy(h.connection, conn_a, 16);
-		h.first = first + 1000;
+		h.first = what == OLD ? first + 1000 : first;
 		segment_header_encode(header, &h);
 		assert_int_equal(pwrite(fd, header, sizeof(header), 0),
 		    (ssize_t)sizeof(header));
