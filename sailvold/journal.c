@@ -47,7 +47,7 @@ static struct {
 	uint64_t begin; /* where the first is to begin, while there is none */
 	uint64_t synced;                /* up to here; NOT_SYNCED */
 	int unsafe;                     /* some segment is */
-	int unmarked; /* and the file that says so could not be made */
+	int unmarked; /* and the file that says so may not be there */
 	int unsynced; /* the other file is there */
 	uint64_t unsynced_from;
 	uint64_t holes_from; /* while it is opened: there may be some */
@@ -829,7 +829,9 @@ journal_not_synced(int error)
 	    "journal: it cannot be written to the disk: fsync fails until "
 	    "all of it is in the database");
 	j.unsafe = 1;
-	j.unmarked = error != 0;
+	/* Of what the thread made journal_cut() may have thought that it is
+	   over. */
+	j.unmarked = 1;
 	if (error != 0)
 		log_warnx("journal: that this is so cannot be noted: %s: it is "
 			  "tried again, and fsync fails until it is",

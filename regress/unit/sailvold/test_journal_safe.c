@@ -245,6 +245,29 @@ mark_is_safe(void **state)
 	assert_int_equal(dir_syncs, syncs + 1);
 }
 
+/* What was unsafe before is cut while a sync fails: the mark goes, and comes back. */
+static void
+marked_again(void **state)
+{
+	uint64_t end;
+	int *fds;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(journal_mark_unsafe(), 0);
+	assert_int_equal(unlink("journal/unsafe"), 0);
+	journal_not_synced(0);
+	assert_true(is_marked());
+	/* Also where it is empty, at the latest with the next one. */
+	journal_cut(journal_end());
+	assert_int_equal(unlink("journal/unsafe"), 0);
+	journal_not_synced(0);
+	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
+	assert_true(is_marked());
+}
+
 /* The kernel writes files in the order that it likes: of a segment a loss of power
    may leave less than of the one behind it, while nobody has synced them. */
 static void
@@ -700,6 +723,7 @@ main(void)
 		T(sync_failed_and_power_lost),
 		T(not_marked),
 		T(mark_is_safe),
+		T(marked_again),
 		T(cut_asks),
 		T(torn_before_another),
 		T(torn_when_mended),
