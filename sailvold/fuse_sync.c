@@ -9,6 +9,7 @@
  * So of one file only one runs at a time, and of the journal: who comes after
  * one that failed is begun when that is known.
  */
+#include <sys/stat.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -82,6 +83,17 @@ answer_all(struct sync_list *list, int error)
 	}
 }
 
+/* Of a folder fdatasync(2) need not write the names. */
+static int
+segment_sync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		return fsync(fd);
+	return fdatasync(fd);
+}
+
 static void
 journal_run(struct work *w)
 {
@@ -89,7 +101,7 @@ journal_run(struct work *w)
 	size_t i;
 
 	for (i = 0; i < j->nfds && w->error == 0; i++)
-		if (fdatasync(j->fds[i]) == -1) {
+		if (segment_sync(j->fds[i]) == -1) {
 			w->error = errno;
 			j->mark_error = journal_mark_unsafe();
 		}

@@ -44,12 +44,15 @@ static struct {
 			a new one first */
 	uint8_t mount[16], connection[16];
 	struct segment_list segments;
-	uint64_t begin; /* where the first is to begin, while there is none */
-	uint64_t synced;                /* up to here; NOT_SYNCED */
-	int unsafe;                     /* some segment is */
-	int unmarked; /* and the file that says so may not be there */
-	int unsynced; /* the other file is there */
+	uint64_t begin;  /* where the first is to begin, while there is none */
+	uint64_t synced; /* up to here; NOT_SYNCED */
+	int unsafe;      /* some segment is */
+	int unmarked;    /* and the file that says so may not be there */
+	int unsynced;    /* the other file is there */
 	uint64_t unsynced_from;
+	/* One that was not synced was unlinked: a loss of power brings back what
+	   it likes of it until the folder is synced, too. */
+	int unlinked, unlinked_asked;
 	uint64_t holes_from; /* while it is opened: there may be some */
 	int (*on_cut)(uint64_t, uint64_t);
 	void (*on_segment)(uint64_t, int, void *);
@@ -234,6 +237,7 @@ drop_segment(struct segment *s)
 	segment_name(s->first, name);
 	if (unlinkat(j.dir, name, 0) == -1 && errno != ENOENT)
 		log_warn("journal %s", name);
+	j.unlinked |= !s->synced;
 	TAILQ_REMOVE(&j.segments, s, link);
 	free(s);
 }
@@ -320,8 +324,7 @@ is_unborn(const struct segment *s)
 	if (!j.unsafe)
 		return 0;
 	if (segment_header_decode(p, sizeof(p), &h) == NULL)
-		return h.first != s->first ||
-		    memcmp(h.mount, j.mount, 16) != 0;
+		return h.first != s->first || memcmp(h.mount, j.mount, 16) != 0;
 	/* Another version is somebody's change. */
 	return memcmp(p, SEGMENT_MAGIC, 8) != 0;
 }
@@ -579,6 +582,7 @@ journal_open(const char *folder, const uint8_t mount[16],
 	if ((j.unsynced = mark_is_there(j.dir, UNSYNCED)))
 		j.unsynced_from = mark_read(j.dir, UNSYNCED);
 	j.holes_from = find_holes(takeover);
+	j.unlinked = 1; /* by the one before, it may be */
 	drop_unborn();
 	if (scan_all(takeover) == -1)
 		return -1;
@@ -700,7 +704,11 @@ cut_unsafe(uint64_t applied)
 		if (let_go(s) == -1)
 			return -1;
 	}
-	if (!left && (unlinkat(j.dir, UNSAFE, 0) == 0 || errno == ENOENT)) {
+	if (left)
+		return 0;
+	if (fsync(j.dir) == -1)
+		log_warn("journal");
+	else if (unlinkat(j.dir, UNSAFE, 0) == 0 || errno == ENOENT) {
 		j.unsafe = j.unmarked = 0;
 		log_info("journal: what is on the disk is whole again");
 	}
@@ -768,6 +776,11 @@ journal_unsynced(int **fds, size_t *n, uint64_t *end)
 	*end = journal_end();
 	if ((*fds = calloc(count + 1, sizeof(**fds))) == NULL)
 		return -1;
+	if (j.unlinked || j.unlinked_asked) {
+		if (((*fds)[*n] = fcntl(j.dir, F_DUPFD_CLOEXEC, 0)) == -1)
+			goto fail;
+		(*n)++;
+	}
 	TAILQ_FOREACH (s, &j.segments, link) {
 		if (s->synced)
 			continue;
@@ -775,6 +788,8 @@ journal_unsynced(int **fds, size_t *n, uint64_t *end)
 			goto fail;
 		(*n)++;
 	}
+	j.unlinked_asked |= j.unlinked;
+	j.unlinked = 0;
 	return 0;
 fail:
 	error = errno;
@@ -800,6 +815,7 @@ journal_synced(uint64_t end)
 		all &= s->synced;
 	}
 	j.synced = end;
+	j.unlinked_asked = 0;
 	if (!j.unsynced)
 		return;
 	if (!all)

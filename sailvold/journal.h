@@ -50,10 +50,11 @@ void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
 /* Called for each segment that is begun later; f owns fd. */
 void journal_on_segment(void (*f)(uint64_t first, int fd, void *), void *arg);
 /*
- * Segments that a loss of power may yet take, for fdatasync(2): descriptors in
- * *fds, which is the caller's as they are.  Then journal_synced() is told *end,
- * or journal_not_synced() that one has failed: of these segments nothing is safe
- * from then on before manifest has applied them, and -1 and EIO until it has.
+ * Segments that a loss of power may yet take, for fdatasync(2), and the folder, for
+ * fsync(2), where it may bring back one that is gone: descriptors in *fds, which
+ * is the caller's as they are.  Then journal_synced() is told *end, or
+ * journal_not_synced() that one has failed: of these segments nothing is safe from
+ * then on before manifest has applied them, and -1 and EIO until it has.
  */
 int journal_unsynced(int **fds, size_t *n, uint64_t *end);
 void journal_synced(uint64_t end);

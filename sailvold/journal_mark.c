@@ -71,8 +71,7 @@ mark_read(int dir, const char *name)
 	ssize_t n;
 	int fd;
 
-	fd = openat(dir, name,
-	    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd == -1)
 		return 0;
 	n = pread(fd, p, sizeof(p), 0);

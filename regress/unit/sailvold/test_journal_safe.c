@@ -7,23 +7,31 @@
  */
 #include "regress/unit/sailvold/journal_harness.h"
 
-/* The numbers of the segments that fdatasync is to be called for. */
+static int asks_folder;
+
+/* The numbers of the segments that fdatasync is to be called for, and in
+   asks_folder whether fsync is for that. */
 static size_t
 unsynced(ino_t *inodes, size_t max, uint64_t *end)
 {
+	size_t n, i, segments = 0;
 	struct stat st;
-	size_t n, i;
 	int *fds;
 
 	assert_int_equal(journal_unsynced(&fds, &n, end), 0);
-	assert_true(n <= max);
+	asks_folder = 0;
 	for (i = 0; i < n; i++) {
 		assert_int_equal(fstat(fds[i], &st), 0);
-		inodes[i] = st.st_ino;
 		close(fds[i]);
+		if (S_ISDIR(st.st_mode)) {
+			asks_folder++;
+			continue;
+		}
+		assert_true(segments < max);
+		inodes[segments++] = st.st_ino;
 	}
 	free(fds);
-	return n;
+	return segments;
 }
 
 static void
@@ -266,6 +274,53 @@ marked_again(void **state)
 	journal_not_synced(0);
 	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
 	assert_true(is_marked());
+}
+
+/* A loss of power brings back what it likes of one that was not synced, and is
+   gone, until the folder is synced. */
+static void
+unlinked_unsynced(void **state)
+{
+	uint64_t end;
+	ino_t a[8];
+	int syncs;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	/* A process before this one may have removed some. */
+	assert_int_equal(unsynced(a, 8, &end), 1);
+	assert_int_equal(asks_folder, 1);
+	journal_synced(end);
+	append_many(40);
+	assert_int_equal(count_segments(), 3);
+	assert_int_equal(unsynced(a, 8, &end), 3);
+	assert_int_equal(asks_folder, 0);
+	/* While it runs, and it is not synced for that. */
+	journal_cut(journal_end());
+	assert_int_equal(count_segments(), 2);
+	journal_synced(end);
+	assert_int_equal(append(4, 2), 0);
+	assert_int_equal(unsynced(a, 8, &end), 1);
+	assert_int_equal(asks_folder, 1);
+	/* It fails, and what was unsafe is gone for good before the mark is. */
+	assert_int_equal(journal_mark_unsafe(), 0);
+	journal_not_synced(0);
+	assert_int_equal(append(6, 3), 0);
+	syncs = dir_syncs;
+	dir_sync_fails = 1;
+	journal_cut(journal_end());
+	assert_true(is_marked());
+	dir_sync_fails = 0;
+	journal_cut(journal_end());
+	assert_false(is_marked());
+	assert_int_equal(dir_syncs, syncs + 1);
+	assert_int_equal(unsynced(a, 8, &end), 1);
+	assert_int_equal(asks_folder, 1);
+	journal_synced(end);
+	assert_int_equal(append(8, 4), 0);
+	assert_int_equal(unsynced(a, 8, &end), 1);
+	assert_int_equal(asks_folder, 0);
 }
 
 /* The kernel writes files in the order that it likes: of a segment a loss of power
@@ -724,6 +779,7 @@ main(void)
 		T(not_marked),
 		T(mark_is_safe),
 		T(marked_again),
+		T(unlinked_unsynced),
 		T(cut_asks),
 		T(torn_before_another),
 		T(torn_when_mended),
