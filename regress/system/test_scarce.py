@@ -185,7 +185,9 @@ class Site:
     def much(self):
         """What takes memory: folders of many names, read and made, and a file
         with attributes."""
-        for name in os.listdir(self.a):
+        names = []
+        self.tries(lambda: names.extend(os.listdir(self.a)))
+        for name in names:
             if re.fullmatch(r"d\d+", name):
                 self.tries(look_into, "%s/%s" % (self.a, name))
         self.n += 1
