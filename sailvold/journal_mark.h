@@ -12,7 +12,8 @@
 int mark_is_there(int dir, const char *name);
 /* An empty one, which is on the disk then.  0, or an errno. */
 int mark_make(int dir, const char *name);
-/* With the offset in it, and not on the disk yet; where there is no room for that it is empty. */
+/* With the offset in it, and not on the disk yet; where there is no room for that
+   it is empty.  0, or an errno. */
 int mark_write(int dir, const char *name, uint64_t offset);
 /* 0 where it is empty, or bad: all offsets are behind that. */
 uint64_t mark_read(int dir, const char *name);

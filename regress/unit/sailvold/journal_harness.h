@@ -26,32 +26,11 @@
 #include "sailvold/journal.h"
 #include "sailvold/record.h"
 
+#include "regress/unit/sailvold/few_files.h"
+
 static char dir[] = "/tmp/test_journal.XXXXXX";
 static const uint8_t mount_id[16] = { 1 }, conn_a[16] = { 2 },
 		     conn_b[16] = { 3 };
-
-/* So many can be opened yet; -1: all. */
-static int files_left = -1;
-
-int openat(int, const char *, int, ...);
-
-int
-openat(int at, const char *name, int flags, ...)
-{
-	mode_t mode = 0;
-	va_list ap;
-
-	va_start(ap, flags);
-	if (flags & O_CREAT)
-		mode = va_arg(ap, mode_t);
-	va_end(ap);
-	if (files_left == 0) {
-		errno = EMFILE;
-		return -1;
-	}
-	files_left -= files_left > 0;
-	return (int)syscall(SYS_openat, at, name, flags, mode);
-}
 
 /* How often the journal's folder was synced; that fails. */
 static int dir_syncs, dir_sync_fails;

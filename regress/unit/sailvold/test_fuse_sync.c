@@ -29,6 +29,8 @@
 #include "sailvold/overlay.h"
 #include "sailvold/worker.h"
 
+#include "regress/unit/sailvold/few_files.h"
+
 /* ---- stand-ins ------------------------------------------------------------------- */
 
 #define WAITS (-1)
@@ -44,24 +46,6 @@ static struct vn file;
 static struct handle handles[2];
 static int file_fd, fail_file, fail_journal;
 static unsigned int syncs, said;
-
-static int no_files; /* can be opened */
-
-int openat(int, const char *, int, ...);
-
-int
-openat(int at, const char *name, int flags, ...)
-{
-	mode_t mode = 0;
-	va_list ap;
-
-	va_start(ap, flags);
-	if (flags & O_CREAT)
-		mode = va_arg(ap, mode_t);
-	va_end(ap);
-	errno = EMFILE;
-	return no_files ? -1 : (int)syscall(SYS_openat, at, name, flags, mode);
-}
 
 int
 fdatasync(int fd)
@@ -136,7 +120,7 @@ overlay_fd(struct vn *vn)
 {
 	assert_ptr_equal(vn, &file);
 	errno = EMFILE;
-	return no_files ? -1 : file_fd;
+	return files_left == 0 ? -1 : file_fd;
 }
 
 int
@@ -358,14 +342,14 @@ not_noted(void **state)
 		fail_journal = 1;
 		ask(&a, 1);
 		one(); /* the file */
-		no_files = 1;
+		files_left = 0;
 		one();
-		no_files = later;
+		files_left = later ? 0 : -1;
 		assert_int_equal(a.error, EIO);
 		fail_journal = 0;
 		assert_int_equal(access("journal/unsafe", F_OK), -1);
 		journal_cut(journal_end());
-		no_files = 0;
+		files_left = -1;
 		/* It is an error until it is noted, and that is applied. */
 		assert_int_equal(synced(), EIO);
 		assert_int_equal(access("journal/unsafe", F_OK), 0);
@@ -400,9 +384,9 @@ file_fails(void **state)
 	work();
 	assert_int_equal(b.error, 0);
 	/* Also without room for a descriptor. */
-	no_files = 1;
+	files_left = 0;
 	ask(&a, 1);
-	no_files = 0;
+	files_left = -1;
 	assert_int_equal(a.error, EMFILE);
 	assert_int_equal(said, 0);
 }
