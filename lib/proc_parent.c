@@ -27,6 +27,7 @@
 #define READY_MS (30 * 1000)
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS (10 * 1000)
+#define BACKOFF_KILLED_MS 1000 /* of one that others kill again and again */
 #define FAILS_MS 800 /* of back-off: the fourth time */
 #define SHORT_LIFE_MS 1000
 #define CLOSED_MS 500 /* from the end of its channel to its SIGKILL */
@@ -313,7 +314,8 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 static void
 proc_condemn(struct proc *p, const char *why)
 {
-	log_warnx("role \"%s\" (pid %d): %s", p->title, (int)p->pid, why);
+	log_warnx("role \"%s\" (pid %d): %s: it is ended for that", p->title,
+	    (int)p->pid, why);
 	p->guilty = 1;
 	proc_kill(p, SIGKILL);
 }
@@ -683,18 +685,21 @@ log_death(const struct proc *p, pid_t pid, int status)
 }
 
 static int
-next_backoff(const struct proc *p)
+next_backoff(const struct proc *p, int max_ms)
 {
 	if (p->backoff_ms == 0)
 		return BACKOFF_MIN_MS;
-	return p->backoff_ms * 2 < BACKOFF_MAX_MS ? p->backoff_ms * 2
-						  : BACKOFF_MAX_MS;
+	return p->backoff_ms * 2 < max_ms ? p->backoff_ms * 2 : max_ms;
 }
 
+/* status: how it died. */
 static void
-proc_restart(struct proc *p, int was_ready)
+proc_restart(struct proc *p, int was_ready, int status)
 {
 	int64_t life = monotime_diff_ms(monotime_now(), p->started);
+	/* Not by itself: programs wait for the next one. */
+	int killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+	    !p->guilty && !p->suspect;
 
 	if (life >= GUILTY_LIFE_MS) {
 		p->backoff_ms = 0;
@@ -703,7 +708,8 @@ proc_restart(struct proc *p, int was_ready)
 	/* One that was guilty does not win by a clean death in between. */
 	p->suspect |= p->guilty;
 	if (!was_ready || p->guilty || (p->deaths > 0 && life < SHORT_LIFE_MS))
-		p->backoff_ms = next_backoff(p);
+		p->backoff_ms = next_backoff(p,
+		    killed ? BACKOFF_KILLED_MS : BACKOFF_MAX_MS);
 	else if (!p->suspect)
 		p->backoff_ms = 0;
 	p->deaths++;
@@ -739,7 +745,7 @@ proc_died(struct proc *p, int status)
 	if (p->spec.on_death != NULL)
 		again = p->spec.on_death(p, status, p->spec.arg);
 	if (again && !p->stopping)
-		proc_restart(p, was_ready);
+		proc_restart(p, was_ready, status);
 	else
 		proc_remove(p);
 }
@@ -777,7 +783,7 @@ proc_on_timer(int fd, short ev, void *arg)
 	}
 	if (p->pid == -1) {
 		if (proc_launch(p) == -1) {
-			p->backoff_ms = next_backoff(p);
+			p->backoff_ms = next_backoff(p, BACKOFF_MAX_MS);
 			timer_set(p, p->backoff_ms);
 		}
 		return;

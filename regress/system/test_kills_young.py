@@ -17,6 +17,7 @@ from sailtest.supervisor import Busy, Store, progress, workers
 TIMES = 10          # in a row, of each role
 AFTER_S = 0.05      # it has started
 AGAIN_S = 60        # until one that died is started again, at most
+PAUSE_S = 1         # before that, of one that is killed again and again, at most
 ROUNDS = 12
 
 
@@ -139,10 +140,15 @@ def test_young(t):
            "few while they started: %s" % ", ".join(map(str, series)))
     t.true(reader.read > 0, "cold files were read")
     site.finish()
+    waited = site.judge_calls()
+    later = [x for x in waited if x[0] > x[1] + PAUSE_S]
+    t.true(waited and not later, "%d of %d calls ended too late after the last "
+           "kill: %s" % (len(later), len(waited), later[-10:]))
     t.count("kills survived", site.total())
-    t.said = "%s; %d cold files read, %d calls in flight, the longest %.1f s" % (
-        "; ".join(map(str, series)), reader.read, site.in_flight,
-        site.longest()[0] / 1000)
+    t.said = ("%s; %d cold files read, %d calls in flight, the longest %.1f s, "
+              "%.1f s after the last kill" % (
+                  "; ".join(map(str, series)), reader.read, site.in_flight,
+                  site.longest()[0] / 1000, waited[-1][0]))
 
 
 PHASES = ("asked", "stopping", "starting")

@@ -660,7 +660,8 @@ test_deaths(void **state)
 	expect_log("(SIGABRT)\n");
 	command(sign, "nonsense");
 	WAIT(nready == 6);
-	expect_log("channel to sign 3: message 4711 is not allowed\n");
+	expect_log("channel to sign 3: message 4711 is not allowed: it is "
+		   "ended for that\n");
 	again = 0;
 	command(sign, "exit");
 	WAIT(sign == NULL);
@@ -697,6 +698,24 @@ test_crash_loop_backs_off(void **state)
 	assert_int_equal(last_status, 0);
 }
 
+/* Who is killed again and again by others is waited for a second at most. */
+static void
+test_killed_young(void **state)
+{
+	int i, n;
+
+	(void)state;
+	for (i = 0; i < 6; i++) {
+		n = ndeaths;
+		WAIT(proc_pid(sign) != -1);
+		kill(proc_pid(sign), SIGKILL);
+		WAIT(ndeaths == n + 1);
+	}
+	expect_log("starts again in 800 ms\n");
+	expect_log("starts again in 1000 ms\n");
+	WAIT(proc_ready(sign));
+}
+
 /* A role that is bad to its peer ends, and the peer does not. */
 static void
 test_bad_peer(void **state)
@@ -709,7 +728,8 @@ test_bad_peer(void **state)
 	assert_int_equal(WTERMSIG(last_status), SIGKILL);
 	expect_log("cache nine: channel to sign 3: message 4711 is not "
 		   "allowed\n");
-	expect_log("it broke the rules, says \"cache nine\"\n");
+	expect_log("it broke the rules, says \"cache nine\": it is "
+		   "ended for that\n");
 	expect_log("starts again in 100 ms\n");
 	assert_int_equal(proc_pid(cache), good);
 	heard = 0;
@@ -939,6 +959,7 @@ main(int argc, char **argv)
 		T(test_forbidden_calls),
 		T(test_deaths),
 		T(test_crash_loop_backs_off),
+		T(test_killed_young),
 		T(test_bad_peer),
 		T(test_liar),
 		T(test_guilt_lasts),
