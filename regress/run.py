@@ -56,7 +56,12 @@ SAN_SLOWER = 5
 SLOW_MACHINE = 3
 FUZZ = "fuzz/"          # before the name of a fuzzer
 LOG_TAIL_LINES = 60
-BAD_WORDS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
+# What no test expects: a role that crashed, gave up, broke its filter, was not
+# ready in time, or was found guilty by another.
+BROKEN = re.compile(
+    r"killed by signal (?!(9|15) )|exited with status (?!0$)|"
+    r"is ended for that|is not ready after")
+# What happens only where a test kills.
 DEATHS = re.compile(r"killed by signal")
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -147,10 +152,12 @@ def read_text(path):
 
 
 def scan_logs(directory, expect_deaths):
+    """expect_deaths: as in Test."""
     found = []
     for path in logs(directory):
         for line in read_text(path).splitlines():
-            if BAD_WORDS.search(line) or (
+            if sailtest.BAD_WORDS.search(line) or (
+                    expect_deaths != "any" and BROKEN.search(line)) or (
                     not expect_deaths and DEATHS.search(line)):
                 found.append("%s: %s" % (os.path.basename(path), line))
     return found
@@ -190,7 +197,7 @@ def system_child(test, path, function, out):
             os.path.relpath(here[-1].filename, REPO), here[-1].lineno, e)}
     except BaseException:
         result = {"outcome": "failed", "text": traceback.format_exc()}
-    result["expect_deaths"] = bool(test.expect_deaths)
+    result["expect_deaths"] = test.expect_deaths
     with open(out, "w", encoding="utf-8") as f:
         json.dump(result, f)
     sys.stdout.flush()

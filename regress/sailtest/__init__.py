@@ -9,12 +9,17 @@ is killed, unmounted and, when it passed, removed.
 import errno
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import time
 
 DEADLINE_S = 120
+# In what a program wrote: it is broken, whatever it ended with.
+BAD_WORDS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
+CRASHES = tuple(-s for s in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT,
+                             signal.SIGILL, signal.SIGFPE))
 
 
 class SkipTest(Exception):
@@ -61,7 +66,8 @@ class Test:
         self.repo = repo
         self.obj = obj
         self._ports = []
-        # Set it when daemons of this test are killed on purpose.
+        # True when processes of this test are killed on purpose; "any" when
+        # they are also made to break or to be found guilty.
         self.expect_deaths = False
         # Shown behind its name when it has passed.
         self.said = ""
@@ -115,10 +121,16 @@ class Test:
             raise Failure("%s: not done after %s s\nstdout: %s\nstderr: %s" % (
                 " ".join(argv), timeout, e.stdout, e.stderr)) from None
         status = done.returncode
+        out = done.stdout + done.stderr
+        if not text:
+            out = out.decode(errors="backslashreplace")
+        if status in CRASHES or BAD_WORDS.search(out):
+            raise Failure("%s: crashed, status %d\n%s" % (
+                " ".join(argv), status, out))
         if ok is True:
             good = status == 0
         elif ok is False:
-            good = status != 0
+            good = status > 0
         else:
             good = ok is None or status == ok
         if not good:

@@ -568,7 +568,7 @@ class History:
         if not found:
             return
         self.tell("kill -9 of %s of %s" % (role, a.daemon.name))
-        self.t.expect_deaths = True
+        self.t.expect_deaths = self.t.expect_deaths or True
         for pid in found:
             os.kill(pid, 9)
             self.killed[role] += 1

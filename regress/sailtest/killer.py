@@ -86,7 +86,7 @@ class Site:
         self.t, self.seed = t, seed
         self.writers, self.round_ops = writers, round_ops
         self.rng = random.Random(seed)
-        t.expect_deaths = True
+        t.expect_deaths = t.expect_deaths or True
         self.s = stack.Stack(
             t, daemons=1 + max(x[0] for x in plan), authority=tls.Authority(t),
             extra="metrics listen on 127.0.0.1 port 0\n")

@@ -172,7 +172,7 @@ log debug
 
     def kill(self, role, sig=signal.SIGKILL):
         """All of a role; how many."""
-        self.t.expect_deaths = True
+        self.t.expect_deaths = self.t.expect_deaths or True
         found = self.pids(role)
         for pid in found:
             os.kill(pid, sig)
@@ -180,7 +180,7 @@ log debug
 
     def kill_all(self):
         """kill -9 of the parent and all roles."""
-        self.t.expect_deaths = True
+        self.t.expect_deaths = self.t.expect_deaths or True
         kill_all(self.t, self.process, [pid for pid, _ in self.roles()])
 
     # ---- commands ----

@@ -22,7 +22,7 @@ class Sailvold:
     """A daemon with two mounts, of which a's fuse and notify may be bad."""
 
     def __init__(self, t):
-        t.expect_deaths = True
+        t.expect_deaths = "any"
         self.t = t
         self.s = s = hostile.Stack(
             t, extra='metrics listen on 127.0.0.1 port 0 port file "%s"\n' %
@@ -349,7 +349,7 @@ class Forged:
     """Two folders for mounts: mine is the user's, ours is root's."""
 
     def __init__(self, t):
-        t.expect_deaths = True
+        t.expect_deaths = "any"
         self.t = t
         self.s = s = hostile.Stack(t)
         self.d = s.daemon

@@ -24,7 +24,7 @@ LIARS = ("tls", "api", "meta", "sign", "fetch")
 
 class Sailapid:
     def __init__(self, t):
-        t.expect_deaths = True
+        t.expect_deaths = "any"
         self.t = t
         plain = t.path("plain")
         self.s = s = hostile.ServerStack(
@@ -268,7 +268,7 @@ class Silent:
 def test_silence_clients(t):
     """Whoever needs a role that is silent hears so in time, and by words; the
     rest is served; and all is, when it has been killed."""
-    t.expect_deaths = True
+    t.expect_deaths = "any"
     seed, ends, out = t.seed(), queue.Queue(), {}
 
     def run(n, role):
