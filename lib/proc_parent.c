@@ -28,7 +28,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS (10 * 1000)
 #define BACKOFF_KILLED_MS 1000 /* of one that others kill again and again */
-#define FAILS_MS 800 /* of back-off: the fourth time */
+#define FAILS_MS 800           /* of back-off: the fourth time */
 #define SHORT_LIFE_MS 1000
 #define CLOSED_MS 500 /* from the end of its channel to its SIGKILL */
 #define FD_LIMIT 65536
