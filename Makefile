@@ -213,7 +213,8 @@ check: deps
 # Without installing: what a developer types in between.
 check-nodeps: all unit
 	@$(if $(and $(T),$(if $(findstring fuzz,$(T)),,no)),:,$(MAKE) --no-print-directory FUZZ=1 fuzzers)
-	@/usr/bin/python3 regress/run.py -j $(JOBS) --obj $(OBJ) $(if $(T),-t '$(T)')
+	@/usr/bin/python3 regress/run.py -j $(JOBS) --obj $(OBJ) \
+	    $(if $(T),-t '$(T)',--floors)
 
 # Tests that take minutes, each.
 check-long: all

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
 """Runs the unit tests, the system tests and shortly the fuzzers, and counts.
 
-usage: run.py [-l] [-j N] [-t PATTERN] [--obj OBJ] [--long]
+usage: run.py [-l] [-j N] [-t PATTERN] [--obj OBJ] [--long | --floors]
 
 System tests that a file names in BOTH_STORES (or all of it, where that is True)
 run a second time, as NAME@s3, with their objects in a bucket of a Ceph gateway.
@@ -54,12 +54,17 @@ SAN_SLOWER = 5
 # What a system test says of its deadline is for a machine like the ones it was
 # written on, that does little else.
 SLOW_MACHINE = 3
+# What a run of all tests adds up to, at least.
+FLOORS = {
+    "POSIX cases": 140, "faults tried": 26, "faults met": 500,
+    "forbidden calls": 200, "fuzz executions": 10000, "kills survived": 400,
+    "lies told to a mount": 30, "losses of power": 10, "waits interrupted": 20}
 FUZZ = "fuzz/"          # before the name of a fuzzer
 LOG_TAIL_LINES = 60
 # What no test expects: a role that crashed, gave up, broke its filter, was not
 # ready in time, or was found guilty by another.
 BROKEN = re.compile(
-    r"killed by signal (?!(9|15) )|exited with status (?!0$)|"
+    r"killed by signal (?!(9|15)\b)|exited with status (?!0$)|"
     r"is ended for that|is not ready after")
 # What happens only where a test kills.
 DEATHS = re.compile(r"killed by signal")
@@ -461,6 +466,8 @@ def main():
     p.add_argument("--obj", default="obj", help="folder of the build")
     p.add_argument("--long", action="store_true",
                    help="the tests that take minutes, and no others")
+    p.add_argument("--floors", action="store_true",
+                   help="fail when less was tried than all tests try")
     p.add_argument("--worker", help=argparse.SUPPRESS)
     p.add_argument("--result", help=argparse.SUPPRESS)
     p.add_argument("--runner", type=int, help=argparse.SUPPRESS)
@@ -490,6 +497,13 @@ def main():
         for done in pool.map(lambda n: run_one(n, args.obj, keeper), names):
             report(done, args.obj, totals, failed)
     keeper.close()
+    if args.floors:
+        for name, floor in FLOORS.items():
+            if totals[name] < floor:
+                # A skipped test says why.
+                totals["failed"] += not totals["skipped"]
+                failed.append("%s: %d, and should be %d at least" % (
+                    name, totals[name], floor))
     for line in failed:
         print("failed: %s" % line)
     numbers = sorted(set(totals) - {"passed", "failed", "skipped"})

@@ -527,7 +527,7 @@ class History:
                 self.fail("--if-clean in %s, with %s: status %d" % (
                     a.name, a.m.delta(), status))
             return
-        if status == 3 and "--if-clean" in args:
+        if status == 3 and "--if-clean" in args and a.written():
             return      # open to be written, and not written
         if status != 0:
             self.fail("reload in %s: status %d, %.500r" % (

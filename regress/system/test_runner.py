@@ -32,6 +32,21 @@ def test_expected_death_in_log(t):
     t.expect_deaths = True
     t.write("d.log", "role x (pid 1) killed by signal 9\\n")
 
+def test_crash_in_log(t):
+    t.expect_deaths = True
+    t.write("d.log", "role x (pid 1) killed by signal 11 (SIGSEGV)\\n")
+
+def test_exit_in_log(t):
+    t.expect_deaths = True
+    t.write("d.log", "role x (pid 1) exited with status 1\\n")
+
+def test_any_death_in_log(t):
+    t.expect_deaths = "any"
+    t.write("d.log", "role x (pid 1) killed by signal 31 (SIGSYS)\\n")
+
+def test_client_crashes(t):
+    t.run(["sh", "-c", "kill -SEGV $$"], ok=None)
+
 @sailtest.deadline(1)
 def test_hangs(t):
     time.sleep(600)
@@ -85,6 +100,8 @@ def test_counts(t):
     want = {
         "test_good": "ok", "test_unequal": "FAIL", "test_skipped": "skip",
         "test_death_in_log": "FAIL", "test_expected_death_in_log": "ok",
+        "test_crash_in_log": "FAIL", "test_exit_in_log": "FAIL",
+        "test_any_death_in_log": "ok", "test_client_crashes": "FAIL",
         "test_hangs": "FAIL", "test_leaves_processes": "ok",
         "test_leaves_a_mount": "ok", "test_dies": "FAIL"}
     if os.geteuid() != 0:
@@ -106,6 +123,9 @@ def test_counts(t):
                  "repeat: /usr/bin/python3 regress/run.py --obj obj "
                  "-t test_x.test_unequal"):
         t.true(text in done.stdout, "%s is not in %s" % (text, done.stdout))
+    done = run(t, repo, "-t", "test_x.test_good", "--floors")
+    t.true(done.returncode == 1 and "kills survived: 0, and should be" in
+           done.stdout, "nothing was at risk: " + done.stdout)
     # Those of failed tests are kept, all others gone.
     t.equal(bad, len(os.listdir(t.path("tmp"))), "directories kept")
     # What this test's own runner looks at: they were deliberate.
