@@ -32,6 +32,10 @@ RUNS, SLOW_RUNS, FORKED_RUNS = 5000, 300, 40
 CHECK_SEEDS = 30        # of a process each, at most
 NEW_RUNS = 10           # behind what a run begins with, at least
 KEEP_MAX = 2048         # bytes of an input in the repository
+# Of each fuzzer there, and of one whose inputs are a process each: what it does not
+# keep is found again by make fuzz.
+KEEP_FILES, KEEP_FORKED = 64, 24
+ALONE = 6               # inputs that show that a corpus is good for something
 FORKING = ("role.h", "parent.h")
 FINDINGS = ("crash-*", "leak-*", "timeout-*", "oom-*")
 
@@ -97,6 +101,32 @@ def symbolize(output):
                   lambda m: "    " + name(m), output, flags=re.M)
 
 
+def some(names, most):
+    """So many of them, evenly, always the same."""
+    names = sorted(names)
+    if len(names) <= most:
+        return names
+    return [names[i * len(names) // most] for i in range(max(0, most))]
+
+
+def corpus_of(name):
+    """The inputs of a fuzzer that the repository has."""
+    return sorted(glob.glob(os.path.join(REGRESS, "fuzz", "corpus", name, "*")))
+
+
+def covered(program, inputs):
+    """How many places the inputs reach, and no others but the empty one."""
+    with tempfile.TemporaryDirectory(prefix="sail-fuzz.") as directory:
+        for f in inputs:
+            shutil.copy(f, directory)
+        p = subprocess.run(
+            [program, "-seed=1", "-runs=0", directory],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env=environment(), check=False)
+    m = re.findall(r" cov: (\d+)", p.stdout.decode(errors="backslashreplace"))
+    return int(m[-1]) if m and p.returncode == 0 else 0
+
+
 def keep(name, program, out):
     """How many inputs were added to the corpus of the repository."""
     corpus = os.path.join(os.path.abspath(out), name, "corpus")
@@ -116,9 +146,11 @@ def keep(name, program, out):
             [merged, corpus], stdin=subprocess.DEVNULL, check=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=environment())
-        new = [f for f in set(os.listdir(merged)) - before
-               if os.path.getsize(os.path.join(merged, f)) <= KEEP_MAX]
         os.makedirs(kept, exist_ok=True)
+        new = some([f for f in set(os.listdir(merged)) - before
+                    if os.path.getsize(os.path.join(merged, f)) <= KEEP_MAX],
+                   (KEEP_FORKED if forks(name) else KEEP_FILES) -
+                   len(os.listdir(kept)))
         for f in new:
             shutil.copy(os.path.join(merged, f), kept)
     return len(new)
@@ -135,9 +167,15 @@ def begins_with(args):
                for f in glob.glob(d + "/*"))
 
 
+def corpus_alone(name, program):
+    """Places that nothing reaches, and that a few inputs of the corpus do."""
+    return covered(program, []), covered(program, some(corpus_of(name), ALONE))
+
+
 def check(name, program):
     """A short run, always the same, of seeds, what is kept in the repository, and
-    some of its own: (whether it was good, executions, output)."""
+    some of its own; what is kept is good for something without the seeds: (whether
+    it was good, executions, output)."""
     directory = tempfile.mkdtemp(prefix="sail-fuzz.")
     try:
         corpus = os.path.join(directory, "corpus")
@@ -159,7 +197,12 @@ def check(name, program):
         done = executions(output)
         if p.returncode == 0 and done < want:
             output += "\nexecutions: expected %d, actual %d\n" % (want, done)
-        return p.returncode == 0 and done >= want, done, output
+        nothing, alone = corpus_alone(name, program)
+        if alone <= nothing or nothing == 0:
+            output += "\ncorpus of %s alone: expected more than %d places, " \
+                "actual %d\n" % (name, nothing, alone)
+        return (p.returncode == 0 and done >= want and alone > nothing > 0,
+                done, output)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
