@@ -2,11 +2,11 @@
 /*
  * journal_kill PID WHAT before|after|stop: kills a fuse process of sailvold(8) at
  * one system call: where WHAT is a number, when it writes a record of that type
- * (sailvold/record.h) into its journal, else when it first does anything with
- * the file of memory (memfd_create(2)) of that name.  before: the call is not
- * done; after: it is, and nothing else yet; stop: the same, and it is not
- * killed, but stopped.  Prints "armed" when it watches, then "killed" or
- * "stopped".
+ * (sailvold/record.h) into its journal, "name": of any that makes, moves or
+ * removes one; else when it first does anything with the file of memory
+ * (memfd_create(2)) of that name.  before: the call is not done; after: it is,
+ * and nothing else yet; stop: the same, and it is not killed, but stopped.
+ * Prints "armed" when it watches, then "killed" or "stopped".
  */
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -20,6 +20,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "sailvold/record.h"
 
 static pid_t pid;
 static int mem;
@@ -41,7 +43,7 @@ is_open(uint64_t fd, const char *part)
 
 /* u32 length of what follows but the CRC, u8 type. */
 static int
-has_type(uint64_t at, uint64_t len, int type)
+has_type(uint64_t at, uint64_t len, int first, int last)
 {
 	uint8_t front[5];
 	uint64_t end = at + len;
@@ -50,7 +52,7 @@ has_type(uint64_t at, uint64_t len, int type)
 		if (pread(mem, front, sizeof(front), (off_t)at) !=
 		    (ssize_t)sizeof(front))
 			err(2, "memory");
-		if (front[4] == type)
+		if (front[4] >= first && front[4] <= last)
 			return 1;
 		at += 8 +
 		    ((uint32_t)front[0] | (uint32_t)front[1] << 8 |
@@ -62,16 +64,20 @@ has_type(uint64_t at, uint64_t len, int type)
 static int
 is_the_call(const struct ptrace_syscall_info *info, const char *what)
 {
-	int type = (int)strtol(what, NULL, 10);
+	int first = (int)strtol(what, NULL, 10), last = first;
 	char memory[64];
 
-	if (type == 0) {
+	if (strcmp(what, "name") == 0) {
+		first = RECORD_MAKE;
+		last = RECORD_RENAME;
+	}
+	if (first == 0) {
 		snprintf(memory, sizeof(memory), "/memfd:%s ", what);
 		return is_open(info->entry.args[0], memory);
 	}
 	return info->entry.nr == SYS_write &&
 	    is_open(info->entry.args[0], "/journal/") &&
-	    has_type(info->entry.args[1], info->entry.args[2], type);
+	    has_type(info->entry.args[1], info->entry.args[2], first, last);
 }
 
 int

@@ -8,6 +8,7 @@ import errno
 import os
 import random
 import stat
+import subprocess
 import time
 import traceback
 
@@ -428,8 +429,15 @@ class History:
         with open(self.t.path("schedule.%d" % self.seed), "w",
                   encoding="utf-8") as f:
             f.write("\n".join(self.story) + "\n")
-        raise Wrong("seed %d, %d steps: %s\nits schedule ends with\n%s" % (
-            self.seed, self.steps, why, "\n".join(self.story[-80:])))
+        raise Wrong("seed %d: %s\nto be kept in system/test_model.py:\n%s\n"
+                    "its schedule ends with\n%s" % (
+                        self.seed, why, self.line(why),
+                        "\n".join(self.story[-80:])))
+
+    def line(self, why):
+        """What KEPT gets, so that what was found is looked for ever after."""
+        return "    (%d, %d, %s),  # %s" % (
+            self.seed, self.steps, self.kills, why.split("\n")[0][:100])
 
     def log(self):
         """Ids of the volume's commits, the newest first."""
@@ -573,6 +581,25 @@ class History:
             os.kill(pid, 9)
             self.killed[role] += 1
 
+    def kill_in_call(self, a):
+        """Each fuse of that daemon dies when it has next written down that a
+        name changed, before it answers: the kernel asks again."""
+        self.tell("kill -9 of fuse of %s in a call" % a.daemon.name)
+        self.t.expect_deaths = True
+        armed = [subprocess.Popen(
+            [os.path.join(self.t.repo, self.t.obj,
+                          "regress/hostile/journal_kill"), str(pid), "name",
+             "after"], stdout=subprocess.PIPE) for pid in a.daemon.pids("fuse")]
+        try:
+            for process in armed:
+                process.stdout.readline()   # "armed", or it died meanwhile
+            a.change_some(3)
+        finally:
+            for process in armed:
+                process.kill()
+                self.killed["fuse in a call"] += (
+                    process.communicate()[0] == b"killed\n")
+
     def kill_daemon(self, a):
         self.tell("kill -9 of all of %s" % a.daemon.name)
         a.daemon.kill_all()
@@ -632,9 +659,11 @@ class History:
             self.lose_answers(self.rng.randrange(1, 3))
         elif not self.kills:
             pass
-        elif what < 0.985:
+        elif what < 0.965:
             self.kill_role(a)
             a.change_some(self.rng.randrange(3))
+        elif what < 0.985:
+            self.kill_in_call(a)
         else:
             self.rng.choice((History.kill_daemon, History.kill_daemon,
                              History.stop_daemon,
