@@ -11,6 +11,10 @@ import time
 from sailtest import stack
 
 PAGE = mmap.PAGESIZE
+SLOW_S = 0.02
+# A call over a restart ends that late at most, and a machine that is busy adds what
+# its control says: a restart is as many programs that start, one after the other.
+LATE_S, STARTS = 1, 8
 
 
 class Busy:
@@ -21,6 +25,7 @@ class Busy:
         self.top, self.pause_s = top, pause_s
         self.ends, self.errors = threading.Event(), []
         self.lines, self.made, self.longest = 0, 0, 0.0
+        self.slow = []      # (since, until, what)
         os.mkdir(top)
         self.log = os.open(top + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with open(top + "/mapped", "wb") as f:
@@ -37,7 +42,10 @@ class Busy:
             while not self.ends.is_set():
                 before = time.monotonic()
                 step()
-                self.longest = max(self.longest, time.monotonic() - before)
+                now = time.monotonic()
+                self.longest = max(self.longest, now - before)
+                if now - before > SLOW_S:
+                    self.slow.append((before, now, step.__name__))
                 time.sleep(self.pause_s)
         except Exception as e:
             self.errors.append("%s: %r" % (step.__name__, e))
@@ -78,6 +86,22 @@ class Busy:
             0, self.made, 2)]), sorted(os.listdir(self.top)), "names")
         with open(self.top + "/mapped", "rb") as f:
             t.equal(bytes(self.map), f.read(), "what was stored")
+
+    def judge(self, t, control, since):
+        """None was late; since: of the first restart.  What they did before says
+        how long it takes without."""
+        control.stop()
+        usual = max((until - began for began, until, _ in self.slow
+                     if until <= since), default=SLOW_S)
+        took = sorted((until - began, LATE_S + usual + STARTS * control.worst(
+            began, until), what) for began, until, what in self.slow
+                      if until > since)
+        t.equal([], [x for x in took if x[0] > x[1]],
+                "calls over a restart: seconds, so many would be good, what")
+        t.said = "%d calls of %d ms or more over restarts, the longest %.2f s " \
+            "of %.2f (%s); before them %.2f s, the control %.2f s" % ((
+                len(took), SLOW_S * 1000) + (took or [(0, 0, "none")])[-1] + (
+                    usual, control.worst_of_all()))
 
     def close(self):
         os.close(self.log)

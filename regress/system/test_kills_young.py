@@ -19,6 +19,8 @@ AFTER_S = 0.05      # it has started
 AGAIN_S = 60        # until one that died is started again, at most
 PAUSE_S = 1         # before that, of one that is killed again and again, at most
 ROUNDS = 12
+# Of a call over restarts with kills in them: pauses of back-off, and starts.
+LONGEST_S, STARTS = 10, 20
 
 
 class Series(threading.Thread):
@@ -249,6 +251,9 @@ def test_restart(t):
     t.true(hit["old"] > 0 and hit["starting"] > 0 and
            hit["parent, starting"] > 0 and hit["parent, stopping"] > 0,
            "what was hit: %s" % hit)
+    t.true(busy.longest < LONGEST_S + STARTS * starts_s,
+           "a call took %.1f s; the roles' start %.2f s" % (
+               busy.longest, starts_s))
     t.count("kills survived", sum(hit.values()))
     t.said = "%d kills during %d restarts (%s), the longest call %.2f s" % (
         sum(hit.values()), ROUNDS, ", ".join(
