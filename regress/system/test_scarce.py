@@ -12,6 +12,7 @@ import resource
 import signal
 import threading
 import time
+import urllib.request
 
 from sailtest import Failure, deadline, stack, tls
 
@@ -257,6 +258,62 @@ def test_descriptors(t):
     x = Site(t)
     x.all(resource.RLIMIT_NOFILE, descriptors)
     t.said = x.summary()
+
+
+def numbers(t):
+    """What metrics of the daemon answers; None: nothing in a second."""
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:%s/metrics" % stack.read(
+                t.path("port")).strip(), timeout=1) as answer:
+            return answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+@deadline(240)
+def test_metrics_descriptors(t):
+    """metrics without a descriptor for one more connection lives, and answers
+    when there is one."""
+    s = stack.Stack(t, extra="metrics listen on 127.0.0.1 port 0 port file "
+                    '"%s"\n' % t.path("port"))
+    pids = s.daemon.pids("metrics")
+    t.wait_for(lambda: numbers(t), "its answer")
+    old = limit(pids[0], resource.RLIMIT_NOFILE)
+    limit(pids[0], resource.RLIMIT_NOFILE, (4, old[1]))
+    t.equal(None, numbers(t), "without a descriptor")
+    limit(pids[0], resource.RLIMIT_NOFILE, old)
+    t.wait_for(lambda: numbers(t), "its answer, again", 60)
+    t.equal(pids, s.daemon.pids("metrics"), "it lives")
+
+
+@deadline(240)
+def test_parent_descriptors(t):
+    """A parent without descriptors lives, says so, and starts a role that died
+    when it has some again; a mount waits or is refused, and what is mounted goes on meanwhile."""
+    t.expect_deaths = True
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("v", "a", create=True)
+    stack.write(a + "/f", "f")
+    pid = d.process.pid
+    old = limit(pid, resource.RLIMIT_NOFILE)
+    limit(pid, resource.RLIMIT_NOFILE, (4, old[1]))
+    asks = stack.spawn(s, "-s", d.socket, "mount", "v", s.point("b"))
+    d.kill("cache")
+    stack.write(a + "/g", "g")
+    t.equal("f", stack.read(a + "/f"), "what was there")
+    t.wait_for(lambda: WORDS[resource.RLIMIT_NOFILE] in d.log(), "it says so",
+               20)
+    t.equal(None, d.process.poll(), "the parent lives")
+    limit(pid, resource.RLIMIT_NOFILE, old)
+    t.wait_for(lambda: d.pids("cache"), "cache is there again", 60)
+    t.wait_for(lambda: d.ctl("commit", a, ok=None).returncode == 0,
+               "a commit", 60)
+    status, _ = stack.end(asks)
+    t.true(status in (0, 1), "a mount that was asked for: %d" % status)
+    b = s.point("b") if status == 0 else s.mount("v", "b")
+    s.reload(b)
+    t.equal("g", stack.read(b + "/g"), "what was written meanwhile")
 
 
 @deadline(240)
