@@ -3,6 +3,7 @@
  * errand: something that may block, done by a short-lived child.  In the parent
  * of sailvold(8).
  */
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <errno.h>
@@ -18,15 +19,20 @@
 #include "sailvold/errand.h"
 
 #define ANSWER_MAX 16384
+#define LATE_UID_MAX 8
 
 struct errand {
+	TAILQ_ENTRY(errand) link;
 	int fd;
 	pid_t pid;
 	size_t size;
 	struct event *event;
-	void (*done)(void *, void *, int);
+	void (*done)(void *, void *, int); /* NULL: it is late */
 	void *arg;
+	char *about;
+	uid_t uid;
 };
+static TAILQ_HEAD(, errand) errands = TAILQ_HEAD_INITIALIZER(errands);
 
 /* One message with the whole answer, and the descriptor if there is one. */
 static int
@@ -72,31 +78,70 @@ recv_answer(int sock, void *answer, size_t size, int *fd)
 }
 
 static void
-errand_answer(int sock, short what, void *arg)
+errand_free(struct errand *e)
 {
-	struct errand *e = arg;
-	uint64_t answer[ANSWER_MAX / sizeof(uint64_t)]; /* aligned */
-	int fd;
-
-	(void)what;
-	memset(answer, 0, e->size);
-	if (recv_answer(sock, answer, e->size, &fd) == -1)
-		memset(answer, 0, e->size);
-	event_free(e->event);
-	close(e->fd);
-	/* It has answered or died: its end is a matter of microseconds. */
-	while (waitpid(e->pid, NULL, 0) == -1 && errno == EINTR)
-		;
-	e->done(e->arg, answer, fd);
+	if (e->event != NULL)
+		event_free(e->event);
+	if (e->fd != -1)
+		close(e->fd);
+	free(e->about);
 	free(e);
 }
 
-static int parents_own = -1;
-
-void
-errand_closes(int fd)
+/* It stays until it has ended. */
+static void
+errand_late(struct errand *e)
 {
-	parents_own = fd;
+	uint64_t answer[ANSWER_MAX / sizeof(uint64_t)]; /* aligned */
+	void (*done)(void *, void *, int) = e->done;
+
+	log_warnx("%s: it does not answer: nobody waits for it any longer",
+	    e->about);
+	kill(e->pid, SIGKILL);
+	if (event_add(e->event, NULL) == -1)
+		log_warn("the end of process %d", (int)e->pid);
+	memset(answer, 0, e->size);
+	e->done = NULL;
+	errno = ETIMEDOUT;
+	done(e->arg, answer, -1);
+}
+
+static void
+errand_answer(int sock, short what, void *arg)
+{
+	struct errand *e = arg;
+	uint64_t answer[ANSWER_MAX / sizeof(uint64_t)];
+	int fd, error = 0;
+
+	if (what & EV_TIMEOUT) {
+		errand_late(e);
+		return;
+	}
+	memset(answer, 0, e->size);
+	if (recv_answer(sock, answer, e->size, &fd) == -1) {
+		memset(answer, 0, e->size);
+		error = EAGAIN;
+	}
+	TAILQ_REMOVE(&errands, e, link);
+	/* It has answered or died: its end is a matter of microseconds. */
+	while (waitpid(e->pid, NULL, 0) == -1 && errno == EINTR)
+		;
+	if (e->done != NULL) {
+		errno = error;
+		e->done(e->arg, answer, fd);
+	} else if (fd != -1)
+		close(fd);
+	errand_free(e);
+}
+
+/* One that hangs keeps nothing: neither the next sailvold from its start nor a
+   session of a mount from its end. */
+static int
+keep_alone(int sock)
+{
+	if (sock != 3 && dup2(sock, 3) == -1)
+		return -1;
+	return close_range(4, ~0U, 0) == -1 ? -1 : 3;
 }
 
 static void child(int, int (*)(void *, void *), void *, size_t)
@@ -114,45 +159,84 @@ child(int sock, int (*run)(void *, void *), void *arg, size_t size)
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
 	signal(SIGCHLD, SIG_DFL);
-	if (parents_own != -1)
-		close(parents_own);
+	if ((sock = keep_alone(sock)) == -1)
+		_exit(1);
 	memset(answer, 0, size);
 	fd = run(arg, answer);
 	_exit(send_answer(sock, answer, size, fd) == -1);
 }
 
-int
-errand_run(int (*run)(void *, void *), void (*done)(void *, void *, int),
-    void *arg, size_t size)
+static int
+would_be_late(const char *about, uid_t uid)
 {
-	struct errand *e = NULL;
-	int sv[2] = { -1, -1 };
-	pid_t pid;
+	const struct errand *e;
+	unsigned int same = 0;
 
-	if (size > ANSWER_MAX || (e = calloc(1, sizeof(*e))) == NULL ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
-		goto fail;
-	e->fd = sv[0];
-	e->size = size;
-	e->done = done;
-	e->arg = arg;
-	e->event = event_new(proc_base(), sv[0], EV_READ, errand_answer, e);
-	if (e->event == NULL || event_add(e->event, NULL) == -1)
-		goto fail;
-	if ((pid = fork()) == -1)
-		goto fail;
-	if (pid == 0)
-		child(sv[1], run, arg, size);
-	e->pid = pid;
-	close(sv[1]);
-	return 0;
-fail:
-	if (e != NULL && e->event != NULL)
-		event_free(e->event);
-	if (sv[0] != -1) {
+	TAILQ_FOREACH (e, &errands, link) {
+		if (e->done != NULL)
+			continue;
+		if (strcmp(e->about, about) == 0)
+			return 1;
+		same += e->uid == uid;
+	}
+	return uid != 0 && same >= LATE_UID_MAX;
+}
+
+static struct errand *
+errand_new(const struct errand_spec *spec, int fd)
+{
+	struct timeval tv = { (time_t)spec->seconds, 0 };
+	struct errand *e;
+
+	if ((e = calloc(1, sizeof(*e))) == NULL)
+		return NULL;
+	e->fd = -1;
+	e->size = spec->size;
+	e->done = spec->done;
+	e->arg = spec->arg;
+	e->uid = spec->uid;
+	e->about = strdup(spec->about);
+	e->event = event_new(proc_base(), fd, EV_READ, errand_answer, e);
+	if (e->about == NULL || e->event == NULL ||
+	    event_add(e->event, &tv) == -1) {
+		errand_free(e);
+		return NULL;
+	}
+	e->fd = fd;
+	return e;
+}
+
+int
+errand_run(const struct errand_spec *spec)
+{
+	struct errand *e;
+	int sv[2], error;
+
+	if (would_be_late(spec->about, spec->uid)) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	if (spec->size > ANSWER_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
+		return -1;
+	if ((e = errand_new(spec, sv[0])) == NULL) {
 		close(sv[0]);
 		close(sv[1]);
+		errno = ENOMEM;
+		return -1;
 	}
-	free(e);
-	return -1;
+	if ((e->pid = fork()) == 0)
+		child(sv[1], spec->run, spec->arg, spec->size);
+	error = errno;
+	close(sv[1]);
+	if (e->pid == -1) {
+		errand_free(e);
+		errno = error;
+		return -1;
+	}
+	TAILQ_INSERT_TAIL(&errands, e, link);
+	return 0;
 }

@@ -462,11 +462,11 @@ send_mount_req(struct mnt *m, int again)
 static void
 point_came(void *arg, struct point *p)
 {
-	struct mnt *m = arg;
+	struct mnt *m = mnt_by_instance((uint32_t)(uintptr_t)arg);
 
-	if (p->error == 0 && m->ending) {
-		p->error = ECANCELED;
-		strlcpy(p->what, "unmounted meanwhile", sizeof(p->what));
+	if (m == NULL) { /* unmounted meanwhile */
+		close_fd(&p->fd);
+		return;
 	}
 	if (p->error != 0) {
 		close_fd(&p->fd);
@@ -525,8 +525,11 @@ mount_begin(struct mnt *m)
 {
 	heard_next(&m->heard);
 	m->state = MOUNT_POINT;
-	if (priv_open_point(m->volume->path, m->uid, point_came, m) == -1)
-		mount_failed(m, errno, strerror(errno));
+	if (priv_open_point(m->volume->path, m->uid, point_came,
+		(void *)(uintptr_t)m->instance) == -1)
+		mount_failed(m, errno,
+		    errno == ETIMEDOUT ? "its mount point does not answer"
+				       : strerror(errno));
 }
 
 static int
@@ -672,6 +675,25 @@ mounts_add(const struct conf_volume *v, uid_t uid, mounts_cb done, void *arg)
 
 /* ---- umount -------------------------------------------------------------- */
 
+#define NO_ANSWER "%s: what it lies in does not answer: it stays there"
+
+/* At the end: dead, until the next sailvold takes it away. */
+static void
+leave_behind(struct mnt *m)
+{
+	char what[1300];
+
+	snprintf(what, sizeof(what), NO_ANSWER, m->volume->path);
+	log_warnx("mount %s", what);
+	if (m->done != NULL)
+		call_done(m, ETIMEDOUT, what, "");
+	m->state = MOUNT_GONE;
+	if (m->fuse != NULL)
+		proc_stop(m->fuse, STOP_MS);
+	else
+		mnt_free(m);
+}
+
 static void
 umounted(void *arg, int error)
 {
@@ -705,6 +727,10 @@ umounted(void *arg, int error)
 			    m->volume->path);
 		return;
 	}
+	if (error == ETIMEDOUT && m->ending) {
+		leave_behind(m);
+		return;
+	}
 	/* Want of a process or of memory passes, and the end waits for it. */
 	if (error != EBUSY && m->ending && timer_set_ms(m, BUSY_MS) == 0) {
 		if (m->busy++ == 0)
@@ -718,16 +744,16 @@ umounted(void *arg, int error)
 	if (m->ending && error == EBUSY) {
 		log_warnx("mount %s is in use: it goes when it is left",
 		    m->volume->path);
-		m->state = MOUNT_UMOUNT;
-		if (priv_umount(m->volume->path, m->session.mount_id, 1,
-			umounted, arg) == 0)
-			return;
+		mnt_umount(m, 1);
+		return;
 	}
 	if (error == EBUSY)
 		snprintf(what, sizeof(what),
 		    "%s is in use (open files, or a "
 		    "current directory below it)",
 		    m->volume->path);
+	else if (error == ETIMEDOUT)
+		snprintf(what, sizeof(what), NO_ANSWER, m->volume->path);
 	else
 		snprintf(what, sizeof(what), "%s: %s", m->volume->path,
 		    strerror(error));
@@ -765,7 +791,8 @@ is_tried(const struct mnt *m)
 	return m->state < MOUNT_UP && m->done == NULL;
 }
 
-/* done is called when nothing of it is left. */
+/* done is called when nothing of it is left; what looks at its mount point is not
+   waited for: that may hang. */
 static void
 cancel(struct mnt *m, mounts_cb done, void *arg)
 {
@@ -774,11 +801,10 @@ cancel(struct mnt *m, mounts_cb done, void *arg)
 	m->kept = 0;
 	m->ending = m->cancelled = 1;
 	mnt_file_write();
-	if (m->state == MOUNT_MANIFEST)
-		mount_failed(m, ECANCELED, "");
-	else if (m->state == MOUNT_FUSE)
+	if (m->state == MOUNT_FUSE)
 		give_up(m, ECANCELED, "");
-	/* POINT: its errand comes back first. */
+	else
+		mount_failed(m, ECANCELED, "");
 }
 
 void
@@ -910,7 +936,7 @@ mnt_umount_all(void)
 			timer_set(m, ELSEWHERE_S);
 		else if (m->state == MOUNT_FUSE && m->fuse != NULL)
 			give_up(m, ECANCELED, "sailvold ends");
-		else if (m->state == MOUNT_MANIFEST)
+		else if (m->state == MOUNT_POINT || m->state == MOUNT_MANIFEST)
 			mount_failed(m, ECANCELED, "sailvold ends");
 	}
 }

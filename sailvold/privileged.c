@@ -43,6 +43,8 @@
 #define NOBODY ((gid_t)65534)
 #define STATE "state" /* of handover.h */
 #define DEAD_TRIES 40 /* of 50 ms */
+#define POINT_S 30
+#define UMOUNT_S 10
 
 static int
 open_plain(int dirfd, const char *path, int flags, uint64_t resolve)
@@ -139,8 +141,6 @@ priv_lock_state(const char *path)
 			close(fd);
 		return -1;
 	}
-	/* One that hangs would keep the next sailvold out. */
-	errand_closes(fd);
 	if (handover_keep(STATE, fd, HANDOVER_EXEC) == -1)
 		log_warn("state %s", path);
 	return 0;
@@ -528,8 +528,10 @@ look_at_point(struct point *p, const char *path, uid_t uid)
 
 /* ---- short-lived children -------------------------------------------------------------- */
 
+static const char NO_ANSWER[] = "it, or what it lies in, does not answer";
+
 struct open_point {
-	const char *path;
+	char path[4096];
 	uid_t uid;
 	point_cb done;
 	void *arg;
@@ -553,9 +555,16 @@ open_point_done(void *arg, void *answer, int fd)
 	struct open_point *o = arg;
 	struct point *p = answer;
 
+	int error = errno;
+
 	p->fd = fd;
-	if (p->error == 0 && fd == -1)
-		point_error(p, EIO, "looking at it failed");
+	if (p->error == 0 && fd == -1) {
+		squeeze(o->path, p->real, sizeof(p->real));
+		if (error == ETIMEDOUT)
+			point_error(p, error, NO_ANSWER);
+		else
+			point_error(p, EIO, "looking at it failed");
+	}
 	o->done(o->arg, p);
 	free(o);
 }
@@ -563,16 +572,23 @@ open_point_done(void *arg, void *answer, int fd)
 int
 priv_open_point(const char *path, uid_t uid, point_cb done, void *arg)
 {
+	struct errand_spec spec;
 	struct open_point *o;
 
 	if ((o = calloc(1, sizeof(*o))) == NULL)
 		return -1;
-	o->path = path;
+	strlcpy(o->path, path, sizeof(o->path));
 	o->uid = uid;
 	o->done = done;
 	o->arg = arg;
-	if (errand_run(open_point_run, open_point_done, o,
-		sizeof(struct point)) == -1) {
+	spec = (struct errand_spec){ .run = open_point_run,
+		.done = open_point_done,
+		.arg = o,
+		.size = sizeof(struct point),
+		.seconds = POINT_S,
+		.about = path,
+		.uid = uid };
+	if (errand_run(&spec) == -1) {
 		free(o);
 		return -1;
 	}
@@ -619,10 +635,14 @@ umount_done(void *arg, void *answer, int fd)
 {
 	const struct umount_answer *a = answer;
 	struct do_umount *u = arg;
+	int error = a->asked ? a->error : errno;
 
 	if (fd != -1)
 		close(fd);
-	u->done(u->arg, a->asked ? a->error : EAGAIN);
+	/* Behind that the kernel may still wait, for the session's end. */
+	if (error == ETIMEDOUT && !a->asked && !is_sailvol(u->id))
+		error = 0;
+	u->done(u->arg, error);
 	free(u);
 }
 
@@ -630,6 +650,7 @@ int
 priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,
     void *arg)
 {
+	struct errand_spec spec;
 	struct do_umount *u;
 
 	if ((u = calloc(1, sizeof(*u))) == NULL)
@@ -639,8 +660,13 @@ priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,
 	u->detach = detach;
 	u->done = done;
 	u->arg = arg;
-	if (errand_run(umount_run, umount_done, u,
-		sizeof(struct umount_answer)) == -1) {
+	spec = (struct errand_spec){ .run = umount_run,
+		.done = umount_done,
+		.arg = u,
+		.size = sizeof(struct umount_answer),
+		.seconds = UMOUNT_S,
+		.about = path };
+	if (errand_run(&spec) == -1) {
 		free(u);
 		return -1;
 	}

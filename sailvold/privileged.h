@@ -47,7 +47,8 @@ struct point {
  * Looks at a mount point in a child: a directory, no links in its path, not
  * `/', nothing of ours mounted there, and, for others than root, owned by uid.
  * A dead mount of sailvold there is taken away first.  done is called once,
- * from the event loop.  0, or -1 and errno.
+ * from the event loop.  0, or -1 and errno.  What does not answer in time is
+ * waited for no longer, ETIMEDOUT: here, or to done.
  */
 typedef void (*point_cb)(void *arg, struct point *);
 int priv_open_point(const char *path, uid_t uid, point_cb done, void *arg);
@@ -95,7 +96,8 @@ int priv_backing_close(int fuse_fd, uint32_t id);
 
 /*
  * Takes the mount with that id at path away, in a child; detach: also while it
- * is busy.  done(arg, errno).
+ * is busy.  done(arg, errno).  ETIMEDOUT, here or to done: the folders that lead
+ * there do not answer, and the mount is there still; it may go when they do.
  */
 typedef void (*umount_cb)(void *arg, int error);
 int priv_umount(const char *path, uint64_t mount_id, int detach, umount_cb done,

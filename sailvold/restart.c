@@ -222,6 +222,7 @@ answered(void *arg, void *answer, int fd)
 void
 restart_ask(uid_t fuse_uid, const char *state, restart_cb done, void *arg)
 {
+	struct errand_spec spec;
 	struct asking *q;
 
 	if ((q = calloc(1, sizeof(*q))) == NULL) {
@@ -231,7 +232,13 @@ restart_ask(uid_t fuse_uid, const char *state, restart_cb done, void *arg)
 	line_of(KEPT_VERSION, fuse_uid, state, q->want, sizeof(q->want));
 	q->done = done;
 	q->arg = arg;
-	if (errand_run(ask_program, answered, q, sizeof(struct answer)) == -1) {
+	spec = (struct errand_spec){ .run = ask_program,
+		.done = answered,
+		.arg = q,
+		.size = sizeof(struct answer),
+		.seconds = ASK_S + 5,
+		.about = program };
+	if (errand_run(&spec) == -1) {
 		done(arg, errno, strerror(errno));
 		free(q);
 	}

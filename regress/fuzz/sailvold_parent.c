@@ -135,9 +135,10 @@ later(point_cb point, umount_cb umount, void *arg)
 int
 priv_open_point(const char *path, uid_t uid, point_cb done, void *arg)
 {
-	struct mnt *m = arg;
+	struct mnt *m = mnt_by_instance((uint32_t)(uintptr_t)arg);
 
 	fuzz_check(config_path_problem(path) == NULL);
+	fuzz_check(m != NULL);
 	fuzz_check(m->uid == uid && m->volume->owner == uid);
 	fuzz_check(volume_name_problem(m->volume->name,
 		       strlen(m->volume->name)) == NULL);

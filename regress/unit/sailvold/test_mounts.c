@@ -2,7 +2,8 @@
 /*
  * Claim: a mount that a command makes stands in the file of mounts before anybody
  * can see it; one that is tried again can be unmounted whatever it waits for, and
- * hinders no restart; and a restart that cannot be ends nothing.
+ * hinders no restart; a restart that cannot be ends nothing; and what does not
+ * answer holds up neither umount nor the end.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -451,9 +452,10 @@ umount_of_tried(void **state)
 		mounts_remove(point, 1000, force, told, NULL);
 		assert_int_equal(answer, EPERM);
 		answers = 0;
+		/* Its folder may hang. */
 		mounts_remove(point, 0, force, told, NULL);
-		unmounted(0);
-		point_is(0);
+		unmounted(1);
+		point_is(0); /* too late */
 		unmounted(1);
 		assert_int_equal(started, 0);
 
@@ -486,6 +488,83 @@ umount_of_tried(void **state)
 	go_to(MOUNT_MANIFEST, NULL);
 	mounts_forget(point, 0, told, NULL);
 	unmounted(1);
+}
+
+/* What it lies in does not answer. */
+static void
+umount_hangs(void **state)
+{
+	(void)state;
+	go_to(MOUNT_UP, told);
+	mounts_remove(point, 0, 0, told, NULL);
+	umount_done(umount_arg, ETIMEDOUT);
+	assert_int_equal(answers, 2);
+	assert_int_equal(answer, ETIMEDOUT);
+	assert_int_equal(here()->state, MOUNT_UP);
+	/* It was unmounted all the same, when that answered again. */
+	fuse_ends();
+	assert_null(here());
+	assert_int_equal(gone, 1);
+	assert_false(is_listed());
+	go_to(MOUNT_UP, told);
+	leave_up();
+}
+
+static unsigned int ended;
+
+static void
+all_end(void)
+{
+	ended++;
+}
+
+/* In a child: 0, or where it went wrong. */
+static int
+end_of(enum mount_state state)
+{
+	ended = 0;
+	if (mnt_ends(all_end) == 0)
+		return 1;
+	mnt_umount_all();
+	if (state != MOUNT_UP)
+		return ended == 1 ? 0 : 2;
+	/* Nobody asked for it; then somebody does. */
+	mounts_remove(point, 0, 0, told, NULL);
+	answers = 0;
+	umount_done(umount_arg, ETIMEDOUT);
+	if (answers != 1 || answer != ETIMEDOUT || ended != 0)
+		return 3;
+	if (fuse.stopped != 1)
+		return 4;
+	fuse_ends();
+	return ended != 1 ? 5 : !is_listed() ? 6 : 0;
+}
+
+static void
+end_hangs(void **state)
+{
+	static const enum mount_state states[] = { MOUNT_POINT, MOUNT_MANIFEST,
+		MOUNT_UP };
+	int status;
+	size_t i;
+	pid_t pid;
+
+	(void)state;
+	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		go_to(states[i], NULL);
+		mnt_file_write();
+		if ((pid = fork()) == 0) {
+			event_reinit(proc_base());
+			_exit(end_of(states[i]));
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		if (states[i] == MOUNT_UP)
+			leave_up();
+		else
+			mounts_remove(point, 0, 0, told, NULL);
+		assert_null(here());
+	}
 }
 
 /* Its command waits for it. */
@@ -603,9 +682,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(listed_first),
 		cmocka_unit_test(umount_of_tried),
+		cmocka_unit_test(umount_hangs),
 		cmocka_unit_test(umount_of_new),
 		cmocka_unit_test(restart_of_tried),
 		cmocka_unit_test(restart_refused),
+		cmocka_unit_test(end_hangs),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
