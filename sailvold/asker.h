@@ -88,6 +88,8 @@ void client_line(struct client *, const char *text, int last);
 int client_socket(const struct client *, struct parent_req *);
 /* The parent is asked: of root it takes the line from the socket. */
 void client_asked(struct client *);
+/* The parent did not take it from there: there is no next request. */
+void client_refused(struct client *);
 /* 1 when that is its group, or one of its supplementary ones. */
 int client_in_group(const struct client *, uint32_t gid);
 

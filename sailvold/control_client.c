@@ -265,6 +265,11 @@ client_next(struct client *c)
 int
 client_socket(const struct client *c, struct parent_req *p)
 {
+	/* What root has left without is not done (warrant.h). */
+	if (c->uid == 0 && (socket_state(c) & POLLHUP)) {
+		errno = EPIPE;
+		return -1;
+	}
 	p->ticket = c->ticket;
 	p->line = (uint32_t)c->line;
 	return fcntl(c->in_fd, F_DUPFD_CLOEXEC, 3);
@@ -276,6 +281,24 @@ client_asked(struct client *c)
 	c->line = 0;
 }
 
+/* Nothing is heard of it, asked by it, or read by it for so long.  (Who does not
+   read what there is for it is seen to by bev.) */
+static void
+idle_from_now(struct client *c)
+{
+	static const struct timeval idle = { IDLE_S, 0 };
+
+	if (!c->closing && event_add(c->readable, &idle) == -1)
+		c->closing = 1;
+}
+
+void
+client_refused(struct client *c)
+{
+	if (c->uid == 0)
+		c->closing = 1;
+}
+
 void
 client_line(struct client *c, const char *text, int last)
 {
@@ -283,14 +306,20 @@ client_line(struct client *c, const char *text, int last)
 
 	if (last) {
 		c->asker = NULL;
+		idle_from_now(c);
 		if (c->line > 0 && drop_input(c, c->line) == -1)
 			c->closing = 1;
 		c->line = 0;
 	}
 	if (!last && client_is_full(c))
 		return;
-	evbuffer_add(out, text, strlen(text));
-	evbuffer_add(out, "\n", 1);
+	if (evbuffer_add(out, text, strlen(text)) == -1 ||
+	    evbuffer_add(out, "\n", 1) == -1) {
+		log_warnx("control: out of memory: uid %u is not answered, "
+			  "and sent away",
+		    c->uid);
+		c->gone = 1;
+	}
 	if (last)
 		client_next(c);
 }
@@ -303,7 +332,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	if (what & EV_TIMEOUT) {
-		if (c->asker == NULL) /* else it waits for us */
+		/* Else it waits for us, or reads. */
+		if (c->asker == NULL &&
+		    evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
 			client_free(c);
 		return;
 	}
@@ -329,9 +360,10 @@ on_write(struct bufferevent *bev, void *arg)
 {
 	struct client *c = arg;
 
-	if (!c->closing)
+	if (!c->closing) {
+		idle_from_now(c);
 		client_next(c);
-	else if (evbuffer_get_length(bufferevent_get_output(bev)) == 0)
+	} else if (evbuffer_get_length(bufferevent_get_output(bev)) == 0)
 		client_free(c);
 }
 
@@ -391,7 +423,7 @@ client_new(int fd, const struct control_peer *p)
 void
 control_client(int fd, const struct control_peer *p)
 {
-	static const struct timeval idle = { IDLE_S, 0 };
+	static const struct timeval unread = { IDLE_S, 0 };
 	unsigned int all = 0, same = 0;
 	struct client *c;
 
@@ -420,10 +452,11 @@ control_client(int fd, const struct control_peer *p)
 	TAILQ_INSERT_TAIL(&clients, c, link);
 	bufferevent_setcb(c->bev, NULL, on_write, on_event, c);
 	bufferevent_setwatermark(c->bev, EV_WRITE, OUTPUT_LOW, 0);
-	bufferevent_set_timeouts(c->bev, NULL, &idle);
+	bufferevent_set_timeouts(c->bev, NULL, &unread);
 	bufferevent_enable(c->bev, EV_WRITE);
 	bufferevent_disable(c->bev, EV_READ);
-	if (event_add(c->readable, &idle) == -1) {
+	idle_from_now(c);
+	if (c->closing) {
 		log_warn("control: a client");
 		client_free(c);
 	}

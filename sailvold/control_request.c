@@ -517,12 +517,16 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 		    before);
 		return;
 	}
+	/* Its line is in the socket still, and would be asked again. */
+	if (error == PARENT_REFUSED && a->client != NULL)
+		client_refused(a->client);
 	if (error != 0) {
 		asker_error(a,
-		    error == EPERM || error == EACCES ? "permission"
-			: error == ENOENT             ? "not_found"
-			: error == EBUSY              ? "conflict"
-						      : "unavailable",
+		    error == EPERM || error == EACCES || error == PARENT_REFUSED
+			? "permission"
+			: error == ENOENT ? "not_found"
+			: error == EBUSY  ? "conflict"
+					  : "unavailable",
 		    "failed", "%s%s",
 		    what[0] != '\0' ? what : strerror((int)error), before);
 		return;
@@ -550,87 +554,6 @@ control_parent_done(uint32_t id, uint32_t error, const char *what,
 	if (a->umount_note != NULL)
 		json_object_set_new(r, "kept", json_text(a->umount_note));
 	asker_answer(a, json_pack("{s:o}", "result", r));
-}
-
-/* ---- options ----------------------------------------------------------------------------------------- */
-
-/* s: string, n: name, b: boolean, i: number, a: list, *: any. */
-static const struct option {
-	const char *request, *name;
-	char type;
-} options[] = {
-	{ "api", "body", '*' },
-	{ "api", "method", 's' },
-	{ "api", "target", 's' },
-	{ "attach", "job", 'i' },
-	{ "cancel", "job", 'i' },
-	{ "commit", "if_unchanged", 'b' },
-	{ "commit", "message", 's' },
-	{ "diff", "after", 'n' },
-	{ "diff", "limit", 'i' },
-	{ "log", "before", 's' },
-	{ "log", "limit", 'i' },
-	{ "mount", "commit", 's' },
-	{ "mount", "commit_on_umount", 'b' },
-	{ "mount", "create", 'b' },
-	{ "mount", "noexec", 'b' },
-	{ "mount", "readonly", 'b' },
-	{ "mount", "subpath", 'n' },
-	{ "mount", "uids", 'a' },
-	{ "mount", "volume", 's' },
-	{ "reload", "if_clean", 'b' },
-	{ "reload", "keep", 'b' },
-	{ "stash", "action", 's' },
-	{ "stash", "id", 'i' },
-	{ "umount", "commit", 'b' },
-	{ "umount", "force", 'b' },
-	{ "umount", "keep", 'b' },
-	{ "umount", "stash", 'b' },
-};
-
-static int
-is_name(const json_t *j)
-{
-	return json_is_string(j) ||
-	    (json_object_size(j) == 1 &&
-		json_is_string(json_object_get(j, "b64")));
-}
-
-static int
-is_option(const char *request, const char *name, const json_t *value)
-{
-	const struct option *o;
-	size_t i;
-
-	if (strcmp(name, "request") == 0)
-		return 1;
-	if (strcmp(name, "path") == 0)
-		return is_name(value);
-	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		o = &options[i];
-		if (strcmp(o->request, request) == 0 &&
-		    strcmp(o->name, name) == 0)
-			return o->type == '*' ||
-			    (o->type == 's' && json_is_string(value)) ||
-			    (o->type == 'n' && is_name(value)) ||
-			    (o->type == 'b' && json_is_boolean(value)) ||
-			    (o->type == 'i' && json_is_integer(value)) ||
-			    (o->type == 'a' && json_is_array(value));
-	}
-	return 0;
-}
-
-/* Nothing is done without what was asked with it: the first that is not known,
-   or not of its type; NULL: all are. */
-static const char *
-bad_option(const char *request, json_t *req)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach(req, name,
-	    value) if (!is_option(request, name, value)) return name;
-	return NULL;
 }
 
 /* ---- the table ----------------------------------------------------------------------------------------------- */
@@ -681,7 +604,7 @@ request_dispatch(struct asker *a, json_t *req)
 		    "no such request");
 		return;
 	}
-	if ((bad = bad_option(r->name, req)) != NULL) {
+	if ((bad = request_bad_option(r->name, req)) != NULL) {
 		asker_error(a, "invalid_request", "option",
 		    "%s: not an option of %s, or not of its type", bad,
 		    r->name);

@@ -35,6 +35,87 @@ request_path(const json_t *req, const char *key)
 	return path;
 }
 
+/* ---- options ---------------------------------------------------------------- */
+
+/* s: string, n: name, b: boolean, i: number, a: list, *: any. */
+static const struct option {
+	const char *request, *name;
+	char type;
+} options[] = {
+	{ "api", "body", '*' },
+	{ "api", "method", 's' },
+	{ "api", "target", 's' },
+	{ "attach", "job", 'i' },
+	{ "cancel", "job", 'i' },
+	{ "commit", "if_unchanged", 'b' },
+	{ "commit", "message", 's' },
+	{ "diff", "after", 'n' },
+	{ "diff", "limit", 'i' },
+	{ "log", "before", 's' },
+	{ "log", "limit", 'i' },
+	{ "mount", "commit", 's' },
+	{ "mount", "commit_on_umount", 'b' },
+	{ "mount", "create", 'b' },
+	{ "mount", "noexec", 'b' },
+	{ "mount", "readonly", 'b' },
+	{ "mount", "subpath", 'n' },
+	{ "mount", "uids", 'a' },
+	{ "mount", "volume", 's' },
+	{ "reload", "if_clean", 'b' },
+	{ "reload", "keep", 'b' },
+	{ "stash", "action", 's' },
+	{ "stash", "id", 'i' },
+	{ "umount", "commit", 'b' },
+	{ "umount", "force", 'b' },
+	{ "umount", "keep", 'b' },
+	{ "umount", "stash", 'b' },
+};
+
+static int
+is_name(const json_t *j)
+{
+	return json_is_string(j) ||
+	    (json_object_size(j) == 1 &&
+		json_is_string(json_object_get(j, "b64")));
+}
+
+static int
+is_option(const char *request, const char *name, const json_t *value)
+{
+	const struct option *o;
+	size_t i;
+
+	if (strcmp(name, "request") == 0)
+		return 1;
+	if (strcmp(name, "path") == 0)
+		return is_name(value);
+	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		o = &options[i];
+		if (strcmp(o->request, request) == 0 &&
+		    strcmp(o->name, name) == 0)
+			return o->type == '*' ||
+			    (o->type == 's' && json_is_string(value)) ||
+			    (o->type == 'n' && is_name(value)) ||
+			    (o->type == 'b' && json_is_boolean(value)) ||
+			    (o->type == 'i' && json_is_integer(value)) ||
+			    (o->type == 'a' && json_is_array(value));
+	}
+	return 0;
+}
+
+const char *
+request_bad_option(const char *request, json_t *req)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(req, name,
+	    value) if (!is_option(request, name, value)) return name;
+	return NULL;
+}
+
+/* ---- requests of the parent ---------------------------------------------------- */
+
 int
 parent_ask(struct parent_req *p, uint8_t verb, const char *path)
 {
@@ -155,6 +236,8 @@ parent_ask_line(struct parent_req *p, const char *line, size_t len)
 		why = parent_ask_mount(p, req);
 	else
 		why = ask_other(p, req, name);
+	if (why == NULL && request_bad_option(name, req) != NULL)
+		why = "an option that it does not have, or not of its type";
 	json_decref(req);
 	return why;
 }

@@ -16,6 +16,10 @@
 /* A path, for free(3); NULL: there is none that can be one. */
 char *request_path(const json_t *req, const char *key);
 
+/* Nothing is done without what was asked with it: the first option that is not
+   known, or not of its type; NULL: all are. */
+const char *request_bad_option(const char *request, json_t *req);
+
 /* Each sets all of the request, for mount_req_free(), also when it fails. */
 /* 0, or -1: out of memory. */
 int parent_ask(struct parent_req *, uint8_t verb, const char *path);

@@ -175,6 +175,9 @@ do_done(void *arg, int error, const char *what, const char *warning,
 	    ibuf_add_n16(b, (uint16_t)w) == -1 ||
 	    ibuf_add(b, warning, w) == -1 || ibuf_add_n32(b, instance) == -1) {
 		ibuf_free(b);
+		log_warnx("out of memory: who asked for a mount, umount or "
+			  "restart is not told how it ended: %s",
+		    error == 0 ? "it is done" : what);
 		return;
 	}
 	if (chan_send_ibuf(proc_chan(manifest), IMSG_PARENT_MANIFEST_DONE, id,
@@ -267,15 +270,16 @@ requests_on_do(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	struct parent_req req;
 	const char *why;
 	uid_t uid;
-	int fd;
+	int fd, error;
 
 	if (parent_req_recv(body, &req) == -1)
 		return -1;
 	fd = imsg_get_fd(im);
 	if (warrant_check(fd, &req, &uid, &why) == -1) {
+		error = errno;
 		if (!proc_floods(chan_arg(ch)))
 			log_warnx("a request of manifest is refused: %s", why);
-		do_done(arg, EPERM, why, "", 0);
+		do_done(arg, error, why, "", 0);
 	} else if (req.verb == PARENT_MOUNT)
 		do_mount(id, &req, uid);
 	else if (req.verb == PARENT_RESTART)

@@ -250,6 +250,9 @@ void mount_req_free(struct mount_req *);
 int policy_send(struct chan *, uint32_t instance, const struct mount_policy *);
 int policy_recv(struct ibuf *, uint32_t *instance, struct mount_policy *);
 
+/* In PARENT_MANIFEST_DONE: of what root wrote nothing was read. */
+#define PARENT_REFUSED EKEYREJECTED
+
 enum parent_verb {
 	PARENT_MOUNT = 1,
 	PARENT_UMOUNT,

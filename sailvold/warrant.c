@@ -4,6 +4,7 @@
  */
 #include <sys/socket.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,15 @@ take_line(int fd, char *line, size_t len)
 	return -1;
 }
 
+/* Who only sends no more, by shutdown(2), waits for an answer. */
+static int
+has_left(int fd)
+{
+	struct pollfd pfd = { .fd = fd };
+
+	return poll(&pfd, 1, 0) != 0;
+}
+
 static int
 root_asks(int fd, struct parent_req *req, const char **why)
 {
@@ -68,9 +78,18 @@ root_asks(int fd, struct parent_req *req, const char **why)
 	struct parent_req asked;
 	uint8_t verb = req->verb;
 
-	*why = "root's line came in pieces, or is not there: ask again";
-	if (len == 0 || len > sizeof(line) || take_line(fd, line, len) == -1)
+	errno = PARENT_REFUSED;
+	*why = "root has left";
+	if (has_left(fd))
 		return -1;
+	*why = "root's line is too long";
+	if (len > sizeof(line))
+		return -1;
+	*why = "root's line came in pieces, or is not there: ask again";
+	if (len == 0 || take_line(fd, line, len) == -1) {
+		errno = EPERM;
+		return -1;
+	}
 	*why = parent_ask_line(&asked, line, len - 1);
 	/* Which of both it is manifest knows: is the mount its own? */
 	if (*why == NULL && asked.verb == PARENT_UMOUNT &&
@@ -80,6 +99,7 @@ root_asks(int fd, struct parent_req *req, const char **why)
 		*why = "that is not what root asked for";
 	if (*why != NULL) {
 		mount_req_free(&asked.mount);
+		errno = EPERM;
 		return -1;
 	}
 	mount_req_free(&req->mount);
@@ -97,8 +117,10 @@ warrant_check(int fd, struct parent_req *req, uid_t *uid, const char **why)
 	*why = "not a client of the control socket";
 	if (fd == -1 || warrant_ticket(fd, &ticket) == -1 ||
 	    !hash_equal_ct(&ticket, &req->ticket) ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1)
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1) {
+		errno = PARENT_REFUSED;
 		return -1;
+	}
 	*uid = cred.uid;
 	return cred.uid == 0 ? root_asks(fd, req, why) : 0;
 }

@@ -38,6 +38,7 @@ warrant_check(int fd, struct parent_req *req, uid_t *uid, const char **why)
 {
 	*why = "no ticket";
 	*uid = (uid_t)req->ticket.b[3];
+	errno = PARENT_REFUSED;
 	return fd == -1 || req->ticket.b[0] != 0 ? -1 : 0;
 }
 

@@ -624,6 +624,21 @@ swap(struct chan *c, uint32_t type, uint32_t id, int fd, const void *data,
 #define PROOF 1      /* behind the verb: */
 #define PROOF_LEN 36 /* ticket, and bytes of the line */
 
+/* What is asked first is not, and its client not answered; next time it is. */
+static int
+hoard(struct chan *c, uint32_t id, int fd, const void *data, size_t len)
+{
+	static const struct past *first;
+
+	if (first == NULL) {
+		first = &pasts[0];
+		remember(c, IMSG_MANIFEST_PARENT_DO, id, fd, data, len);
+	} else
+		send_past(c, first, id);
+	close(fd);
+	return 0;
+}
+
 static int
 forge(struct chan *c, uint32_t id, int fd, const void *data, size_t len)
 {
@@ -636,6 +651,10 @@ forge(struct chan *c, uint32_t id, int fd, const void *data, size_t len)
 		remember(c, IMSG_MANIFEST_PARENT_DO, id, fd, data, len);
 		return __real_chan_send(c, IMSG_MANIFEST_PARENT_DO, id, fd,
 		    data, len);
+	}
+	if (percent == 3) {
+		tally->spoiled++;
+		return hoard(c, id, fd, data, len);
 	}
 	memcpy(body, data, len);
 	if ((mine = memmem(body, len, "/mine", 5)) != NULL)

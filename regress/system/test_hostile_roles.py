@@ -403,8 +403,8 @@ class Forged:
 def test_forged(t):
     """A manifest that asks its parent for what nobody asked it gets nothing of
     what root may: not with words of its own on a connection of root's, not
-    with its own channel, which root made, and not with what it has kept of a
-    client of root's."""
+    with its own channel, which root made, not with what it has kept of a client
+    of root's, and not later, when root has left, what root did ask for."""
     x = Forged(t)
     t.equal(0, x.user("mount", "v", x.mine).returncode, "a mount of a user")
     t.equal(0, x.user("umount", x.mine).returncode, "its umount")
@@ -426,9 +426,17 @@ def test_forged(t):
     x.forges(2)
     t.equal(0, x.root("mount", "v", x.s.point("second")).returncode, "mount")
     for ask in x.user, x.root:
-        x.refused(ask("mount", "v", x.mine), "root's line")
-    x.refused(x.root("restart"), "root's line")
-    x.refused(x.root("umount", x.first), "root's line")
+        x.refused(ask("mount", "v", x.mine), "root has left")
+    x.refused(x.root("restart"), "root has left")
+    x.refused(x.root("umount", x.first), "root has left")
+
+    x.forges(3)
+    root = t.spawn([x.s.program, "-s", x.d.socket, "restart"], "root.log")
+    t.wait_for(lambda: x.order.done()[1] == 1, "it has what root asks for")
+    root.kill()
+    root.wait()
+    x.forged = 1
+    x.refused(x.user("mount", "v", x.mine), "root has left")
     t.equal(0, x.d.ctl_json("status")["daemon"]["restarts"], "restarts")
 
     x.order.end()

@@ -26,6 +26,7 @@ static unsigned int ctl_last, ctl_busy, parent_asked;
 static uint32_t parent_id;
 static const struct hash ticket = { { 1, 2, 3 } };
 static char parent_line[8192]; /* that it found in the client's socket */
+static int parent_refuses;     /* and takes no line */
 
 struct chan *
 role_parent(void)
@@ -71,9 +72,11 @@ on_parent(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 		return 0; /* status */
 	assert_int_equal(parent_req_recv(body, &req), 0);
 	assert_memory_equal(&req.ticket, &ticket, sizeof(ticket));
-	n = recv(fd, parent_line, req.line, MSG_DONTWAIT);
-	parent_line[n > 0 ? n : 0] = '\0';
-	assert_int_equal(strlen(parent_line), req.line);
+	if (!parent_refuses) {
+		n = recv(fd, parent_line, req.line, MSG_DONTWAIT);
+		parent_line[n > 0 ? n : 0] = '\0';
+		assert_int_equal(strlen(parent_line), req.line);
+	}
 	close(fd);
 	mount_req_free(&req.mount);
 	return 0;
@@ -154,16 +157,14 @@ client(uint32_t uid)
 	return sv[1];
 }
 
-/* The last line that a request is answered with. */
+/* The last line of what came. */
 static const char *
-say(int fd, const char *line)
+hear(int fd)
 {
 	static char buf[65536];
 	char *nl;
 	ssize_t n;
 
-	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
-	turn();
 	n = recv(fd, buf, sizeof(buf) - 1, MSG_DONTWAIT);
 	if (n <= 0)
 		return n == 0 ? "(closed)" : "(nothing)";
@@ -172,6 +173,15 @@ say(int fd, const char *line)
 	buf[n - 1] = '\0';
 	nl = strrchr(buf, '\n');
 	return nl != NULL ? nl + 1 : buf;
+}
+
+/* The last line that a request is answered with. */
+static const char *
+say(int fd, const char *line)
+{
+	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+	turn();
+	return hear(fd);
 }
 
 static void
@@ -400,6 +410,116 @@ parents_line(void **state)
 	turn();
 }
 
+/* A line that the parent does not take is not asked again and again; nor is one
+   of root's who has left asked at all. */
+static void
+refused_line(void **state)
+{
+	int root = client(0), other = client(1000);
+	char c;
+
+	(void)state;
+	parent_refuses = 1;
+	assert_string_equal(say(root, UMOUNT STATUS), "(nothing)");
+	assert_int_equal(parent_asked, 1);
+	control_parent_done(parent_id, PARENT_REFUSED, "no", "", 0);
+	expect(say(other, STATUS), "unknown_request");
+	assert_int_equal(parent_asked, 1);
+	expect(hear(root), "permission");
+	assert_true(recv(root, &c, 1, MSG_DONTWAIT) <= 0 && errno != EAGAIN);
+	close(root);
+	/* Others have no line there. */
+	assert_string_equal(say(other, UMOUNT), "(nothing)");
+	assert_int_equal(parent_asked, 2);
+	control_parent_done(parent_id, PARENT_REFUSED, "no", "", 0);
+	expect(say(other, STATUS), "unknown_request");
+	close(other);
+	parent_refuses = 0;
+	root = client(0);
+	assert_int_equal(write(root, UMOUNT, strlen(UMOUNT)), strlen(UMOUNT));
+	close(root);
+	turn();
+	assert_int_equal(parent_asked, 2);
+	other = client(1000);
+	assert_int_equal(write(other, UMOUNT, strlen(UMOUNT)), strlen(UMOUNT));
+	close(other);
+	turn();
+	assert_int_equal(parent_asked, 3);
+}
+
+static struct event *idle_event;
+
+static int
+find_idle(const struct event_base *b, const struct event *ev, void *arg)
+{
+	(void)b;
+	(void)arg;
+	if (event_get_events(ev) & EV_ET)
+		idle_event = (struct event *)(uintptr_t)ev;
+	return 0;
+}
+
+/* When the one client that there is has been idle for too long, in ms. */
+static int64_t
+idle_at(void)
+{
+	struct timeval tv;
+
+	idle_event = NULL;
+	event_base_foreach_event(base, find_idle, NULL);
+	assert_non_null(idle_event);
+	assert_true(event_pending(idle_event, EV_TIMEOUT, &tv));
+	return (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000;
+}
+
+static void
+idle_now(void)
+{
+	(void)idle_at();
+	event_active(idle_event, EV_TIMEOUT, 1);
+	turn();
+}
+
+/* Who waits for an answer, or reads one, is not idle; after it, from then on. */
+static void
+idle_clients(void **state)
+{
+	static char buf[65536];
+	unsigned int answers = 0, i;
+	int fd = client(1000);
+	int64_t before;
+	ssize_t n, at;
+
+	(void)state;
+	assert_string_equal(say(fd, UMOUNT), "(nothing)");
+	before = idle_at();
+	usleep(50 * 1000);
+	control_parent_done(parent_id, 0, "", "", 0);
+	turn();
+	assert_true(idle_at() >= before + 40);
+	expect(hear(fd), "result");
+	assert_string_equal(say(fd, UMOUNT), "(nothing)");
+	idle_now();
+	control_parent_done(parent_id, 0, "", "", 0);
+	turn();
+	expect(hear(fd), "result");
+	memset(buf, '\n', 5000);
+	assert_int_equal(write(fd, buf, 5000), 5000);
+	turn();
+	idle_now(); /* much is unread */
+	for (i = 0; i < 10000 && answers < 5000; i++) {
+		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		assert_int_not_equal(n, 0);
+		for (at = 0; at < n; at++)
+			answers += buf[at] == '\n';
+		turn();
+	}
+	assert_int_equal(answers, 5000);
+	idle_now();
+	assert_int_equal(recv(fd, buf, 1, MSG_DONTWAIT), 0);
+	close(fd);
+}
+
 /* One that sends no more is answered all the same, and only then let go. */
 static void
 half_closed(void **state)
@@ -474,6 +594,8 @@ main(void)
 		T(ctl_closed_job_goes_on),
 		T(clients_and_rights),
 		T(parents_line),
+		T(refused_line),
+		T(idle_clients),
 		T(half_closed),
 		T(clients_and_rights),
 		T(parents_line),

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,8 +122,8 @@ of_root(void **state)
 	assert_int_equal(parent_ask(&req, PARENT_FORGET, "/etc"), 0);
 	req.line = strlen(UMOUNT);
 	assert_int_equal(warrant_ticket(fd, &req.ticket), 0);
-	/* It has gone, and is known all the same. */
-	close(far);
+	/* It sends no more, and waits. */
+	assert_int_equal(shutdown(far, SHUT_WR), 0);
 	assert_int_equal(check(fd), 0);
 	assert_int_equal(req.verb, PARENT_FORGET);
 	assert_string_equal(req.mount.path, "/mnt/x");
@@ -136,6 +137,23 @@ of_root(void **state)
 	assert_int_equal(uid, 0);
 	/* Nothing twice. */
 	assert_int_equal(check(fd), -1);
+	mount_req_free(&req.mount);
+	close(far);
+	close(fd);
+}
+
+/* What root has left without is not done later; nor is it read. */
+static void
+of_root_who_left(void **state)
+{
+	int far = dial(RESTART), fd;
+
+	(void)state;
+	fd = take(PARENT_RESTART, strlen(RESTART));
+	close(far);
+	assert_int_equal(check(fd), -1);
+	assert_int_equal(errno, PARENT_REFUSED);
+	assert_string_equal(why, "root has left");
 	mount_req_free(&req.mount);
 	close(fd);
 }
@@ -169,6 +187,10 @@ not_of_root(void **state)
 		    PARENT_UMOUNT },
 		{ "{\"request\":\"mount\",\"path\":\"/x\"}\n", 0, 32,
 		    PARENT_MOUNT },
+		{ "{\"request\":\"umount\",\"path\":\"/x\",\"forced\":true}\n",
+		    0, 47, PARENT_UMOUNT },
+		{ "{\"request\":\"umount\",\"path\":\"/x\",\"force\":1}\n", 0,
+		    43, PARENT_UMOUNT },
 		{ "[]\n", 0, 3, PARENT_UMOUNT },
 		{ "\n", 0, 1, PARENT_UMOUNT },
 	};
@@ -280,6 +302,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(of_root),
+		cmocka_unit_test(of_root_who_left),
 		cmocka_unit_test(not_of_root),
 		cmocka_unit_test(of_nobody),
 		cmocka_unit_test(of_a_user),
