@@ -27,6 +27,9 @@
 #define READS_FORMAT READS_BEGIN "%llx journal %d to %d database %d to %d"
 
 #define ASK_S 20
+#define TEXT_MAX 65536 /* half of it is kept: all versions of KEPT_VERSION */
+#define SAID_MAX \
+	700         /* with names before it: of an answer 1000 bytes are sent */
 #define STOP_MS 500 /* nothing is lost by more force: programs wait */
 
 /* What an errand answers: words when it cannot be. */
@@ -96,13 +99,19 @@ run_check(int out)
 	_exit(127);
 }
 
+/* Until its end; what there is no room for goes from the begin on: the error comes
+   last, and so do the lines that are looked for. */
 static void
-read_all(int fd, char *buf, size_t size)
+read_last(int fd, char *buf, size_t size)
 {
-	size_t len = 0;
+	size_t len = 0, half = size / 2;
 	ssize_t n;
 
-	while (len < size - 1) {
+	for (;;) {
+		if (len == size - 1) {
+			memmove(buf, buf + half, len - half);
+			len -= half;
+		}
 		n = read(fd, buf + len, size - 1 - len);
 		if (n == -1 && errno == EINTR)
 			continue;
@@ -111,6 +120,21 @@ read_all(int fd, char *buf, size_t size)
 		len += (size_t)n;
 	}
 	buf[len] = '\0';
+}
+
+/* Its last whole lines, of at most that many bytes. */
+static const char *
+last_lines(const char *text, size_t max)
+{
+	size_t len = strlen(text);
+	const char *at, *nl;
+
+	if (len <= max)
+		return text;
+	at = text + len - max;
+	/* A single one that is longer is cut. */
+	nl = at[-1] == '\n' ? at - 1 : strchr(at, '\n');
+	return nl != NULL && nl[1] != '\0' ? nl + 1 : at;
 }
 
 /* Its messages come before its lines, which are the last; NULL: there is none. */
@@ -157,7 +181,7 @@ judge(const char *want, const char *text, int status, struct answer *a)
 	} else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		snprintf(a->what, sizeof(a->what),
 		    "%.2000s does not take %.2000s: nothing was changed: %.1000s",
-		    program, conf, text);
+		    program, conf, last_lines(text, SAID_MAX));
 		a->error = EINVAL;
 	} else if (find_line(text, want) == NULL) {
 		snprintf(a->what, sizeof(a->what),
@@ -181,7 +205,7 @@ ask_program(void *arg, void *answer)
 	const struct asking *q = arg;
 	struct answer *a = answer;
 	int fds[2], status = -1;
-	char text[8192];
+	static char text[TEXT_MAX];
 	pid_t pid = -1;
 
 	a->asked = 1;
@@ -193,7 +217,7 @@ ask_program(void *arg, void *answer)
 		return -1;
 	}
 	close(fds[1]);
-	read_all(fds[0], text, sizeof(text));
+	read_last(fds[0], text, sizeof(text));
 	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
 	judge(q->want, text, status, a);

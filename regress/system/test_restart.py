@@ -237,11 +237,18 @@ def test_another_layout(t):
         r = d.ctl("restart", ok=False)
         t.true(what in r.stderr and "nothing was changed" in r.stderr,
                "%s: %s" % (to, r.stderr))
+    noise = "yes 'much that nobody needs' | head -n 4000\n"
+    script = t.write("stand-in", "#!/bin/sh\n%secho the reason >&2\nexit 1\n" %
+                     noise)
+    os.chmod(script, 0o755)
+    replace(program, script)
+    r = d.ctl("restart", ok=False)
+    t.true("does not take" in r.stderr and "the reason" in r.stderr, r.stderr)
     t.equal(0, d.ctl_json("status")["daemon"]["restarts"], "restarts")
     t.equal("x\n", stack.read(a + "/f"), "the mount")
     script = t.write("stand-in", "#!/bin/sh\n[ \"$1\" = -n ] || exec %s \"$@\"\n"
-                     "%s \"$@\" | sed 's/journal .*/journal 1 to 99 "
-                     "database 1 to 99/'\n" % (real, real))
+                     "%s%s \"$@\" | sed 's/journal .*/journal 1 to 99 "
+                     "database 1 to 99/'\n" % (real, noise, real))
     os.chmod(script, 0o755)
     replace(program, script)
     restart(t, d)
