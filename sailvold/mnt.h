@@ -110,6 +110,11 @@ int mnt_adopt_all(uid_t fuse_uid);
 void mnt_file_init(const char *state_dir);
 /* Writes the file of the mounts that commands made anew. */
 void mnt_file_write(void);
+/* Whether it is clean, and what the configuration says can take its place, is asked
+   (again: of a manifest that died there comes no answer). */
+void mnt_ask_change(struct mnt *);
+/* It stays what it is. */
+void mnt_no_change(struct mnt *);
 /* The volume (taken) stays in the file though its mount goes: all end. */
 void mnt_file_keep(struct conf_volume *);
 /* One of these is not to come back, if there is one there; -1: it is not that

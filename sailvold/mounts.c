@@ -351,6 +351,8 @@ mounts_on_start_res(struct chan *ch, uint32_t id, struct imsg *im,
 	if (error == 0) {
 		m->answered = 1;
 		attach_if_started(m);
+		if (m->state == MOUNT_UP)
+			mnt_ask_change(m);
 	} else if (m->state == MOUNT_FUSE)
 		give_up(m, (int)error, what);
 	else if (!proc_floods(chan_arg(ch)))
@@ -761,8 +763,7 @@ umounted(void *arg, int error)
 		log_warnx("mount %s: not changed to what the configuration "
 			  "says: %s",
 		    m->volume->path, what);
-		conf_volume_free(m->again);
-		m->again = NULL;
+		mnt_no_change(m);
 	}
 	call_done(m, error, what, "");
 }
@@ -843,6 +844,7 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 	else {
 		m->done = done;
 		m->arg = arg;
+		mnt_no_change(m); /* it was to come, if this one is clean */
 		mnt_umount(m, force);
 	}
 }

@@ -213,21 +213,23 @@ same_mount(const struct conf_volume *a, const struct conf_volume *b)
 	    (!a->has_commit || strcmp(a->commit, b->commit) == 0);
 }
 
-/* manifest says first whether something in it is not published. */
-static void
-change(struct mnt *m, const struct conf_volume *v)
+void
+mnt_no_change(struct mnt *m)
+{
+	conf_volume_free(m->again);
+	m->again = NULL;
+}
+
+void
+mnt_ask_change(struct mnt *m)
 {
 	struct proc *manifest = proc_find(ROLE_MANIFEST, 0);
 	uint8_t b[4] = { (uint8_t)(m->instance >> 24),
 		(uint8_t)(m->instance >> 16), (uint8_t)(m->instance >> 8),
 		(uint8_t)m->instance };
 
-	conf_volume_free(m->again);
-	if ((m->again = mnt_volume_dup(v)) == NULL) {
-		log_warn("mount %s", v->path);
+	if (m->again == NULL)
 		return;
-	}
-	m->again->flags |= MOUNT_CONFIGURED;
 	if (m->state == MOUNT_UP && manifest != NULL &&
 	    proc_chan(manifest) != NULL && proc_ready(manifest) &&
 	    chan_send(proc_chan(manifest), IMSG_PARENT_MANIFEST_DIRTY, 0, -1, b,
@@ -236,9 +238,21 @@ change(struct mnt *m, const struct conf_volume *v)
 	if (m->state == MOUNT_GONE)
 		return; /* it comes when this one has ended */
 	log_warnx("mount %s: it is not ready to be changed: SIGHUP again later",
-	    v->path);
-	conf_volume_free(m->again);
-	m->again = NULL;
+	    m->volume->path);
+	mnt_no_change(m);
+}
+
+/* manifest says first whether something in it is not published. */
+static void
+change(struct mnt *m, const struct conf_volume *v)
+{
+	mnt_no_change(m);
+	if ((m->again = mnt_volume_dup(v)) == NULL) {
+		log_warn("mount %s", v->path);
+		return;
+	}
+	m->again->flags |= MOUNT_CONFIGURED;
+	mnt_ask_change(m);
 }
 
 int
@@ -266,8 +280,7 @@ mounts_on_dirty_res(struct chan *ch, uint32_t id, struct imsg *im,
 	log_warnx("mount %s: it has changes that are not published: it stays "
 		  "as it is; commit them, then send SIGHUP again",
 	    m->volume->path);
-	conf_volume_free(m->again);
-	m->again = NULL;
+	mnt_no_change(m);
 	return 0;
 }
 
@@ -303,8 +316,7 @@ mounts_reconfigure(const struct config *c)
 			continue;
 		}
 		v = configured_at(c, m->volume->path);
-		conf_volume_free(m->again);
-		m->again = NULL;
+		mnt_no_change(m);
 		if (m->state == MOUNT_RETRY &&
 		    (v == NULL || !same_mount(m->volume, v)))
 			mnt_free(m); /* begun anew below */

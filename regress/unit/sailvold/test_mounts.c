@@ -28,7 +28,7 @@
 
 static char dir[] = "/tmp/test_mounts.XXXXXX";
 static char point[] = "/mnt/x";
-static unsigned int gone, started, attached;
+static unsigned int gone, started, attached, dirty_asked;
 static int listed_at_attach, attach_error;
 
 /* ---- in place of lib/proc: manifest, which is ready, and one fuse -------------- */
@@ -120,6 +120,7 @@ chan_send(struct chan *c, uint32_t type, uint32_t id, int fd, const void *data,
 	assert_ptr_equal(c, &manifest);
 	assert_int_equal(fd, -1);
 	gone += type == IMSG_PARENT_MANIFEST_GONE;
+	dirty_asked += type == IMSG_PARENT_MANIFEST_DIRTY;
 	return 0;
 }
 
@@ -324,18 +325,24 @@ manifest_says(int error)
 }
 
 static void
-fuse_starts(void)
+manifest_started(void)
 {
 	struct ibuf *b = ibuf_dynamic(64, 1024);
 
-	fuse.ready = 1;
-	fuse.spec.on_ready(&fuse, fuse.spec.arg);
 	assert_int_equal(ibuf_add_n32(b, 0), 0);
 	assert_int_equal(ibuf_add_n16(b, 0), 0);
 	assert_int_equal(mounts_on_start_res(proc_chan(&manifest),
 			     here()->instance, NULL, b),
 	    0);
 	ibuf_free(b);
+}
+
+static void
+fuse_starts(void)
+{
+	fuse.ready = 1;
+	fuse.spec.on_ready(&fuse, fuse.spec.arg);
+	manifest_started();
 }
 
 static void
@@ -567,6 +574,64 @@ end_hangs(void **state)
 	}
 }
 
+static void
+is_clean(void)
+{
+	struct ibuf *b = ibuf_dynamic(5, 5);
+
+	assert_int_equal(ibuf_add_n32(b, here()->instance), 0);
+	assert_int_equal(ibuf_add_n8(b, 0), 0);
+	assert_int_equal(mounts_on_dirty_res(proc_chan(&manifest), 0, NULL, b),
+	    0);
+	ibuf_free(b);
+}
+
+/* SIGHUP: it is read-only from now on. */
+static void
+is_changed(void)
+{
+	static char name[] = "x", sub[] = "";
+	static struct conf_volume v = { .name = name, .subpath = sub };
+	static struct config c;
+
+	v.path = point;
+	v.flags = MOUNT_READONLY;
+	TAILQ_INIT(&c.volumes);
+	TAILQ_INSERT_TAIL(&c.volumes, &v, link);
+	mounts_reconfigure(&c);
+}
+
+/* A manifest that dies is asked again when it is there; an umount ends it. */
+static void
+changed_mount(void **state)
+{
+	(void)state;
+	go_to(MOUNT_UP, NULL);
+	here()->volume->flags |= MOUNT_CONFIGURED;
+	dirty_asked = 0;
+	manifest_started();
+	assert_int_equal(dirty_asked, 0);
+	is_changed();
+	assert_int_equal(dirty_asked, 1);
+	manifest_started();
+	assert_int_equal(dirty_asked, 2);
+	is_clean();
+	assert_int_equal(here()->state, MOUNT_UMOUNT);
+	manifest_started();
+	assert_int_equal(dirty_asked, 2);
+	umount_done(umount_arg, 0);
+	fuse_ends();
+	assert_int_equal(here()->state, MOUNT_POINT);
+	assert_true(here()->volume->flags & MOUNT_READONLY);
+	mounts_remove(point, 0, 0, told, NULL);
+	assert_null(here());
+
+	go_to(MOUNT_UP, NULL);
+	here()->volume->flags |= MOUNT_CONFIGURED;
+	is_changed();
+	leave_up();
+}
+
 /* Its command waits for it. */
 static void
 umount_of_new(void **state)
@@ -683,6 +748,7 @@ main(void)
 		cmocka_unit_test(listed_first),
 		cmocka_unit_test(umount_of_tried),
 		cmocka_unit_test(umount_hangs),
+		cmocka_unit_test(changed_mount),
 		cmocka_unit_test(umount_of_new),
 		cmocka_unit_test(restart_of_tried),
 		cmocka_unit_test(restart_refused),
