@@ -13,8 +13,8 @@
  * fuse that is started has what it needs applied, and is waited for) says so by
  * rows_changed, and the collection begins anew.  Nobody is held for ever: a diff
  * or a commit begins when the journal was applied to where it was asked for, and
- * diffs of a mount come one by one; a reload that is parked waits for the one
- * that runs.
+ * diffs of a mount come one by one; and programs that are parked for a reload
+ * wait for no stranger's diff: that begins anew after it.
  * In manifest.
  */
 #include <errno.h>
@@ -34,6 +34,8 @@ struct collecting {
 	struct turn turn;
 	struct mount *m;
 	struct collecting **where;
+	const struct collect_first *first; /* the reload's own; NULL */
+	int holds;                         /* the journal */
 	unsigned int attempt, anew;
 	uint64_t rows_changed; /* when it began */
 	struct delta_walk *walk;
@@ -41,6 +43,7 @@ struct collecting {
 	void *arg;
 };
 static TAILQ_HEAD(, collecting) all = TAILQ_HEAD_INITIALIZER(all);
+static TAILQ_HEAD(, collect_first) firsts = TAILQ_HEAD_INITIALIZER(firsts);
 
 /* ---- what is not needed any more ------------------------------------------------- */
 
@@ -93,13 +96,29 @@ walk_drop(struct collecting *c)
 /* ---- the collection ---------------------------------------------------------------- */
 
 static void
+hold(struct collecting *c)
+{
+	if (!c->holds)
+		journal_hold(c->m);
+	c->holds = 1;
+}
+
+static void
+let(struct collecting *c)
+{
+	if (c->holds)
+		journal_let(c->m);
+	c->holds = 0;
+}
+
+static void
 collecting_free(struct collecting *c)
 {
 	*c->where = NULL;
 	TAILQ_REMOVE(&all, c, link);
 	turn_end(&c->turn);
 	walk_drop(c);
-	journal_let(c->m);
+	let(c);
 	free(c);
 }
 
@@ -117,11 +136,23 @@ finish(struct collecting *c, int error, struct node_miss *miss)
 	f(arg, error, &set, miss);
 }
 
+/* A reload comes first. */
+static int
+is_second(const struct collecting *c)
+{
+	const struct collect_first *first;
+
+	TAILQ_FOREACH (first, &firsts, link)
+		if (first->m == c->m && c->first == NULL)
+			return 1;
+	return 0;
+}
+
 /* Else batch by batch all that there is in the journal is being applied. */
 static int
-may_look(const struct mount *m)
+may_look(const struct collecting *c)
 {
-	return m->started || m->broken;
+	return (c->m->started || c->m->broken) && !is_second(c);
 }
 
 static int
@@ -132,7 +163,7 @@ collect_step(void *arg)
 	int rc = -1;
 
 	memset(&miss, 0, sizeof(miss));
-	if (!may_look(c->m)) {
+	if (!may_look(c)) {
 		turn_end(&c->turn);
 		return 0;
 	}
@@ -158,27 +189,73 @@ collect_step(void *arg)
 	return 0;
 }
 
-int
-collect_begin(struct mount *m, struct collecting **where, unsigned int attempt,
-    collect_cb f, void *arg)
+static int
+begin(struct mount *m, const struct collect_first *first,
+    struct collecting **where, unsigned int attempt, collect_cb f, void *arg)
 {
 	struct collecting *c;
 
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return -1;
 	c->m = m;
+	c->first = first;
 	c->where = where;
 	c->attempt = attempt;
 	c->f = f;
 	c->arg = arg;
 	*where = c;
 	TAILQ_INSERT_TAIL(&all, c, link);
-	journal_hold(m);
+	if (is_second(c))
+		return 0; /* collect_first_end() */
+	hold(c);
 	if (turn_begin(&c->turn, collect_step, c) == 0)
 		return 0;
 	collecting_free(c);
 	errno = ENOMEM;
 	return -1;
+}
+
+int
+collect_begin(struct mount *m, struct collecting **where, unsigned int attempt,
+    collect_cb f, void *arg)
+{
+	return begin(m, NULL, where, attempt, f, arg);
+}
+
+int
+collect_begin_first(struct collect_first *first, struct collecting **where,
+    unsigned int attempt, collect_cb f, void *arg)
+{
+	return begin(first->m, first, where, attempt, f, arg);
+}
+
+void
+collect_first(struct collect_first *first, struct mount *m)
+{
+	struct collecting *c;
+
+	if (first->m != NULL)
+		return;
+	first->m = m;
+	TAILQ_INSERT_TAIL(&firsts, first, link);
+	TAILQ_FOREACH (c, &all, link)
+		if (is_second(c)) {
+			turn_end(&c->turn);
+			walk_drop(c);
+			let(c);
+		}
+}
+
+void
+collect_first_end(struct collect_first *first)
+{
+	struct mount *m = first->m;
+
+	if (m == NULL)
+		return;
+	TAILQ_REMOVE(&firsts, first, link);
+	first->m = NULL;
+	collect_go_on(m);
 }
 
 void
@@ -197,8 +274,10 @@ collect_go_on(struct mount *m)
 	memset(&miss, 0, sizeof(miss));
 	do {
 		TAILQ_FOREACH (c, &all, link)
-			if (c->m == m && !c->turn.in_line && may_look(m))
+			if (c->m == m && !c->turn.in_line && may_look(c))
 				break;
+		if (c != NULL)
+			hold(c);
 		if (c != NULL && turn_begin(&c->turn, collect_step, c) == -1)
 			finish(c, ENOMEM, &miss);
 	} while (c != NULL);

@@ -20,6 +20,20 @@ typedef void (*collect_cb)(void *arg, int error, struct delta_set *set,
    is not, out of memory. */
 int collect_begin(struct mount *, struct collecting **c, unsigned int attempt,
     collect_cb f, void *arg);
+/*
+ * A reload whose programs are parked: until the end of that no others of the mount
+ * look at its rows or hold its journal, those that had begun begin anew then, and
+ * the reload's own is begun by the second.
+ */
+struct collect_first {
+	TAILQ_ENTRY(collect_first) link;
+	struct mount *m; /* NULL: it is none */
+};
+void collect_first(struct collect_first *, struct mount *);
+int collect_begin_first(struct collect_first *, struct collecting **c,
+    unsigned int attempt, collect_cb f, void *arg);
+/* Also when it is none. */
+void collect_first_end(struct collect_first *);
 /* f is not called.  NULL: nothing happens. */
 void collect_stop(struct collecting *);
 /* Its fuse is started, or never will be: what waited for that goes on. */

@@ -44,7 +44,8 @@ struct reload_run {
 	struct event *slice;  /* its next step */
 	struct snap_diff bases, diff;
 	int has_bases, has_diff;
-	struct collecting *collecting; /* while programs are parked */
+	struct collect_first first;    /* while programs are parked */
+	struct collecting *collecting; /* then */
 	struct delta_set set;          /* what is not kept; or nothing */
 	struct rebase_gone gone;
 	int64_t stashed;
@@ -87,6 +88,7 @@ reload_stop(struct job *j)
 		event_free(r->slice);
 	r->slice = NULL;
 	collect_stop(r->collecting);
+	collect_first_end(&r->first);
 	release(r);
 }
 
@@ -129,6 +131,7 @@ fail(struct reload_run *r, const char *type, const char *code, const char *what)
 	if (r->parked && ask_switch(m, -1, unparked, NULL) == -1)
 		log_warn("mount %s: ending a failed reload", m->row.path);
 	r->parked = 0;
+	collect_first_end(&r->first);
 	job_error(r->job, type, code, "%s", what);
 }
 
@@ -283,6 +286,7 @@ switched(struct mount *m, void *arg, int error, uint32_t writers, int tell_fd)
 		return; /* the mount goes */
 	}
 	r->parked = 0;
+	collect_first_end(&r->first);
 	r->open_writers = writers;
 	if (tell_fd == -1) {
 		finish(r);
@@ -605,8 +609,8 @@ collect_rows(struct reload_run *r)
 {
 	if (r->keep)
 		switch_rows(r);
-	else if (collect_begin(r->job->m, &r->collecting, r->attempt, collected,
-		     r) == -1)
+	else if (collect_begin_first(&r->first, &r->collecting, r->attempt,
+		     collected, r) == -1)
 		fail(r, "internal", "memory", "out of memory");
 }
 
@@ -666,6 +670,7 @@ park(struct reload_run *r)
 {
 	r->refs++;
 	r->parked = 1;
+	collect_first(&r->first, r->job->m);
 	if (ask_reload(r->job->m, parked, r) == -1) {
 		r->refs--;
 		r->parked = 0;

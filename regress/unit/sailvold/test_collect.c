@@ -3,7 +3,7 @@
  * Claim: what a mount has changed is collected in slices with others' turns
  * between them, and is of one moment: the journal is held meanwhile, and what
  * changes the rows all the same has it begin anew; a diff of a mount waits for
- * the one before.
+ * the one before, and a reload for none.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -393,6 +393,41 @@ fuse_dies_between(void **state)
 	assert_parked_again();
 }
 
+/* Programs that are parked wait for no stranger's diff: it is over later. */
+static void
+reload_first(void **state)
+{
+	struct collecting *c = NULL, *late = NULL;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(collect_begin(&mnt, &c, 0, taken, NULL), 0);
+	for (i = 0; i < NAMES / 2; i++)
+		loop_once();
+	assert_int_equal(mnt.held, 1);
+	reload_begin();
+	assert_int_equal(mnt.held, 0);
+	assert_int_equal(collect_begin(&mnt, &late, 0, taken, NULL), 0);
+	assert_int_equal(mnt.held, 0);
+	while (switches == 0) {
+		assert_int_equal(got_n, 0);
+		if (!one_step())
+			loop_once();
+	}
+	assert_non_null(c);
+	assert_non_null(late);
+	collect_stop(late);
+	while (got_n == 0 || ended == 0)
+		if (!one_step())
+			loop_once();
+	assert_int_equal(got_error, 0);
+	assert_int_equal(got.n, 0); /* it moved to the stash */
+	assert_int_equal(mnt.held, 0);
+	assert_same();
+	turn_ms = 5;
+	run_all();
+}
+
 /* While it is started, and its journal applied, nobody begins anew for each of
    its batches. */
 static void
@@ -476,6 +511,7 @@ main(void)
 		T(commit_between),
 		T(many_links),
 		T(fuse_starts),
+		T(reload_first),
 		T(fuse_dies_between),
 		T(fuse_dies_waiting),
 	};
