@@ -49,6 +49,7 @@ def give_back(d, top):
 def test_database(t):
     """A damaged database of sailvold: nothing is written over; the log says
     which file, and what to do; with the old file all is there."""
+    t.expect_deaths = "any"
     s = stack.Stack(t)
     d = s.daemon
     a = s.mount("vol", "a", create=True)
@@ -98,6 +99,7 @@ def test_server_database(t):
     """A damaged database of sailapid: nothing is written over; the log says
     which file, and what to do; with the old file all is there, with one of
     before what was published until then, and the rest is said to be unknown."""
+    t.expect_deaths = "any"
     s = stack.Stack(t)
     server = s.server
     a = s.mount("vol", "a", create=True)

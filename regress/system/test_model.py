@@ -27,6 +27,8 @@ KEPT = (
     # what a commit overwrote was not said, of changes and of what it removed.
     (21, 25, True),
     (23, 25, True),     # The same of a symlink; and what a commit overwrote.
+    # What is open keeps what it was opened with over a reload.
+    (4, 60, True),
     (1, 60, True),
     (2, 60, True),
     (3, 60, True),
