@@ -153,6 +153,9 @@ void sync_begin(fuse_req_t, struct vn *, uint64_t fh, int is_write,
 /* After a sync of the journal that failed: what is to be in it until manifest can
    say that all is safe; anew: it may not have heard of that. */
 void sync_mend(int anew);
+/* Where nobody knows how the one before went: when manifest has applied more, and
+   from time to time. */
+void sync_go_on(void);
 /* The handle wants that of each change. */
 int sync_wanted(const struct fuse_file_info *);
 void op_fallocate(fuse_req_t, fuse_ino_t, int, off_t, off_t,

@@ -255,6 +255,7 @@ on_applied(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		return -1;
 	applied = offset;
 	journal_cut(applied);
+	sync_go_on();
 	return 0;
 }
 
@@ -270,6 +271,7 @@ on_evict(int fd, short ev, void *arg)
 	if (view_evict(query_safe()))
 		tv.tv_usec = EVICT_MORE_MS * 1000;
 	content_tidy();
+	sync_go_on();
 	use_tick();
 	evtimer_add(&ev_evict, &tv);
 }

@@ -7,7 +7,8 @@
  * Of pages that it could not write the kernel tells once for each descriptor;
  * then it takes them for clean, and the next fdatasync(2) says that all is well.
  * So of one file only one runs at a time, and of the journal: who comes after
- * one that failed is begun when that is known.
+ * one that failed is begun when that is known.  Where the process that ran one of
+ * the journal was killed nobody knows: who asks waits until manifest has all.
  */
 #include <sys/stat.h>
 #include <errno.h>
@@ -16,11 +17,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/monotime.h"
 #include "sailvold/content.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/worker.h"
+
+#define DOUBT_MS 30000 /* then it is an error */
 
 struct sync_work {
 	struct work work;
@@ -49,6 +53,8 @@ static struct sync_list files = TAILQ_HEAD_INITIALIZER(files);
 /* Their files are safe. */
 static struct sync_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
 static int journal_runs;
+static int doubted; /* they wait for manifest, until then: */
+static monotime_t doubt_end;
 
 static void
 sync_free(struct sync_work *s)
@@ -145,6 +151,16 @@ journal_done(struct work *w)
 	journal_begin();
 }
 
+/* 1: they wait on. */
+static int
+doubt_wait(void)
+{
+	if (!doubted)
+		doubt_end = monotime_add_ms(monotime_now(), DOUBT_MS);
+	doubted = !monotime_reached(doubt_end);
+	return doubted;
+}
+
 /* One for all that wait. */
 static void
 journal_begin(void)
@@ -163,15 +179,25 @@ journal_begin(void)
 		error = errno;
 		free(j);
 		sync_mend(0);
-		answer_all(&waiting, error);
+		if (error == EAGAIN && doubt_wait())
+			return;
+		answer_all(&waiting, error == EAGAIN ? EIO : error);
 		return;
 	}
+	doubted = 0;
 	j->work.run = journal_run;
 	j->work.done = journal_done;
 	TAILQ_INIT(&j->list);
 	TAILQ_CONCAT(&j->list, &waiting, link);
 	journal_runs = 1;
 	worker_submit(&j->work);
+}
+
+void
+sync_go_on(void)
+{
+	if (doubted)
+		journal_begin();
 }
 
 static void

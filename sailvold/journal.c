@@ -24,9 +24,11 @@
 #define NOT_SYNCED UINT64_MAX
 #define NOWHERE UINT64_MAX
 /* In the folder: of some segment a sync has failed; some but the last may not have
-   been synced yet, from the offset that stands in it. */
+   been synced yet, from the offset that stands in it; a sync runs, of which who
+   runs it has not said yet how it went. */
 #define UNSAFE "unsafe"
 #define UNSYNCED "unsynced"
+#define SYNCING "syncing"
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -47,6 +49,8 @@ static struct {
 	uint64_t begin;  /* where the first is to begin, while there is none */
 	uint64_t synced; /* up to here; NOT_SYNCED */
 	int unsafe;      /* some segment is */
+	int doubt;       /* as one may be that another process synced */
+	int syncing;     /* the mark of that */
 	int unmarked;    /* and the file that says so may not be there */
 	int unsynced;    /* the other file is there */
 	uint64_t unsynced_from;
@@ -57,7 +61,7 @@ static struct {
 	int (*on_cut)(uint64_t, uint64_t);
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
-} j = { .dir = -1, .fd = -1, .synced = NOT_SYNCED };
+} j = { .dir = -1, .fd = -1, .syncing = -1, .synced = NOT_SYNCED };
 
 static void
 segment_name(uint64_t first, char out[17])
@@ -564,6 +568,23 @@ begun_or_later(int rc)
 	return error == ENOSPC || error == EDQUOT ? 0 : -1;
 }
 
+/* Who was here before was killed during a sync. */
+static void
+look_for_doubt(void)
+{
+	struct segment *s;
+	int is_set;
+
+	j.syncing = mark_open_flag(j.dir, SYNCING, &is_set);
+	if (!is_set || j.unsafe)
+		return;
+	log_info("journal: nobody knows how a sync went: fsync waits until all "
+		 "of it is in the database");
+	j.unsafe = j.doubt = 1;
+	TAILQ_FOREACH (s, &j.segments, link)
+		s->unsafe = 1;
+}
+
 int
 journal_open(const char *folder, const uint8_t mount[16],
     const uint8_t connection[16], int takeover)
@@ -586,12 +607,14 @@ journal_open(const char *folder, const uint8_t mount[16],
 	drop_unborn();
 	if (scan_all(takeover) == -1)
 		return -1;
+	look_for_doubt();
 	/* What comes where something was lost is not synced. */
 	if (j.unsynced && j.unsynced_from > journal_end() &&
 	    mark_unsynced(journal_end()) == -1)
 		return -1;
 	s = last();
-	if (s == NULL || s->version != SEGMENT_VERSION || s->unsafe ||
+	if (s == NULL || s->version != SEGMENT_VERSION ||
+	    (s->unsafe && !j.doubt) ||
 	    memcmp(s->connection, connection, 16) != 0)
 		return begun_or_later(segment_begin());
 	j.fd = segment_open(s->first, O_RDWR | O_APPEND);
@@ -611,9 +634,11 @@ journal_close(void)
 		close(j.fd);
 	if (j.dir != -1)
 		close(j.dir);
+	if (j.syncing != -1)
+		close(j.syncing);
 	done_forget();
 	memset(&j, 0, sizeof(j));
-	j.fd = j.dir = -1;
+	j.fd = j.dir = j.syncing = -1;
 	j.synced = NOT_SYNCED;
 }
 
@@ -709,7 +734,7 @@ cut_unsafe(uint64_t applied)
 	if (fsync(j.dir) == -1)
 		log_warn("journal");
 	else if (unlinkat(j.dir, UNSAFE, 0) == 0 || errno == ENOENT) {
-		j.unsafe = j.unmarked = 0;
+		j.unsafe = j.unmarked = j.doubt = 0;
 		log_info("journal: what is on the disk is whole again");
 	}
 	return 0;
@@ -757,6 +782,17 @@ journal_on_segment(void (*f)(uint64_t, int, void *), void *arg)
 	j.on_segment_arg = arg;
 }
 
+/* From here on a process after this one does not know; 0, or an errno. */
+static int
+begin_sync(void)
+{
+	int is_set;
+
+	if (j.syncing == -1)
+		j.syncing = mark_open_flag(j.dir, SYNCING, &is_set);
+	return j.syncing == -1 ? errno : mark_set(j.syncing, 1);
+}
+
 int
 journal_unsynced(int **fds, size_t *n, uint64_t *end)
 {
@@ -768,7 +804,7 @@ journal_unsynced(int **fds, size_t *n, uint64_t *end)
 		count += !s->synced;
 		if (s->unsafe) {
 			(void)is_marked();
-			errno = EIO;
+			errno = j.doubt ? EAGAIN : EIO;
 			return -1;
 		}
 	}
@@ -788,6 +824,8 @@ journal_unsynced(int **fds, size_t *n, uint64_t *end)
 			goto fail;
 		(*n)++;
 	}
+	if ((errno = begin_sync()) != 0)
+		goto fail;
 	j.unlinked_asked |= j.unlinked;
 	j.unlinked = 0;
 	return 0;
@@ -807,6 +845,7 @@ journal_synced(uint64_t end)
 	struct segment *s;
 	int all = 1;
 
+	(void)mark_set(j.syncing, 0);
 	TAILQ_FOREACH (s, &j.segments, link) {
 		if (s == last())
 			break;
@@ -845,6 +884,7 @@ journal_not_synced(int error)
 	    "journal: it cannot be written to the disk: fsync fails until "
 	    "all of it is in the database");
 	j.unsafe = 1;
+	j.doubt = 0;
 	/* Of what the thread made journal_cut() may have thought that it is
 	   over. */
 	j.unmarked = 1;
@@ -852,6 +892,8 @@ journal_not_synced(int error)
 		log_warnx("journal: that this is so cannot be noted: %s: it is "
 			  "tried again, and fsync fails until it is",
 		    strerror(error));
+	else
+		(void)mark_set(j.syncing, 0);
 	TAILQ_FOREACH (s, &j.segments, link)
 		s->unsafe |= !s->synced;
 	j.synced = NOT_SYNCED;

@@ -55,6 +55,9 @@ void journal_on_segment(void (*f)(uint64_t first, int fd, void *), void *arg);
  * is the caller's as they are.  Then journal_synced() is told *end, or
  * journal_not_synced() that one has failed: of these segments nothing is safe from
  * then on before manifest has applied them, and -1 and EIO until it has.
+ * A process that ends between the two leaves to the next that nothing is, for the
+ * kernel tells once of what it could not write: EAGAIN then, for nobody was told
+ * of a failure.
  */
 int journal_unsynced(int **fds, size_t *n, uint64_t *end);
 void journal_synced(uint64_t end);

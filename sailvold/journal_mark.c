@@ -82,3 +82,39 @@ mark_read(int dir, const char *name)
 	offset = rbuf_u64(&r);
 	return rbuf_u32(&r) == crc32c(0, p, 8) ? offset : 0;
 }
+
+int
+mark_open_flag(int dir, const char *name, int *is_set)
+{
+	uint8_t byte = 0;
+	ssize_t n;
+	int fd, error;
+
+	fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd == -1) {
+		error = errno;
+		*is_set = mark_is_there(dir, name);
+		errno = error;
+		return -1;
+	}
+	n = pread(fd, &byte, 1, 0);
+	*is_set = n == -1 || byte != 0;
+	/* So that there is room later. */
+	if (n == 0 && (error = mark_set(fd, 0)) != 0) {
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+int
+mark_set(int fd, int on)
+{
+	uint8_t byte = on != 0;
+	ssize_t n = pwrite(fd, &byte, 1, 0);
+
+	if (n == 1)
+		return 0;
+	return n == -1 ? errno : ENOSPC;
+}

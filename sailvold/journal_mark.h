@@ -17,5 +17,12 @@ int mark_make(int dir, const char *name);
 int mark_write(int dir, const char *name, uint64_t offset);
 /* 0 where it is empty, or bad: all offsets are behind that. */
 uint64_t mark_read(int dir, const char *name);
+/*
+ * One that stays, and is set or not: as often as one likes, and without room.  A
+ * process after this one finds it as it is; a loss of power leaves it as it likes.
+ * A descriptor, or -1 and errno; is_set also where that cannot be found out.
+ */
+int mark_open_flag(int dir, const char *name, int *is_set);
+int mark_set(int fd, int on); /* 0, or an errno */
 
 #endif

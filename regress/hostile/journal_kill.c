@@ -3,13 +3,15 @@
  * journal_kill PID WHAT before|after|stop: kills a fuse process of sailvold(8) at
  * one system call: where WHAT is a number, when it writes a record of that type
  * (sailvold/record.h) into its journal, "name": of any that makes, moves or
- * removes one; else when it first does anything with the file of memory
- * (memfd_create(2)) of that name.  before: the call is not done; after: it is,
- * and nothing else yet; stop: the same, and it is not killed, but stopped.
- * Prints "armed" when it watches, then "killed" or "stopped".
+ * removes one; where it is "fdatasync", when one of its threads syncs a segment of
+ * that; else when it first does anything with the file of memory (memfd_create(2))
+ * of that name.  before: the call is not done; after: it is, and nothing else yet;
+ * stop: the same, and it is not killed, but stopped.  Prints "armed" when it
+ * watches, then "killed" or "stopped".
  */
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <dirent.h>
 #include <err.h>
 #include <fcntl.h>
 #include <linux/ptrace.h>
@@ -71,6 +73,9 @@ is_the_call(const struct ptrace_syscall_info *info, const char *what)
 		first = RECORD_MAKE;
 		last = RECORD_RENAME;
 	}
+	if (strcmp(what, "fdatasync") == 0)
+		return info->entry.nr == SYS_fdatasync &&
+		    is_open(info->entry.args[0], "/journal/");
 	if (first == 0) {
 		snprintf(memory, sizeof(memory), "/memfd:%s ", what);
 		return is_open(info->entry.args[0], memory);
@@ -80,11 +85,53 @@ is_the_call(const struct ptrace_syscall_info *info, const char *what)
 	    has_type(info->entry.args[1], info->entry.args[2], first, last);
 }
 
+static void
+resume(pid_t tid)
+{
+	if (ptrace(PTRACE_SYSCALL, tid, 0, 0) == -1)
+		err(2, "pid %d", (int)tid);
+}
+
+static void
+seize(pid_t tid)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD) == -1 ||
+	    ptrace(PTRACE_INTERRUPT, tid, 0, 0) == -1)
+		err(2, "pid %d", (int)tid);
+	if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status))
+		errx(2, "pid %d is gone", (int)tid);
+}
+
+/* Its threads but the first, which goes on last. */
+static void
+seize_threads(void)
+{
+	struct dirent *e;
+	char path[64];
+	pid_t tid;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	if ((d = opendir(path)) == NULL)
+		err(2, "%s", path);
+	while ((e = readdir(d)) != NULL) {
+		tid = (pid_t)strtol(e->d_name, NULL, 10);
+		if (tid == 0 || tid == pid)
+			continue;
+		seize(tid);
+		resume(tid);
+	}
+	closedir(d);
+}
+
 int
 main(int argc, char **argv)
 {
+	pid_t tid, found_tid = 0;
 	struct ptrace_syscall_info info;
-	int status, stop, after, found = 0;
+	int status, stop, after;
 	char path[64];
 
 	if (argc != 4)
@@ -92,39 +139,40 @@ main(int argc, char **argv)
 	pid = (pid_t)strtol(argv[1], NULL, 10);
 	stop = strcmp(argv[3], "stop") == 0;
 	after = stop || strcmp(argv[3], "after") == 0;
-	if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) == -1 ||
-	    ptrace(PTRACE_INTERRUPT, pid, 0, 0) == -1)
-		err(2, "pid %d", (int)pid);
+	seize(pid);
+	if (strcmp(argv[2], "fdatasync") == 0)
+		seize_threads();
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
 	if ((mem = open(path, O_RDONLY | O_CLOEXEC)) == -1)
 		err(2, "%s", path);
-	if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
-		errx(2, "pid %d is gone", (int)pid);
 	puts("armed");
 	fflush(stdout);
-	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, pid, 0, 0) == -1)
-			err(2, "pid %d", (int)pid);
-		if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
+	for (tid = pid;;) {
+		resume(tid);
+		if ((tid = waitpid(-1, &status, __WALL)) == -1 ||
+		    !WIFSTOPPED(status))
 			errx(2, "pid %d is gone", (int)pid);
 		if (WSTOPSIG(status) != (SIGTRAP | 0x80) ||
-		    ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) ==
+		    ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) ==
 			-1)
 			continue;
-		if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
-			found = is_the_call(&info, argv[2]);
-		if (found && after == (info.op == PTRACE_SYSCALL_INFO_EXIT))
+		if (info.op == PTRACE_SYSCALL_INFO_ENTRY &&
+		    is_the_call(&info, argv[2]))
+			found_tid = tid;
+		if (found_tid == tid &&
+		    after == (info.op == PTRACE_SYSCALL_INFO_EXIT))
 			break;
 	}
 	if (kill(pid, stop ? SIGSTOP : SIGKILL) == -1)
 		err(2, "kill");
 	if (stop) {
-		if (ptrace(PTRACE_DETACH, pid, 0, 0) == -1)
-			err(2, "pid %d", (int)pid);
+		if (ptrace(PTRACE_DETACH, tid, 0, 0) == -1)
+			err(2, "pid %d", (int)tid);
 		puts("stopped");
 		return 0;
 	}
-	while (waitpid(pid, &status, __WALL) == pid && !WIFSIGNALED(status))
+	while ((tid = waitpid(-1, &status, __WALL)) != -1 &&
+	    (tid != pid || !WIFSIGNALED(status)))
 		;
 	puts("killed");
 	return 0;

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import threading
 
 from sailtest import power, stack
 
@@ -34,6 +36,10 @@ def found(d, folder, rule):
     return paths[0]
 
 
+def is_segment(path):
+    return len(os.path.basename(path)) == 16
+
+
 def synced(fd):
     """0, or why not."""
     try:
@@ -48,7 +54,7 @@ def bad_segment(t, d, disk, a):
     there: those, and who has synced."""
     one = os.open(a + "/one", os.O_WRONLY | os.O_CREAT)
     os.fsync(one)
-    segment = found(d, "journal", lambda p: True)
+    segment = found(d, "journal", is_segment)
     names = []
     while os.path.getsize(segment) < 3 * PAGE:
         names.append("name%d" % len(names))
@@ -99,6 +105,29 @@ def test_new_process(t):
     lose(t, d, disk, a, names + ["one"])
 
 
+def test_killed_meanwhile(t):
+    """Nor where the one before it was killed before it could tell anybody: who
+    has asked hears that it is safe, when it is."""
+    s, d, disk = stack_on_bad_disk(t)
+    a = s.mount("v", "a", create=True)
+    names, one = bad_segment(t, d, disk, a)
+    watch = subprocess.Popen(
+        [os.path.join(t.repo, t.obj, "regress/hostile/journal_kill"),
+         str(d.pids("fuse")[0]), "fdatasync", "after"],
+        stdout=subprocess.PIPE, encoding="ascii")
+    heard = []
+    asks = threading.Thread(target=lambda: heard.append(synced(one)))
+    with watch:
+        t.equal("armed\n", watch.stdout.readline(), "fuse is watched")
+        asks.start()
+        t.equal("killed\n", watch.stdout.readline(), "fuse")
+    asks.join()
+    t.equal([0], heard, "who has asked")
+    disk.heal()
+    os.close(one)
+    lose(t, d, disk, a, names + ["one"])
+
+
 def test_nothing_changes(t):
     """Nor does it take more than that where nobody changes anything: a mount that
     is read-only."""
@@ -109,7 +138,8 @@ def test_nothing_changes(t):
     b = s.mount("v", "b", args=["-r"])
     segments = [os.path.join(where, name)
                 for where, _, names in os.walk(d.dir + "/state/mounts")
-                for name in names if "/journal" in where]
+                for name in names if "/journal" in where
+                and is_segment(name)]
     newest = max(segments, key=os.path.getmtime)
     t.equal(50, os.path.getsize(newest), "bytes of an empty segment")
     disk.fail([(power.extents(newest)[0][0], BAD_PAGES * PAGE)])
@@ -126,7 +156,7 @@ def test_line_of_ctl(t):
     a = s.mount("v", "a", create=True)
     server = [s.server.process.pid, *s.server.roles().values()]
     names, one = bad_segment(t, d, disk, a)
-    segment = found(d, "journal", lambda p: True)
+    segment = found(d, "journal", is_segment)
     for pid in server:
         os.kill(pid, signal.SIGSTOP)
     try:

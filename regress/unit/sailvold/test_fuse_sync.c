@@ -3,7 +3,8 @@
  * Claim: who asks for a sync is answered once; 0 when the file and the journal are
  * on the disk, and an error otherwise; after one of the journal that failed all is
  * safe as soon as what is written then by itself is in the database, and not
- * before; each handle of a file hears once of what was lost.  With the journal
+ * before; where a process before was killed in the middle of one, who asks waits
+ * for that; each handle of a file hears once of what was lost.  With the journal
  * itself, and a disk that fails when it is told to.
  */
 #include <setjmp.h>
@@ -153,11 +154,11 @@ overlay_say_again(void)
 
 static char dir[] = "/tmp/test_fuse_sync.XXXXXX";
 
+static const uint8_t id[16] = { 1 };
+
 static int
 setup(void **state)
 {
-	static const uint8_t id[16] = { 1 };
-
 	(void)state;
 	strlcpy(dir, "/tmp/test_fuse_sync.XXXXXX", sizeof(dir));
 	assert_non_null(mkdtemp(dir));
@@ -297,6 +298,75 @@ journal_fails(void **state)
 	assert_int_equal(said, 1);
 }
 
+static int64_t later_ms;
+
+int
+clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int rc = (int)syscall(SYS_clock_gettime, clock, ts);
+
+	ts->tv_sec += later_ms / 1000;
+	return rc;
+}
+
+/* Nobody knows how a sync of a process before this went. */
+static void
+killed_meanwhile(void **state)
+{
+	struct fuse_req a, b;
+	uint64_t end;
+	size_t n;
+	int *fds, i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		change();
+		assert_int_equal(journal_unsynced(&fds, &n, &end), 0);
+		while (n > 0)
+			close(fds[--n]);
+		free(fds);
+		journal_close();
+		assert_int_equal(journal_open("journal", id, id, 1), 0);
+		said = 0;
+		ask(&a, 1);
+		work();
+		memset(&b, 0, sizeof(b));
+		sync_begin(&b, &file, 1, 1, 123);
+		work();
+		assert_int_equal(a.answers + b.answers, 0);
+		assert_int_equal(said, 1);
+		later_ms += i == 0 ? 20000 : 31000;
+		sync_go_on();
+		work();
+		if (i == 1) {
+			/* Manifest says nothing. */
+			assert_int_equal(a.error, EIO);
+			assert_int_equal(b.error, EIO);
+			break;
+		}
+		assert_int_equal(a.answers + b.answers, 0);
+		journal_cut(journal_end());
+		sync_go_on();
+		work();
+		assert_int_equal(a.error, 0);
+		assert_int_equal(b.wrote, 123);
+		assert_int_equal(a.answers + b.answers, 2);
+		assert_int_equal(said, 1);
+	}
+	ask(&a, 1);
+	work();
+	assert_int_equal(a.answers, 0);
+	journal_cut(journal_end());
+	sync_go_on();
+	work();
+	assert_int_equal(a.error, 0);
+	/* Another failure is one. */
+	change();
+	fail_journal = 1;
+	assert_int_equal(synced(), EIO);
+	assert_int_equal(synced(), EIO);
+}
+
 /* Where nothing was ever changed, and nothing will be by anybody else: as in a mount
    that is read-only. */
 static void
@@ -397,8 +467,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(all_is_well), T(journal_fails),
-		T(empty_journal_fails), T(another_manifest), T(not_noted),
-		T(file_fails) };
+		T(killed_meanwhile), T(empty_journal_fails),
+		T(another_manifest), T(not_noted), T(file_fails) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,6 +195,98 @@ sync_failed_and_power_lost(void **state)
 	assert_int_equal(append(8, 4), 0);
 }
 
+static int
+sync_error(void)
+{
+	uint64_t end;
+	size_t n;
+	int *fds;
+
+	return journal_unsynced(&fds, &n, &end) == -1 ? errno : 0;
+}
+
+/* The kernel says once that it could not write: when who asked it is killed before
+   that is noted, the next takes for safe what is in the database. */
+static void
+killed_meanwhile(void **state)
+{
+	uint64_t end, until = 0;
+	ino_t a[4];
+	int takeover, i;
+
+	(void)state;
+	for (takeover = 0; takeover < 2; takeover++) {
+		assert_int_equal(journal_open("journal", mount_id, conn_a, 0),
+		    0);
+		assert_int_equal(append(2, 1), 0);
+		assert_int_equal(unsynced(a, 4, &end), 1);
+		/* It is killed, and so is the next. */
+		for (i = 0; i < 2; i++) {
+			journal_close();
+			assert_int_equal(journal_open("journal", mount_id,
+					     conn_a, takeover),
+			    0);
+			assert_int_equal(count_segments(), 1 + i);
+			assert_int_equal(sync_error(), EAGAIN);
+			assert_false(is_marked());
+			until = journal_end();
+			assert_int_equal(append(4, 2), 0);
+			assert_int_equal(count_segments(), 2 + i);
+		}
+		journal_cut(until);
+		assert_int_equal(sync_error(), EAGAIN);
+		assert_int_equal(journal_safety(), JOURNAL_UNSAFE_BEHIND);
+		journal_cut(journal_end());
+		assert_int_equal(journal_safety(), JOURNAL_SAFE);
+		assert_int_equal(count_segments(), 1);
+		assert_int_equal(unsynced(a, 4, &end), 1);
+		journal_synced(end);
+		journal_close();
+		/* Who is killed between two syncs leaves no doubt. */
+		assert_int_equal(journal_open("journal", mount_id, conn_a,
+				     takeover),
+		    0);
+		assert_int_equal(count_segments(), 1);
+		assert_int_equal(unsynced(a, 4, &end), 1);
+		/* And who has noted it another one. */
+		assert_int_equal(journal_mark_unsafe(), 0);
+		journal_close();
+		assert_int_equal(journal_open("journal", mount_id, conn_a,
+				     takeover),
+		    0);
+		assert_int_equal(sync_error(), EIO);
+		journal_close();
+		assert_int_equal(system("rm -r journal"), 0);
+	}
+}
+
+/* Nor is one begun that cannot be noted; what a disk that has failed could not be
+   told is still known to the next process. */
+static void
+not_noted(void **state)
+{
+	uint64_t end;
+	ino_t a[4];
+	int error;
+
+	(void)state;
+	assert_int_equal(system("mkdir -p journal/syncing"), 0);
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	assert_int_equal(append(2, 1), 0);
+	assert_int_equal(sync_error(), EISDIR);
+	assert_int_equal(rmdir("journal/syncing"), 0);
+	assert_int_equal(unsynced(a, 4, &end), 1);
+	dir_sync_fails = 1;
+	error = journal_mark_unsafe();
+	assert_int_equal(error, EIO);
+	journal_not_synced(error);
+	assert_int_equal(unlink("journal/unsafe"), 0);
+	dir_sync_fails = 0;
+	journal_close();
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 1), 0);
+	assert_int_equal(sync_error(), EAGAIN);
+}
+
 /* Where that cannot be noted no other segment is begun: a loss of power finds
    holes at the end only.  It is noted later. */
 static void
@@ -776,6 +868,8 @@ main(void)
 		T(synced_over_segments),
 		T(sync_failed),
 		T(sync_failed_and_power_lost),
+		T(killed_meanwhile),
+		T(not_noted),
 		T(not_marked),
 		T(mark_is_safe),
 		T(marked_again),
