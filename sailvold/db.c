@@ -10,6 +10,7 @@
 
 #include "lib/log.h"
 #include "lib/db_errno.h"
+#include "lib/monotime.h"
 #include "sailvold/db.h"
 #include "sailvold/db_sql.h"
 
@@ -20,6 +21,9 @@
  */
 enum doubt { DOUBT_NONE, DOUBT_START /* by a process before this */, DOUBT };
 #define CHECKPOINT_PAGES 1000
+/* What has failed is not tried again before: all of the log may be written for it. */
+#define DOUBT_MS 500
+#define DOUBT_MS_MAX 4000
 
 struct db {
 	sqlite3 *sql;
@@ -28,6 +32,11 @@ struct db {
 	int open;    /* begun, and neither committed nor rolled back by us */
 	int ended;   /* errno: SQLite rolled it back by itself */
 	enum doubt doubt;
+	struct {
+		monotime_t until; /* it is not tried */
+		int ms;           /* 0: it has not failed */
+		int rc, error;
+	} brake;
 };
 
 static const char *const statement_text[] = {
@@ -149,6 +158,26 @@ look_at_sync(struct db *db)
 	db->doubt = DOUBT;
 }
 
+static void
+brake(struct db *db, int rc, int error)
+{
+	/* That is over soon: a question is not at its end. */
+	if ((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED)
+		return;
+	db->brake.rc = rc;
+	db->brake.error = error;
+	db->brake.ms = db->brake.ms == 0 ? DOUBT_MS : db->brake.ms * 2;
+	if (db->brake.ms > DOUBT_MS_MAX)
+		db->brake.ms = DOUBT_MS_MAX;
+	db->brake.until = monotime_add_ms(monotime_now(), db->brake.ms);
+}
+
+static int
+is_braked(const struct db *db)
+{
+	return db->brake.ms != 0 && !monotime_reached(db->brake.until);
+}
+
 static int
 checkpoint(struct db *db)
 {
@@ -156,10 +185,20 @@ checkpoint(struct db *db)
 					   : SQLITE_CHECKPOINT_PASSIVE;
 	int rc;
 
+	if (is_braked(db)) {
+		errno = db->brake.error;
+		return db->brake.rc;
+	}
+	errno = 0;
 	rc = sqlite3_wal_checkpoint_v2(db->sql, "main", mode, NULL, NULL);
-	if (rc != SQLITE_OK)
+	if (rc != SQLITE_OK) {
+		if (mode == SQLITE_CHECKPOINT_TRUNCATE)
+			brake(db, rc, errno);
 		look_at_sync(db);
-	else if (mode == SQLITE_CHECKPOINT_TRUNCATE) {
+		return rc;
+	}
+	db->brake.ms = 0;
+	if (mode == SQLITE_CHECKPOINT_TRUNCATE) {
 		if (db->doubt == DOUBT)
 			log_info(
 			    "database: what is on the disk is whole again");
@@ -330,18 +369,21 @@ set_durable(struct db *db, int on)
 static int
 be_sure(struct db *db)
 {
-	int rc, error = 0, i;
+	int rc, error = 0, i, tried;
 
 	for (i = 0; i < 2 && db->doubt != DOUBT_NONE; i++) {
-		errno = 0;
+		tried = !is_braked(db);
 		if ((rc = checkpoint(db)) == SQLITE_OK)
 			return 0;
 		error = db_errno(rc, errno);
+		if (!tried)
+			break;
 		say(db->sql, "checkpoint");
 		if (error != ENOSPC)
 			break;
 		if (on_full != NULL)
 			on_full();
+		db->brake.ms = i == 0 ? 0 : db->brake.ms; /* there is now */
 	}
 	if (db->doubt == DOUBT_NONE ||
 	    (db->doubt == DOUBT_START && error == ENOSPC))

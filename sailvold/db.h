@@ -30,7 +30,8 @@ void db_close(struct db *);
 int db_begin(struct db *);
 /* When it is committed, it and all before it is safe from a loss of power; after
    db_begin() it is only in order.  For what no journal has: above all before
-   something is removed that the rows of before need. */
+   something is removed that the rows of before need.  Where that has failed it may
+   fail for some seconds without another attempt. */
 int db_begin_durable(struct db *);
 int db_commit(struct db *);
 void db_rollback(struct db *);

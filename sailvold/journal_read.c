@@ -24,6 +24,7 @@
 #define SWEEP_BUSY_MS 1000
 #define IDLE_AFTER 50 /* empty reads */
 #define ERROR_MS 500  /* the database said no */
+#define TELL_MS_MAX 4000
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -41,6 +42,7 @@ struct journal_read {
 	int unsynced;       /* applied, and not yet safe from a loss of power */
 	int untold;         /* which could not be made so: again at tell */
 	monotime_t tell;
+	int tell_ms; /* after that another one */
 };
 
 struct applied_wait {
@@ -369,16 +371,23 @@ journal_drain(struct mount *m)
 static void
 tell_applied(struct mount *m)
 {
+	struct journal_read *j = m->journal;
 	struct ibuf *b;
 
 	if (m->fuse == NULL || !m->started)
 		return;
-	if (m->journal->unsynced && journal_sync(m) == -1) {
-		m->journal->untold = 1;
-		m->journal->tell = monotime_add_ms(monotime_now(), ERROR_MS);
+	/* Each batch would try it, which may be much work. */
+	if (j->untold && j->unsynced && !monotime_reached(j->tell))
+		return;
+	if (j->unsynced && journal_sync(m) == -1) {
+		j->tell_ms = j->untold ? j->tell_ms * 2 : ERROR_MS;
+		if (j->tell_ms > TELL_MS_MAX)
+			j->tell_ms = TELL_MS_MAX;
+		j->untold = 1;
+		j->tell = monotime_add_ms(monotime_now(), j->tell_ms);
 		return;
 	}
-	m->journal->untold = 0;
+	j->untold = 0;
 	if ((b = ibuf_dynamic(8, 8)) == NULL ||
 	    ibuf_add_n64(b, m->row.applied) == -1) {
 		ibuf_free(b);

@@ -13,11 +13,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "lib/log.h"
 #include "sailvold/db.h"
+
+/* What has failed is tried again later. */
+static time_t later;
+
+int
+clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int rc = (int)syscall(SYS_clock_gettime, clock, ts);
+
+	ts->tv_sec += later;
+	return rc;
+}
 
 #define DISK_BYTES ((size_t)32 << 20)
 #define BLOCK 4096
@@ -293,6 +307,7 @@ commit_fails(void **state)
 	assert_int_equal(errno, EIO);
 	disks[WAL].failing = 0;
 	assert_int_equal(left(), before);
+	later += 10;
 	assert_int_equal(make(1), 0);
 	assert_int_equal(left(), made);
 	assert_int_equal(make(0), 0);
@@ -317,6 +332,44 @@ checkpoint_fails(void **state)
 	disks[DB].failing = 0;
 	/* What it has is written once more, in its place. */
 	memset(disks[DB].lost, 0, DISK_BYTES / BLOCK);
+	later += 10;
+	assert_int_equal(make(1), 0);
+	assert_int_equal(left(), made);
+}
+
+/* Each attempt would write all of the log: they are few, and what needs it fails
+   meanwhile. */
+static void
+braked(void **state)
+{
+	unsigned int failed;
+	int i;
+
+	(void)state;
+	disks[WAL].failing = 1;
+	assert_int_equal(make(1), -1);
+	disks[DB].failing = 1;
+	/* Of a second each ten attempts; each has the log grow, too. */
+	failed = disks[DB].failed + disks[WAL].failed;
+	for (i = 0; i < 300; i++) {
+		assert_int_equal(make(0), 0);
+		assert_int_equal(make(1), -1);
+		assert_int_equal(errno, EIO);
+		later += i % 10 == 0;
+	}
+	failed = disks[DB].failed + disks[WAL].failed - failed;
+	assert_true(failed >= 5 && failed <= 12);
+	disks[WAL].failing = disks[DB].failing = 0;
+	memset(disks[DB].lost, 0, DISK_BYTES / BLOCK);
+	later += 5;
+	assert_int_equal(make(1), 0);
+	assert_int_equal(left(), made);
+	/* It is soon tried when it fails another time. */
+	disks[WAL].failing = 1;
+	assert_int_equal(make(1), -1);
+	assert_int_equal(make(1), -1);
+	disks[WAL].failing = 0;
+	later += 1;
 	assert_int_equal(make(1), 0);
 	assert_int_equal(left(), made);
 }
@@ -368,6 +421,7 @@ no_room(void **state)
 	assert_int_equal(nfull, 2);
 	assert_int_equal(make(0), 0);
 	disks[DB].no_write = 0;
+	later += 10;
 	assert_int_equal(make(1), 0);
 	assert_int_equal(left(), made);
 	/* As it is of one that has just been started. */
@@ -386,7 +440,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(commit_fails),
-		T(checkpoint_fails), T(before_this), T(no_room) };
+		T(checkpoint_fails), T(braked), T(before_this), T(no_room) };
 
 	log_init("test_db_safe", 1, 0);
 	real = sqlite3_vfs_find(NULL);
