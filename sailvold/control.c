@@ -224,7 +224,7 @@ ctl_find(const struct mount *m, uint64_t session)
 }
 
 /* 1 when that line is a job already: its answer, or the job itself, is given
-   to who asks again. */
+   to who asks again.  Also where nobody can say whether it is one. */
 static int
 ctl_again(struct asker *a)
 {
@@ -238,8 +238,15 @@ ctl_again(struct asker *a)
 	}
 	if (db_job_of_session(manifest_db, a->m->row.row, a->session, a->offset,
 		&id) == -1 ||
-	    db_job_answer(manifest_db, a->m->row.row, id, &text) == -1 ||
-	    text == NULL)
+	    db_job_answer(manifest_db, a->m->row.row, id, &text) == -1) {
+		if (errno == ENOENT)
+			return 0;
+		asker_error(a, "unavailable", "database",
+		    "whether it was done already cannot be found out: %s",
+		    strerror(errno));
+		return 1;
+	}
+	if (text == NULL)
 		return 0;
 	asker_line(a, text, 1);
 	free(text);

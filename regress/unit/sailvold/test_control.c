@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -192,6 +193,14 @@ expect(const char *text, const char *part)
 }
 
 static void
+sql(const char *text)
+{
+	sqlite3 *db = *(sqlite3 **)(void *)manifest_db;
+
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void
 ctl_answers_once(void **state)
 {
 	char first[8192];
@@ -208,6 +217,14 @@ ctl_answers_once(void **state)
 	ctl(7, "{\"request\":\"commit\"}");
 	assert_int_equal(ctl_last, 2);
 	assert_string_equal(first, ctl_text);
+	/* Nor when the database cannot say. */
+	sql("ALTER TABLE job RENAME TO gone");
+	ctl(7, "{\"request\":\"commit\"}");
+	expect(ctl_text, "\"unavailable\"");
+	sql("ALTER TABLE gone RENAME TO job");
+	ctl(7, "{\"request\":\"commit\"}");
+	assert_string_equal(first, ctl_text);
+	ctl_last = 2;
 	assert_int_equal(published_count, 1);
 	ctl(8, "{\"request\":\"mount\",\"volume\":\"v\",\"path\":\"/x\"}");
 	expect(ctl_text, "unknown_request");
