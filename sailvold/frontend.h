@@ -109,8 +109,10 @@ void door_write(fuse_req_t, struct handle *, const char *, size_t, off_t);
 void door_release(struct handle *);
 void door_resend(void);
 void door_begin(int takeover);
-/* A segment of the journal with these records goes: -1, not now. */
-int door_cut(uint64_t first, uint64_t end);
+/* A segment of the journal with these records goes; what could not be kept of it
+   is tried again from time to time. */
+void door_cut(uint64_t first, uint64_t end);
+void door_tick(void);
 int door_line(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
 /* ---- names that were being changed when fuse died (torn.c) */

@@ -272,6 +272,7 @@ on_evict(int fd, short ev, void *arg)
 		tv.tv_usec = EVICT_MORE_MS * 1000;
 	content_tidy();
 	sync_go_on();
+	door_tick();
 	use_tick();
 	evtimer_add(&ev_evict, &tv);
 }

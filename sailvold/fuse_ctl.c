@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "lib/memfd.h"
+#include "lib/monotime.h"
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
 #include "sailvold/journal.h"
@@ -23,6 +24,7 @@
 #define UNREAD_MAX (4 * 1024 * 1024) /* of lines that are not the last */
 #define SESSIONS_A_USER 64
 #define SESSIONS_MAX 1024
+#define KEEP_AGAIN_MS 1000
 
 struct session {
 	TAILQ_ENTRY(session) link;
@@ -34,6 +36,7 @@ struct session {
 	uint64_t offset; /* of the journal, behind the line's record */
 	int sent, ended;
 	int kept;    /* the line (lines.h) */
+	int unkept;  /* it is to be, and could not */
 	int adopted; /* of a process before this one: any offset is the next */
 	/* The last answer, then what was not read yet; base: offset of it. */
 	uint8_t *out;
@@ -175,7 +178,7 @@ session_free(struct session *s)
 {
 	TAILQ_REMOVE(&sessions, s, link);
 	waitq_wake(&s->q, EBADF);
-	if (s->kept)
+	if (s->kept || s->unkept)
 		lines_drop(s->id);
 	free(s->line);
 	free(s->out);
@@ -524,6 +527,23 @@ adopt_line(uint64_t session, uint32_t uid, uint32_t gid, const uint8_t *line,
 	s->base = s->line_len;
 }
 
+#define LINE_LOST                                                                   \
+	"{\"error\":{\"message\":\"there was no room to keep the request: whether " \
+	"it was done is in the log of the volume, or with its job\","               \
+	"\"type\":\"unavailable\",\"code\":\"line_lost\"}}\n"
+
+/* What was asked nobody knows any more. */
+static void
+adopt_lost(struct session *s)
+{
+	log_warnx("a line of ctl was not kept: its session ends");
+	if ((s->out = (uint8_t *)strdup(LINE_LOST)) == NULL)
+		fatal("sessions");
+	s->out_len = strlen(LINE_LOST);
+	s->sent = s->adopted = s->ended = 1;
+	s->unkept = 1;
+}
+
 static int
 is_session(uint64_t id)
 {
@@ -542,6 +562,8 @@ door_begin(int takeover)
 			if (!s->sent) {
 				lines_get(s->id, adopt_line, NULL);
 				s->kept = s->sent;
+				if (!s->sent && lines_lost(s->id))
+					adopt_lost(s);
 			}
 	}
 	lines_tidy(is_session);
@@ -549,26 +571,42 @@ door_begin(int takeover)
 
 /* Also one that is answered, until its client is gone: the answer may not have
    been read. */
-int
-door_cut(uint64_t first, uint64_t end)
+static void
+keep_line(struct session *s)
 {
 	static int told;
+
+	s->kept = lines_put(s->id, s->uid, s->gid, (const uint8_t *)s->line,
+		      s->line_len - 1, s->offset) == 0;
+	s->unkept = !s->kept;
+	if (s->unkept && !told)
+		log_warn(
+		    "a line of ctl cannot be kept, which is tried again: "
+		    "until it is its session does not outlive this process");
+	told = s->unkept;
+}
+
+void
+door_cut(uint64_t first, uint64_t end)
+{
 	struct session *s;
 
-	TAILQ_FOREACH (s, &sessions, link) {
-		if (!s->sent || s->kept || s->offset <= first ||
-		    s->offset > end)
-			continue;
-		if (lines_put(s->id, s->uid, s->gid, (const uint8_t *)s->line,
-			s->line_len - 1, s->offset) == -1) {
-			if (!told)
-				log_warn("a line of ctl cannot be kept: the "
-					 "journal is not cut");
-			told = 1;
-			return -1;
-		}
-		s->kept = 1;
-	}
-	told = 0;
-	return 0;
+	TAILQ_FOREACH (s, &sessions, link)
+		if (s->sent && !s->kept && !s->unkept && s->offset > first &&
+		    s->offset <= end)
+			keep_line(s);
+}
+
+void
+door_tick(void)
+{
+	static monotime_t next;
+	struct session *s;
+
+	if (!monotime_reached(next))
+		return;
+	next = monotime_add_ms(monotime_now(), KEEP_AGAIN_MS);
+	TAILQ_FOREACH (s, &sessions, link)
+		if (s->unkept && s->line != NULL)
+			keep_line(s);
 }

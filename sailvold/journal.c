@@ -29,6 +29,7 @@
 #define UNSAFE "unsafe"
 #define UNSYNCED "unsynced"
 #define SYNCING "syncing"
+#define BAD_MAX 8 /* put aside; then the oldest goes */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -58,7 +59,7 @@ static struct {
 	   it likes of it until the folder is synced, too. */
 	int unlinked, unlinked_asked;
 	uint64_t holes_from; /* while it is opened: there may be some */
-	int (*on_cut)(uint64_t, uint64_t);
+	void (*on_cut)(uint64_t, uint64_t);
 	void (*on_segment)(uint64_t, int, void *);
 	void *on_segment_arg;
 } j = { .dir = -1, .fd = -1, .syncing = -1, .synced = NOT_SYNCED };
@@ -298,6 +299,7 @@ put_aside(struct segment *s)
 			    name, bad);
 		else
 			log_warn("journal %s", name);
+		mark_keep_last(j.dir, "bad.", BAD_MAX);
 	}
 	drop_segment(s);
 }
@@ -695,13 +697,12 @@ journal_skip(uint64_t offset)
 }
 
 /* What somebody still needs of it is kept elsewhere first. */
-static int
+static void
 let_go(struct segment *s)
 {
-	if (j.on_cut != NULL && j.on_cut(s->first, s->first + s->len) == -1)
-		return -1;
+	if (j.on_cut != NULL)
+		j.on_cut(s->first, s->first + s->len);
 	drop_segment(s);
-	return 0;
 }
 
 /*
@@ -709,14 +710,14 @@ let_go(struct segment *s)
  * of the next segment is applied.  Until then a loss of power leaves a hole in
  * this one, which is therefore not kept.
  */
-static int
+static void
 cut_unsafe(uint64_t applied)
 {
 	struct segment *s, *until = NULL;
 	int left = 0;
 
 	if (!j.unsafe)
-		return 0;
+		return;
 	TAILQ_FOREACH (s, &j.segments, link) {
 		if (s != last() && s->first + s->len < applied)
 			until = s->unsafe ? s : until;
@@ -726,18 +727,16 @@ cut_unsafe(uint64_t applied)
 	while (until != NULL && (s = TAILQ_FIRST(&j.segments)) != NULL) {
 		if (s == until)
 			until = NULL;
-		if (let_go(s) == -1)
-			return -1;
+		let_go(s);
 	}
 	if (left)
-		return 0;
+		return;
 	if (fsync(j.dir) == -1)
 		log_warn("journal");
 	else if (unlinkat(j.dir, UNSAFE, 0) == 0 || errno == ENOENT) {
 		j.unsafe = j.unmarked = j.doubt = 0;
 		log_info("journal: what is on the disk is whole again");
 	}
-	return 0;
 }
 
 void
@@ -745,19 +744,17 @@ journal_cut(uint64_t applied)
 {
 	struct segment *s, *next;
 
-	if (cut_unsafe(applied) == -1)
-		return;
+	cut_unsafe(applied);
 	/* The next one is applied too: it is the one that is kept. */
 	while ((s = TAILQ_FIRST(&j.segments)) != NULL &&
 	    (next = TAILQ_NEXT(s, link)) != NULL &&
 	    TAILQ_NEXT(next, link) != NULL &&
 	    next->first + next->len <= applied)
-		if (let_go(s) == -1)
-			return;
+		let_go(s);
 }
 
 void
-journal_on_cut(int (*f)(uint64_t, uint64_t))
+journal_on_cut(void (*f)(uint64_t, uint64_t))
 {
 	j.on_cut = f;
 }

@@ -42,9 +42,8 @@ int journal_skip(uint64_t offset);
 /* Removes whole segments up to the offset; one applied one is kept, unless that is
    one that is not on the disk. */
 void journal_cut(uint64_t applied);
-/* Called before a segment goes, with where its records begin and end: -1, and it
-   stays until the next time. */
-void journal_on_cut(int (*f)(uint64_t first, uint64_t end));
+/* Called before a segment goes, with where its records begin and end. */
+void journal_on_cut(void (*f)(uint64_t first, uint64_t end));
 /* Read-only descriptors, oldest first; f owns fd. */
 void journal_segments(void (*f)(uint64_t first, int fd, void *), void *arg);
 /* Called for each segment that is begun later; f owns fd. */

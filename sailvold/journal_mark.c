@@ -4,12 +4,16 @@
  * power may have left of these.  In fuse.
  */
 #include <sys/stat.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lib/bytes.h"
 #include "lib/hash.h"
+#include "lib/log.h"
 #include "sailvold/journal_mark.h"
 
 /* The offset, and the CRC-32C of that. */
@@ -81,6 +85,47 @@ mark_read(int dir, const char *name)
 	rbuf_init(&r, p, MARK_LEN);
 	offset = rbuf_u64(&r);
 	return rbuf_u32(&r) == crc32c(0, p, 8) ? offset : 0;
+}
+
+/* How many there are, and the first in order. */
+static unsigned int
+count(DIR *d, const char *begin, char first[NAME_MAX + 1])
+{
+	struct dirent *e;
+	unsigned int n = 0;
+
+	rewinddir(d);
+	while ((e = readdir(d)) != NULL) {
+		if (strncmp(e->d_name, begin, strlen(begin)) != 0)
+			continue;
+		if (n++ == 0 || strcmp(e->d_name, first) < 0)
+			strlcpy(first, e->d_name, NAME_MAX + 1);
+	}
+	return n;
+}
+
+void
+mark_keep_last(int dir, const char *begin, unsigned int most)
+{
+	char first[NAME_MAX + 1];
+	DIR *d;
+	int fd;
+
+	if ((fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
+		return;
+	if ((d = fdopendir(fd)) == NULL) {
+		close(fd);
+		return;
+	}
+	while (count(d, begin, first) > most) {
+		if (unlinkat(dir, first, 0) == -1) {
+			log_warn("journal: %s", first);
+			break;
+		}
+		log_warnx("journal: %s: removed: there are younger ones",
+		    first);
+	}
+	closedir(d);
 }
 
 int

@@ -17,6 +17,8 @@ int mark_make(int dir, const char *name);
 int mark_write(int dir, const char *name, uint64_t offset);
 /* 0 where it is empty, or bad: all offsets are behind that. */
 uint64_t mark_read(int dir, const char *name);
+/* Of the files with names that begin so the last, in order, stay. */
+void mark_keep_last(int dir, const char *begin, unsigned int most);
 /*
  * One that stays, and is set or not: as often as one likes, and without room.  A
  * process after this one finds it as it is; a loss of power leaves it as it likes.

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * lines: files of lines of ctl, each named by its session, 16 hex digits: u64
- * offset, and the record.  A loss of power ends all sessions: nothing is synced.
- * In fuse.
+ * offset, and the record; empty where there was no room for these.  A loss of
+ * power ends all sessions: nothing is synced.  In fuse.
  */
 #include <sys/stat.h>
 #include <dirent.h>
@@ -44,10 +44,11 @@ write_file(const char *name, const uint8_t *data, size_t len)
 		return -1;
 	n = write(fd, data, len);
 	error = n == -1 ? errno : ENOSPC;
+	if (n > 0 && n < (ssize_t)len && ftruncate(fd, 0) == -1)
+		(void)unlink(name);
 	close(fd);
 	if (n == (ssize_t)len)
 		return 0;
-	(void)unlink(name);
 	errno = error;
 	return -1;
 }
@@ -125,6 +126,16 @@ lines_get(uint64_t session, lines_cb f, void *arg)
 			    arg);
 	}
 	free(data);
+}
+
+int
+lines_lost(uint64_t session)
+{
+	struct stat st;
+	char name[32];
+
+	name_of(session, name);
+	return lstat(name, &st) == 0 && st.st_size == 0;
 }
 
 void

@@ -17,6 +17,8 @@ int lines_put(uint64_t session, uint32_t uid, uint32_t gid, const uint8_t *line,
 typedef void (*lines_cb)(uint64_t session, uint32_t uid, uint32_t gid,
     const uint8_t *line, size_t len, uint64_t offset, void *arg);
 void lines_get(uint64_t session, lines_cb f, void *arg);
+/* 1: there was one, for which there was no room: as far as that could be noted. */
+int lines_lost(uint64_t session);
 void lines_drop(uint64_t session);
 /* Of sessions that f does not know the lines go. */
 void lines_tidy(int (*f)(uint64_t session));

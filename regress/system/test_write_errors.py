@@ -149,43 +149,90 @@ def test_nothing_changes(t):
     os.close(fd)
 
 
+class Waiting:
+    """A commit through ctl that waits for its server, and whose segment of the
+    journal cannot be synced."""
+
+    def __init__(self, t):
+        self.t = t
+        s, self.d, self.disk = stack_on_bad_disk(t)
+        self.a = a = s.mount("v", "a", create=True)
+        self.server = [s.server.process.pid, *s.server.roles().values()]
+        _, self.one = bad_segment(t, self.d, self.disk, a)
+        self.segment = found(self.d, "journal", is_segment)
+        self.lines = os.path.dirname(self.segment) + "/../lines"
+        self.signal(signal.SIGSTOP)
+
+    def signal(self, which):
+        for pid in self.server:
+            os.kill(pid, which)
+
+    def begin(self):
+        self.ctl = os.open(self.a + "/.sailvol/ctl", os.O_RDWR)
+        os.write(self.ctl, b'{"request": "commit"}\n')
+        first = json.loads(os.read(self.ctl, 1 << 16).splitlines()[0])
+        self.t.true("progress" in first, first)
+        self.t.true(synced(self.one) in BAD, "one hears of it")
+        self.t.wait_for(lambda: synced(self.one) == 0, "it is safe elsewhere")
+        self.t.true(not os.path.exists(self.segment), "its segment is gone")
+        self.disk.heal()
+
+    def kill(self, times):
+        for _ in range(times):
+            self.d.kill("fuse")
+            os.stat(self.a + "/.sailvol/ctl")
+            self.t.equal(0, synced(self.one), "a sync")
+
+    def last(self):
+        data = b""
+        while more := os.read(self.ctl, 1 << 16):
+            data += more
+        return json.loads(data.splitlines()[-1])
+
+    def end(self, commits):
+        os.close(self.ctl)
+        self.t.wait_for(lambda: not os.listdir(self.lines),
+                        "what was kept of it goes")
+        os.close(self.one)
+        self.t.wait_for(lambda: len(self.d.ctl_json("log", self.a)["commits"])
+                        == commits, "commits, with the empty one")
+
+
 def test_line_of_ctl(t):
     """Who waits for a commit hears how it ended, though the segment with its line
     is gone, and fuse was killed twice since."""
-    s, d, disk = stack_on_bad_disk(t)
-    a = s.mount("v", "a", create=True)
-    server = [s.server.process.pid, *s.server.roles().values()]
-    names, one = bad_segment(t, d, disk, a)
-    segment = found(d, "journal", is_segment)
-    for pid in server:
-        os.kill(pid, signal.SIGSTOP)
+    w = Waiting(t)
     try:
-        ctl = os.open(a + "/.sailvol/ctl", os.O_RDWR)
-        os.write(ctl, b'{"request": "commit"}\n')
-        first = json.loads(os.read(ctl, 1 << 16).splitlines()[0])
-        t.true("progress" in first, first)
-        t.true(synced(one) in BAD, "one hears of it")
-        t.wait_for(lambda: synced(one) == 0, "it is safe elsewhere")
-        t.true(not os.path.exists(segment), "its segment is gone")
-        disk.heal()
-        for _ in range(2):
-            d.kill("fuse")
-            os.stat(a + "/.sailvol/ctl")
-            t.equal(0, synced(one), "a sync")
+        w.begin()
+        w.kill(2)
     finally:
-        for pid in server:
-            os.kill(pid, signal.SIGCONT)
-    data = b""
-    while more := os.read(ctl, 1 << 16):
-        data += more
-    last = json.loads(data.splitlines()[-1])
+        w.signal(signal.SIGCONT)
+    last = w.last()
     t.true("result" in last, last)
-    found(d, "lines", lambda p: True)
-    os.close(ctl)
-    t.wait_for(lambda: not os.listdir(os.path.dirname(segment) + "/../lines"),
-               "what was kept of it goes")
-    os.close(one)
-    t.equal(2, len(d.ctl_json("log", a)["commits"]), "commits, with the empty one")
+    found(w.d, "lines", lambda p: True)
+    w.end(2)
+
+
+def test_line_not_kept(t):
+    """And the journal goes on where that line cannot be kept; it is when it can
+    be, and else who waits hears that it was not."""
+    w = Waiting(t)
+    try:
+        stack.write(w.lines, "not a folder")
+        w.begin()
+        t.wait_for(lambda: "a line of ctl cannot be kept" in w.d.log(), "it says")
+        os.unlink(w.lines)
+        t.wait_for(lambda: os.path.isdir(w.lines) and os.listdir(w.lines),
+                   "it is kept")
+        w.kill(1)
+        # As a full disk leaves it.
+        os.truncate(found(w.d, "lines", lambda p: True), 0)
+        w.kill(1)
+        last = w.last()
+        t.equal("line_lost", last.get("error", {}).get("code"), last)
+    finally:
+        w.signal(signal.SIGCONT)
+    w.end(2)
 
 
 def test_file(t):

@@ -644,51 +644,43 @@ no_descriptor(void **state)
 	assert_true(n > 2);
 }
 
-static int may_cut;
 static uint64_t cut_first, cut_end;
 
-static int
+static void
 on_cut(uint64_t first, uint64_t cut_to)
 {
+	char name[64];
+
+	snprintf(name, sizeof(name), "journal/%016llx",
+	    (unsigned long long)first);
+	assert_int_equal(access(name, F_OK), 0);
 	cut_first = first;
 	cut_end = cut_to;
-	return may_cut ? 0 : -1;
 }
 
-/* What is still needed of a segment is asked for before it goes. */
+/* What is still needed of a segment can be kept before it goes. */
 static void
 cut_asks(void **state)
 {
+	uint64_t first;
 	struct stat st;
-	uint64_t end;
-	size_t n;
-	int *fds;
 
 	(void)state;
 	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
 	journal_on_cut(on_cut);
 	append_many(40);
-	may_cut = 0;
+	assert_int_equal(stat("journal/0000000000000000", &st), 0);
 	cut_end = 0;
 	journal_cut(journal_end());
 	assert_int_equal(cut_first, 0);
-	assert_int_equal(stat("journal/0000000000000000", &st), 0);
 	assert_int_equal(cut_end, st.st_size - SEGMENT_HEADER_LEN);
-	assert_int_equal(count_segments(), 3);
-	may_cut = 1;
-	journal_cut(journal_end());
 	assert_int_equal(count_segments(), 2);
 	assert_int_equal(journal_mark_unsafe(), 0);
 	journal_not_synced(0);
+	first = journal_end();
 	assert_int_equal(append(2, 1), 0);
-	end = journal_end();
-	may_cut = 0;
-	journal_cut(end);
-	assert_int_equal(count_segments(), 3);
-	assert_true(is_marked());
-	assert_int_equal(journal_unsynced(&fds, &n, &end), -1);
-	may_cut = 1;
-	journal_cut(end);
+	journal_cut(journal_end());
+	assert_int_equal(cut_end, first);
 	assert_int_equal(count_segments(), 1);
 	assert_false(is_marked());
 }
@@ -827,6 +819,25 @@ unborn(void **state)
 	}
 }
 
+/* What was put aside does not fill the disk. */
+static void
+put_aside_few(void **state)
+{
+	(void)state;
+	synced_half(10);
+	journal_close();
+	spoil(11 << 20);
+	assert_int_equal(system("cd journal; for i in 0 1 2 3 4 5 6 7 8; do "
+				"echo >bad.000000000000000$i; done; echo >bad"),
+	    0);
+	opens(conn_b, 0, 1);
+	assert_int_equal(system("cd journal; test $(ls bad.* | wc -l) = 8 && "
+				"ls bad.0000000000f* bad.0000000000000002 bad "
+				">/dev/null && ! ls bad.0000000000000001 "
+				"2>/dev/null"),
+	    0);
+}
+
 /* With a record behind it a header of zeros is damage. */
 static void
 header_of_zeros(void **state)
@@ -884,6 +895,7 @@ main(void)
 		T(header_lost),
 		T(unborn),
 		T(header_of_zeros),
+		T(put_aside_few),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

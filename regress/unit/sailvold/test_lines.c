@@ -2,7 +2,7 @@
 /*
  * A line of ctl that is kept is had back as it was, also by another process, until
  * it is dropped or nobody knows its session; one that was cut short is none, and
- * without room there is an error, and no file.
+ * without room there is an error, which another process knows of.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -140,11 +140,16 @@ no_room(void **state)
 		assert_int_equal(setrlimit(RLIMIT_FSIZE, &rl), 0);
 		assert_int_equal(put(5, "a line that is somewhat long"), -1);
 		assert_true(errno == EFBIG || errno == ENOSPC);
-		assert_int_equal(access("lines/0000000000000005", F_OK), -1);
+		assert_false(is_there(5, ""));
+		assert_true(lines_lost(5));
 	}
+	assert_false(lines_lost(6));
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_int_equal(put(5, "a line"), 0);
 	assert_true(is_there(5, "a line"));
+	assert_false(lines_lost(5));
+	lines_drop(5);
+	assert_false(lines_lost(5));
 }
 
 int
