@@ -14,7 +14,7 @@ CONFIG, REQUEST, RESPONSE = 105, 110, 111
 PUT, POST = 2, 3
 N = 60
 # A turn ends after a while, so that a slow machine may need some of them.
-FEW = 6
+FEW = N // 4
 
 
 def transactions(wal):

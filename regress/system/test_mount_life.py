@@ -69,6 +69,7 @@ def spoil(d, at, data):
 def test_broken_journal(t):
     """A journal that is not one: the mount fails soon, and clearly, and no
     fuse is started over and over; other mounts work."""
+    t.expect_deaths = "any"
     s = stack.Stack(t)
     d = s.daemon
     a = s.mount("vol", "a", create=True)
@@ -94,7 +95,7 @@ def test_tried_quietly(t):
     """One that cannot come back, for its journal is none, is tried again, and says
     so as often as in its first try; umount and restart are no later for it."""
     s = stack.Stack(t)
-    t.expect_deaths = True
+    t.expect_deaths = "any"
     d = s.daemon
     a = s.mount("vol", "a", create=True)
     write(os.path.join(a, "f"))
@@ -194,6 +195,7 @@ def test_unreadable(t):
 def test_journal_gap(t):
     """A journal that lacks a part, found when the daemon starts: its mount does
     not come back, and what is mounted beside it does."""
+    t.expect_deaths = "any"
     s = stack.Stack(t)
     d = s.daemon
     a = s.mount("vol", "a", create=True)

@@ -85,26 +85,35 @@ one_step(void)
 	return 1;
 }
 
-/* Until all is quiet, timers of retries included. */
-static void
-run_all(void)
+/* A step for which a job may have to wait, for its turn or to try again; 0: none is
+   to come. */
+static int
+next_step(void)
 {
-	unsigned int idle;
+	unsigned int idle = 0;
 
-	for (idle = 0; idle < 400;) {
-		if (one_step()) {
-			idle = 0;
-			continue;
-		}
+	while (idle < 400) {
+		if (one_step())
+			return 1;
 		if (TAILQ_EMPTY(&mnt.jobs))
-			return;
+			return 0;
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		if (TAILQ_EMPTY(&steps)) {
 			usleep(5000);
 			idle++;
 		}
 	}
-	fail_msg("a job waits for nothing");
+	return 0;
+}
+
+/* Until all is quiet. */
+static void
+run_all(void)
+{
+	while (next_step())
+		;
+	if (!TAILQ_EMPTY(&mnt.jobs))
+		fail_msg("a job waits for nothing");
 }
 
 /* ---- fuse ----------------------------------------------------------------------------- */

@@ -273,7 +273,7 @@ commit_behind_automatic(void **state)
 	ask(JOB_COMMIT, "{\"request\":\"commit\",\"automatic\":true}");
 	lost_answers = 1;
 	while (posts == 0)
-		assert_true(one_step());
+		assert_true(next_step());
 	/* With nobody behind it, it stands in the queue. */
 	assert_false(jobs_running(&mnt) && TAILQ_FIRST(&mnt.jobs)->running);
 	assert_true(jobs_running(&mnt));
@@ -401,7 +401,7 @@ commit_side_by_side(void **state)
 	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
 	i = hashes;
 	nsent = 0;
-	while (nsent < 3 && one_step())
+	while (nsent < 3 && next_step())
 		;
 	assert_int_equal(hashes, i);
 	job_cancel(TAILQ_FIRST(&mnt.jobs));
@@ -420,7 +420,7 @@ commit_leaves_what_changes(void **state)
 	make_file(3, "g", "busy");
 	changes_while_hashed = 100;
 	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
-	while (hashes < 6 && one_step())
+	while (hashes < 6 && next_step())
 		;
 	changes_while_hashed = 0;
 	run_all();
@@ -553,7 +553,7 @@ commit_late(void **state)
 	make_file(2, "f", "hello");
 	hold_next = 1;
 	id = ask(JOB_COMMIT, "{\"request\":\"commit\"}");
-	for (i = 0; i < 200 && held == NULL && one_step(); i++)
+	for (i = 0; i < 200 && held == NULL && next_step(); i++)
 		;
 	assert_non_null(held);
 	/* The process dies, and more is changed. */
@@ -770,7 +770,7 @@ reload_parks_again(void **state)
 	assert_int_equal(db_node_put(manifest_db, &before, b->data, b->len), 0);
 	blob_unref(b);
 	while (lost != NULL)
-		assert_true(one_step());
+		assert_true(next_step());
 	parked_now = 0; /* the new one */
 	assert_int_equal(switches, 0);
 	run_all();
@@ -830,7 +830,7 @@ journal_breaks(void **state)
 	broken_next = 1;
 	ask(JOB_COMMIT, "{\"request\":\"commit\"}");
 	while (broken_next)
-		assert_true(one_step());
+		assert_true(next_step());
 	assert_int_equal(job_cancel(job_find(&mnt, 0)), 0);
 	expect_error("cancelled");
 	while (one_step())
