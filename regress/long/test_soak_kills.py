@@ -29,7 +29,7 @@ def test_soak(t):
         seeds.append(t.seed())
         one.dir = t.path(str(seeds[-1]))
         os.mkdir(one.dir, 0o755)
-        site = killer.Site(one, seeds[-1])
+        site = killer.Site(one, seeds[-1], cold_files=KILLS)
         site.run(lambda s=site: s.total() >= KILLS)
         site.finish()
         site.judge()

@@ -21,6 +21,7 @@ import json
 import mmap
 import os
 import random
+import select
 import struct
 import subprocess
 import time
@@ -28,14 +29,20 @@ import traceback
 
 from sailtest import histories, model
 
-SLOT = struct.Struct("<QQQd")       # calls, kind, not synced, since
+SLOT = struct.Struct("<QQQd")       # calls, kind, changes not synced, since
 STOP = 0                            # byte of the board: all are to park
+WANTED = 1                          # from here on: a command, by mount
 INSIDE = 8                          # from here on: who has a lock, of each
 FIRST = 64                          # where its slots begin
 IDLE_S = 0.002                      # of a program between two calls, at most
 ROUND_OPS = 300                     # of a program at most, between two parkings
 SLOW_MS = 20                        # a call that took so long is remembered
-IDLE, LOCAL, COMMAND = 0, 1, 2      # kinds: nothing is in flight; on the mount
+# Kinds of what is in flight: nothing; a call on the mount; a command; a read of
+# what nobody has here; several calls, with a lock.
+IDLE, LOCAL, COMMAND, COLD, LOCKED = range(5)
+
+
+COMMANDS = {"commit": ["commit"], "reload": ["reload", "--keep"]}
 
 
 class Board:
@@ -54,6 +61,16 @@ class Board:
 
     def stop(self, yes):
         self.map[STOP] = yes
+
+    def want(self, mount, command):
+        """The one who gives them there gives it next."""
+        self.map[WANTED + mount.number] = list(COMMANDS).index(command) + 1
+
+    def wanted(self, mount):
+        """The command's words; None."""
+        n = self.map[WANTED + mount.number]
+        self.map[WANTED + mount.number] = 0
+        return list(COMMANDS.values())[n - 1] if n else None
 
     def stopped(self):
         return self.map[STOP] != 0
@@ -289,6 +306,54 @@ class Ideal:
         return some
 
 
+class Unsynced:
+    """How many changes of each file were acknowledged, and not synced since: what
+    is only read, or synced, or failed, is none."""
+
+    def __init__(self):
+        self.of = {}
+
+    def total(self):
+        return sum(self.of.values())
+
+    def add(self, p, n=1):
+        self.of[p] = self.of.get(p, 0) + n
+
+    def take(self, p):
+        """That of it and of all below, under its names relative to it."""
+        taken = {q[len(p):]: self.of.pop(q) for q in list(self.of)
+                 if q == p or q.startswith(p + "/")}
+        return taken
+
+    def put(self, p, taken):
+        for q, n in taken.items():
+            self.add(p + q, n)
+
+    def done(self, op):
+        """That was acknowledged."""
+        name, *args = op
+        if name in ("fsync", "held_sync"):
+            self.of.pop(args[0], None)
+        elif name == "command":
+            if args[0] == "commit":
+                self.of.clear()
+        elif name == "rename":
+            p, q, flags = args
+            mine, its = self.take(p), self.take(q)
+            self.put(q, mine)
+            if flags == model.EXCHANGE:
+                self.put(p, its)
+                self.add(p)
+            self.add(q)
+        elif name in ("unlink", "rmdir"):
+            self.take(args[0])
+            self.add(os.path.dirname(args[0]))
+        elif name == "link":
+            self.add(args[1])
+        elif name != "read":
+            self.add(args[0])
+
+
 # ---- programs -----------------------------------------------------------------
 
 class Program:
@@ -383,31 +448,44 @@ class Program:
     def run(self, go):
         board = self.site.board
         while os.read(go, 1) == b"g":
-            for _ in range(self.site.round_ops):
-                if not self.step():
-                    board.put(self.index, 0, IDLE, 0, 0)
-                    os.write(board.parked_w, bytes([0x80 | self.index]))
-                    return
-                if board.stopped():
-                    break
-                # There is one processor for all of them, or two.
-                time.sleep(self.rng.random() * IDLE_S)
+            if not self.turn():
+                board.put(self.index, 0, IDLE, 0, 0)
+                os.write(board.parked_w, bytes([0x80 | self.index]))
+                return
             os.write(board.parked_w, bytes([self.index]))
+
+    def changed(self, op):
+        """That was acknowledged."""
+
+    def unsynced(self):
+        """How many changes of its own are not synced."""
+        return 0
+
+    def turn(self):
+        """From one parking to the next; False: it has failed."""
+        for _ in range(self.site.round_ops):
+            if not self.step():
+                return False
+            if self.site.board.stopped():
+                break
+            # There is one processor for all of them, or two.
+            time.sleep(self.rng.random() * IDLE_S)
+        return True
 
     def call(self, kind, op, f, *args):
         """What it returns or its OSError; how many ms it took, from when."""
         board = self.site.board
-        n, _, unsynced, _ = board.get(self.index)
+        n = board.get(self.index)[0]
         self.say("b", op)
         before = time.monotonic()
-        board.put(self.index, n + 1, kind, unsynced, before)
+        board.put(self.index, n + 1, kind, self.unsynced(), before)
         try:
             result = f(*args)
+            self.changed(op)
         except OSError as e:
             result = e
         after = time.monotonic()
-        unsynced = 0 if op[0] in ("fsync", "held_sync") else unsynced + 1
-        board.put(self.index, n + 1, IDLE, unsynced, after)
+        board.put(self.index, n + 1, IDLE, self.unsynced(), after)
         return result, (round((after - before) * 1000, 1), before)
 
 
@@ -436,7 +514,14 @@ class Writer(Program):
         self.serial = itertools.count(self.lives * 10 ** 6 +
                                       self.index * 10 ** 8)
         self.last = None
+        self.changes = Unsynced()
         self.holding = "%s/held%d" % (self.name, self.lives)
+
+    def changed(self, op):
+        self.changes.done(op)
+
+    def unsynced(self):
+        return self.changes.total()
 
     def path(self):
         d = self.name
@@ -456,9 +541,11 @@ class Writer(Program):
         if self.real.held is None:
             self.ideal.do("hold", self.holding)
             return ["hold", self.holding]
-        if self.commands and self.rng.random() < 0.004:
-            return ["command", "commit"] if self.rng.random() < 0.6 else [
-                "command", "reload", "--keep"]
+        words = self.commands and (self.site.board.wanted(self.mount) or (
+            self.rng.random() < 0.004 and
+            COMMANDS["commit" if self.rng.random() < 0.6 else "reload"]))
+        if words:
+            return ["command"] + words
         while True:
             op = self.rng.choice(CHOICES)(self)
             if op is not None:
@@ -579,6 +666,80 @@ class Writer(Program):
                 first = wrong
         return "%s: in flight %s\n%s" % (self, self.begun,
                                          "\n".join(first[:20]))
+
+
+class Reader(Program):
+    """Reads a file that nobody has read here, each time that the killer wants
+    one to be in flight."""
+
+    def __init__(self, site, mount, name):
+        super().__init__(site, mount, name)
+        self.wanted_r, self.wanted_w = os.pipe()
+        self.next = 0
+
+    def want(self):
+        os.write(self.wanted_w, b"r")
+
+    def left(self):
+        """Whether there are such files."""
+        self.replay()
+        return self.next < self.site.cold_files
+
+    def begin(self):
+        pass
+
+    def start(self):
+        self.replay()
+        self.begun = None
+        super().start()
+
+    def prepare(self):
+        pass
+
+    def turn(self):
+        while not self.site.board.stopped():
+            if select.select([self.wanted_r], [], [], 0.01)[0]:
+                os.read(self.wanted_r, 1)
+                if not self.step():
+                    return False
+        return True
+
+    def step(self):
+        name = cold_name(self.next)
+        result, took = self.call(COLD, ["cold", self.next], check_read,
+                                 self.real.at(name), cold_content(self.next))
+        self.next += 1
+        if isinstance(result, OSError):
+            self.say("e", described(result))
+            return False
+        self.say("a", *took)
+        return True
+
+    def replay(self):
+        super().replay()
+        if self.begun is not None:
+            self.next = self.begun[1] + 1
+
+    def applied(self, op):
+        self.next = op[1] + 1
+
+
+def cold_name(i):
+    """In a directory of its own: nothing comes with another."""
+    return "cold/%d/f" % i
+
+
+def cold_content(i):
+    return bytes_of(i, 20000)
+
+
+def make_cold(top, count):
+    """The files that Readers read, below a folder that is to be published."""
+    for i in range(count):
+        path = os.path.join(top, cold_name(i))
+        os.makedirs(os.path.dirname(path))
+        with open(path, "wb") as f:
+            f.write(cold_content(i))
 
 
 CHOICES = (
@@ -728,7 +889,7 @@ class Locker(Program):
 
     def step(self):
         kind = self.rng.choice(sorted(LOCKS))
-        result, took = self.call(LOCAL, [kind], self.section, kind)
+        result, took = self.call(LOCKED, [kind], self.section, kind)
         if isinstance(result, OSError):
             self.say("e", described(result))
             return False

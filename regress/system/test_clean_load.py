@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from sailtest import error_of, stack
+from sailtest import error_of, proxy, stack
 
 BOTH_STORES = True
 
@@ -366,11 +366,43 @@ print(number)
 """
 
 
+class Held(threading.Thread):
+    """Reads a cold file whose bytes the store keeps back until release()."""
+
+    def __init__(self, s, path, data):
+        super().__init__(daemon=True)
+        self.path, self.data, self.got = path, data, None
+        self.fault = s.store.fault(
+            proxy.HOLD, "^GET .*" + hashlib.sha256(data).hexdigest(),
+            times=1000)
+        self.start()
+
+    def run(self):
+        self.got = get(self.path)
+
+    def asked(self, t, times, why):
+        t.wait_for(lambda: self.fault.done >= times, why, 60)
+        t.true(self.is_alive(), "%s: the reader waits" % why)
+
+    def release(self, t):
+        self.fault.release()
+        self.join(60)
+        t.true(self.got == self.data, "what was held at a kill is read then")
+
+
+KILLS = 4
+
+
 def kill_under_load(t, role):
-    s = stack.Stack(t, daemons=2)
+    s = stack.Stack(t, daemons=2, proxied=True)
     a = s.mount("v", "a", create=True)
     cold_tree(a, 400, 40000)
     cold_tree(a + "/large", 4, 9 * MIB)
+    # Each alone in its object.
+    held = [os.urandom(2 * MIB) for _ in range(KILLS)]
+    for n, data in enumerate(held):
+        os.mkdir("%s/held%d" % (a, n))
+        put("%s/held%d/f" % (a, n), data)
     s.commit(a)
     d = s.daemons[1]
     b = d.mount("v", "b")
@@ -383,11 +415,18 @@ def kill_under_load(t, role):
                                  str(n)], stderr=subprocess.PIPE, text=True)
                for n, part in enumerate(["d%d" % i for i in range(10)]
                                         + ["large"])]
-    for _ in range(4):
+    for n, data in enumerate(held):
         time.sleep(0.4)
+        reader = Held(s, "%s/held%d/f" % (b, n), data)
+        reader.asked(t, 1, "the store is asked")
         gone = set(d.pids(role))
         t.count("kills survived", d.kill(role))
         t.wait_for(lambda: set(d.pids(role)) - gone, role + " again")
+        if role in ("cache", "fetch"):
+            reader.asked(t, 2, "the store is asked again")
+        t.true(reader.is_alive(), "the reader waits")
+        reader.release(t)
+        t.equal(None, writer.poll(), "the writer works on")
         time.sleep(0.8)     # twice within a second is another rule
     with open(stop, "w", encoding="ascii"):
         pass
@@ -403,6 +442,7 @@ def kill_under_load(t, role):
     s.commit(b, timeout=60)
     s.reload(a)
     stack.same(t, local(b), local(a), "A and B")
+    t.said = "%d reads were held at a kill of %s" % (KILLS, role)
 
 
 def test_kill_fuse(t):
