@@ -325,6 +325,7 @@ wait_answer(struct failure *f)
 	return -1;
 }
 
+/* One that has said what is not allowed has none any more, before it has ended. */
 struct chan *
 fetch_chan(void)
 {
@@ -353,16 +354,17 @@ int
 fetch_ask(const struct fetch_api *api, int body_fd, struct fetch_answer *answer,
     struct failure *f)
 {
+	struct chan *c = fetch_chan();
 	int rc;
 
 	memset(answer, 0, sizeof(*answer));
 	fetch.answer = answer;
 	fetch.done = 0;
-	if (fetch.proc == NULL) {
+	if (c == NULL) {
 		errno = EPIPE;
 		goto fail;
 	}
-	if (fetch_api_send(proc_chan(fetch.proc), 1, api, body_fd) == -1)
+	if (fetch_api_send(c, 1, api, body_fd) == -1)
 		goto fail;
 	rc = wait_answer(f);
 	fetch.answer = NULL;
@@ -406,21 +408,21 @@ int
 fetch_chunks(const struct fetch_get *g, const int *fds, fetch_bundle_cb bundle,
     void *arg, struct failure *f)
 {
+	struct chan *c = fetch_chan();
 	int rc;
 
 	fetch.bundle = bundle;
 	fetch.arg = arg;
 	fetch.done = 0;
 	fetch.error = 0;
-	if (fetch.proc == NULL) {
+	if (c == NULL) {
 		errno = EPIPE;
 		not_sent(f);
 		return -1;
 	}
-	if (send_files(proc_chan(fetch.proc), g, fds) == -1 ||
-	    fetch_get_send(proc_chan(fetch.proc), 2, g) == -1) {
+	if (send_files(c, g, fds) == -1 || fetch_get_send(c, 2, g) == -1) {
 		not_sent(f);
-		(void)fetch_cancel_send(proc_chan(fetch.proc), 2);
+		(void)fetch_cancel_send(c, 2);
 		return -1;
 	}
 	rc = wait_answer(f);

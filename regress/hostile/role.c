@@ -9,6 +9,8 @@
  * noise: it says READY, then sends what it likes on all channels.
  * silent: it says READY, and no more.
  * lies: it is the real role, and spoils PERCENT of what it sends.
+ * hasty: the same, from its first word on: who has asked for little is served
+ * before others lie.
  * swaps: it is the real role, and each word that it says could be true, but
  * PERCENT are of another question, another time or another mount.
  * forges: it is the real role, a manifest, and asks its parent for what nobody
@@ -72,7 +74,7 @@ static enum mode mode;
 static char want_instance[16];
 static uint64_t seed;
 static unsigned int percent;
-static int lying;
+static int lying, hasty;
 static struct event tick;
 static const struct role_def *real_def;
 
@@ -310,8 +312,9 @@ start_hostile(void)
 
 	if (mode == LIES || mode == SWAPS || mode == FORGES) {
 		/* notify has none, and seldom a second. */
-		tv.tv_usec =
-		    real_def->role == ROLE_NOTIFY ? 0 : SETTLE_MS * 1000;
+		tv.tv_usec = hasty || real_def->role == ROLE_NOTIFY
+		    ? 0
+		    : SETTLE_MS * 1000;
 		if (real_def->start != NULL && real_def->start() == -1)
 			return -1;
 	}
@@ -389,11 +392,12 @@ read_orders(const char *role)
 	if (fscanf(f, "%31s %15s %15s %llu %u", who, want_instance, how, &s,
 		&percent) == 5 &&
 	    strcmp(who, role) == 0) {
-		mode = strcmp(how, "noise") == 0 ? NOISE
-		    : strcmp(how, "lies") == 0   ? LIES
-		    : strcmp(how, "swaps") == 0  ? SWAPS
-		    : strcmp(how, "forges") == 0 ? FORGES
-						 : SILENT;
+		hasty = strcmp(how, "hasty") == 0;
+		mode = strcmp(how, "noise") == 0        ? NOISE
+		    : hasty || strcmp(how, "lies") == 0 ? LIES
+		    : strcmp(how, "swaps") == 0         ? SWAPS
+		    : strcmp(how, "forges") == 0        ? FORGES
+							: SILENT;
 		(void)strlcat(path, ".done", sizeof(path));
 		open_tally(path);
 		/* Each life is another. */
@@ -491,6 +495,7 @@ spoil(const struct chan *c, uint32_t *type, uint32_t *id, int *fd,
 		*fd = *fd != -1 && rnd(2) == 0 ? -1 : some_fd();
 		break;
 	case 6:
+		tally->swallowed++;
 		return 0;
 	default:
 		for (i = 0; i<n && * len> 0; i++)

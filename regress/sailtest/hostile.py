@@ -18,6 +18,8 @@ def programs(t):
         for name in ("sailvold", "sailvol-fetch", "sailapid"):
             shutil.copy(os.path.join(t.repo, t.obj, "regress/hostile", name),
                         top)
+        # It starts the fetch that lies beside it.
+        shutil.copy(os.path.join(t.repo, "sailvolctl", "sailvolctl"), top)
     return top
 
 
