@@ -9,8 +9,9 @@
  * noise: it says READY, then sends what it likes on all channels.
  * silent: it says READY, and no more.
  * lies: it is the real role, and spoils PERCENT of what it sends.
- * hasty: the same, from its first word on: who has asked for little is served
- * before others lie.
+ * nth: the same, and spoils one word alone, PERCENT / 16 from its first, in way
+ * PERCENT % 16 of those that spoil() has: who asks for little is done before others
+ * lie.
  * swaps: it is the real role, and each word that it says could be true, but
  * PERCENT are of another question, another time or another mount.
  * forges: it is the real role, a manifest, and asks its parent for what nobody
@@ -52,6 +53,7 @@ enum mode { REAL, NOISE, SILENT, LIES, SWAPS, FORGES };
 #define SETTLE_MS 200 /* of a liar: its first words are true */
 #define NTYPES 320
 #define PASTS 64
+#define NTH_WAYS 16
 
 void __real_role_main(const struct role_def *, int, char **)
     __attribute__((noreturn));
@@ -74,7 +76,8 @@ static enum mode mode;
 static char want_instance[16];
 static uint64_t seed;
 static unsigned int percent;
-static int lying, hasty;
+static int lying, nth;
+static unsigned int words; /* nth: said so far */
 static struct event tick;
 static const struct role_def *real_def;
 
@@ -312,9 +315,8 @@ start_hostile(void)
 
 	if (mode == LIES || mode == SWAPS || mode == FORGES) {
 		/* notify has none, and seldom a second. */
-		tv.tv_usec = hasty || real_def->role == ROLE_NOTIFY
-		    ? 0
-		    : SETTLE_MS * 1000;
+		tv.tv_usec =
+		    nth || real_def->role == ROLE_NOTIFY ? 0 : SETTLE_MS * 1000;
 		if (real_def->start != NULL && real_def->start() == -1)
 			return -1;
 	}
@@ -392,12 +394,12 @@ read_orders(const char *role)
 	if (fscanf(f, "%31s %15s %15s %llu %u", who, want_instance, how, &s,
 		&percent) == 5 &&
 	    strcmp(who, role) == 0) {
-		hasty = strcmp(how, "hasty") == 0;
-		mode = strcmp(how, "noise") == 0        ? NOISE
-		    : hasty || strcmp(how, "lies") == 0 ? LIES
-		    : strcmp(how, "swaps") == 0         ? SWAPS
-		    : strcmp(how, "forges") == 0        ? FORGES
-							: SILENT;
+		nth = strcmp(how, "nth") == 0;
+		mode = strcmp(how, "noise") == 0      ? NOISE
+		    : nth || strcmp(how, "lies") == 0 ? LIES
+		    : strcmp(how, "swaps") == 0       ? SWAPS
+		    : strcmp(how, "forges") == 0      ? FORGES
+						      : SILENT;
 		(void)strlcat(path, ".done", sizeof(path));
 		open_tally(path);
 		/* Each life is another. */
@@ -460,6 +462,14 @@ __wrap_chan_new(int fd, uint8_t from, uint32_t instance, size_t max_body,
 	return c;
 }
 
+static int
+is_to_be_spoiled(void)
+{
+	if (nth)
+		return words++ == percent / NTH_WAYS;
+	return rnd(100) < percent;
+}
+
 /* A copy of the body, spoiled; 0: it is not to be sent at all. */
 static int
 spoil(const struct chan *c, uint32_t *type, uint32_t *id, int *fd,
@@ -468,7 +478,7 @@ spoil(const struct chan *c, uint32_t *type, uint32_t *id, int *fd,
 	size_t i, n = 1 + rnd(8);
 
 	asked[nasked++ % 64] = *id;
-	switch (rnd(9)) {
+	switch (nth ? percent % NTH_WAYS : rnd(9)) {
 	case 0:
 		*len = rnd((uint32_t)*len + 1);
 		break;
@@ -703,7 +713,7 @@ __wrap_chan_send(struct chan *c, uint32_t type, uint32_t id, int fd,
 		remember(c, type, id, fd, data, len);
 	}
 	if (mode == SWAPS || !lying || type < IMSG_DAEMON_FIRST ||
-	    len > PROC_MAX_BODY || rnd(100) >= percent)
+	    len > PROC_MAX_BODY || !is_to_be_spoiled())
 		return __real_chan_send(c, type, id, fd, data, len);
 	if (len > 0)
 		memcpy(body, data, len);
