@@ -233,7 +233,8 @@ RANDOM_TESTS =	unit/ test_same_as_native test_histories test_passthrough \
 		test_bad_line test_fetch test_cache test_power_work
 soak: all unit
 	@for t in $(RANDOM_TESTS); do \
-		echo "$$t" && SAIL_SEED=random /usr/bin/python3 \
+		echo "$$t" && SAIL_SEED=random SAIL_WAYS=9 SAIL_LOSSES=8 \
+		    /usr/bin/python3 \
 		    regress/run.py --obj $(OBJ) -j 2 -t $$t || exit 1; \
 	done
 	@SAIL_SEED=random SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) \

@@ -493,7 +493,8 @@ def test_cut(t):
     site = Site(t)
     for n, who in enumerate(ROUNDS):
         site.round(n, who)
-    t.true(sum(site.lost) > 0, "nothing was at risk: no change was lost")
+    t.true(sum(n > 0 for n in site.lost) * 2 >= len(site.lost),
+           "little was at risk: changes lost by loss: %s" % site.lost)
     t.true(site.in_flight * 3 > len(ROUNDS), "nothing was at risk: a commit was "
            "in flight at %d of %d losses" % (site.in_flight, len(ROUNDS)))
     t.count("losses of power", len(ROUNDS))
