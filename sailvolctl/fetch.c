@@ -28,6 +28,7 @@ static struct {
 	struct proc *proc;
 	struct fetch_server server;
 	int ready, dead, done;
+	uint32_t id; /* the question's number */
 	struct event signals[3];
 	int interrupted;
 	/* of the API */
@@ -55,8 +56,8 @@ on_api_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	int fd, rc;
 
 	(void)c;
-	(void)id;
-	if (fetch.answer == NULL || fetch_api_res_recv(body, &res) == -1)
+	if (fetch.answer == NULL || id != fetch.id ||
+	    fetch_api_res_recv(body, &res) == -1)
 		return -1;
 	fetch.answer->status = res.status;
 	snprintf(fetch.what, sizeof(fetch.what), "%.*s", (int)res.what_len,
@@ -78,9 +79,8 @@ on_get_done(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	uint64_t slot;
 
 	(void)c;
-	(void)id;
 	(void)imsg;
-	return fetch_get_done_recv(body, &slot);
+	return id == fetch.id ? fetch_get_done_recv(body, &slot) : -1;
 }
 
 static int
@@ -92,8 +92,8 @@ on_get_bundle(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	uint16_t i;
 
 	(void)c;
-	(void)id;
-	if (fetch.bundle == NULL || fetch_bundle_recv(body, &b) == -1) {
+	if (fetch.bundle == NULL || id != fetch.id ||
+	    fetch_bundle_recv(body, &b) == -1) {
 		close(fd);
 		return -1;
 	}
@@ -118,9 +118,9 @@ on_get_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	size_t len;
 
 	(void)c;
-	(void)id;
 	(void)imsg;
-	if (fetch_get_res_recv(body, &fetch.error, &what, &len) == -1)
+	if (id != fetch.id ||
+	    fetch_get_res_recv(body, &fetch.error, &what, &len) == -1)
 		return -1;
 	snprintf(fetch.what, sizeof(fetch.what), "%.*s", (int)len,
 	    len > 0 ? what : "");
@@ -364,7 +364,7 @@ fetch_ask(const struct fetch_api *api, int body_fd, struct fetch_answer *answer,
 		errno = EPIPE;
 		goto fail;
 	}
-	if (fetch_api_send(c, 1, api, body_fd) == -1)
+	if (fetch_api_send(c, ++fetch.id, api, body_fd) == -1)
 		goto fail;
 	rc = wait_answer(f);
 	fetch.answer = NULL;
@@ -396,7 +396,8 @@ send_files(struct chan *c, const struct fetch_get *g, const int *fds)
 			continue;
 		if ((fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 0)) == -1)
 			return -1;
-		if (fetch_get_file_send(c, 2, g->chunks[i].slot, fd) == -1) {
+		if (fetch_get_file_send(c, fetch.id, g->chunks[i].slot, fd) ==
+		    -1) {
 			close(fd);
 			return -1;
 		}
@@ -420,9 +421,11 @@ fetch_chunks(const struct fetch_get *g, const int *fds, fetch_bundle_cb bundle,
 		not_sent(f);
 		return -1;
 	}
-	if (send_files(c, g, fds) == -1 || fetch_get_send(c, 2, g) == -1) {
+	fetch.id++;
+	if (send_files(c, g, fds) == -1 ||
+	    fetch_get_send(c, fetch.id, g) == -1) {
 		not_sent(f);
-		(void)fetch_cancel_send(c, 2);
+		(void)fetch_cancel_send(c, fetch.id);
 		return -1;
 	}
 	rc = wait_answer(f);

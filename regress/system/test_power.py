@@ -26,13 +26,17 @@ def stack_on_disk(t, mib=256):
     return s, d, server_disk, disk
 
 
-def lose_daemon(s, d, disk, snapshot=None, last=lambda: None):
+def lose_daemon(s, d, disk, snapshot=None, last=None):
     """The power of the machine with the daemon went at the snapshot, or now;
     last() is done right before."""
     mounts = [m["path"] for m in d.ctl_json("status")["mounts"]]
-    last()
+    if last is not None:
+        # Who finds no disk any more may give up before it is killed.
+        s.t.expect_deaths = "any"
+        last()
+        disk.cut()
     d.kill_all()
-    if snapshot is None:
+    if snapshot is None and last is None:
         disk.cut()
     for path in mounts:
         power.command("umount", path)
