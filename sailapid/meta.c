@@ -55,6 +55,13 @@ backend_fetch(uint32_t id, const struct fetch_url *url)
 }
 
 static void
+backend_cancel(void *who, uint32_t id)
+{
+	if (fetch_cancel_send(who, id) == -1)
+		log_warn("cancel");
+}
+
+static void
 backend_wake(void)
 {
 	event_active(self.turn, EV_TIMEOUT, 0);
@@ -67,7 +74,7 @@ backend_refuse(void)
 }
 
 static const struct meta_backend backend = { backend_sign, backend_fetch,
-	backend_wake, work_queue, work_end, backend_refuse };
+	backend_cancel, backend_wake, work_queue, work_end, backend_refuse };
 
 /*
  * A message that has a descriptor ends a read: without this each would have a

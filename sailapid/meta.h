@@ -58,6 +58,8 @@ typedef void (*meta_done)(void *arg, uint32_t id, const struct meta_answer *);
 struct meta_backend {
 	void *(*sign)(uint32_t id, const struct sign_url *, uint16_t n);
 	void *(*fetch)(uint32_t id, const struct fetch_url *);
+	/* Who was asked to fetch that need not; an answer may come. */
+	void (*cancel)(void *who, uint32_t id);
 	/* There is work: call meta_turn soon. */
 	void (*wake)(void);
 	/* Runs it in a thread: as many at a time as there are; work_end(): nothing runs there any more. */

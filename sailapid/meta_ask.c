@@ -36,7 +36,7 @@ struct ask {
 	uint8_t tries; /* of ASK_FETCH; while it has ASK_SIGN, it is old */
 	struct req *req;
 	size_t first, n;
-	const void *who; /* NULL: waits */
+	void *who; /* NULL: waits */
 };
 RB_HEAD(ask_tree, ask);
 TAILQ_HEAD(ask_list, ask);
@@ -93,6 +93,18 @@ ask_fini(void)
 		ask_free(a);
 }
 
+/*
+ * What flows slowly would flow for hours, at a place that others need.  But what
+ * is to be deleted either was or was not.
+ */
+static void
+ask_cancel(const struct ask *a)
+{
+	if (a->kind == ASK_FETCH && a->who != NULL &&
+	    a->req->objects[a->first].use != OBJECT_DELETE)
+		asks.backend.cancel(a->who, a->id);
+}
+
 void
 ask_drop(struct req *req)
 {
@@ -102,8 +114,10 @@ ask_drop(struct req *req)
 		return;
 	for (a = RB_MIN(ask_tree, &asks.tree); a != NULL; a = next) {
 		next = RB_NEXT(ask_tree, &asks.tree, a);
-		if (a->req == req)
-			ask_free(a);
+		if (a->req != req)
+			continue;
+		ask_cancel(a);
+		ask_free(a);
 	}
 	req->pending = 0;
 }

@@ -60,6 +60,8 @@ static struct {
 	    read[DB_SECRET_LEN + 1], other[DB_SECRET_LEN + 1];
 	struct asked_list sign, fetch;
 	int sign_down, fetch_down; /* nobody is there */
+	int hold_fetch;            /* nothing is answered; 2: no DELETE */
+	unsigned int cancels;
 	uint16_t store_status;     /* 0: as it is, else that answer */
 	const char *store_code;    /* of its errors; NULL: NoSuchKey */
 	struct hashset store;      /* objects */
@@ -166,6 +168,25 @@ stand_in_fetch(uint32_t id, const struct fetch_url *u)
 		    (int)u->url_len, u->url);
 	TAILQ_INSERT_TAIL(&h.fetch, a, entry);
 	return &h.fetch;
+}
+
+/* Only what was asked, of whom, and has had no answer. */
+static void
+stand_in_cancel(void *who, uint32_t id)
+{
+	struct asked *a;
+
+	assert_ptr_equal(who, &h.fetch);
+	TAILQ_FOREACH (a, &h.fetch, entry)
+		if (a->id == id)
+			break;
+	assert_non_null(a);
+	assert_int_not_equal(a->method, 4);
+	TAILQ_REMOVE(&h.fetch, a, entry);
+	free(a->list);
+	free(a->parts);
+	free(a);
+	h.cancels++;
 }
 
 static void
@@ -307,6 +328,17 @@ store_answer(struct asked *a)
 	return 1;
 }
 
+static struct asked *
+next_fetch(void)
+{
+	struct asked *a;
+
+	TAILQ_FOREACH (a, &h.fetch, entry)
+		if (h.hold_fetch == 0 || (h.hold_fetch == 2 && a->method != 4))
+			return a;
+	return NULL;
+}
+
 /* One round of everybody; 0: nothing is left to do. */
 static int
 pump(void)
@@ -326,7 +358,7 @@ pump(void)
 		free(a);
 		did = 1;
 	}
-	while ((a = TAILQ_FIRST(&h.fetch)) != NULL) {
+	while ((a = next_fetch()) != NULL) {
 		TAILQ_REMOVE(&h.fetch, a, entry);
 		if (a->method == 4 && h.lose_delete) {
 			h.lose_delete = 0;
@@ -476,8 +508,8 @@ static void
 begin_meta(void)
 {
 	static const struct meta_backend b = { stand_in_sign, stand_in_fetch,
-		stand_in_wake, stand_in_work, stand_in_work_end,
-		stand_in_refuse };
+		stand_in_cancel, stand_in_wake, stand_in_work,
+		stand_in_work_end, stand_in_refuse };
 	struct meta_settings s;
 
 	memset(&s, 0, sizeof(s));
