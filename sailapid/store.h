@@ -24,6 +24,7 @@ extern struct store store;
 enum s3_stage {
 	S3_NEW = 0, /* no part of it was looked at */
 	S3_HEADERS, /* it will be, when its body has been read away */
+	S3_LOOKING, /* suspended, a worker looks whether it is there */
 	S3_BODY,    /* an object comes in */
 	S3_DRAIN,   /* refused; the body is read to its end first */
 	S3_WORKING, /* suspended, a worker has it */
@@ -77,6 +78,7 @@ void s3_etag(const struct stat *, char *, size_t);
 
 /* store_put.c */
 enum MHD_Result s3_put_begin(struct s3_request *);
+enum MHD_Result s3_put_looked(struct s3_request *);
 enum MHD_Result s3_put_data(struct s3_request *, const char *, size_t *);
 enum MHD_Result s3_put_end(struct s3_request *);
 enum MHD_Result s3_put_answer(struct s3_request *);

@@ -124,25 +124,60 @@ open_dir(int at, const char *name)
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* One folder down, made when it is missing and create is set. */
-static int
-step(int at, const char *name, int create)
-{
-	int fd = open_dir(at, name);
+/*
+ * Folders of which this process knows that a loss of power leaves their names,
+ * by their inode numbers: nobody removes one.
+ */
+#define SAFE_MAX 4096
+static atomic_uint_fast64_t safe[SAFE_MAX];
 
-	if (fd != -1 || errno != ENOENT || !create)
-		return fd;
-	if (mkdirat(at, name, 0700) == -1 && errno != EEXIST)
+static int
+make_safe(int at, int fd)
+{
+	atomic_uint_fast64_t *known;
+	struct stat st;
+	uint64_t id;
+
+	if (fstat(fd, &st) == -1)
 		return -1;
-	/* Else a crash could leave an object in a folder that is not there. */
+	id = st.st_ino ^ (uint64_t)st.st_dev << 40;
+	known = &safe[st.st_ino % SAFE_MAX];
+	if (atomic_load(known) == id)
+		return 0;
 	if (fsync(at) == -1)
 		return -1;
-	return open_dir(at, name);
+	atomic_store(known, id);
+	return 0;
+}
+
+enum { WALK_LOOK, WALK_SAFE, WALK_CREATE };
+
+/*
+ * One folder down, which must not be away after a crash that leaves the object
+ * in it: it may have been made just now, here, by another worker or before this
+ * process.
+ */
+static int
+step(int at, const char *name, int how)
+{
+	int fd = open_dir(at, name), saved;
+
+	if (fd == -1 && errno == ENOENT && how == WALK_CREATE) {
+		if (mkdirat(at, name, 0700) == -1 && errno != EEXIST)
+			return -1;
+		fd = open_dir(at, name);
+	}
+	if (fd == -1 || how == WALK_LOOK || make_safe(at, fd) == 0)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
 }
 
 /* The folder of the key's file; its name is then in p->name. */
 static int
-walk(int root, struct store_path *p, int create)
+walk(int root, struct store_path *p, int how)
 {
 	int at, next, saved;
 
@@ -151,7 +186,7 @@ walk(int root, struct store_path *p, int create)
 	while (store_path_next(p)) {
 		if (p->last)
 			return at;
-		next = step(at, p->name, create);
+		next = step(at, p->name, how);
 		saved = errno;
 		close(at);
 		errno = saved;
@@ -250,11 +285,15 @@ store_put_commit(int root, struct store_put *put, const char *key, size_t len,
 	if (fsync(put->fd) == -1 || fstat(put->fd, st) == -1)
 		goto fail;
 	store_path_init(&p, key, len);
-	if ((dir = walk(root, &p, 1)) == -1)
+	if ((dir = walk(root, &p, WALK_CREATE)) == -1)
 		goto fail;
 	if (exclusive) {
-		if (rename_new(root, put->tmp, dir, p.name) == -1)
+		if (rename_new(root, put->tmp, dir, p.name) == -1) {
+			/* Who has named it may not have synced it yet. */
+			if (errno == EEXIST && fsync(dir) == 0)
+				errno = EEXIST;
 			goto fail;
+		}
 	} else if (renameat(root, put->tmp, dir, p.name) == -1)
 		goto fail;
 	named = 1;
@@ -267,10 +306,15 @@ store_put_commit(int root, struct store_put *put, const char *key, size_t len,
 
 fail:
 	saved = errno;
+	/*
+	 * The name is there: whether for good, nobody knows, and who brings it
+	 * again would hear that it is there.  One that replaced another may stay.
+	 */
+	if (named && exclusive)
+		(void)unlinkat(dir, p.name, 0);
 	if (dir != -1)
 		close(dir);
 	if (named) {
-		/* The name is there: whether for good, nobody knows. */
 		close(put->fd);
 		put->fd = -1;
 	} else
@@ -293,7 +337,7 @@ store_get(int root, const char *key, size_t len, struct stat *st)
 	int dir, fd, saved;
 
 	store_path_init(&p, key, len);
-	if ((dir = walk(root, &p, 0)) == -1) {
+	if ((dir = walk(root, &p, WALK_LOOK)) == -1) {
 		if (missing(errno))
 			errno = ENOENT;
 		return -1;
@@ -317,13 +361,33 @@ store_get(int root, const char *key, size_t len, struct stat *st)
 }
 
 int
+store_there(int root, const char *key, size_t len)
+{
+	struct store_path p;
+	struct stat st;
+	int dir, ret, saved;
+
+	store_path_init(&p, key, len);
+	if ((dir = walk(root, &p, WALK_SAFE)) == -1)
+		return -1;
+	ret = fstatat(dir, p.name, &st, AT_SYMLINK_NOFOLLOW);
+	/* Its bytes are: they come before its name. */
+	if (ret == 0)
+		ret = fsync(dir);
+	saved = errno;
+	close(dir);
+	errno = saved;
+	return ret;
+}
+
+int
 store_delete(int root, const char *key, size_t len)
 {
 	struct store_path p;
 	int dir, ret, saved;
 
 	store_path_init(&p, key, len);
-	if ((dir = walk(root, &p, 0)) == -1)
+	if ((dir = walk(root, &p, WALK_LOOK)) == -1)
 		return missing(errno) ? 0 : -1;
 	ret = unlinkat(dir, p.name, 0);
 	if (ret == -1 && missing(errno))

@@ -39,8 +39,8 @@ int store_put_begin(int root, struct store_put *);
 int store_put_write(struct store_put *, const void *, size_t);
 /*
  * Syncs the file, gives it its name, syncs the folders that changed.
- * exclusive: EEXIST when the key is there already.  The put is over in every
- * case.  May block: for a worker.
+ * exclusive: EEXIST when the key is there already, for good.  The put is over in
+ * every case.  May block: for a worker.
  */
 int store_put_commit(int root, struct store_put *, const char *key, size_t len,
     int exclusive, struct stat *);
@@ -48,6 +48,8 @@ void store_put_abort(int root, struct store_put *);
 
 /* Open for reading; ENOENT. */
 int store_get(int root, const char *key, size_t len, struct stat *);
+/* 0 when the key is there, and will be after a loss of power.  May block. */
+int store_there(int root, const char *key, size_t len);
 /* Removed, or not there: 0. */
 int store_delete(int root, const char *key, size_t len);
 

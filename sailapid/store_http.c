@@ -53,7 +53,8 @@ s3_drop(void *arg)
 {
 	struct s3_request *r = arg;
 
-	return r->stage == S3_WORKING && work_cancel(&r->work);
+	return (r->stage == S3_WORKING || r->stage == S3_LOOKING) &&
+	    work_cancel(&r->work);
 }
 
 const char *
@@ -508,6 +509,8 @@ s3_handle(void *arg, struct MHD_Connection *c, const char *method,
 		if (*size == 0)
 			return first_call(r);
 		break;
+	case S3_LOOKING:
+		return s3_put_looked(r);
 	case S3_BODY:
 		return *size > 0 ? s3_put_data(r, data, size) : s3_put_end(r);
 	case S3_DRAIN:

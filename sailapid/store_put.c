@@ -121,6 +121,56 @@ start_file(struct s3_request *r)
 	return 0;
 }
 
+static struct s3_request *
+request_of(struct work *w)
+{
+	return (struct s3_request *)(void *)((char *)w -
+	    offsetof(struct s3_request, work));
+}
+
+static enum MHD_Result
+start_body(struct s3_request *r)
+{
+	if (start_file(r) == -1)
+		return s3_errno(r, errno);
+	r->stage = S3_BODY;
+	return MHD_YES;
+}
+
+static void
+put_resume(struct work *w)
+{
+	httpd_resume(request_of(w)->conn);
+}
+
+static enum MHD_Result
+put_work(struct s3_request *r, enum s3_stage stage, void (*run)(struct work *))
+{
+	r->stage = stage;
+	r->work.run = run;
+	r->work.done = put_resume;
+	httpd_suspend(r->conn);
+	work_queue(&r->work);
+	return MHD_YES;
+}
+
+/* To its client 412 is as good as 200. */
+static void
+look_run(struct work *w)
+{
+	struct s3_request *r = request_of(w);
+
+	r->error =
+	    store_there(store.root, r->key, r->key_len) == -1 ? errno : EEXIST;
+}
+
+enum MHD_Result
+s3_put_looked(struct s3_request *r)
+{
+	r->stage = S3_NEW;
+	return r->error == ENOENT ? start_body(r) : s3_errno(r, r->error);
+}
+
 enum MHD_Result
 s3_put_begin(struct s3_request *r)
 {
@@ -152,12 +202,9 @@ s3_put_begin(struct s3_request *r)
 	if (r->exclusive &&
 	    (fd = store_get(store.root, r->key, r->key_len, &st)) != -1) {
 		close(fd);
-		return s3_errno(r, EEXIST);
+		return put_work(r, S3_LOOKING, look_run);
 	}
-	if (start_file(r) == -1)
-		return s3_errno(r, errno);
-	r->stage = S3_BODY;
-	return MHD_YES;
+	return start_body(r);
 }
 
 enum MHD_Result
@@ -201,13 +248,6 @@ check_sums(struct s3_request *r)
 	return NULL;
 }
 
-static struct s3_request *
-request_of(struct work *w)
-{
-	return (struct s3_request *)(void *)((char *)w -
-	    offsetof(struct s3_request, work));
-}
-
 static void
 commit_run(struct work *w)
 {
@@ -217,12 +257,6 @@ commit_run(struct work *w)
 		       r->exclusive, &r->st) == -1
 	    ? errno
 	    : 0;
-}
-
-static void
-commit_done(struct work *w)
-{
-	httpd_resume(request_of(w)->conn);
 }
 
 enum MHD_Result
@@ -241,11 +275,7 @@ s3_put_end(struct s3_request *r)
 		return s3_refuse(r, 400, code,
 		    "The body is not what the request says.");
 	}
-	r->work.run = commit_run;
-	r->work.done = commit_done;
-	httpd_suspend(r->conn);
-	work_queue(&r->work);
-	return MHD_YES;
+	return put_work(r, S3_WORKING, commit_run);
 }
 
 enum MHD_Result

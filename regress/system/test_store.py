@@ -3,6 +3,7 @@
 what was signed."""
 
 import hashlib
+import http.client
 import os
 import signal
 import time
@@ -119,6 +120,19 @@ def test_conditions(t):
     refused(t, c.put("k", b"two", headers={"If-None-Match": "*"}), 412,
             "PreconditionFailed", "put of one that is there")
     t.equal(b"one", c.get("k").body, "the first one stays")
+    # Said when all of the body was read: the connection is used on.
+    large = DATA * 40
+    headers = c.upload_headers(large)
+    sock = c.connect()
+    for status in (200, 412, 412):
+        sock.sendall(("PUT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (
+            c.presign("PUT", "large", headers), c.host, "".join(
+                "%s: %s\r\n" % h for h in headers.items()))).encode() + large)
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        answer.read()
+        t.equal(status, answer.status, "a large one")
+    sock.close()
     etag = put.headers["etag"]
     t.equal(304, c.get("k", headers={"If-None-Match": etag}).status, "304")
     t.equal(200, c.get("k", headers={"If-Match": etag}).status, "If-Match")

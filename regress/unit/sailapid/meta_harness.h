@@ -62,10 +62,10 @@ static struct {
 	int sign_down, fetch_down; /* nobody is there */
 	int hold_fetch;            /* nothing is answered; 2: no DELETE */
 	unsigned int cancels;
-	uint16_t store_status;     /* 0: as it is, else that answer */
-	const char *store_code;    /* of its errors; NULL: NoSuchKey */
-	struct hashset store;      /* objects */
-	uint8_t gone[1 << 20];     /* by index in it */
+	uint16_t store_status;  /* 0: as it is, else that answer */
+	const char *store_code; /* of its errors; NULL: NoSuchKey */
+	struct hashset store;   /* objects */
+	uint8_t gone[1 << 20];  /* by index in it */
 	struct packed packs[16];
 	unsigned int npacks;
 	unsigned int looks, verifies, deletes;

@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * Every key that is allowed is one regular file, none leaves the folder or
- * meets another's, and the list has all of them in the order of their bytes.
+ * meets another's, and the list has all of them in the order of their bytes;
+ * what is said to be there stays when the power goes.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sailapid/store_file.h"
@@ -22,6 +24,41 @@
 
 static char dir[64];
 static int root = -1;
+
+/* Folders that were synced, by their numbers. */
+static ino_t synced[64];
+static size_t nsynced;
+static int no_sync; /* of folders */
+
+/* Instead of the library's. */
+int
+fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if (no_sync) {
+			errno = EIO;
+			return -1;
+		}
+		synced[nsynced++ % 64] = st.st_ino;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* Since the last time. */
+static int
+was_synced(const char *path)
+{
+	struct stat st;
+	size_t i;
+	int yes = 0;
+
+	assert_int_equal(fstatat(root, path, &st, 0), 0);
+	for (i = 0; i < nsynced && i < 64; i++)
+		yes |= synced[i] == st.st_ino;
+	return yes;
+}
 
 static int
 remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -166,6 +203,57 @@ test_links(void **state)
 	expect("fifo", 4, NULL);
 }
 
+/* A name that may not be there after a loss of power is not said to be. */
+static void
+test_not_synced(void **state)
+{
+	(void)state;
+	assert_int_equal(put("f/ab/x", 6, "one", 1), 0);
+	no_sync = 1;
+	assert_int_equal(put("f/ab/y", 6, "two", 1), -1);
+	assert_int_equal(errno, EIO);
+	expect("f/ab/y", 6, NULL);
+	assert_int_equal(put("g/ab/y", 6, "two", 1), -1);
+	assert_int_equal(errno, EIO);
+	/* Nor one that another has just named. */
+	assert_int_equal(put("f/ab/x", 6, "one", 1), -1);
+	assert_int_equal(errno, EIO);
+	assert_int_equal(store_there(root, "f/ab/x", 6), -1);
+	assert_int_equal(errno, EIO);
+	/* The last of those that replace each other is there or is not. */
+	assert_int_equal(put("f/ab/x", 6, "three", 0), -1);
+	assert_int_equal(errno, EIO);
+	expect("f/ab/x", 6, "three");
+	no_sync = 0;
+	nsynced = 0;
+	assert_int_equal(store_there(root, "f/ab/x", 6), 0);
+	assert_true(was_synced("f%/ab%"));
+	assert_int_equal(put("f/ab/y", 6, "two", 1), 0);
+	nsynced = 0;
+	assert_int_equal(put("f/ab/y", 6, "two", 1), -1);
+	assert_int_equal(errno, EEXIST);
+	assert_true(was_synced("f%/ab%"));
+	/* The folders that failed are done again. */
+	assert_int_equal(put("g/ab/y", 6, "two", 1), 0);
+	assert_true(was_synced("."));
+	assert_true(was_synced("g%"));
+	/* A folder that another worker, or server, has made just now. */
+	assert_int_equal(mkdirat(root, "f%/cd%", 0700), 0);
+	nsynced = 0;
+	assert_int_equal(put("f/cd/z", 6, "four", 1), 0);
+	assert_true(was_synced("f%"));
+	/* Once is enough. */
+	nsynced = 0;
+	assert_int_equal(put("f/cd/y", 6, "five", 1), 0);
+	assert_int_equal(nsynced, 1);
+	assert_int_equal(store_there(root, "f/cd/none", 9), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(store_there(root, "h/cd/none", 9), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(count_tmp(), 0);
+	assert_int_equal(faccessat(root, "h%", F_OK, 0), -1);
+}
+
 /* ---- lists --------------------------------------------------------------- */
 
 struct seen {
@@ -296,6 +384,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_synced, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(test_random_list, setup,
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_skip, setup, teardown),
