@@ -159,6 +159,7 @@ $(OBJ)/regress/unit/lib/test_chan: LDFLAGS += \
 $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
     -Wl,--wrap=db_begin_durable
+$(OBJ)/regress/unit/sailvol-fetch/test_stream: LDFLAGS += -Wl,--wrap=malloc
 # Of fuse there is the switch alone.
 $(OBJ)/regress/unit/sailvold/test_switch: LDFLAGS += \
     -Wl,--wrap=frontend_manifest,--wrap=origins_ask,--wrap=journal_end \

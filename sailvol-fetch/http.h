@@ -47,6 +47,7 @@ struct http_result {
 #define HTTP_PAUSE ((size_t)-1) /* of read: call http_resume() later */
 #define HTTP_ABORT ((size_t)-2) /* of read: give up, ECANCELED */
 #define HTTP_SINK_PAUSE 1       /* of sink: none taken, as HTTP_PAUSE */
+#define HTTP_SINK_NO_MEMORY 2   /* of sink: give up, ENOMEM */
 
 struct http_spec {
 	uint8_t method; /* FETCH_METHOD_* */
@@ -74,7 +75,7 @@ struct http_spec {
 	size_t (*read)(void *arg, void *buf, size_t n);
 	/* A try begins. */
 	void (*rewind)(void *arg);
-	/* Bytes of a 2xx answer; -1: give up, ECANCELED; HTTP_SINK_PAUSE. */
+	/* Bytes of a 2xx answer; -1: give up, ECANCELED; HTTP_SINK_*. */
 	int (*sink)(void *arg, const void *, size_t);
 	/* Called once, never before http_start() has returned. */
 	void (*done)(const struct http_result *, void *arg);

@@ -19,7 +19,8 @@
 #define STALL_BYTES 1024L /* a second */
 #define IDLE_CONNECTIONS 32L
 #define POOL_MAX 32
-#define OTHER_ANSWER_MAX (64 * 1024) /* of an object's failure: for the log */
+#define OTHER_ANSWER_MAX (64 * 1024)   /* of an object's failure: for the log */
+#define HEADS_MAX ((size_t)256 * 1024) /* of one answer, with 1xx */
 
 static CURLM *multi;
 static struct event multi_timer;
@@ -179,8 +180,8 @@ curl_write(char *data, size_t one, size_t n, void *arg)
 		rc = h->spec.sink(h->spec.arg, data, n);
 		if (rc == HTTP_SINK_PAUSE)
 			return CURL_WRITEFUNC_PAUSE;
-		if (rc == -1) {
-			h->refused = 1;
+		if (rc != 0) {
+			h->refused = rc != HTTP_SINK_NO_MEMORY;
 			return 0;
 		}
 		h->got += n;
@@ -298,6 +299,12 @@ curl_header(char *data, size_t one, size_t n, void *arg)
 	time_t t;
 
 	(void)one;
+	/* libcurl keeps all of it. */
+	if (n > HEADS_MAX - h->heads) {
+		h->long_head = 1;
+		return 0;
+	}
+	h->heads += n;
 	if (data[0] == '\r' || data[0] == '\n') {
 		h->has_head = 1;
 		h->foreign = !is_ours(h);
@@ -494,8 +501,8 @@ http_curl_begin(struct http *h, const char *addrs, int64_t left_ms)
 	uint64_t number;
 
 	h->easy = npool > 0 ? pool[--npool] : curl_easy_init();
-	h->got = 0;
-	h->too_long = h->refused = h->has_head = h->foreign = 0;
+	h->got = h->heads = 0;
+	h->too_long = h->long_head = h->refused = h->has_head = h->foreign = 0;
 	h->named = HTTP_NAMELESS;
 	arc4random_buf(&number, sizeof(number));
 	snprintf(h->number, sizeof(h->number), "%016" PRIx64, number);
@@ -585,6 +592,10 @@ failed(struct http *h, CURLcode code)
 	} else if (h->too_long) {
 		h->error = EFBIG;
 		what = "answer is too long";
+		again = 0;
+	} else if (h->long_head) {
+		h->error = EPROTO;
+		what = "head of the answer is too long";
 		again = 0;
 	} else if (h->foreign) {
 		what = h->named == HTTP_FOREIGN

@@ -55,7 +55,9 @@ struct http {
 	uint8_t *buf;
 	size_t buf_len, buf_size;
 	int too_long, refused; /* by us */
-	int has_head;          /* all of it, with the empty line */
+	size_t heads;          /* their bytes */
+	int long_head;
+	int has_head; /* all of it, with the empty line */
 	char number[WIRE_REQUEST_LEN + 1];
 	enum http_named {
 		HTTP_NAMELESS, /* the answer has no number, or */

@@ -68,7 +68,7 @@ object_sink(void *arg, const void *data, size_t n)
 		return -1;
 	if (o->msg.verify) {
 		if (o->ctx == NULL && (o->ctx = hash_begin()) == NULL)
-			return -1;
+			return HTTP_SINK_NO_MEMORY;
 		hash_update(o->ctx, data, n);
 	}
 	o->got += n;

@@ -210,7 +210,7 @@ stream_take(struct stream *s, const void *data, size_t n)
 	}
 	for (; n > 0; n -= some, from += some) {
 		if (s->filling == NULL && (s->filling = part_new(s)) == NULL)
-			return -1;
+			return HTTP_SINK_NO_MEMORY;
 		some = STREAM_PART - s->filling->len;
 		if (some > n)
 			some = n;

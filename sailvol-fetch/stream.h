@@ -26,7 +26,7 @@ struct stream *stream_new(int fd, size_t length,
        stream_stop(), or an errno at any time.  Not from inside of a call but
        stream_end(). */
     void (*done)(void *, int error, const struct hash *), void *arg);
-/* As http_spec's sink; -1: more than its length. */
+/* As http_spec's sink; -1: more than its length; no memory: it takes no more. */
 int stream_take(struct stream *, const void *, size_t);
 /* From the beginning again. */
 void stream_rewind(struct stream *);

@@ -13,6 +13,9 @@ import time
 from sailtest import wire
 
 
+HEAD_MAX = 64 << 20
+
+
 def sha(b):
     return hashlib.sha256(b).digest()
 
@@ -124,6 +127,8 @@ class Server:
             return
         if fault in ("slow", "hang"):
             time.sleep(3 if fault == "slow" else 600)
+        if fault in ("heads", "hints"):
+            return self.endless_head(h, fault)
         if fault == "head":
             h.wfile.write(b"HTTP/1.1 %d OK\r\nContent-Ty" % status)
             h.close_connection = True
@@ -159,6 +164,18 @@ class Server:
             self.twice += 1
         while fault == "endless":
             h.wfile.write(b"x" * 65536)
+
+    @staticmethod
+    def endless_head(h, fault):
+        """Until it is cut off, or so much has come."""
+        h.close_connection = True
+        line = b"X-Long: " + b"x" * 4000 + b"\r\n"
+        if fault == "heads":
+            h.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        else:
+            line = b"HTTP/1.1 103 Early Hints\r\n" + line + b"\r\n"
+        for _ in range(HEAD_MAX // len(line)):
+            h.wfile.write(line)
 
     def on_api(self, h, body):
         if h.path.endswith("/nothing"):

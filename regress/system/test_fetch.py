@@ -126,6 +126,55 @@ def test_api_faults(t):
     t.true(f.alive(), "alive")
 
 
+def test_long_head(t):
+    """A head without an end is cut off, and takes no memory; that says nothing
+    of the object."""
+    s = Server()
+    f = start(t, s)
+    c = f.peer(r.MANIFEST)
+    m = f.peer(r.META)
+    b = b"object"
+    s.objects[sha(b)] = b
+    for fault in "heads", "hints":
+        s.faults["api"] = [fault] * 12
+        status, _, _, what, _ = api(c, 1, 1, "/v1/x", retry=1)
+        t.equal((0, True), (status, "too long" in what), what)
+        t.equal(11, len(s.faults["api"]), "tries")
+        s.faults["object GET"] = [fault] * 12
+        m.send(URL, 1, b"\1" + r.str16(s.url + "/obj/" + sha(b).hex()) +
+               sha(b) + struct.pack(">QBI", len(b), 1, 0))
+        t.equal((0, 0), struct.unpack_from(">HB", m.wait(URL_RES, 1).body),
+                "no answer")
+        t.equal(11, len(s.faults["object GET"]), "tries of the object")
+    t.true(f.alive(), "alive")
+
+
+def test_url_cancelled(t):
+    """What the server does not want any more is let go, of an object and of a
+    pack."""
+    s = Server()
+    f = start(t, s)
+    m = f.peer(r.META)
+    b = b"object"
+    s.objects[sha(b)] = b
+    s.faults["object GET"] = ["hang"] * 40
+    ask = b"\1" + r.str16(s.url + "/obj/" + sha(b).hex()) + sha(b) + \
+        struct.pack(">QBI", len(b), 1, 0)
+    part = struct.pack("<I", 1) + sha(b) + struct.pack("<II", 0, len(b))
+    # Of 40 most have no place.
+    for i in range(1, 41):
+        m.send(URL, i, ask, r.memfd(part) if i % 2 else None)
+    t.wait_for(lambda: len(s.requests) == 16, "all places are taken")
+    for i in range(1, 41):
+        m.send(CANCEL, 0, struct.pack(">I", i))
+        t.equal(0, struct.unpack_from(">H", m.wait(URL_RES, i, 5).body)[0],
+                "cancelled")
+    s.faults["object GET"] = []
+    m.send(URL, 41, ask)
+    t.equal((200, 1), struct.unpack_from(">HB", m.wait(URL_RES, 41, 5).body),
+            "a place for another")
+
+
 def test_which_request(t):
     """An answer to another request is a lost one, as is one of success that does
     not say to which it is."""

@@ -46,6 +46,17 @@ write_at(int fd, const void *buf, size_t n, uint64_t offset)
 	return 0;
 }
 
+static int no_memory; /* for a part */
+
+void *__real_malloc(size_t);
+void *__wrap_malloc(size_t);
+
+void *
+__wrap_malloc(size_t n)
+{
+	return no_memory && n > STREAM_PART ? NULL : __real_malloc(n);
+}
+
 static int
 work(void)
 {
@@ -169,6 +180,23 @@ test_fast_disk(void **state)
 	is_good();
 }
 
+/* That is not the fault of what comes. */
+static void
+test_no_memory(void **state)
+{
+	(void)state;
+	no_memory = 1;
+	assert_int_equal(stream_take(stream, bytes, 1), HTTP_SINK_NO_MEMORY);
+	no_memory = 0;
+	assert_int_equal(stream_take(stream, bytes, STREAM_PART), 0);
+	no_memory = 1;
+	assert_int_equal(stream_take(stream, bytes, 1), HTTP_SINK_NO_MEMORY);
+	no_memory = 0;
+	assert_int_equal(stream_stop(stream), 0);
+	assert_true(work());
+	assert_int_equal(last_error, ECANCELED);
+}
+
 /* Other bytes came first: in part written, with the thread, and to come. */
 static void
 test_again(void **state)
@@ -249,6 +277,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_slow_disk, begin),
 		cmocka_unit_test_setup(test_fast_disk, begin),
+		cmocka_unit_test_setup(test_no_memory, begin),
 		cmocka_unit_test_setup(test_again, begin),
 		cmocka_unit_test_setup(test_ends, begin),
 	};
