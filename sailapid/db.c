@@ -618,13 +618,30 @@ db_end(struct db *db)
 	return 0;
 }
 
+/* busy, frames in the log, and of them those that are in the database. */
+static int
+on_checkpoint(void *left, int n, char **value, char **name)
+{
+	(void)name;
+	*(int *)left = n != 3 || strcmp(value[0], "0") != 0 ||
+	    strcmp(value[1], value[2]) != 0;
+	return 0;
+}
+
 int
 db_settle(struct db *db)
 {
-	/* A checkpoint syncs the log first. */
-	if (db->unsynced && db_run(db, "PRAGMA wal_checkpoint") == -1)
-		return -1;
-	db->unsynced = 0;
+	int left = 1, rc;
+
+	if (!db->unsynced)
+		return 0;
+	/* It syncs the log first, if nobody stands in the way of all of it. */
+	errno = 0;
+	rc = sqlite3_exec(db->h, "PRAGMA wal_checkpoint", on_checkpoint, &left,
+	    NULL);
+	if (rc != SQLITE_OK)
+		return db_error(db, rc, "checkpoint");
+	db->unsynced = left;
 	return 0;
 }
 

@@ -935,6 +935,40 @@ test_lost(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* A checkpoint that somebody's view stands in the way of syncs nothing. */
+static void
+test_settle(void **state)
+{
+	struct db *other = db_open(path, 0);
+	struct db_store s;
+
+	(void)state;
+	assert_non_null(other);
+	org("before");
+	sql("PRAGMA wal_checkpoint");
+	assert_int_equal(db_view(other), 0);
+	assert_int_equal(db_store_get(other, &s), 0);
+	/* The first one writes the head of the log. */
+	assert_int_equal(db_begin_lazy(db), 0);
+	org("first");
+	assert_int_equal(db_end(db), 0);
+	sv.syncs = 0;
+	assert_int_equal(db_begin_lazy(db), 0);
+	org("lazy");
+	assert_int_equal(db_end(db), 0);
+	assert_int_equal(sv.syncs, 0);
+	assert_int_equal(db_settle(db), 0);
+	assert_int_equal(sv.syncs, 0);
+	db_view_end(other);
+	assert_int_equal(db_settle(db), 0);
+	assert_true(sv.syncs > 0);
+	/* Once. */
+	sv.syncs = 0;
+	assert_int_equal(db_settle(db), 0);
+	assert_int_equal(sv.syncs, 0);
+	db_close(other);
+}
+
 int
 main(void)
 {
@@ -944,7 +978,7 @@ main(void)
 		T(test_grants), T(test_commits), T(test_nodes), T(test_chunks),
 		T(test_sessions), T(test_many_pins), T(test_leases),
 		T(test_bounds), T(test_commands), T(test_no_room),
-		T(test_lost) };
+		T(test_settle), T(test_lost) };
 
 	sync_vfs_install();
 	return cmocka_run_group_tests(tests, NULL, NULL);
