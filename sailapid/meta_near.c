@@ -11,8 +11,9 @@
 #include "sailapid/meta_place.h"
 
 #define WALK_MAX 8192 /* entries that are looked at */
-#define MISSES_MAX 64 /* in a row, files of other packs */
-#define DEPTH_MAX 32  /* directories below the one that is walked */
+#define MISSES_MAX \
+	64 /* in a row: files of other packs, directories without any */
+#define DEPTH_MAX 32 /* directories below the one that is walked */
 
 struct near {
 	const struct req *req;
@@ -89,6 +90,8 @@ static int
 add_entry(struct near *k, const struct entry *e, unsigned int depth)
 {
 	struct hash root;
+	unsigned int misses = k->misses;
+	int n = k->n, r;
 
 	k->walked++;
 	if (e->type == ENTRY_FILE)
@@ -96,7 +99,11 @@ add_entry(struct near *k, const struct entry *e, unsigned int depth)
 	if (e->type != ENTRY_DIR || depth == DEPTH_MAX)
 		return 0;
 	root = e->root;
-	return walk_dir(k, &root, (const uint8_t *)"", 0, depth + 1);
+	r = walk_dir(k, &root, (const uint8_t *)"", 0, depth + 1);
+	/* To look into one takes as long. */
+	if (k->n == n && k->misses == misses)
+		k->misses++;
+	return r;
 }
 
 /* The names of a directory behind one; 0 or -1. */

@@ -720,6 +720,65 @@ test_brought_anew(void **state)
 	assert_int_equal(located(&id, "a", &where, &k), 1);
 }
 
+/* Chunks that are told with that of a. */
+static uint32_t
+neighbours(const struct hash *commit)
+{
+	struct wire_locate_req q = { .commit = *commit,
+		.path = (const uint8_t *)"a",
+		.path_len = 1,
+		.budget = 1 << 20,
+		.nslots = 1 };
+	struct wire_span *spans;
+	uint64_t slot = 0;
+	struct got g;
+	struct wbuf w;
+	uint32_t n, chunks;
+
+	q.slots = &slot;
+	wbuf_init(&w, 65536);
+	wire_locate_req_encode(&w, &q);
+	call(&g, API_POST, "/v1/volumes/data/locate", h.read, w.data, w.len);
+	wbuf_free(&w);
+	assert_int_equal(g.status, 200);
+	assert_null(wire_spans_decode(g.body, g.len, &spans, &n));
+	assert_int_equal(n, 1);
+	chunks = spans[0].nchunks;
+	wire_spans_free(spans, n);
+	got_clear(&g);
+	return chunks;
+}
+
+/* Directories that have nothing of the pack are not looked into without end. */
+static void
+test_neighbours(void **state)
+{
+	enum { DIRS = 200 };
+	static struct change c[DIRS + 2];
+	static char name[DIRS][16];
+	struct hash base, id, object;
+	struct wire_chunk chunks[2];
+	char session[33];
+	size_t i, n;
+
+	(void)state;
+	make_volume("data", &base);
+	make_pack(contents, 2, &object, chunks, 1);
+	for (n = 20; n <= DIRS; n *= 10) {
+		begin(session);
+		told(session, chunks, 2, "pp");
+		claim_pack("data", session, &object, chunks, 2, 200, "");
+		c[0] = (struct change){ "a", contents[0], NULL };
+		for (i = 0; i < n; i++) {
+			snprintf(name[i], sizeof(name[i]), "d%03zu/e", i);
+			c[i + 1] = (struct change){ name[i], "", NULL };
+		}
+		c[n + 1] = (struct change){ "z", contents[1], NULL };
+		commit(session, &base, c, n + 2, 200, &id);
+		assert_int_equal(neighbours(&id), n == 20 ? 2 : 1);
+	}
+}
+
 int
 main(void)
 {
@@ -728,7 +787,7 @@ main(void)
 		T(test_later), T(test_refused), T(test_lying_index),
 		T(test_hostile), T(test_lost), T(test_not_deleted),
 		T(test_overtaken), T(test_deleted_once), T(test_there_again),
-		T(test_brought_anew) };
+		T(test_brought_anew), T(test_neighbours) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
