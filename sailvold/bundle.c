@@ -99,6 +99,18 @@ bundle_let_go(void)
 			bundle_drop(b);
 }
 
+void
+bundle_bad(const struct stat *bad)
+{
+	struct bundle *b, *next;
+	struct stat st;
+
+	TAILQ_FOREACH_SAFE (b, &bundles, entry, next)
+		if (fstat(b->fd, &st) == 0 && st.st_ino == bad->st_ino &&
+		    st.st_dev == bad->st_dev)
+			bundle_drop(b);
+}
+
 unsigned int
 bundle_count(void)
 {

@@ -6,6 +6,8 @@
 #ifndef SAILVOLD_BUNDLE_H
 #define SAILVOLD_BUNDLE_H
 
+#include <sys/stat.h>
+
 #include "lib/fetch_imsg.h"
 
 /*
@@ -34,6 +36,8 @@ int bundle_ran_half(void);
 void bundle_tidy(void);
 /* Those whose file the cache has given up go. */
 void bundle_let_go(void);
+/* That which is this file goes. */
+void bundle_bad(const struct stat *);
 void bundle_drop_all(void);
 unsigned int bundle_count(void);
 

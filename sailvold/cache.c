@@ -43,21 +43,21 @@ cache_give_up(struct cache_entry *e)
 }
 
 struct cache_entry *
-cache_kept(const struct hash *key, uint64_t bytes)
+cache_kept(const struct hash *key, uint64_t bytes, const struct cache_stamp *is)
 {
 	struct cache_entry *e;
 
-	e = cache_index_add(&cache_index, key, bytes, 1, 0);
-	if (e != NULL)
-		return e;
-	if ((e = cache_index_find(&cache_index, key)) == NULL) {
+	if ((e = cache_index_find(&cache_index, key)) != NULL) {
+		/* In the place of one from before. */
+		cache_index.used += bytes - e->bytes;
+		e->bytes = bytes;
+		e->verified = 1;
+	} else if ((e = cache_index_add(&cache_index, key, bytes, 1, 0)) ==
+	    NULL) {
 		log_warn("cache: index");
 		return NULL;
 	}
-	/* In the place of one from before. */
-	cache_index.used += bytes - e->bytes;
-	e->bytes = bytes;
-	e->verified = 1;
+	e->is = *is;
 	return e;
 }
 
@@ -190,17 +190,17 @@ on_scan(int fd, short ev, void *arg)
 static struct cache_entry *
 find(const struct hash *key)
 {
+	struct cache_stamp is;
 	struct cache_entry *e;
-	uint64_t size = 0;
 	int fd;
 
 	e = cache_index_having(&cache_index, key);
 	if (e != NULL || folder >= FOLDERS)
 		return e;
-	if ((fd = cache_store_open(key, CACHE_CHUNK, &size)) == -1)
+	if ((fd = cache_store_open(key, CACHE_CHUNK, &is)) == -1)
 		return NULL;
 	close(fd);
-	return cache_index_add(&cache_index, key, size, 0, 0);
+	return cache_index_add(&cache_index, key, is.size, 0, 0);
 }
 
 /* ---- answers -------------------------------------------------------------------------- */
@@ -286,6 +286,7 @@ touch(struct cache_entry *e)
 int
 cache_answer_entry(const struct waiter *w, struct cache_entry *e)
 {
+	struct cache_stamp is;
 	int fd, saved;
 
 	if (cache_kind(e) == CACHE_BUNDLE) {
@@ -295,8 +296,13 @@ cache_answer_entry(const struct waiter *w, struct cache_entry *e)
 		touch(e);
 		return 0;
 	}
-	if ((fd = cache_store_open(&e->key, CACHE_CHUNK, NULL)) == -1)
+	if ((fd = cache_store_open(&e->key, CACHE_CHUNK, &is)) == -1)
 		return errno;
+	if (!cache_stamp_same(&e->is, &is)) {
+		close(fd);
+		e->verified = 0;
+		return EBADMSG;
+	}
 	touch(e);
 	if (answer(w, 0, "", fd) == -1) {
 		saved = errno;
@@ -322,8 +328,10 @@ served(const struct waiter *w, const struct hash *key)
 		return 1;
 	}
 	if ((error = cache_answer_entry(w, e)) != 0) {
-		/* Somebody has taken the file away, or broken it. */
-		if (!e->busy && !is_lack(error) && error != EPIPE)
+		/* Somebody has taken the file away, or broken it; what is
+		   only another is looked at. */
+		if (e->verified && !e->busy && !is_lack(error) &&
+		    error != EPIPE)
 			cache_give_up(e);
 		return 0;
 	}
@@ -412,6 +420,28 @@ on_cancel(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if (ibuf_get_n32(body, &which) == -1)
 		return -1;
 	cache_cancel(c, which);
+	return 0;
+}
+
+/*
+ * A chunk that could not be read, or had other bytes, when it was used: what is
+ * here is looked at again before it is given out.  Who lies makes work.
+ */
+static int
+on_bad(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
+{
+	struct cache_mount *m = cache_mount_find(chan_instance(c));
+	struct hash hash, key;
+	struct cache_entry *e;
+
+	(void)id;
+	(void)imsg;
+	if (m == NULL || ibuf_get(body, hash.b, HASH_LEN) == -1)
+		return -1;
+	cache_key(m->volume_id, &hash, &key);
+	e = cache_index_having(&cache_index, &key);
+	if (e != NULL && e->unwritten == NULL)
+		e->verified = 0;
 	return 0;
 }
 
@@ -522,6 +552,7 @@ static const struct msg_rule rules[] = {
 	RULE(FUSE_CACHE_GET, FUSE, NOFD, WANT_MIN, BODY_MAX, on_get),
 	RULE(FUSE_CACHE_PUT, FUSE, FD, WANT_MIN, BODY_MAX, on_put),
 	RULE(FUSE_CACHE_CANCEL, FUSE, NOFD, 4, 4, on_cancel),
+	RULE(FUSE_CACHE_BAD, FUSE, NOFD, HASH_LEN, HASH_LEN, on_bad),
 	RULE(FUSE_CACHE_ROOM, FUSE, NOFD, 16, 16, cache_room_ask),
 	RULE(FETCH_GET_DONE, FETCH, NOFD, 8, 8, ask_get_done),
 	RULE(FETCH_GET_BUNDLE, FETCH, FD, 2, BODY_MAX, ask_get_bundle),

@@ -124,9 +124,11 @@ extern uint64_t cache_fetched; /* bytes, for status */
 enum cache_kind cache_kind(const struct cache_entry *);
 /* Out of the index and of the directory. */
 void cache_give_up(struct cache_entry *);
-/* The file stands in the directory under its name; NULL: ENOMEM. */
-struct cache_entry *cache_kept(const struct hash *, uint64_t bytes);
-/* Answers one who waits for what is there and verified: 0, or errno. */
+/* The file stands in the directory under its name, and is good; NULL: ENOMEM. */
+struct cache_entry *cache_kept(const struct hash *, uint64_t bytes,
+    const struct cache_stamp *);
+/* Answers one who waits for what is there and verified: 0, or errno; EBADMSG:
+   it is not what was verified, and is to be so anew. */
 int cache_answer_entry(const struct waiter *, struct cache_entry *);
 /* The same, by that file; -1 and errno. */
 int cache_answer_file(const struct waiter *, int fd);
@@ -181,7 +183,7 @@ void job_run_queue(void);
 int cache_bundle_came(const char *volume_id, const struct fetch_bundle *,
     int fd);
 /* Sends one that is in the index, and verified; -1 and errno. */
-int cache_bundle_give(struct chan *, const struct cache_entry *);
+int cache_bundle_give(struct chan *, struct cache_entry *);
 /* One that just came, and that it has the chunk; -1 and errno. */
 int cache_bundle_answer(struct cache_bundle *, const struct waiter *);
 /* Asks whether the file is what it should be; fd is taken if 0; -1 and errno. */

@@ -159,9 +159,10 @@ cache_bundle_scan(const struct hash *key, uint16_t *n)
 	static struct fetch_bundle l;
 	char volume_id[VOLUME_MAX + 1];
 	struct cache_part *parts = NULL;
+	struct cache_stamp is;
 	int fd, saved;
 
-	if ((fd = cache_store_open(key, CACHE_BUNDLE, NULL)) == -1)
+	if ((fd = cache_store_open(key, CACHE_BUNDLE, &is)) == -1)
 		return NULL;
 	if (tail_read(fd, volume_id, &l) == 0 &&
 	    (parts = make_parts(volume_id, &l)) != NULL)
@@ -190,16 +191,23 @@ bundle_send(struct chan *c, const struct fetch_bundle *l, int fd)
 }
 
 int
-cache_bundle_give(struct chan *c, const struct cache_entry *e)
+cache_bundle_give(struct chan *c, struct cache_entry *e)
 {
 	static struct fetch_bundle l;
 	char volume_id[VOLUME_MAX + 1];
+	struct cache_stamp is;
 	int fd, rc, saved;
 
 	if (e->unwritten != NULL)
 		return bundle_send(c, e->unwritten->list, e->unwritten->fd);
-	if ((fd = cache_store_open(&e->key, CACHE_BUNDLE, NULL)) == -1)
+	if ((fd = cache_store_open(&e->key, CACHE_BUNDLE, &is)) == -1)
 		return -1;
+	if (!cache_stamp_same(&e->is, &is)) {
+		close(fd);
+		e->verified = 0;
+		errno = EBADMSG;
+		return -1;
+	}
 	if ((rc = tail_read(fd, volume_id, &l)) == 0)
 		rc = bundle_send(c, &l, fd);
 	saved = errno;
@@ -296,7 +304,8 @@ write_slice(struct cache_bundle *b)
 		errno = ENOSPC;
 		return -1;
 	}
-	if (cache_store_keep(b->tmp, &b->of->key, CACHE_BUNDLE) == -1)
+	if (cache_store_stamp(b->out, &b->of->is) == -1 ||
+	    cache_store_keep(b->tmp, &b->of->key, CACHE_BUNDLE) == -1)
 		return -1;
 	close(b->out);
 	b->out = -1;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/hash.h"
+#include "sailvold/cache_store.h"
 
 /* A chunk of a bundle. */
 struct cache_part {
@@ -27,7 +28,8 @@ struct cache_entry {
 	struct hash key;  /* of content and volume: its name */
 	uint64_t bytes;   /* on the disk */
 	int64_t touched;  /* second when the file was marked as used */
-	uint8_t verified; /* since this process runs */
+	uint8_t verified; /* since this process runs, and as `is' says */
+	struct cache_stamp is;
 	uint8_t busy;     /* being verified, or written: stays */
 	uint16_t nparts;  /* of a bundle; 0: one chunk, that of its name */
 	struct cache_part *parts;

@@ -393,13 +393,15 @@ static void
 job_keep(struct job *j)
 {
 	uint64_t bytes = j->reserved;
+	struct cache_stamp is;
 	struct cache_entry *e;
 
 	if (j->memory) {
 		job_hand_out(j);
 		return;
 	}
-	if (cache_store_keep(j->tmp, &j->key, CACHE_CHUNK) == -1) {
+	if (cache_store_stamp(j->fd, &is) == -1 ||
+	    cache_store_keep(j->tmp, &j->key, CACHE_CHUNK) == -1) {
 		if (j->source != NULL)
 			put_failed(j, errno);
 		else
@@ -409,7 +411,7 @@ job_keep(struct job *j)
 	close(j->fd);
 	j->fd = -1;
 	job_unreserve(j);
-	if ((e = cache_kept(&j->key, bytes)) == NULL)
+	if ((e = cache_kept(&j->key, bytes, &is)) == NULL)
 		job_later(j, ENOMEM);
 	else
 		job_succeeded(j, e);
@@ -553,6 +555,7 @@ keep_neighbour(const struct hash *key, const uint8_t *data, uint32_t bytes)
 {
 	uint64_t disk = cache_disk_bytes(bytes);
 	char tmp[CACHE_TMP_LEN];
+	struct cache_stamp is;
 	int fd;
 
 	if (cache_index_having(&cache_index, key) != NULL ||
@@ -562,11 +565,12 @@ keep_neighbour(const struct hash *key, const uint8_t *data, uint32_t bytes)
 	if ((fd = cache_store_tmp(tmp)) == -1)
 		return;
 	if (cache_store_write(fd, data, bytes) == -1 ||
+	    cache_store_stamp(fd, &is) == -1 ||
 	    cache_store_keep(tmp, key, CACHE_CHUNK) == -1)
 		cache_store_tmp_drop(tmp);
 	else {
 		cache_fetched += bytes;
-		(void)cache_kept(key, disk);
+		(void)cache_kept(key, disk, &is);
 	}
 	close(fd);
 }
@@ -717,12 +721,11 @@ job_bring(struct job *j)
 static void
 job_verify_kept(struct job *j, struct cache_entry *e)
 {
-	uint64_t size = 0;
 	int fd;
 
 	j->state = JOB_VERIFY_KEPT;
-	fd = cache_store_open(&j->key, cache_kind(e), &size);
-	if (fd != -1 && j->bytes != 0 && size != j->bytes) {
+	fd = cache_store_open(&j->key, cache_kind(e), &e->is);
+	if (fd != -1 && j->bytes != 0 && e->is.size != j->bytes) {
 		/* Which of both lies the store shows. */
 		close(fd);
 		job_bring(j);

@@ -139,22 +139,44 @@ name_of(const struct hash *h, enum cache_kind kind, char name[NAME_LEN])
 }
 
 int
-cache_store_open(const struct hash *h, enum cache_kind kind, uint64_t *size)
+cache_store_stamp(int fd, struct cache_stamp *is)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = EBADMSG;
+		return -1;
+	}
+	is->size = (uint64_t)st.st_size;
+	is->mtime_s = st.st_mtim.tv_sec;
+	is->mtime_ns = st.st_mtim.tv_nsec;
+	return 0;
+}
+
+int
+cache_stamp_same(const struct cache_stamp *a, const struct cache_stamp *b)
+{
+	return a->size == b->size && a->mtime_s == b->mtime_s &&
+	    a->mtime_ns == b->mtime_ns;
+}
+
+int
+cache_store_open(const struct hash *h, enum cache_kind kind,
+    struct cache_stamp *is)
 {
 	char name[NAME_LEN];
-	struct stat st;
 	int fd;
 
 	name_of(h, kind, name);
 	if ((fd = openat(ro_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) == -1)
 		return -1;
-	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+	if (cache_store_stamp(fd, is) == -1) {
 		close(fd);
 		errno = EBADMSG;
 		return -1;
 	}
-	if (size != NULL)
-		*size = (uint64_t)st.st_size;
 	return fd;
 }
 

@@ -16,6 +16,16 @@
 
 enum cache_kind { CACHE_CHUNK = 0, CACHE_BUNDLE };
 
+/* What is another when somebody has written to a file, or cut it. */
+struct cache_stamp {
+	uint64_t size;
+	int64_t mtime_s;
+	int64_t mtime_ns;
+};
+/* -1 and errno. */
+int cache_store_stamp(int fd, struct cache_stamp *);
+int cache_stamp_same(const struct cache_stamp *, const struct cache_stamp *);
+
 /*
  * As root: the directory, and a read-only copy of its tree, through which all
  * files are opened that others get: what the kernel reopens for writing fails.
@@ -25,8 +35,9 @@ int cache_store_prepare(int dirfd);
    -1 after a message. */
 int cache_store_start(void);
 
-/* A file for others, read-only; size may be NULL; -1 and errno. */
-int cache_store_open(const struct hash *, enum cache_kind, uint64_t *size);
+/* A file for others, read-only; -1 and errno. */
+int cache_store_open(const struct hash *, enum cache_kind,
+    struct cache_stamp *);
 void cache_store_remove(const struct hash *, enum cache_kind);
 /* Marks it as used, for the order after a restart. */
 void cache_store_touch(const struct hash *, enum cache_kind);

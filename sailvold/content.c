@@ -706,6 +706,26 @@ content_rules_let_go(struct chan *chan, uint32_t id, struct imsg *imsg,
 	return 0;
 }
 
+void
+content_bad(const struct hash *h, int fd)
+{
+	struct chan *chan = frontend_cache();
+	struct piece *p, *next;
+	struct stat bad, st;
+
+	if (fstat(fd, &bad) == -1)
+		return;
+	TAILQ_FOREACH_SAFE (p, &opened, link, next)
+		if (fstat(p->fd, &st) == 0 && st.st_ino == bad.st_ino &&
+		    st.st_dev == bad.st_dev)
+			piece_close(p);
+	bundle_bad(&bad);
+	/* A new one looks at all anyway. */
+	if (chan != NULL &&
+	    chan_send(chan, IMSG_FUSE_CACHE_BAD, 0, -1, h->b, HASH_LEN) == -1)
+		log_warn("cache: a bad chunk");
+}
+
 /*
  * Who reads on gets the next chunks before they are asked for: four times as
  * much as was read so far, within bounds, and a question at most for each half
@@ -754,22 +774,22 @@ slot_extent(struct content *c, uint64_t slot, uint64_t off, size_t len,
     struct extent *x, struct piece **wait)
 {
 	struct piece *p;
-	struct hash h;
 	off_t at;
 
 	x->fd = -1;
 	x->at = (off_t)(off - (slot << chunklist_shift(c->list)));
 	x->len = len;
-	x->give_up = x->memory = 0;
+	x->give_up = x->memory = x->clean = 0;
 	if (c->rest != NULL && !rest_absent(c->rest, slot)) {
 		x->at = (off_t)off;
 		x->fd = overlay_fd(c->vn);
 		return x->fd == -1 ? errno : 0;
 	}
-	if (chunklist_get(c->list, slot, &h) != 1)
+	if (chunklist_get(c->list, slot, &x->hash) != 1)
 		return 0;
-	if (bundle_find(&h, chunklist_slot_bytes(c->list, slot), &x->fd, &at,
-		&x->memory)) {
+	x->clean = 1;
+	if (bundle_find(&x->hash, chunklist_slot_bytes(c->list, slot), &x->fd,
+		&at, &x->memory)) {
 		x->at += at;
 		return 0;
 	}
@@ -872,7 +892,7 @@ content_extents(struct vn *vn, uint64_t off, size_t size, struct extent *x,
 		return errno;
 	x->at = (off_t)off;
 	x->len = size;
-	x->give_up = x->memory = 0;
+	x->give_up = x->memory = x->clean = 0;
 	*n = 1;
 	return 0;
 }

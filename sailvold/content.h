@@ -23,6 +23,9 @@ struct extent {
 	size_t len;
 	int give_up; /* pages that were read */
 	int memory;  /* it never waits for a disk */
+	/* Of a chunk, which has all these bytes, or is bad. */
+	int clean;
+	struct hash hash;
 };
 #define EXTENTS_MAX 2
 #define EXTENTS_BYTES ((size_t)1 << CHUNK_SHIFT_MIN)
@@ -46,6 +49,12 @@ int content_rest(struct vn *, struct rest **rest, int *rest_fd);
 int content_is_whole(struct vn *);
 /* SEEK_DATA, SEEK_HOLE of a file that is clean or not whole: 0 and *at; E_WAIT; an errno. */
 int content_seek(struct vn *, uint64_t off, int data, uint64_t *at);
+
+/*
+ * What fd has of that chunk cannot be read, or is not it: nobody reads from that
+ * file any more, and cache looks at it before it gives it out again.
+ */
+void content_bad(const struct hash *, int fd);
 
 /* The chunks of a clean file: 0; E_WAIT, or an errno. */
 int content_list(struct vn *, struct chunklist **);

@@ -25,6 +25,7 @@
 #include "sailvold/worker.h"
 
 #define COPY_BYTES (1024 * 1024)
+#define CHECK_BYTES (256 * 1024) /* fits the processor's cache */
 
 /* A file that is being copied. */
 struct copy {
@@ -36,6 +37,8 @@ struct copy {
 	off_t from_at; /* where the chunk is in it */
 	off_t at, len;
 	uint64_t slot; /* the next, or that which is filled */
+	struct hash hash; /* of it */
+	int again;        /* it was bad, and is tried once more */
 	int filling;   /* one chunk of what lacks */
 	int lost;      /* what was written to it before is not on the disk */
 	uint8_t *rest; /* bytes of the file beside it */
@@ -86,9 +89,9 @@ is_whole(int fd, off_t len)
 }
 
 /* Of a file, whole but for a bundle, to that place in another: in the kernel, or
-   through a buffer. */
+   through a buffer; or, cloned, not at all. */
 static int
-copy_chunk(int from, off_t from_at, int to, off_t out, off_t len)
+copy_chunk(int from, off_t from_at, int to, off_t out, off_t len, int *cloned)
 {
 	struct file_clone_range range = {
 		.src_fd = from,
@@ -98,8 +101,9 @@ copy_chunk(int from, off_t from_at, int to, off_t out, off_t len)
 	ssize_t n;
 
 	/* Elsewhere its blocks have another's bytes too. */
-	if (from_at == 0 && is_whole(from, len) &&
-	    ioctl(to, FICLONERANGE, &range) == 0)
+	*cloned = from_at == 0 && is_whole(from, len) &&
+	    ioctl(to, FICLONERANGE, &range) == 0;
+	if (*cloned)
 		return 0;
 	while (in < end) {
 		n = copy_file_range(from, &in, to, &at, (size_t)(end - in), 0);
@@ -113,12 +117,53 @@ copy_chunk(int from, off_t from_at, int to, off_t out, off_t len)
 	return 0;
 }
 
+/*
+ * What was copied is the chunk: a disk may have changed what it was verified to
+ * be, which a commit would publish as what somebody wrote.
+ */
+static int
+copy_check(const struct copy *c)
+{
+	off_t at = c->at, end = c->at + c->len;
+	struct hash_ctx *ctx;
+	struct hash h;
+	ssize_t n = 1;
+	uint8_t *buf;
+	int error = 0;
+
+	if ((buf = malloc(CHECK_BYTES)) == NULL)
+		return ENOMEM;
+	if ((ctx = hash_begin()) == NULL) {
+		free(buf);
+		return ENOMEM;
+	}
+	for (; at < end && error == 0; at += n) {
+		n = pread(c->to, buf,
+		    end - at < CHECK_BYTES ? (size_t)(end - at) : CHECK_BYTES,
+		    at);
+		if (n > 0)
+			hash_update(ctx, buf, (size_t)n);
+		else
+			error = EIO;
+	}
+	hash_end(ctx, &h);
+	free(buf);
+	if (error == 0 && hash_cmp(&h, &c->hash) != 0)
+		error = EIO;
+	return error;
+}
+
 static void
 copy_run(struct work *w)
 {
 	struct copy *c = (struct copy *)w;
+	int cloned;
 
-	w->error = copy_chunk(c->from, c->from_at, c->to, c->at, c->len);
+	w->error =
+	    copy_chunk(c->from, c->from_at, c->to, c->at, c->len, &cloned);
+	/* Nothing was read of what is shared from now on. */
+	if (w->error == 0 && !cloned)
+		w->error = copy_check(c);
 	/* A loss of power may take it, but not after it is said to be here. */
 	if (w->error == 0 && c->filling && fdatasync(c->to) == -1) {
 		w->error = errno;
@@ -259,9 +304,18 @@ static void
 copy_done(struct work *w)
 {
 	struct copy *c = (struct copy *)w;
+	int bad = w->error == EIO && !c->lost;
 
+	if (bad)
+		content_bad(&c->hash, c->from);
 	close(c->from);
 	c->from = -1;
+	if (bad && !c->again) {
+		c->again = 1;
+		copyup_step(c->vn, 0);
+		return;
+	}
+	c->again = 0;
 	if (c->filling) {
 		fill_end(c, w->error);
 		return;
@@ -308,6 +362,7 @@ copyup_step(struct vn *vn, int error)
 		copy_end(c, error);
 		return;
 	}
+	(void)chunklist_get(list, c->slot, &c->hash);
 	c->at = (off_t)(c->slot << chunklist_shift(list));
 	c->len = (off_t)chunklist_slot_bytes(list, c->slot);
 	worker_submit(&c->work);

@@ -235,7 +235,8 @@ op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 struct read_work {
 	struct work work;
 	fuse_req_t req;
-	int n;
+	int n, bad;         /* the first of x that failed */
+	struct park *again; /* NULL: it is not done once more */
 	struct extent x[EXTENTS_MAX];
 	size_t got;
 	char data[];
@@ -262,6 +263,8 @@ read_extent(struct read_work *r, const struct extent *x)
 			break;
 		got += (size_t)n;
 	}
+	if (got < x->len && x->clean)
+		return EIO;
 	r->got += got;
 	if (x->give_up)
 		(void)posix_fadvise(x->fd, x->at, (off_t)got,
@@ -275,8 +278,10 @@ read_run(struct work *w)
 	struct read_work *r = (struct read_work *)w;
 	int i;
 
-	for (i = 0; i < r->n && w->error == 0; i++)
+	for (i = 0; i < r->n && w->error == 0; i++) {
 		w->error = read_extent(r, &r->x[i]);
+		r->bad = i;
+	}
 }
 
 static void
@@ -287,6 +292,7 @@ read_free(struct read_work *r)
 	for (i = 0; i < r->n; i++)
 		if (r->x[i].fd != -1)
 			close(r->x[i].fd);
+	request_copy_free(r->again);
 	free(r);
 }
 
@@ -294,8 +300,16 @@ static void
 read_done(struct work *w)
 {
 	struct read_work *r = (struct read_work *)w;
+	const struct extent *x = &r->x[r->bad];
 
-	if (w->error != 0)
+	if (w->error == EIO && x->clean)
+		content_bad(&x->hash, x->fd);
+	else
+		x = NULL;
+	if (x != NULL && r->again != NULL) {
+		request_again(r->req, r->again);
+		r->again = NULL;
+	} else if (w->error != 0)
 		fuse_reply_err(r->req, w->error);
 	else
 		fuse_reply_buf(r->req, r->data, r->got);
@@ -342,6 +356,8 @@ read_from(fuse_req_t req, struct vn *vn, const struct extent *x, int n)
 	r->req = req;
 	for (i = 0; i < n; i++) {
 		r->x[i] = x[i];
+		if (x[i].clean && r->again == NULL)
+			r->again = request_copy();
 		if (x[i].fd != -1 &&
 		    (r->x[i].fd = fcntl(x[i].fd, F_DUPFD_CLOEXEC, 0)) == -1) {
 			fuse_reply_err(req, errno);

@@ -26,7 +26,9 @@ struct range_work {
 	int mode;
 	off_t off, off2, len;
 	size_t copied;
-	struct vn *busy;  /* whose overlay file it changes, pinned */
+	struct hash from;   /* the chunk that fd is of */
+	struct park *again; /* NULL: of none, or it is not done once more */
+	struct vn *busy;    /* whose overlay file it changes, pinned */
 	uint64_t sync_fh; /* it is to be safe before it is answered; 0 */
 };
 
@@ -52,6 +54,7 @@ range_free(struct range_work *r)
 		close(r->fd);
 	if (r->fd2 != -1)
 		close(r->fd2);
+	request_copy_free(r->again);
 	free(r);
 }
 
@@ -245,6 +248,17 @@ copy_done(struct work *w)
 	struct range_work *r = (struct range_work *)w;
 	struct vn *vn = range_idle(r);
 
+	/* What a chunk should have at least is asked for. */
+	if (r->again != NULL &&
+	    (w->error == EIO || (w->error == 0 && r->copied == 0))) {
+		content_bad(&r->from, r->fd);
+		request_again(r->req, r->again);
+		r->again = NULL;
+		if (vn != NULL)
+			vn_unpin(vn);
+		range_free(r);
+		return;
+	}
 	range_answer(r, vn, 1);
 }
 
@@ -288,6 +302,10 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	r->off = x->at;
 	r->off2 = off2;
 	r->len = (off_t)x->len;
+	if (x->clean) {
+		r->from = x->hash;
+		r->again = request_copy();
+	}
 	r->sync_fh = sync_wanted(fi2) ? fi2->fh : 0;
 	if ((x->fd != -1 && (r->fd = dup_fd(x->fd)) == -1) ||
 	    (fd = overlay_fd(to)) == -1 || (r->fd2 = dup_fd(fd)) == -1) {

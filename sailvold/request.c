@@ -34,6 +34,7 @@ struct park {
 	uint64_t unique; /* as the kernel has it */
 	int error;
 	int roomed;
+	int again;
 	monotime_t since; /* the first time */
 };
 
@@ -122,13 +123,47 @@ answer_raw(uint64_t unique, int error)
 		log_warn("answer");
 }
 
+void
+request_copy_free(struct park *p)
+{
+	if (p == NULL)
+		return;
+	free(p->raw);
+	free(p);
+}
+
 static void
 park_free(struct park *p)
 {
 	TAILQ_REMOVE(&all, p, all);
 	nparked--;
-	free(p->raw);
-	free(p);
+	request_copy_free(p);
+}
+
+/* Of what is done now; NULL. */
+static struct park *
+park_new(void)
+{
+	struct park *p;
+
+	if ((p = calloc(1, sizeof(*p))) == NULL ||
+	    (p->raw = malloc(now.len)) == NULL) {
+		free(p);
+		return NULL;
+	}
+	memcpy(p->raw, now.raw, now.len);
+	p->len = now.len;
+	p->since = monotime_now();
+	p->unique =
+	    ((const struct fuse_in_header *)(const void *)now.raw)->unique;
+	return p;
+}
+
+static void
+park_add(struct park *p)
+{
+	TAILQ_INSERT_TAIL(&all, p, all);
+	nparked++;
 }
 
 static void
@@ -139,20 +174,11 @@ park(fuse_req_t req)
 	if (now.wait == NULL)
 		fatalx("request %u waits for nothing", now.opcode);
 	if (p == NULL) {
-		if ((p = calloc(1, sizeof(*p))) == NULL ||
-		    (p->raw = malloc(now.len)) == NULL) {
-			free(p);
+		if ((p = park_new()) == NULL) {
 			fuse_reply_err(req, ENOMEM);
 			return;
 		}
-		memcpy(p->raw, now.raw, now.len);
-		p->len = now.len;
-		p->since = monotime_now();
-		p->unique =
-		    ((const struct fuse_in_header *)(const void *)now.raw)
-			->unique;
-		TAILQ_INSERT_TAIL(&all, p, all);
-		nparked++;
+		park_add(p);
 	}
 	running = NULL; /* it lives on */
 	p->q = now.wait;
@@ -188,6 +214,27 @@ request_fail(fuse_req_t req, int error)
 		park(req);
 	else
 		fuse_reply_err(req, error);
+}
+
+struct park *
+request_copy(void)
+{
+	struct park *p;
+
+	if (now.again || (p = park_new()) == NULL)
+		return NULL;
+	p->again = 1;
+	p->roomed = now.roomed;
+	return p;
+}
+
+void
+request_again(fuse_req_t req, struct park *p)
+{
+	park_add(p);
+	TAILQ_INSERT_TAIL(&ready, p, link);
+	kick();
+	fuse_reply_none(req);
 }
 
 /* ---- doing ------------------------------------------------------------------------ */
@@ -255,6 +302,7 @@ process(uint8_t *raw, size_t len, struct park *from)
 	now.woken = from != NULL;
 	now.error = from != NULL ? from->error : 0;
 	now.roomed = from != NULL ? from->roomed : 0;
+	now.again = from != NULL ? from->again : 0;
 	if (from != NULL)
 		now.since = from->since;
 	running = from;

@@ -36,6 +36,7 @@ struct request {
 	int error;
 	monotime_t since; /* it waited */
 	int roomed;       /* so many times room was asked for it */
+	int again;        /* by request_again() */
 	struct waitq *wait;
 };
 extern struct request now;
@@ -86,6 +87,14 @@ typedef struct waitq *(*no_room_cb)(int *tries);
 void request_on_no_room(no_room_cb);
 /* Answers with the errno, or parks. */
 void request_fail(fuse_req_t, int error);
+/*
+ * For an operation that a thread ends: what is done now, to be done once more if
+ * that fails.  NULL: it was, or ENOMEM; free(3) ends it.
+ */
+struct park *request_copy(void);
+void request_copy_free(struct park *);
+/* Takes the copy, and the request. */
+void request_again(fuse_req_t, struct park *);
 /* The rest of the body of the request, of at least len bytes; NULL. */
 const void *request_body(size_t len);
 /* Requests that wait, for the log. */

@@ -187,6 +187,9 @@
 	    "u64 session, u8 last; memfd of the line without its new line")       \
 	X(FUSE_MANIFEST_CTL_CLOSE, 182, FUSE, MANIFEST, NOFD, "u64 session")      \
 	/* fuse and cache */                                                      \
+	X(FUSE_CACHE_BAD, 190, FUSE, CACHE, NOFD,                                 \
+	    "hash of a chunk that could not be read from the file it was given "  \
+	    "in, or is not there: look at it before it is given out again")       \
 	X(FUSE_CACHE_GET, 191, FUSE, CACHE, NOFD, "struct cache_want")            \
 	X(CACHE_FUSE_GET_RES, 192, CACHE, FUSE, MAYFD,                            \
 	    "u64 slot, u32 errno, str16 what; read-only file of that chunk, or "  \

@@ -3,6 +3,9 @@
 each says what is wrong and what to do, and nothing that was there is lost."""
 
 import contextlib
+import errno
+import fcntl
+import glob
 import os
 import shutil
 import sqlite3
@@ -344,6 +347,85 @@ def test_cache_disk(t):
         t.true(cached() > have, "more is kept: %d files" % cached())
         d.umount(a)
         d.stop()
+
+
+FICLONE = 0x40049409
+CHUNK = 8 << 20
+
+
+def shares_blocks(t):
+    """A copy of a whole file takes no bytes there."""
+    a, b = t.write("one", "x" * 4096), t.write("other", "")
+    with open(a, "rb") as x, open(b, "r+b") as y:
+        try:
+            fcntl.ioctl(y, FICLONE, x.fileno())
+            return True
+        except OSError as e:
+            t.true(e.errno in (errno.EOPNOTSUPP, errno.EINVAL), "%s" % e)
+            return False
+
+
+@deadline(180)
+def test_cache_files(t):
+    """Files of the cache that are another beneath the process that has checked
+    them: what is shorter is fetched again, and what was written to is checked
+    again; what a disk has changed gets into no file that is changed, and into no
+    commit."""
+    s = stack.Stack(t, daemons=2)
+    near, far = s.daemons
+    b = far.mount("vol", "b", create=True)
+    files = {"small%d" % i: os.urandom(5000) for i in range(20)}
+    files["one"] = os.urandom(3 << 20)
+    files["large"] = os.urandom(2 * CHUNK + 12345)
+    for name, data in files.items():
+        with open(os.path.join(b, name), "wb") as f:
+            f.write(data)
+    far.ctl("commit", b)
+    a = near.mount("vol", "a")
+
+    def reads(what, top=a):
+        caches.drop(caches.PAGES)
+        for name, data in files.items():
+            t.true(data == stack.read_bytes(os.path.join(top, name)),
+                   "%s: %s" % (what, name))
+
+    def chunks():
+        """Three chunks, one, and the small ones together."""
+        return glob.glob(near.dir + "/cache/??/*")
+
+    reads("at first")
+    t.wait_for(lambda: len(chunks()) == 5, "all are kept")
+    for p in chunks():
+        os.truncate(p, os.stat(p).st_size - 3000)
+    reads("shorter")
+    t.wait_for(lambda: len(chunks()) == 5, "all are kept again")
+    near.kill("fuse")           # which has them open
+    for p in chunks():
+        with open(p, "r+b") as f:
+            f.write(b"other bytes")
+    reads("written to")
+    t.wait_for(lambda: len(chunks()) == 5, "all are kept again")
+    log = near.log().count("thrown away")
+    t.true(log >= 5, "%d were thrown away" % log)
+    if shares_blocks(t):
+        return
+    for p in chunks():
+        st = os.stat(p)
+        with open(p, "r+b") as f:
+            f.write(b"not what it was")
+        os.utime(p, ns=(st.st_atime_ns, st.st_mtime_ns))
+    caches.drop(caches.PAGES)
+    for name, at in (("small7", 5000), ("one", 3 << 20), ("large", 100),
+                     ("large", 2 * CHUNK + 12345)):
+        with open(os.path.join(a, name), "r+b") as f:
+            f.seek(at)
+            f.write(b"mine")
+        files[name] = files[name][:at] + b"mine" + files[name][at + 4:]
+    near.ctl("commit", a)
+    far.ctl("reload", b)
+    reads("what was committed", b)
+    for name in ("small7", "one"):
+        t.true(files[name] == stack.read_bytes(os.path.join(a, name)), name)
 
 
 def server_on(t, mib):

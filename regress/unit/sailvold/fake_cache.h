@@ -9,6 +9,7 @@
 
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <errno.h>
 #include <event.h>
 #include <event2/event.h>
@@ -137,7 +138,26 @@ cache_store_start(void)
 }
 
 int
-cache_store_open(const struct hash *h, enum cache_kind kind, uint64_t *size)
+cache_store_stamp(int fd, struct cache_stamp *is)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	is->size = (uint64_t)st.st_size;
+	is->mtime_s = st.st_mtim.tv_sec;
+	is->mtime_ns = st.st_mtim.tv_nsec;
+	return 0;
+}
+
+int
+cache_stamp_same(const struct cache_stamp *a, const struct cache_stamp *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+int
+cache_store_open(const struct hash *h, enum cache_kind kind,
+    struct cache_stamp *is)
 {
 	struct file *f = file_find(h, kind);
 
@@ -147,8 +167,7 @@ cache_store_open(const struct hash *h, enum cache_kind kind, uint64_t *size)
 		errno = ENOENT;
 		return -1;
 	}
-	if (size != NULL)
-		*size = (uint64_t)lseek(f->fd, 0, SEEK_END);
+	assert_int_equal(cache_store_stamp(f->fd, is), 0);
 	return again(f->fd);
 }
 
