@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -26,6 +27,7 @@
 
 #define COPY_BYTES (1024 * 1024)
 #define CHECK_BYTES (256 * 1024) /* fits the processor's cache */
+#define FRESH_S 30 /* its pages are those that were written */
 
 /* A file that is being copied. */
 struct copy {
@@ -36,12 +38,12 @@ struct copy {
 	int from, to;
 	off_t from_at; /* where the chunk is in it */
 	off_t at, len;
-	uint64_t slot; /* the next, or that which is filled */
+	uint64_t slot;    /* the next, or that which is filled */
 	struct hash hash; /* of it */
 	int again;        /* it was bad, and is tried once more */
-	int filling;   /* one chunk of what lacks */
-	int lost;      /* what was written to it before is not on the disk */
-	uint8_t *rest; /* bytes of the file beside it */
+	int filling;      /* one chunk of what lacks */
+	int lost;         /* what was written to it before is not on the disk */
+	uint8_t *rest;    /* bytes of the file beside it */
 	size_t rest_len;
 	uint64_t size;
 	struct timespec times[2];
@@ -117,6 +119,18 @@ copy_chunk(int from, off_t from_at, int to, off_t out, off_t len, int *cloned)
 	return 0;
 }
 
+/* No disk has given it back: it has just been written, and verified before. */
+static int
+is_fresh(int fd)
+{
+	struct timespec t;
+	struct stat st;
+
+	return clock_gettime(CLOCK_REALTIME, &t) == 0 && fstat(fd, &st) == 0 &&
+	    st.st_mtim.tv_sec <= t.tv_sec &&
+	    t.tv_sec - st.st_mtim.tv_sec < FRESH_S;
+}
+
 /*
  * What was copied is the chunk: a disk may have changed what it was verified to
  * be, which a commit would publish as what somebody wrote.
@@ -162,7 +176,7 @@ copy_run(struct work *w)
 	w->error =
 	    copy_chunk(c->from, c->from_at, c->to, c->at, c->len, &cloned);
 	/* Nothing was read of what is shared from now on. */
-	if (w->error == 0 && !cloned)
+	if (w->error == 0 && !cloned && !is_fresh(c->from))
 		w->error = copy_check(c);
 	/* A loss of power may take it, but not after it is said to be here. */
 	if (w->error == 0 && c->filling && fdatasync(c->to) == -1) {
