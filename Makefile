@@ -160,6 +160,9 @@ $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
     -Wl,--wrap=db_begin_durable
 $(OBJ)/regress/unit/sailvol-fetch/test_stream: LDFLAGS += -Wl,--wrap=malloc
+# Time goes on when it is told to.
+$(OBJ)/regress/unit/sailvold/test_cache_job: LDFLAGS += \
+    -Wl,--wrap=monotime_now
 # Of fuse there is the switch alone.
 $(OBJ)/regress/unit/sailvold/test_switch: LDFLAGS += \
     -Wl,--wrap=frontend_manifest,--wrap=origins_ask,--wrap=journal_end \

@@ -199,6 +199,11 @@ int fetch_api_send(struct chan *, uint32_t id, const struct fetch_api *,
 int fetch_api_recv(struct ibuf *, struct fetch_api *);
 /* The errno where a server's or store's certificate does not verify. */
 #define FETCH_UNTRUSTED EKEYREJECTED
+/* GET: a file that was given takes no bytes, whatever the disk says of it; what
+   passes (lib/lack.h), or is of room, is told as it is. */
+#define FETCH_NO_FILE EBADFD
+/* GET: ETIMEDOUT, and there was no byte for anybody else either all that time. */
+#define FETCH_STILL EHOSTDOWN
 
 struct fetch_api_res {
 	uint16_t status;

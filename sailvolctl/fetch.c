@@ -122,6 +122,8 @@ on_get_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if (id != fetch.id ||
 	    fetch_get_res_recv(body, &fetch.error, &what, &len) == -1)
 		return -1;
+	if (fetch.error == FETCH_STILL)
+		fetch.error = ETIMEDOUT;
 	snprintf(fetch.what, sizeof(fetch.what), "%.*s", (int)len,
 	    len > 0 ? what : "");
 	answered();

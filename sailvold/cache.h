@@ -69,11 +69,18 @@ enum job_state {
 
 struct ask;
 struct cache_want;
+struct job_queue;
+
+/* What nothing has come for in that time is given up (sailvold(8), READING). */
+#define CACHE_LATE_MS 30000
 
 /* One chunk on its way; or a bundle from before, that is verified. */
 struct job {
 	RB_ENTRY(job) node;
-	TAILQ_ENTRY(job) entry; /* in the queue */
+	TAILQ_ENTRY(job) entry; /* in its queue, which is q */
+	struct job_queue *q;
+	monotime_t since;
+	int elsewhere; /* what is here is of another length */
 	TAILQ_HEAD(, waiter) waiters;
 	enum job_state state;
 	struct hash key; /* of the chunk and its volume, or of the bundle */
@@ -152,6 +159,12 @@ void cache_room_keep(uint64_t);
 void cache_room_start(void);
 int cache_room_ask(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
+/* cache_place.c */
+struct place *place_new(const struct cache_mount *, const struct cache_want *);
+struct put *put_new(struct chan *, uint32_t id, struct cache_mount *, int fd);
+void put_unref(struct put *);
+void place_unref(struct place *);
+
 /* cache_job.c */
 /*
  * GET of those chunks that are marked in lacks (put NULL), or PUT: each is on
@@ -159,9 +172,6 @@ int cache_room_ask(struct chan *, uint32_t, struct imsg *, struct ibuf *);
  */
 int job_want(struct chan *, uint32_t id, struct cache_mount *,
     const struct cache_want *, const uint8_t *lacks, struct put *);
-struct put *put_new(struct chan *, uint32_t id, struct cache_mount *, int fd);
-void put_unref(struct put *);
-void place_unref(struct place *);
 void cache_cancel(struct chan *, uint32_t id);
 void job_peer_down(struct chan *);
 /* From cache_ask.c: what became of a chunk that was asked for. */
@@ -177,6 +187,9 @@ void job_give_room(const struct hash *key, uint32_t bytes);
 void job_bundled(const struct hash *key, uint32_t bytes, struct cache_bundle *);
 /* All that may begin, begins; what was asked for is sent. */
 void job_run_queue(void);
+/* Nothing comes at all: who has waited for it for long is not kept waiting for
+   a turn. */
+void job_late(void);
 
 /* cache_bundle.c */
 /* fd (taken, also on failure) has these verified chunks; -1: they lie. */

@@ -18,11 +18,17 @@
 
 #define NEAR_MIN (256 * 1024)
 #define NEAR_MS 2000 /* between two questions that belong together */
+/* What makes one sailvol-fetch die after the other, for long, is given up. */
+#define TRIES_MAX 5
+#define LOOK_S 1
 
 struct ask {
 	TAILQ_ENTRY(ask) entry;
 	uint32_t number;
-	struct chan *at; /* NULL: waits for a sailvol-fetch */
+	struct chan *at;    /* NULL: waits for a sailvol-fetch */
+	monotime_t lone;    /* since then; 0: not at all */
+	monotime_t since;
+	unsigned int tries; /* sailvol-fetches that died with it */
 	/* GET: of which file, and which jobs still wait, by slot */
 	struct place *place;
 	TAILQ_HEAD(ask_jobs, job) jobs;
@@ -35,6 +41,9 @@ static struct ask_list asks = TAILQ_HEAD_INITIALIZER(asks);
 static struct ask *gathering; /* not sent yet */
 static struct ask *handing;   /* one of its bundles is being handed out */
 static uint32_t last_number;
+static struct event look_ev;
+
+static void on_look(int, short, void *);
 
 static struct ask *
 ask_find(struct chan *at, uint32_t number)
@@ -61,6 +70,7 @@ ask_new(struct place *place)
 				break;
 	} while (a->number == 0 || b != NULL);
 	a->fd = -1;
+	a->since = monotime_now();
 	if ((a->place = place) != NULL)
 		place->refs++;
 	TAILQ_INIT(&a->jobs);
@@ -176,6 +186,20 @@ fail:
 	return -1;
 }
 
+/* There is no sailvol-fetch: it waits for one, but not for ever. */
+static void
+ask_waits(struct ask *a)
+{
+	struct timeval tv = { LOOK_S, 0 };
+
+	if (a->lone.ns == 0)
+		a->lone = monotime_now();
+	if (!evtimer_initialized(&look_ev))
+		evtimer_set(&look_ev, on_look, NULL);
+	if (!evtimer_pending(&look_ev, NULL))
+		evtimer_add(&look_ev, &tv);
+}
+
 /* 0 also when there is no sailvol-fetch at the moment: it waits. */
 static int
 ask_send(struct ask *a)
@@ -186,8 +210,11 @@ ask_send(struct ask *a)
 		ask_free(a);
 		return 0;
 	}
-	if ((a->at = role_peer_any(ROLE_FETCH)) == NULL)
+	if ((a->at = role_peer_any(ROLE_FETCH)) == NULL) {
+		ask_waits(a);
 		return 0;
+	}
+	a->lone.ns = 0;
 	rc = a->place != NULL
 	    ? send_get(a)
 	    : send_fd(verify_send, a, TAILQ_FIRST(&a->jobs), a->fd);
@@ -205,6 +232,33 @@ ask_failed(struct ask *a, int error, const char *what)
 		job_got_not(j, error, what);
 	}
 	ask_free(a);
+}
+
+static void
+on_look(int fd, short ev, void *arg)
+{
+	struct timeval tv = { LOOK_S, 0 };
+	struct ask *a, *next;
+	int left = 0, late = 0;
+
+	(void)fd;
+	(void)ev;
+	(void)arg;
+	TAILQ_FOREACH_SAFE (a, &asks, entry, next) {
+		if (a->lone.ns == 0)
+			continue;
+		if (monotime_diff_ms(monotime_now(), a->lone) < CACHE_LATE_MS)
+			left = 1;
+		else {
+			ask_failed(a, ETIMEDOUT, "there is no sailvol-fetch");
+			late = 1;
+		}
+	}
+	if (late)
+		job_late();
+	if (left)
+		evtimer_add(&look_ev, &tv);
+	job_run_queue();
 }
 
 void
@@ -305,7 +359,11 @@ ask_fetch_down(struct chan *c)
 		if (a->at != c)
 			continue;
 		a->at = NULL;
-		if (ask_send(a) == -1)
+		if (++a->tries >= TRIES_MAX &&
+		    monotime_diff_ms(monotime_now(), a->since) >= CACHE_LATE_MS)
+			ask_failed(a, EIO,
+			    "each sailvol-fetch dies while it is asked");
+		else if (ask_send(a) == -1)
 			ask_failed(a, errno, strerror(errno));
 	}
 	job_run_queue();
@@ -397,7 +455,9 @@ ask_get_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		strlcpy(what, "an answer without a chunk", sizeof(what));
 	}
 	/* What is left of its jobs has failed. */
-	ask_failed(a, (int)error, what);
+	ask_failed(a, error == FETCH_STILL ? ETIMEDOUT : (int)error, what);
+	if (error == FETCH_STILL)
+		job_late();
 	job_run_queue();
 	return 0;
 }

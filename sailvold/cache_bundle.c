@@ -292,6 +292,7 @@ static int
 write_slice(struct cache_bundle *b)
 {
 	uint64_t to = b->copied + SLICE < b->len ? b->copied + SLICE : b->len;
+	ssize_t n;
 
 	if (b->out == -1 && (b->out = cache_store_tmp(b->tmp)) == -1)
 		return -1;
@@ -299,9 +300,10 @@ write_slice(struct cache_bundle *b)
 		return -1;
 	if (b->copied < b->len)
 		return 1;
-	if (pwrite(b->out, b->tail, b->tail_len, (off_t)b->len) !=
-	    (ssize_t)b->tail_len) {
-		errno = ENOSPC;
+	n = pwrite(b->out, b->tail, b->tail_len, (off_t)b->len);
+	if (n != (ssize_t)b->tail_len) {
+		if (n != -1)
+			errno = ENOSPC;
 		return -1;
 	}
 	if (cache_store_stamp(b->out, &b->of->is) == -1 ||

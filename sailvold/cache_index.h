@@ -30,8 +30,8 @@ struct cache_entry {
 	int64_t touched;  /* second when the file was marked as used */
 	uint8_t verified; /* since this process runs, and as `is' says */
 	struct cache_stamp is;
-	uint8_t busy;     /* being verified, or written: stays */
-	uint16_t nparts;  /* of a bundle; 0: one chunk, that of its name */
+	uint8_t busy;    /* being verified, or written: stays */
+	uint16_t nparts; /* of a bundle; 0: one chunk, that of its name */
 	struct cache_part *parts;
 	struct cache_bundle *unwritten; /* its file is not there yet */
 };

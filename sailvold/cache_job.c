@@ -17,7 +17,7 @@
 #include "sailvold/sailvold_imsg.h"
 #include "sailvold/cache.h"
 
-#define RUNNING_MAX 64 /* jobs; each has a file open */
+#define RUNNING_MAX 64 /* jobs of a queue; each has a file open */
 /* Of chunks on their way that the directory has no room for. */
 #define MEMORY_MAX ((uint64_t)64 << 20)
 #define TOLD_MS 60000
@@ -27,10 +27,16 @@
 
 RB_HEAD(job_tree, job);
 static struct job_tree jobs = RB_INITIALIZER(&jobs);
-static TAILQ_HEAD(, job) queued = TAILQ_HEAD_INITIALIZER(queued);
-static unsigned int nrunning;
+/* What is here is not kept waiting by a store that does not answer. */
+struct job_queue {
+	TAILQ_HEAD(, job) jobs;
+	unsigned int running;
+};
+static struct job_queue here = { .jobs = TAILQ_HEAD_INITIALIZER(here.jobs) };
+static struct job_queue far = { .jobs = TAILQ_HEAD_INITIALIZER(far.jobs) };
 static int full;    /* one found no room */
-static int lacking; /* the queue rests until later_ev */
+static int scarce;  /* the same, of descriptors or memory */
+static int lacking; /* the queues rest until later_ev */
 static struct event later_ev;
 static uint64_t memory; /* bytes of chunks on their way there */
 
@@ -56,55 +62,6 @@ job_find(const struct hash *key, uint32_t bytes)
 	struct job k = { .key = *key, .bytes = bytes };
 
 	return RB_FIND(job_tree, &jobs, &k);
-}
-
-/* ---- what jobs share ------------------------------------------------------------- */
-
-static struct place *
-place_new(const struct cache_mount *m, const struct cache_want *g)
-{
-	struct place *p;
-
-	if ((p = calloc(1, sizeof(*p) + g->path_len + 1)) == NULL)
-		return NULL;
-	p->refs = 1;
-	strlcpy(p->volume_id, m->volume_id, sizeof(p->volume_id));
-	p->commit = g->commit;
-	p->path_len = g->path_len;
-	if (g->path_len > 0)
-		memcpy(p->path, g->path, g->path_len);
-	return p;
-}
-
-void
-place_unref(struct place *p)
-{
-	if (p != NULL && --p->refs == 0)
-		free(p);
-}
-
-struct put *
-put_new(struct chan *c, uint32_t id, struct cache_mount *m, int fd)
-{
-	struct put *p;
-
-	if ((p = calloc(1, sizeof(*p))) == NULL)
-		fatal("cache: put");
-	p->refs = 1;
-	p->peer = c;
-	p->id = id;
-	p->mount = m;
-	p->fd = fd;
-	return p;
-}
-
-void
-put_unref(struct put *p)
-{
-	if (p == NULL || --p->refs > 0)
-		return;
-	close(p->fd);
-	free(p);
 }
 
 /* ---- the end of a job ----------------------------------------------------------- */
@@ -161,12 +118,41 @@ job_free(struct job *j)
 		waiter_free(j, w);
 	RB_REMOVE(job_tree, &jobs, j);
 	if (j->state == JOB_QUEUED)
-		TAILQ_REMOVE(&queued, j, entry);
+		TAILQ_REMOVE(&j->q->jobs, j, entry);
 	else
-		nrunning--;
+		j->q->running--;
 	place_unref(j->place);
 	put_unref(j->source);
 	free(j);
+}
+
+/* What is here of it, verified or not; NULL. */
+static struct cache_entry *
+job_entry(const struct job *j)
+{
+	struct cache_entry *e;
+
+	if (j->bytes == 0)
+		e = cache_index_find(&cache_index, &j->key);
+	else
+		e = cache_index_having(&cache_index, &j->key);
+	if (e == NULL || e->verified)
+		return e;
+	/* Of a bundle the job is another. */
+	return (cache_kind(e) == CACHE_BUNDLE) == !j->bytes && !j->elsewhere
+	    ? e
+	    : NULL;
+}
+
+static void
+job_enqueue(struct job *j, int first)
+{
+	j->state = JOB_QUEUED;
+	j->q = job_entry(j) != NULL ? &here : &far;
+	if (first)
+		TAILQ_INSERT_HEAD(&j->q->jobs, j, entry);
+	else
+		TAILQ_INSERT_TAIL(&j->q->jobs, j, entry);
 }
 
 /* It may begin again, as one of the first. */
@@ -181,9 +167,8 @@ job_again(struct job *j)
 	job_drop_file(j);
 	place_unref(j->place);
 	j->place = NULL;
-	j->state = JOB_QUEUED;
-	nrunning--;
-	TAILQ_INSERT_HEAD(&queued, j, entry);
+	j->q->running--;
+	job_enqueue(j, 1);
 }
 
 static int
@@ -249,7 +234,7 @@ job_later(struct job *j, int error)
 		return;
 	}
 	job_again(j);
-	full = 1;
+	scarce = 1;
 	if (!evtimer_initialized(&later_ev))
 		evtimer_set(&later_ev, on_later, NULL);
 	/* Without it, what happens next is the next try. */
@@ -530,7 +515,9 @@ job_got_not(struct job *j, int error, const char *what)
 		if ((e = cache_index_find(&cache_index, &j->key)) != NULL)
 			throw_away(e);
 		job_again(j); /* from the store */
-	} else if (is_lack(error) || (is_of_disk(error) && !j->memory))
+	} else if (error == FETCH_NO_FILE)
+		job_not_kept(j, EIO); /* its file takes nothing */
+	else if (is_lack(error) || (is_of_disk(error) && !j->memory))
 		job_not_kept(j, error);
 	else
 		job_failed(j, error, what);
@@ -723,14 +710,15 @@ job_verify_kept(struct job *j, struct cache_entry *e)
 {
 	int fd;
 
-	j->state = JOB_VERIFY_KEPT;
 	fd = cache_store_open(&j->key, cache_kind(e), &e->is);
 	if (fd != -1 && j->bytes != 0 && e->is.size != j->bytes) {
 		/* Which of both lies the store shows. */
 		close(fd);
-		job_bring(j);
+		j->elsewhere = 1;
+		job_again(j);
 		return;
 	}
+	j->state = JOB_VERIFY_KEPT;
 	e->busy = 1;
 	if (fd == -1 || ask_verify(j, fd) == -1)
 		job_verified(j, (uint32_t)errno);
@@ -786,7 +774,7 @@ job_verified(struct job *j, uint32_t error)
 	if (j->bytes == 0)
 		job_split(j);
 	else
-		job_bring(j);
+		job_again(j); /* from the store */
 }
 
 /* ---- start -------------------------------------------------------------------------------- */
@@ -794,47 +782,76 @@ job_verified(struct job *j, uint32_t error)
 static void
 job_run(struct job *j)
 {
-	struct cache_entry *e;
+	struct cache_entry *e = job_entry(j);
 
-	if (j->bytes == 0)
-		e = cache_index_find(&cache_index, &j->key);
-	else
-		e = cache_index_having(&cache_index, &j->key);
 	if (e != NULL && e->verified) {
 		/* A neighbour of another, meanwhile. */
 		j->state = JOB_FETCH; /* in the queue no more */
 		job_succeeded(j, e);
-	} else if (e != NULL && (cache_kind(e) == CACHE_BUNDLE) == !j->bytes) {
+	} else if (e != NULL) {
 		job_verify_kept(j, e);
 	} else if (j->bytes == 0) {
 		/* It was given up. */
 		j->state = JOB_FETCH;
 		job_split(j);
+	} else if (j->q == &here) {
+		job_again(j);
 	} else
 		job_bring(j);
+}
+
+static int
+may_run(const struct job_queue *q)
+{
+	return !scarce && (q == &here || !full) && q->running < RUNNING_MAX &&
+	    !TAILQ_EMPTY(&q->jobs);
 }
 
 void
 job_run_queue(void)
 {
 	static int inside;
+	struct job_queue *q;
 	struct job *j;
 
 	/* A job that ends at once may come back to here. */
 	if (inside || lacking)
 		return;
 	inside = 1;
-	full = 0;
+	full = scarce = 0;
 	do {
-		while (!full && nrunning < RUNNING_MAX &&
-		    (j = TAILQ_FIRST(&queued)) != NULL) {
-			TAILQ_REMOVE(&queued, j, entry);
-			nrunning++;
+		while (may_run(q = &here) || may_run(q = &far)) {
+			j = TAILQ_FIRST(&q->jobs);
+			TAILQ_REMOVE(&q->jobs, j, entry);
+			q->running++;
 			job_run(j);
 		}
 		ask_flush();
-	} while (!full && nrunning < RUNNING_MAX && !TAILQ_EMPTY(&queued));
+	} while (may_run(&here) || may_run(&far));
 	inside = 0;
+}
+
+/* One that is given has no need of a store. */
+static int
+is_put(const struct job *j)
+{
+	const struct waiter *w;
+
+	TAILQ_FOREACH (w, &j->waiters, entry)
+		if (w->put != NULL)
+			return 1;
+	return 0;
+}
+
+void
+job_late(void)
+{
+	struct job *j, *next;
+
+	TAILQ_FOREACH_SAFE (j, &far.jobs, entry, next)
+		if (!is_put(j) &&
+		    monotime_diff_ms(monotime_now(), j->since) >= CACHE_LATE_MS)
+			job_failed(j, ETIMEDOUT, "nothing comes");
 }
 
 /* bytes 0: of a bundle. */
@@ -849,10 +866,11 @@ job_new(const struct hash *key, const struct hash *hash, uint32_t bytes)
 	j->hash = *hash;
 	j->bytes = bytes;
 	j->fd = -1;
+	j->since = monotime_now();
 	TAILQ_INIT(&j->waiters);
 	evtimer_set(&j->slice, job_copy, j);
 	RB_INSERT(job_tree, &jobs, j);
-	TAILQ_INSERT_TAIL(&queued, j, entry);
+	job_enqueue(j, 0);
 	return j;
 }
 

@@ -71,13 +71,15 @@ void content_chunks(struct vn *, int error, int fd);
 void content_abandoned(struct waitq *);
 /* Pages that the kernel has twice are given up. */
 void content_tidy(void);
+int content_rules_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int content_rules_bundle(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+int content_rules_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
+
+/* ---- content_put.c */
 /* For a reload: hands an overlay file, published as that list, to the cache;
    n: how many answers come.  0 or an errno. */
 int content_put(uint64_t ovl, uint32_t id, const struct chunklist *,
     unsigned int *n);
-int content_rules_get(struct chan *, uint32_t, struct imsg *, struct ibuf *);
-int content_rules_bundle(struct chan *, uint32_t, struct imsg *, struct ibuf *);
-int content_rules_let_go(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 int content_rules_put(struct chan *, uint32_t, struct imsg *, struct ibuf *);
 
 /* ---- copyup.c */

@@ -29,7 +29,7 @@ struct range_work {
 	struct hash from;   /* the chunk that fd is of */
 	struct park *again; /* NULL: of none, or it is not done once more */
 	struct vn *busy;    /* whose overlay file it changes, pinned */
-	uint64_t sync_fh; /* it is to be safe before it is answered; 0 */
+	uint64_t sync_fh;   /* it is to be safe before it is answered; 0 */
 };
 
 static struct range_work *

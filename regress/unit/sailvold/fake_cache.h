@@ -42,13 +42,13 @@ struct file {
 	int fd;                  /* -1: none */
 	int64_t age;
 };
-static struct file files[32];
+static struct file files[100];
 static unsigned int ntmp, removed;
 /* What fails, how often. */
 struct fault {
 	int error, times;
 };
-static struct fault f_tmp, f_open, f_keep, f_write, f_scan;
+static struct fault f_tmp, f_open, f_keep, f_write, f_scan, f_given;
 static int no_fds_after_tmp;
 
 static int
@@ -295,12 +295,13 @@ cache_store_device(void)
 static struct chan *fuse[3], *fuse_end[3], *fetch, *fetch_end;
 static unsigned int gets, bundles;
 static struct fault f_verify;
-static int hold; /* nothing is answered */
+/* Nothing is answered, or no GET. */
+static enum { HOLD_NOTHING, HOLD_ALL, HOLD_GETS } hold;
 static struct {
 	uint32_t id;
 	struct fetch_get g; /* n 0: no GET */
 	int error;
-} held[4];
+} held[80];
 static unsigned int nheld;
 static int get_file = -1; /* that came before its GET */
 
@@ -309,7 +310,7 @@ static struct content {
 	struct hash hash;
 	uint32_t bytes;
 	uint8_t *data;
-} contents[8];
+} contents[80];
 static unsigned int ncontents;
 
 static struct content *
@@ -396,6 +397,14 @@ answer_get(uint32_t id, const struct fetch_get *g)
 		return;
 	}
 	assert_int_not_equal(get_file, -1);
+	if (faulty(&f_given)) {
+		close(get_file);
+		get_file = -1;
+		assert_int_equal(fetch_get_res_send(fetch_end, id,
+				     (uint32_t)errno, "its file"),
+		    0);
+		return;
+	}
 	if (k != NULL) {
 		assert_int_equal(pwrite(get_file, k->data, k->bytes, 0),
 		    k->bytes);
@@ -414,7 +423,7 @@ let_go(void)
 {
 	unsigned int i;
 
-	hold = 0;
+	hold = HOLD_NOTHING;
 	for (i = 0; i < nheld; i++)
 		if (held[i].g.n > 0)
 			answer_get(held[i].id, &held[i].g);
@@ -475,6 +484,12 @@ fetch_verify(struct chan *c, uint32_t id, struct imsg *im, struct ibuf *body)
 	if (faulty(&f_verify))
 		error = errno;
 	(void)c;
+	if (hold == HOLD_GETS) {
+		assert_int_equal(fetch_verify_res_send(fetch_end, id,
+				     (uint32_t)error),
+		    0);
+		return 0;
+	}
 	held[nheld].id = id;
 	held[nheld].g.n = 0;
 	held[nheld++].error = error;
@@ -500,7 +515,7 @@ fetch_cancel(struct chan *c, uint32_t id, struct imsg *im, struct ibuf *body)
 /* By number of the question. */
 static struct {
 	int came, error, fd;
-} answers[16];
+} answers[100];
 
 static int
 fuse_get_res(struct chan *c, uint32_t id, struct imsg *im, struct ibuf *body)
@@ -583,6 +598,17 @@ connect_to(uint8_t role, uint32_t instance, struct chan **end)
 	return c;
 }
 
+/* Time that has passed, for whoever asks. */
+static int64_t passed_ms;
+monotime_t __real_monotime_now(void);
+monotime_t __wrap_monotime_now(void);
+
+monotime_t
+__wrap_monotime_now(void)
+{
+	return monotime_add_ms(__real_monotime_now(), passed_ms);
+}
+
 /* What the parent says. */
 static void
 tell(uint32_t type, struct ibuf *body)
@@ -614,6 +640,25 @@ turn(int ms)
 
 	event_base_loopexit(base, &tv);
 	event_base_dispatch(base);
+}
+
+/* A sailvol-fetch dies; and there is another, or none. */
+static void
+fetch_dies(int another)
+{
+	struct chan *old = fetch, *old_end = fetch_end;
+
+	fetch = fetch_end = NULL;
+	nheld = 0;
+	if (another)
+		fetch = connect_to(ROLE_FETCH, 0, &fetch_end);
+	if (old != NULL)
+		cache_role.peer_down(old);
+	chan_free(old_end);
+	chan_free(old);
+	if (another && old == NULL)
+		cache_role.peer_up(fetch);
+	turn(20);
 }
 
 /* ---- one question ----------------------------------------------------------------------- */
@@ -737,8 +782,8 @@ setup(void **state)
 		fuse[i] = connect_to(ROLE_FUSE, i, &fuse_end[i]);
 	}
 	fetch = connect_to(ROLE_FETCH, 0, &fetch_end);
-	gets = bundles = removed = 0;
-	hold = 0;
+	gets = bundles = removed = nheld = 0;
+	hold = HOLD_NOTHING;
 	return 0;
 }
 
@@ -746,7 +791,7 @@ static int
 teardown(void **state)
 {
 	struct fault *all[] = { &f_tmp, &f_open, &f_keep, &f_write, &f_scan,
-		&f_verify };
+		&f_given, &f_verify };
 	uint32_t i;
 
 	(void)state;

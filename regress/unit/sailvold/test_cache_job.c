@@ -126,7 +126,7 @@ test_liar(void **state)
 	uint8_t bad[1000] = { 1 };
 
 	(void)state;
-	hold = 1;
+	hold = HOLD_ALL;
 	want(2, IMSG_FUSE_CACHE_GET, 1, k, 1, "f", -1);
 	turn(20);
 	get(1, 2, k);
@@ -148,7 +148,7 @@ test_liar(void **state)
 	expect(2, old);
 	assert_int_equal(gets, 0);
 	/* Other bytes than said, and who has the right ones. */
-	hold = 1;
+	hold = HOLD_ALL;
 	want(2, IMSG_FUSE_CACHE_GET, 5, p, 1, "f", -1);
 	put(2, 3, p, bad);
 	turn(20);
@@ -186,7 +186,7 @@ test_bundle_without_room(void **state)
 	w.chunks[1].hash = b->hash;
 	for (kept = 0; kept < 2; kept++) {
 		tell_limit((uint64_t)1 << 40);
-		hold = 1;
+		hold = HOLD_ALL;
 		assert_int_equal(cache_want_send(fuse_end[1],
 				     IMSG_FUSE_CACHE_GET, 1, &w, -1),
 		    0);
@@ -281,6 +281,174 @@ test_scan(void **state)
 	assert_int_equal(hash_cmp(&e->key, &old), 0);
 }
 
+static struct file *
+file_of(const struct content *k)
+{
+	struct hash key;
+
+	key_of(k, &key);
+	return file_find(&key, CACHE_CHUNK);
+}
+
+/* A fuse has found it bad. */
+static void
+bad(const struct content *k)
+{
+	assert_int_equal(chan_send(fuse_end[1], IMSG_FUSE_CACHE_BAD, 0, -1,
+			     k->hash.b, HASH_LEN),
+	    0);
+}
+
+/* What is another since it was verified is verified again, and so is what somebody
+   could not read. */
+static void
+test_changed(void **state)
+{
+	static const uint8_t other[2] = { 1, 2 };
+	const struct timespec then[2] = { { 7, 7 }, { 7, 7 } };
+	struct content *k = content_new(LARGE, 'k');
+
+	(void)state;
+	get(1, 1, k);
+	expect(1, k);
+	get(1, 2, k);
+	expect(2, k);
+	assert_int_equal(gets, 1);
+	/* As it was, but for the time. */
+	assert_int_equal(futimens(file_of(k)->fd, then), 0);
+	get(1, 3, k);
+	expect(3, k);
+	assert_int_equal(gets, 1);
+	assert_int_equal(removed, 0);
+	/* Written to. */
+	assert_int_equal(pwrite(file_of(k)->fd, other, 2, 9), 2);
+	get(1, 4, k);
+	expect(4, k);
+	assert_int_equal(gets, 2);
+	assert_int_equal(removed, 1);
+	/* Cut; the store says which length is the true one. */
+	assert_int_equal(ftruncate(file_of(k)->fd, 9), 0);
+	get(1, 5, k);
+	expect(5, k);
+	assert_int_equal(gets, 3);
+	/* By the disk: who copies it finds that. */
+	assert_int_equal(futimens(file_of(k)->fd, then), 0);
+	get(1, 6, k);
+	expect(6, k);
+	assert_int_equal(pwrite(file_of(k)->fd, other, 2, 9), 2);
+	assert_int_equal(futimens(file_of(k)->fd, then), 0);
+	bad(k);
+	get(1, 7, k);
+	expect(7, k);
+	assert_int_equal(gets, 4);
+	/* A sector that cannot be read. */
+	f_verify = (struct fault){ EIO, 1 };
+	bad(k);
+	get(1, 8, k);
+	expect(8, k);
+	assert_int_equal(gets, 5);
+	/* A liar costs a look. */
+	bad(k);
+	bad(content_new(5, 'n'));
+	get(1, 9, k);
+	expect(9, k);
+	assert_int_equal(gets, 5);
+	assert_true(is_kept(k));
+}
+
+/* Many wait for a store that does not answer: what is here is had. */
+static void
+test_store_hangs(void **state)
+{
+	struct content *old = content_new(1000, 'o');
+	uint32_t i;
+
+	(void)state;
+	from_before(old, old->bytes);
+	hold = HOLD_GETS;
+	for (i = 1; i <= 70; i++)
+		get(1, i, content_new(100, (int)i));
+	turn(50);
+	assert_int_equal(gets, 64);
+	get(1, 90, old);
+	expect(90, old);
+	/* Nothing has come for anybody: they all hear of it. */
+	passed_ms += CACHE_LATE_MS + 1;
+	assert_int_equal(fetch_get_res_send(fetch_end, held[0].id, FETCH_STILL,
+			     "nothing comes"),
+	    0);
+	held[0] = held[--nheld];
+	wait_for(1);
+	for (i = 65; i <= 70; i++) {
+		wait_for(i);
+		assert_int_equal(answers[i].error, EIO);
+	}
+	assert_int_equal(answers[2].came, 0);
+	let_go();
+	wait_for(2);
+	assert_int_equal(answers[2].error, 0);
+	assert_int_equal(gets, 64);
+}
+
+/* Of what kills a sailvol-fetch, or when there is none, nobody waits for ever. */
+static void
+test_no_fetch(void **state)
+{
+	struct content *k = content_new(1000, 'k');
+	int i;
+
+	(void)state;
+	hold = HOLD_ALL;
+	get(1, 1, k);
+	turn(20);
+	for (i = 0; i < 6; i++)
+		fetch_dies(1);
+	assert_int_equal(gets, 7);
+	assert_int_equal(answers[1].came, 0);
+	passed_ms += CACHE_LATE_MS;
+	fetch_dies(1);
+	wait_for(1);
+	assert_int_equal(answers[1].error, EIO);
+	assert_int_equal(gets, 7);
+	get(1, 2, k);
+	turn(20);
+	fetch_dies(0);
+	passed_ms += CACHE_LATE_MS - 5000;
+	turn(1200);
+	assert_int_equal(answers[2].came, 0);
+	fetch_dies(1);
+	hold = HOLD_NOTHING;
+	let_go();
+	expect(2, k);
+	k = content_new(1000, 'm');
+	fetch_dies(0);
+	get(1, 3, k);
+	turn(20);
+	passed_ms += CACHE_LATE_MS;
+	wait_for(3);
+	assert_int_equal(answers[3].error, EIO);
+	fetch_dies(1);
+	get(1, 4, k);
+	expect(4, k);
+}
+
+/* The cache's own file takes no bytes: what is read does not depend on it. */
+static void
+test_unwritten(void **state)
+{
+	struct content *k = content_new(LARGE, 'k');
+
+	(void)state;
+	f_given = (struct fault){ FETCH_NO_FILE, 1 };
+	get(1, 1, k);
+	expect(1, k);
+	assert_false(is_kept(k));
+	assert_int_equal(gets, 2);
+	get(1, 2, k);
+	expect(2, k);
+	assert_true(is_kept(k));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -293,6 +461,10 @@ main(void)
 		T(test_liar),
 		T(test_bundle_without_room),
 		T(test_scan),
+		T(test_changed),
+		T(test_store_hangs),
+		T(test_no_fetch),
+		T(test_unwritten),
 	};
 	int rc;
 
