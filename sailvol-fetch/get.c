@@ -18,6 +18,7 @@
 #define BAD_SAME 2
 #define BAD_MAX 4
 #define REFUSED_MAX 4 /* URLs of one chunk that had just come */
+#define STALE_MAX 16  /* those that had not */
 #define ANSWER_MAX ((uint64_t)8 * 1024 * 1024)
 
 struct report {
@@ -91,6 +92,15 @@ get_abort(struct get *g, int error, const char *what)
 	set_error(g, error, what);
 	g->abort = 1;
 	pump_kick();
+}
+
+void
+get_unanswered(struct get *g, const struct http_result *r, const char *who)
+{
+	char what[256];
+
+	result_what(r, who, what, sizeof(what));
+	get_abort(g, r->still ? FETCH_STILL : result_errno(r), what);
 }
 
 static void
@@ -204,11 +214,9 @@ get_chunk_refused(struct get *g, struct want *w, int fresh)
 {
 	w->state = PART_PENDING;
 	w->first = !fresh;
-	if (!fresh)
-		return;
-	if (++w->refused >= REFUSED_MAX)
+	if (fresh ? ++w->refused == REFUSED_MAX : ++w->stale == STALE_MAX)
 		get_abort(g, EACCES, "store refuses the server's URLs");
-	else
+	else if (fresh)
 		pause_begin(&g->pause, w->refused);
 }
 
@@ -251,8 +259,7 @@ ask_done(const struct http_result *r, void *arg)
 	g->ask_body = NULL;
 	pump_kick();
 	if (r->status != 200) {
-		result_what(r, "locate: server", what, sizeof(what));
-		get_abort(g, result_errno(r), what);
+		get_unanswered(g, r, "locate: server");
 		return;
 	}
 	why = wire_spans_decode(r->body, r->body_len, &spans, &n);

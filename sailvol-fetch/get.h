@@ -31,6 +31,7 @@ struct want {
 	uint8_t same;  /* of them, those of bad_object in a row */
 	struct hash bad_object;
 	uint8_t refused; /* URLs that had just come */
+	uint8_t stale;   /* those that were too old when their turn came */
 	uint8_t first;   /* its turn has come before */
 };
 
@@ -69,7 +70,9 @@ void get_chunk_bad(struct get *, struct want *, const struct hash *object,
     enum problem);
 /* Its URL was refused, fresh: as http_was_fresh() says; it is asked for again. */
 void get_chunk_refused(struct get *, struct want *, int fresh);
-/* Ends the whole. */
+/* Ends the whole, by that answer. */
+void get_unanswered(struct get *, const struct http_result *, const char *who);
+/* The same. */
 void get_abort(struct get *, int error, const char *what);
 
 /* get_span.c */

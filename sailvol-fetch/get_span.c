@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/lack.h"
 #include "sailvol-fetch/get.h"
 #include "sailvol-fetch/ops.h"
 #include "sailvol-fetch/stream.h"
@@ -261,6 +262,16 @@ span_bundle(struct span *s)
 	}
 }
 
+/* A file that was given takes no bytes: that says nothing of the store. */
+static void
+unwritten(struct get *g, int error)
+{
+	int as_it_is = is_lack(error) || error == ENOSPC || error == EDQUOT ||
+	    error == EROFS;
+
+	get_abort(g, as_it_is ? error : FETCH_NO_FILE, strerror(error));
+}
+
 static void
 span_checked(struct work *w)
 {
@@ -284,7 +295,7 @@ span_checked(struct work *w)
 		else if (p->error == EBADMSG)
 			get_chunk_bad(g, p->want, &s->object, PROBLEM_CORRUPT);
 		else
-			get_abort(g, p->error, strerror(p->error));
+			unwritten(g, p->error);
 	}
 	span_end(s);
 }
@@ -340,7 +351,7 @@ span_written(void *arg, int error, const struct hash *h)
 
 	s->stream = NULL;
 	if (error != 0 && error != ECANCELED)
-		get_abort(g, error, strerror(error));
+		unwritten(g, error);
 	else if (error == 0 && !g->abort) {
 		if (hash_cmp(h, &w->chunk.hash) == 0)
 			get_chunk_done(g, w);
@@ -361,7 +372,6 @@ span_done(const struct http_result *r, void *arg)
 {
 	struct span *s = arg;
 	struct get *g = s->get;
-	char what[256];
 	uint32_t i;
 
 	s->http = NULL;
@@ -388,10 +398,8 @@ span_done(const struct http_result *r, void *arg)
 				    http_was_fresh(r, s->url_came));
 		/* The others of that answer are as old. */
 		span_drop_waiting(g);
-	} else {
-		result_what(r, "store", what, sizeof(what));
-		get_abort(g, result_errno(r), what);
-	}
+	} else
+		get_unanswered(g, r, "store");
 	span_stop(s);
 }
 

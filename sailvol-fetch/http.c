@@ -33,6 +33,8 @@ TAILQ_HEAD(queue, http);
 static struct queue waiting[2] = { TAILQ_HEAD_INITIALIZER(waiting[0]),
 	TAILQ_HEAD_INITIALIZER(waiting[1]) };
 static unsigned int running[2];
+/* When bytes came last, or went out for the first time, for any of them. */
+static monotime_t moved[2];
 
 static void on_timer(int, short, void *);
 static void http_try(struct http *);
@@ -185,10 +187,19 @@ http_detach(struct http *h)
 	h->state = HTTP_ENDING;
 }
 
+/* Nobody of its class has had a byte since it was begun. */
+static int
+is_still(const struct http *h)
+{
+	return h->status == 0 && h->error == ETIMEDOUT &&
+	    monotime_diff_ms(moved[h->spec.api], h->began) <= 0;
+}
+
 static void
 http_finish(struct http *h)
 {
 	struct http_result r = {
+		.still = is_still(h),
 		.status = h->status,
 		.error = h->error,
 		.what = h->what,
@@ -273,6 +284,37 @@ look_at_flow(struct http *h)
 		h->most = h->got;
 }
 
+void
+http_flowed(struct http *h, int came)
+{
+	h->flowed = monotime_now();
+	/* What goes out again says nothing of who takes it. */
+	if (came || h->tries == 1)
+		moved[h->spec.api] = h->flowed;
+}
+
+/*
+ * One has ended by its deadline: who waits for its place as long, and nobody has
+ * had a byte in that time, does not wait for another such end.
+ */
+static void
+expire(int api)
+{
+	struct http *h, *next;
+
+	TAILQ_FOREACH_SAFE (h, &waiting[api], entry, next) {
+		if (h->spec.total_ms != 0 || h->flowed.ns != 0 ||
+		    monotime_diff_ms(moved[api], h->began) > 0 ||
+		    monotime_diff_ms(monotime_now(), h->began) <
+			http_deadline_ms())
+			continue;
+		TAILQ_REMOVE(&waiting[api], h, entry);
+		fail_later(h, ETIMEDOUT, "");
+		snprintf(h->what, sizeof(h->what), "%s: nothing comes",
+		    h->host.host);
+	}
+}
+
 /*
  * A try has ended: h has its status, or error and what; again says that
  * another may have another end.
@@ -285,6 +327,8 @@ http_tried(struct http *h, int again)
 	http_curl_end(h);
 	running[h->spec.api]--;
 	h->state = HTTP_BACKOFF;
+	if (h->status != 0)
+		moved[h->spec.api] = monotime_now();
 	if (h->spec.api && !h->refused)
 		numbers_api(h->status != 0 && h->status < 500);
 	if (!again) {
@@ -298,6 +342,7 @@ http_tried(struct http *h, int again)
 	if (h->tries >= TRIES_MAX || ms >= time_left(h)) {
 		if (h->status == 0)
 			h->error = ETIMEDOUT;
+		expire(h->spec.api);
 		http_finish(h);
 		return;
 	}

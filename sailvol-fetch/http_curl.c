@@ -171,7 +171,7 @@ curl_write(char *data, size_t one, size_t n, void *arg)
 	    good || h->spec.api ? h->spec.max_answer : OTHER_ANSWER_MAX;
 
 	(void)one;
-	h->flowed = monotime_now();
+	http_flowed(h, 1);
 	if (n > max - h->got) {
 		h->too_long = 1;
 		return 0;
@@ -199,7 +199,7 @@ curl_read(char *buf, size_t one, size_t count, void *arg)
 	struct http *h = arg;
 	size_t n = one * count;
 
-	h->flowed = monotime_now();
+	http_flowed(h, 0);
 	if (h->spec.read != NULL) {
 		n = h->spec.read(h->spec.arg, buf, n);
 		if (n == HTTP_PAUSE)

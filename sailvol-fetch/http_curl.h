@@ -81,7 +81,9 @@ int http_curl_begin(struct http *, const char *addrs, int64_t left_ms);
 /* Frees what the try had; may be called twice. */
 void http_curl_end(struct http *);
 void http_curl_resume(struct http *);
-/* In http.c: a try has ended. */
+/* In http.c: bytes have come, or gone out. */
+void http_flowed(struct http *, int came);
+/* A try has ended. */
 void http_tried(struct http *, int again);
 
 #endif

@@ -15,10 +15,9 @@
 #include "sailvol-fetch/upload.h"
 #include "sailvol-fetch/url.h"
 
-#define BATCH 512     /* large chunks of one question */
-#define READY_LOW 64  /* fewer URLs than these: ask for more */
-#define PUTS_MAX 16   /* of one upload */
-#define REFUSED_MAX 4 /* URLs of one chunk that had just come */
+#define BATCH 512    /* large chunks of one question */
+#define READY_LOW 64 /* fewer URLs than these: ask for more */
+#define PUTS_MAX 16  /* of one upload */
 #define PROGRESS_MS 100
 #define ANSWER_MAX ((uint64_t)8 * 1024 * 1024)
 #define LIST_MAX (4 + (size_t)FETCH_UPLOAD_MAX * FETCH_UPLOAD_CHUNK_LEN)
@@ -241,12 +240,12 @@ upload_group_again(struct upload *u, struct group *g, int fresh)
 	struct group *o;
 	uint32_t i;
 
+	if (fresh ? ++g->refused == UPLOAD_REFUSED_MAX
+		  : ++g->stale == UPLOAD_STALE_MAX) {
+		upload_fail(u, EACCES, "store refuses the server's URLs");
+		return;
+	}
 	if (fresh) {
-		if (++g->refused == REFUSED_MAX) {
-			upload_fail(u, EACCES,
-			    "store refuses the server's URLs");
-			return;
-		}
 		pause_begin(&u->pause, g->refused);
 	} else {
 		g->first = 1;

@@ -23,6 +23,9 @@
 #define UPLOAD_NOT_DONE 3
 #define UPLOAD_GONE 4
 
+#define UPLOAD_REFUSED_MAX 4 /* URLs of one object that had just come */
+#define UPLOAD_STALE_MAX 16  /* those that had not */
+
 enum group_state {
 	GROUP_ASK = 0, /* the server is to be asked */
 	GROUP_ASKING,
@@ -38,6 +41,7 @@ struct group {
 	uint8_t state;     /* enum group_state */
 	uint8_t result;    /* UPLOAD_* of those from cur on */
 	uint8_t refused;   /* URLs that had just come */
+	uint8_t stale;     /* those that were too old when their turn came */
 	uint8_t first;     /* its turn has come before */
 	uint8_t gone;      /* the chunk before cur was kept, and is not */
 	char *url, *headers;

@@ -14,8 +14,7 @@
 #include "sailvol-fetch/ops.h"
 #include "sailvol-fetch/upload.h"
 
-#define PACKS_MAX 8   /* of one upload */
-#define REFUSED_MAX 4 /* URLs that had just come */
+#define PACKS_MAX 8 /* of one upload */
 #define ANSWER_MAX ((uint64_t)64 * 1024)
 
 struct item {
@@ -43,8 +42,8 @@ struct pack {
 	size_t claim_len;
 	char *url, *headers;
 	monotime_t url_came;
-	unsigned int refused;
-	int first; /* its turn has come before */
+	unsigned int refused, stale; /* as of a group */
+	int first;                   /* its turn has come before */
 	int busy, dead;
 	int paused; /* before its URL is asked for again */
 	struct pause pause;
@@ -206,10 +205,11 @@ pack_sent_done(const struct http_result *r, void *arg)
 		break;
 	case 403:
 		p->first = !http_was_fresh(r, p->url_came);
-		if (p->first)
-			claim_start(p);
-		else if (++p->refused == REFUSED_MAX)
+		if (p->first ? ++p->stale == UPLOAD_STALE_MAX
+			     : ++p->refused == UPLOAD_REFUSED_MAX)
 			pack_fail(p, EACCES, "store refuses the server's URLs");
+		else if (p->first)
+			claim_start(p);
 		else {
 			p->paused = 1;
 			pause_begin(&p->pause, p->refused);

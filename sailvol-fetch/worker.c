@@ -33,6 +33,10 @@ static int wake_fd = -1;
 static struct event wake_ev;
 
 static TAILQ_HEAD(, pump) pumps = TAILQ_HEAD_INITIALIZER(pumps);
+/* Those that wait for memory; a piece each, and it is behind the others. */
+static TAILQ_HEAD(, pump) turns = TAILQ_HEAD_INITIALIZER(turns);
+static struct pump *pumping; /* that is called */
+static unsigned int pump_round;
 static struct event pump_ev;
 static int pump_set;
 static size_t budget_used;
@@ -188,22 +192,49 @@ worker_end(struct work *w)
 /* ---- memory -------------------------------------------------------------- */
 
 static void
+turn_end(struct pump *p)
+{
+	if (!p->refused)
+		return;
+	TAILQ_REMOVE(&turns, p, turn);
+	p->refused = 0;
+}
+
+/* The next of this round: those that wait for memory first. */
+static struct pump *
+pump_next(void)
+{
+	struct pump *p;
+
+	TAILQ_FOREACH (p, &turns, turn)
+		if (p->round != pump_round)
+			return p;
+	p = TAILQ_FIRST(&pumps);
+	return p != NULL && p->round != pump_round ? p : NULL;
+}
+
+static void
 on_pump(int fd, short ev, void *arg)
 {
-	struct pump *p, mark = { .fn = NULL };
+	struct pump *p;
 
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	/* Each once, in turn: who was first is last the next time.  A pump may
-	   end itself and others. */
-	TAILQ_INSERT_TAIL(&pumps, &mark, entry);
-	while ((p = TAILQ_FIRST(&pumps)) != &mark) {
+	pump_round++;
+	/* Each once.  A pump may end itself and others. */
+	while ((p = pump_next()) != NULL) {
 		TAILQ_REMOVE(&pumps, p, entry);
 		TAILQ_INSERT_TAIL(&pumps, p, entry);
+		p->round = pump_round;
+		p->asked = 0;
+		pumping = p;
 		p->fn(p->arg);
+		/* It wants none any more. */
+		if (pumping != NULL && !p->asked)
+			turn_end(p);
+		pumping = NULL;
 	}
-	TAILQ_REMOVE(&pumps, &mark, entry);
 }
 
 void
@@ -220,6 +251,7 @@ pump_add(struct pump *p, void (*fn)(void *), void *arg)
 {
 	p->fn = fn;
 	p->arg = arg;
+	p->round = pump_round;
 	TAILQ_INSERT_TAIL(&pumps, p, entry);
 	pump_kick();
 }
@@ -231,6 +263,11 @@ pump_del(struct pump *p)
 		return;
 	TAILQ_REMOVE(&pumps, p, entry);
 	p->fn = NULL;
+	if (p == pumping)
+		pumping = NULL;
+	if (p->refused)
+		pump_kick();
+	turn_end(p);
 }
 
 void *
@@ -265,11 +302,24 @@ kept_max(void)
 int
 budget_take(size_t n)
 {
-	if (budget_used > 0 &&
-	    (n > budget_bytes || budget_used > budget_bytes - n))
+	struct pump *first = TAILQ_FIRST(&turns);
+
+	if ((first == NULL || first == pumping) &&
+	    (budget_used == 0 ||
+		(n <= budget_bytes && budget_used <= budget_bytes - n))) {
+		budget_used += n;
+		if (first != NULL)
+			turn_end(first);
+		return 1;
+	}
+	if (pumping == NULL)
 		return 0;
-	budget_used += n;
-	return 1;
+	pumping->asked = 1;
+	if (!pumping->refused) {
+		pumping->refused = 1;
+		TAILQ_INSERT_TAIL(&turns, pumping, turn);
+	}
+	return 0;
 }
 
 static void

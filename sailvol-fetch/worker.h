@@ -38,14 +38,21 @@ void worker_end(struct work *);
  * memory has become free, and at once after the call.
  */
 struct pump {
-	TAILQ_ENTRY(pump) entry;
+	TAILQ_ENTRY(pump) entry, turn;
 	void (*fn)(void *);
 	void *arg;
+	unsigned int round; /* the last in which it was called */
+	int refused;        /* it has its turn with memory */
+	int asked;          /* and wants it still */
 };
 void pump_add(struct pump *, void (*fn)(void *), void *arg);
 void pump_del(struct pump *);
 void pump_kick(void);
-/* 1: taken; 0: wait.  Never refused when nothing is taken. */
+/*
+ * From a pump.  1: taken; 0: wait: who was refused first is the next to take, and
+ * what becomes free until then is kept for it.  Nothing is too much when nothing
+ * is taken.
+ */
 int budget_take(size_t);
 void budget_give(size_t);
 /* Bytes for both; 0: the built-in. */

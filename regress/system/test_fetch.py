@@ -11,38 +11,14 @@ import time
 
 import sailtest
 from sailtest import role as r, wire
+from sailtest.fetch_site import (API, API_RES, CA, CANCEL, EBADMSG, ECANCELED,
+                                 EIO, ENOENT, ETIMEDOUT, GET, GET_DONE,
+                                 GET_FILE, GET_RES, HASH, HASH_CHUNKS,
+                                 HASH_PROGRESS, HASH_RES, HASH_REST, KEY, MIB,
+                                 SHIFT, STILL, UPLOAD, UPLOAD_FILE, URL,
+                                 URL_RES, VERIFY, VERIFY_RES, check_file,
+                                 configure, get, start, unpack, upload)
 from sailtest.store import Server, sha
-
-CONFIG, CA, RESOLV, HOSTS, END = 200, 201, 202, 203, 204
-API, API_RES, HASH, HASH_RES = 210, 211, 212, 213
-UPLOAD_FILE, UPLOAD, PROGRESS, UPLOAD_RES = 214, 215, 216, 217
-GET, GET_DONE, GET_RES, GET_FILE, GET_BUNDLE = 218, 219, 220, 227, 228
-VERIFY, VERIFY_RES = 222, 223
-HASH_PROGRESS, HASH_REST, HASH_CHUNKS = 229, 230, 231
-URL, URL_RES, CANCEL = 224, 225, 226
-ECANCELED, EIO, EBADMSG, ETIMEDOUT, ENOENT = 125, 5, 74, 110, 2
-KEY = "sk_" + "5a" * 32
-SHIFT = 23
-MIB = 1 << 20
-
-
-def configure(f, url, key, deadline_ms, ca):
-    f.parent.send(CONFIG, 0, r.str16(url) + r.str16(key) +
-                  struct.pack(">IIQ", 0, deadline_ms, 0))
-    f.parent.send(CA, 0, b"", r.memfd(ca))
-    f.parent.send(RESOLV, 0, b"", r.memfd(b"nameserver 127.0.0.1\n"))
-    f.parent.send(HOSTS, 0, b"", r.memfd(b"127.0.0.1 localhost x.test\n"))
-    f.parent.send(END)
-    time.sleep(0.05)
-
-
-def start(t, server=None, deadline_ms=8000, url=None, ca=b""):
-    os.makedirs(t.path("void"), exist_ok=True)
-    f = r.Role(t, t.repo + "/sailvol-fetch/sailvol-fetch", "fetch", r.FETCH,
-               t.path("void"))
-    configure(f, url or (server.url if server else ""), KEY, deadline_ms, ca)
-    f.ready()
-    return f
 
 
 def files(f):
@@ -499,25 +475,6 @@ def test_verify(t):
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
-def said(body):
-    """What an UPLOAD_RES says."""
-    return body[6:6 + struct.unpack_from(">H", body, 4)[0]].decode()
-
-
-def upload(c, number, files, chunks):
-    for i, p in enumerate(files):
-        c.send(UPLOAD_FILE, number, struct.pack(">I", i),
-               os.open(p, os.O_RDONLY))
-    data = struct.pack("<I", len(chunks))
-    for file, offset, n, d in chunks:
-        data += struct.pack("<IQI", file, offset, n) + d
-    c.send(UPLOAD, number, r.str16("vol_" + "0" * 32) + r.str16("a" * 32),
-           r.memfd(data))
-    m = c.wait(UPLOAD_RES, number, timeout=60)
-    return struct.unpack_from(">I", m.body)[0], list(r.read_fd(m.fd)), \
-        said(m.body)
-
-
 def test_upload(t):
     s = Server()
     f = start(t, s)
@@ -617,45 +574,6 @@ def test_upload_from_disk(t):
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
 
-def get(c, number, path, chunks, timeout=60):
-    """Chunks into files path.SLOT, the small ones as the bundles say."""
-    body = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("dir/file") + \
-        struct.pack(">IH", 0, len(chunks))
-    slots = {}
-    for slot, b in chunks:
-        body += struct.pack(">QI", slot, len(b)) + sha(b)
-        slots.setdefault(sha(b), []).append(slot)
-        p = "%s.%d" % (path, slot)
-        if os.path.exists(p):
-            os.unlink(p)
-        if len(b) >= MIB:
-            c.send(GET_FILE, number, struct.pack(">Q", slot),
-                   os.open(p, os.O_RDWR | os.O_CREAT, 0o600))
-    c.send(GET, number, body)
-    m = c.wait(GET_RES, number, timeout)
-    for x in c.backlog:
-        if x.kind == GET_BUNDLE and x.fd is not None:
-            unpack(path, x, slots)
-    return struct.unpack_from(">I", m.body)[0], m.body[6:].decode()
-
-
-def unpack(path, m, slots):
-    data = r.read_fd(m.fd)
-    m.fd = None
-    n, = struct.unpack_from(">H", m.body)
-    for i in range(n):
-        digest, off, size = struct.unpack_from(">32sII", m.body, 2 + 40 * i)
-        for slot in slots.get(digest, []):
-            with open("%s.%d" % (path, slot), "wb") as f:
-                f.write(data[off:off + size])
-
-
-def check_file(t, path, chunks):
-    for slot, b in chunks:
-        with open("%s.%d" % (path, slot), "rb") as f:
-            t.true(f.read() == b, "slot %d" % slot)
-
-
 def test_get(t):
     s = Server()
     f = start(t, s)
@@ -740,7 +658,7 @@ def test_get_deadline_and_cancel(t):
     s.http.server_close()
     c = f.peer(r.CACHE, 1)
     error, what = get(c, 4, t.path("a"), [(0, b"x" * 1000)])
-    t.equal(ETIMEDOUT, error, "nobody there: " + what)
+    t.equal(STILL, error, "nobody there: " + what)
     t.true(f.alive(), "alive")
     t.wait_for(lambda: not files(f), "descriptors to be closed", 10)
 
