@@ -18,7 +18,7 @@
 #define BAD_SAME 2
 #define BAD_MAX 4
 #define REFUSED_MAX 4 /* URLs of one chunk that had just come */
-#define STALE_MAX 16  /* those that had not */
+#define STALE_MAX 8   /* those that had not */
 #define ANSWER_MAX ((uint64_t)8 * 1024 * 1024)
 
 struct report {

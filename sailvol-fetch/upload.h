@@ -24,7 +24,7 @@
 #define UPLOAD_GONE 4
 
 #define UPLOAD_REFUSED_MAX 4 /* URLs of one object that had just come */
-#define UPLOAD_STALE_MAX 16  /* those that had not */
+#define UPLOAD_STALE_MAX 8   /* those that had not */
 
 enum group_state {
 	GROUP_ASK = 0, /* the server is to be asked */

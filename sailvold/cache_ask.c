@@ -25,8 +25,8 @@
 struct ask {
 	TAILQ_ENTRY(ask) entry;
 	uint32_t number;
-	struct chan *at;    /* NULL: waits for a sailvol-fetch */
-	monotime_t lone;    /* since then; 0: not at all */
+	struct chan *at; /* NULL: waits for a sailvol-fetch */
+	monotime_t lone; /* since then; 0: not at all */
 	monotime_t since;
 	unsigned int tries; /* sailvol-fetches that died with it */
 	/* GET: of which file, and which jobs still wait, by slot */

@@ -27,7 +27,7 @@
 
 #define COPY_BYTES (1024 * 1024)
 #define CHECK_BYTES (256 * 1024) /* fits the processor's cache */
-#define FRESH_S 30 /* its pages are those that were written */
+#define FRESH_S 30               /* its pages are those that were written */
 
 /* A file that is being copied. */
 struct copy {

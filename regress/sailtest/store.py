@@ -145,7 +145,7 @@ class Server:
         if fault == "redirect":
             h.send_header("Location", self.url + "/obj/elsewhere")
         if fault == "later":
-            h.send_header("Retry-After", "1")
+            h.send_header("Retry-After", "2")
         h.send_header("Content-Type", ctype)
         length = len(out)
         if fault == "endless":

@@ -66,7 +66,7 @@ def test_old_urls(t):
     t.equal({"get": EACCES, "put": EACCES, "pack": EACCES}, ends, "ends")
     for name, s, _ in roles:
         n = s.count("object GET") + s.count("object PUT")
-        t.true(32 <= n < 40, "%s: %d requests" % (name, n))
+        t.true(16 <= n < 24, "%s: %d requests" % (name, n))
 
 
 def test_turns(t):
