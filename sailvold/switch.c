@@ -587,8 +587,11 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	base = path_base((const char *)path, len, &n);
 	idx = inode_by_name(dir, base, n);
 	if (kind == DIFF_ATTR) {
+		/* Another name of a node id that the table has under one. */
 		if (idx != 0)
 			tell_add(&m->tell, TELL_ATTR, idx, "", 0);
+		else
+			tell_add(&m->tell, TELL_ENTRY, dir, base, n);
 		return;
 	}
 	tell_list(m, dir);
@@ -618,7 +621,7 @@ tell_name(struct moving *m, uint32_t idx, const struct vn *vn)
 	if (s->name_len != 0) {
 		name = inode_name(idx, &len);
 		tell_add(&m->tell, TELL_ENTRY, s->parent, name, len);
-	} else if (vn->name != NULL && vn->name->dir->slot != 0)
+	} else if (vn != NULL && vn->name != NULL && vn->name->dir->slot != 0)
 		tell_add(&m->tell, TELL_ENTRY, vn->name->dir->slot,
 		    vn->name->name, vn->name->len);
 }
@@ -629,7 +632,8 @@ tell_name(struct moving *m, uint32_t idx, const struct vn *vn)
  * them may go on with the node id, which the kernel has under all of them.
  * Of one whose slot lost its name the kernel has another.  And what is passed
  * through stays the overlay file that it is for who has it open: all that open
- * the node id get that one.
+ * the node id get that one.  One that is open and not in memory may be any of
+ * these.
  */
 static void
 by_name(uint32_t idx, void *arg)
@@ -641,8 +645,10 @@ by_name(uint32_t idx, void *arg)
 
 	if (inode_slot(idx)->kind != INODE_OBJECT || inode_writers(idx) > 0)
 		return;
-	if (idx >= INODE_FIRST && vn != NULL && vn->type != ENTRY_DIR &&
-	    !(vn->flags & VN_GONE) && (vn->links > 1 || nameless || through)) {
+	if (idx >= INODE_FIRST &&
+	    (vn == NULL ? inode_opens(idx) > 0
+			: vn->type != ENTRY_DIR && !(vn->flags & VN_GONE) &&
+			    (vn->links > 1 || nameless || through))) {
 		tell_name(m, idx, vn);
 		tell_add(&m->tell, TELL_ATTR, idx, "", 0);
 		detach(m, idx);

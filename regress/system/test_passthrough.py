@@ -492,3 +492,28 @@ def test_reload_under_readers(t):
     t.equal(b"Wame", read(b, "same")[:4], "published")
     for f in held.values():
         f.close()
+
+
+def test_reload_after_death(t):
+    """The same of a fuse that knows of what is open but what its predecessor
+    left in the table of node ids; and of a file that nobody has open."""
+    s, a = offered(t)
+    t.expect_deaths = True
+    for name in ("held", "not"):
+        with open(os.path.join(a, name), "wb") as f:
+            f.write(b"x" * 200000)
+    s.commit(a)
+    with open(os.path.join(a, "held"), "rb") as held:
+        t.equal(b"x", held.read(1), "before")
+        old = s.daemon.pids("fuse")
+        s.daemon.kill("fuse")
+        t.wait_for(lambda: s.daemon.pids("fuse") not in ([], old),
+                   "another fuse")
+        s.reload(a)
+        for name in ("held", "not"):
+            t.true(read(a, name) == b"x" * 200000, name + ", opened again")
+            with open(os.path.join(a, name), "r+b") as f:
+                f.write(b"W")
+            t.equal(b"W", read(a, name)[:1], "written")
+        held.seek(0)
+        t.equal(b"x", held.read(1), "still open")

@@ -227,3 +227,68 @@ def test_told(t):
     os.close(folder)
     os.close(fd)
     t.equal("new\n", stack.read(b + "/changed"), "opened now")
+
+
+def killed(t, s):
+    """fuse, and another is there."""
+    was = s.daemon.pids("fuse")
+    s.daemon.kill("fuse")
+    t.wait_for(lambda: s.daemon.pids("fuse") not in ([], was), "another fuse")
+
+
+@deadline(240)
+def test_links(t):
+    """The names of one file are files of their own after a commit, also where
+    the fuse that knew that they are one has died: who writes to one of them
+    writes to no other."""
+    t.expect_deaths = True
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    names = [d + n for d in ("", "folder/") for n in "pq"]
+    os.mkdir(a + "/folder")
+    for d in "", "folder/":
+        stack.write(a + "/%sp" % d, "one\n")
+        os.link(a + "/%sp" % d, a + "/%sq" % d)
+    for name in names:
+        t.equal("one\n", stack.read("%s/%s" % (a, name)), name)
+    s.commit(a)
+    held = os.open(a + "/folder/q", os.O_RDONLY)
+    killed(t, s)
+    s.reload(a)
+    for n, name in enumerate(names):
+        stack.write("%s/%s" % (a, name), "%d\n" % n)
+        t.equal(["%d\n" % i if i <= n else "one\n" for i in range(len(names))],
+                [stack.read("%s/%s" % (a, x)) for x in names], name)
+    t.equal("one\n", read(held), "which is open")
+    os.close(held)
+    s.commit(a)
+    b = s.mount("v", "b")
+    stack.same(t, stack.look(a), stack.look(b), "as published")
+
+
+@deadline(240)
+def test_links_left(t):
+    """The same of a name that is left over, whose file the table of node ids
+    has under none."""
+    t.expect_deaths = True
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    for name in "open", "shut":
+        stack.write(a + "/" + name, "one\n")
+        os.link(a + "/" + name, a + "/%s-left" % name)
+    for name in "open-left", "shut-left":
+        t.equal("one\n", stack.read(a + "/" + name), name)
+    held = os.open(a + "/open-left", os.O_RDONLY)
+    os.unlink(a + "/open")
+    os.unlink(a + "/shut")
+    s.commit(a)
+    killed(t, s)
+    s.reload(a)
+    for name in "open-left", "shut-left":
+        stack.write(a + "/" + name, name)
+        t.equal(name, stack.read(a + "/" + name), name)
+    t.equal("one\n", read(held), "which is open")
+    os.close(held)
+    s.commit(a)
+    b = s.mount("v", "b")
+    stack.same(t, stack.look(a), stack.look(b), "as published")
