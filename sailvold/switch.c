@@ -308,8 +308,13 @@ switch_let_go(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	for (i = 0; i < n; i++) {
 		vn = view_object(ovls[i]);
 		idx = inode_by_ovl(ovls[i]);
-		if (idx != 0)
-			inode_unname(idx);
+		/* linkat(2) has given it another name since. */
+		if (vn != NULL && vn->names > 0) {
+			vn->links = vn->names;
+			continue;
+		}
+		if (idx != 0 && inode_slot(idx)->name_len != 0)
+			continue;
 		if (vn != NULL) {
 			vn->links = 0;
 			vn->flags |= VN_GONE;

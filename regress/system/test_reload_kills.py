@@ -292,3 +292,60 @@ def test_links_left(t):
     s.commit(a)
     b = s.mount("v", "b")
     stack.same(t, stack.look(a), stack.look(b), "as published")
+
+
+@deadline(240)
+def test_linked_meanwhile(t):
+    """What is open and has lost its name in a reload gets another one while the
+    kernel is told: it is a file as any other."""
+    s = stack.Stack(t, daemons=2, proxied=True)
+    a, d = s.mount("v", "a", create=True), s.daemons[1]
+    b = d.mount("v", "b")
+    names = "open", "shut"
+    for name in names:
+        stack.write(os.path.join(b, name), "b\n")
+    d.ctl("commit", b)
+    s.reload(a)
+    for name in names:
+        stack.write(os.path.join(a, name), "a\n")
+    s.commit(a)
+    # Of who may write fuse keeps what it knows.
+    fds = [os.open(os.path.join(b, name), os.O_RDWR) for name in names]
+    held = s.api.fault(proxy.HOLD, "/head[?]")
+    said = []
+    run = threading.Thread(target=lambda: said.append(
+        d.ctl("reload", b, ok=None)))
+    run.start()
+    t.wait_for(lambda: held.done, "it began")
+    # Nobody starts a notify.
+    os.kill(d.process.pid, signal.SIGSTOP)
+    held.release()
+    t.wait_for(lambda: json.loads(stack.read(b + "/.sailvol/volume.json"))[
+        "base_number"] == 2, "the switch")
+    try:
+        for name, fd in zip(names, fds):
+            # With a directory it follows, as linkat(2).
+            os.link("/proc/self/fd/%d" % fd, os.path.join(b, name + "-linked"),
+                    src_dir_fd=fd)
+        os.close(fds[1])
+    finally:
+        os.kill(d.process.pid, signal.SIGCONT)
+    run.join(90)
+    t.true(said, "the reload ends")
+    t.equal("b\n", read(fds[0]), "which is open")
+    for name in names:
+        path = os.path.join(b, name + "-linked")
+        t.equal("a\n", stack.read(os.path.join(b, name)), name)
+        t.equal("b\n", stack.read(path), path)
+        os.link(path, path + "-again")
+        t.equal(2, os.stat(path).st_nlink, path)
+        with open(path, "a", encoding="ascii") as f:
+            f.write("more\n")
+        t.equal("b\nmore\n", stack.read(path + "-again"), path)
+    os.close(fds[0])
+    d.ctl("commit", b)
+    s.reload(a)
+    # Names of one file are files of their own there.
+    fields = ("mode", "mtime")
+    stack.same(t, stack.look(a, fields=fields), stack.look(b, fields=fields),
+               "as published")
