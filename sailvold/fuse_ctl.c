@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/hash.h"
 #include "lib/log.h"
 #include "lib/memfd.h"
 #include "lib/monotime.h"
@@ -28,6 +29,7 @@
 
 struct session {
 	TAILQ_ENTRY(session) link;
+	struct handle *handle;
 	uint64_t id;
 	uint32_t user;     /* of the machine: whose room it takes */
 	uint32_t uid, gid; /* who asks, as the volume knows him */
@@ -36,11 +38,12 @@ struct session {
 	uint64_t offset; /* of the journal, behind the line's record */
 	int sent, ended;
 	int kept;    /* the line (lines.h) */
-	int unkept;  /* it is to be, and could not */
-	int adopted; /* of a process before this one: any offset is the next */
+	int nobody;  /* of a process before this one, which knew gid */
+	int adopted; /* the same: any offset is the next */
 	/* The last answer, then what was not read yet; base: offset of it. */
 	uint8_t *out;
 	size_t out_len, last_len;
+	size_t end_len; /* of the last line, the end of that */
 	uint64_t base;
 	struct waitq q;
 };
@@ -158,13 +161,14 @@ session_find(uint64_t id)
 }
 
 static struct session *
-session_new(uint64_t id, uint32_t uid, uint32_t gid)
+session_new(struct handle *h, uint32_t uid, uint32_t gid)
 {
 	struct session *s;
 
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		return NULL;
-	s->id = id;
+	s->handle = h;
+	s->id = h->session;
 	s->user = uid;
 	s->uid = idmap_name(frontend_ids(), uid);
 	s->gid = idmap_name(frontend_ids(), gid);
@@ -178,7 +182,7 @@ session_free(struct session *s)
 {
 	TAILQ_REMOVE(&sessions, s, link);
 	waitq_wake(&s->q, EBADF);
-	if (s->kept || s->unkept)
+	if (s->kept)
 		lines_drop(s->id);
 	free(s->line);
 	free(s->out);
@@ -241,13 +245,27 @@ door_resend(void)
 		session_send(s);
 }
 
+/* The handle's session; a process before this one may have made it. */
+static int
+session_open(struct handle *h, const struct fuse_ctx *ctx)
+{
+	uint64_t id;
+
+	if (h->session != 0)
+		return 0;
+	if (!session_room(ctx->uid))
+		return EUSERS;
+	if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		fatal("getrandom");
+	h->session = id >> 1 | 1;
+	return session_new(h, ctx->uid, ctx->gid) == NULL ? ENOMEM : 0;
+}
+
 void
 door_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	uint8_t kind = ino == INODE_CTL ? HANDLE_CTL : HANDLE_INFO;
-	struct handle *h;
-	uint64_t id;
 	int error = EISDIR;
 
 	if (ino == INODE_DOOR)
@@ -255,24 +273,17 @@ door_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	error = EACCES;
 	if (ino == INODE_INFO && (fi->flags & O_ACCMODE) != O_RDONLY)
 		goto fail;
-	error = EUSERS;
-	if (ino == INODE_CTL && !session_room(ctx->uid))
-		goto fail;
-	fi->fh = handle_new(kind, (uint32_t)ino, (uint32_t)fi->flags,
-	    now.unique, ctx->uid);
+	fi->fh = now.resent ? handle_by_unique(now.unique, kind) : 0;
+	if (fi->fh == 0)
+		fi->fh = handle_new(kind, (uint32_t)ino, (uint32_t)fi->flags,
+		    now.unique, ctx->uid);
 	error = ENFILE;
 	if (fi->fh == 0)
 		goto fail;
-	if (ino == INODE_CTL) {
-		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
-			fatal("getrandom");
-		h = handle_get(fi->fh);
-		h->session = id >> 1 | 1;
-		if (session_new(h->session, ctx->uid, ctx->gid) == NULL) {
-			handle_free(fi->fh);
-			error = ENOMEM;
-			goto fail;
-		}
+	if (ino == INODE_CTL &&
+	    (error = session_open(handle_get(fi->fh), ctx)) != 0) {
+		handle_free(fi->fh);
+		goto fail;
 	}
 	fi->direct_io = 1;
 	fi->noflush = 1;
@@ -333,7 +344,21 @@ line_done(struct session *s)
 	s->offset = journal_end();
 	s->sent = 1;
 	s->base = s->line_len;
+	if (s->kept)
+		lines_drop(s->id);
+	s->kept = 0;
 	session_send(s);
+	return 0;
+}
+
+/* Its writer was told that it is written: the next fuse has to know it. */
+static int
+line_begun(struct session *s)
+{
+	if (lines_put(s->id, s->uid, s->gid, (const uint8_t *)s->line,
+		s->line_len, 0) == -1)
+		return errno;
+	s->kept = 1;
 	return 0;
 }
 
@@ -346,6 +371,10 @@ line_add(struct session *s, const char *data, size_t size, off_t off)
 
 	if (s->sent || s->ended)
 		return EBUSY;
+	/* Begun by a process before this one, whose answer was lost. */
+	if (now.resent && off >= 0 && (uint64_t)off + size == s->line_len &&
+	    memcmp(s->line + off, data, size) == 0)
+		return 0;
 	if (off < 0 || (uint64_t)off != s->line_len)
 		return EINVAL;
 	if (nl != NULL && nl != data + size - 1)
@@ -357,7 +386,7 @@ line_add(struct session *s, const char *data, size_t size, off_t off)
 	s->line = p;
 	memcpy(p + s->line_len, data, size);
 	s->line_len += size;
-	if (nl == NULL || (error = line_done(s)) == 0)
+	if ((error = nl == NULL ? line_begun(s) : line_done(s)) == 0)
 		return 0;
 	s->line_len -= size;
 	return error;
@@ -376,7 +405,11 @@ door_write(fuse_req_t req, struct handle *h, const char *data, size_t size,
 		fuse_reply_write(req, size);
 		return;
 	}
-	if ((s = session_find(h->session)) != NULL && size > 0)
+	if ((s = session_find(h->session)) != NULL && s->nobody) {
+		s->gid = idmap_name(frontend_ids(), fuse_req_ctx(req)->gid);
+		s->nobody = 0;
+	}
+	if (s != NULL && size > 0)
 		error = line_add(s, data, size, off);
 	if (error != 0)
 		fuse_reply_err(req, error);
@@ -402,9 +435,56 @@ read_info(fuse_req_t req, size_t size, off_t off)
 	free(text);
 }
 
+/* Where the last line begins the next fuse has to know, and which it was. */
+static void
+note_last(struct session *s)
+{
+	const uint8_t *line = s->out + s->out_len - s->end_len;
+
+	s->handle->last_len = (uint32_t)s->end_len;
+	s->handle->last_sum = (uint16_t)crc32c(0, line, s->end_len);
+	__atomic_store_n(&s->handle->last, s->base + s->out_len - s->end_len,
+	    __ATOMIC_RELEASE);
+}
+
+/*
+ * The first read of an answer of which a fuse before this one has given the
+ * front: 0 and what is to be read from there, 1: that was the end; E_WAIT; EIO:
+ * it is another answer by now.
+ */
+static int
+read_on(struct session *s, uint64_t off)
+{
+	const struct handle *h = s->handle;
+	const uint8_t *line;
+	size_t had;
+
+	if (h->last != 0 && off > h->last) {
+		had = (size_t)(off - h->last);
+		if (had == h->last_len)
+			return 1;
+		if (!s->ended)
+			return wait_on(&s->q);
+		line = s->out + s->out_len - s->end_len;
+		if (had > h->last_len || s->end_len != h->last_len ||
+		    (uint16_t)crc32c(0, line, s->end_len) != h->last_sum)
+			return EIO;
+		s->out_len = s->end_len - had;
+		memmove(s->out, line + had, s->out_len);
+	} else if (s->ended) {
+		s->base = off;
+		note_last(s);
+	}
+	s->base = off;
+	s->adopted = 0;
+	return 0;
+}
+
 void
 door_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 {
+	int error;
+
 	struct session *s;
 	size_t n;
 
@@ -421,9 +501,14 @@ door_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 		fuse_reply_buf(req, NULL, 0);
 		return;
 	}
-	if (s->adopted) {
-		s->base = (uint64_t)off;
-		s->adopted = 0;
+	error = s->adopted ? read_on(s, (uint64_t)off) : 0;
+	if (error == 1) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (error != 0) {
+		request_fail(req, error);
+		return;
 	}
 	if (s->last_len > 0 && (uint64_t)off == s->base) {
 		fuse_reply_buf(req, (char *)s->out,
@@ -465,6 +550,11 @@ session_line(struct session *s, const struct memfd_view *line, int last)
 	s->out_len += line->len;
 	p[s->out_len++] = '\n';
 	s->ended = last;
+	if (last) {
+		s->end_len = line->len + 1;
+		if (!s->adopted)
+			note_last(s);
+	}
 	waitq_wake(&s->q, 0);
 }
 
@@ -500,10 +590,11 @@ adopt(struct handle *h, void *arg)
 	struct session *s;
 
 	(void)arg;
-	if (h->kind != HANDLE_CTL)
+	if (h->kind != HANDLE_CTL || h->session == 0)
 		return;
-	if ((s = session_new(h->session, h->uid, 0)) == NULL)
+	if ((s = session_new(h, h->uid, 0)) == NULL)
 		fatal("sessions");
+	s->nobody = 1;
 }
 
 static void
@@ -518,10 +609,13 @@ adopt_line(uint64_t session, uint32_t uid, uint32_t gid, const uint8_t *line,
 	if ((s->line = malloc(len + 1)) == NULL)
 		fatal("sessions");
 	memcpy(s->line, line, len);
-	s->line[len] = '\n';
-	s->line_len = len + 1;
+	s->line_len = len;
 	s->uid = uid;
 	s->gid = gid;
+	s->nobody = 0;
+	if (offset == 0)
+		return; /* not whole */
+	s->line[s->line_len++] = '\n';
 	s->offset = offset;
 	s->sent = s->adopted = 1;
 	s->base = s->line_len;
@@ -539,9 +633,8 @@ adopt_lost(struct session *s)
 	log_warnx("a line of ctl was not kept: its session ends");
 	if ((s->out = (uint8_t *)strdup(LINE_LOST)) == NULL)
 		fatal("sessions");
-	s->out_len = strlen(LINE_LOST);
+	s->out_len = s->end_len = strlen(LINE_LOST);
 	s->sent = s->adopted = s->ended = 1;
-	s->unkept = 1;
 }
 
 static int
@@ -561,8 +654,8 @@ door_begin(int takeover)
 		TAILQ_FOREACH (s, &sessions, link)
 			if (!s->sent) {
 				lines_get(s->id, adopt_line, NULL);
-				s->kept = s->sent;
-				if (!s->sent && lines_lost(s->id))
+				s->kept = s->line != NULL;
+				if (s->line == NULL && s->handle->lost)
 					adopt_lost(s);
 			}
 	}
@@ -578,12 +671,12 @@ keep_line(struct session *s)
 
 	s->kept = lines_put(s->id, s->uid, s->gid, (const uint8_t *)s->line,
 		      s->line_len - 1, s->offset) == 0;
-	s->unkept = !s->kept;
-	if (s->unkept && !told)
+	s->handle->lost = !s->kept;
+	if (!s->kept && !told)
 		log_warn(
 		    "a line of ctl cannot be kept, which is tried again: "
 		    "until it is its session does not outlive this process");
-	told = s->unkept;
+	told = !s->kept;
 }
 
 void
@@ -592,8 +685,8 @@ door_cut(uint64_t first, uint64_t end)
 	struct session *s;
 
 	TAILQ_FOREACH (s, &sessions, link)
-		if (s->sent && !s->kept && !s->unkept && s->offset > first &&
-		    s->offset <= end)
+		if (s->sent && !s->kept && !s->handle->lost &&
+		    s->offset > first && s->offset <= end)
 			keep_line(s);
 }
 
@@ -607,6 +700,6 @@ door_tick(void)
 		return;
 	next = monotime_add_ms(monotime_now(), KEEP_AGAIN_MS);
 	TAILQ_FOREACH (s, &sessions, link)
-		if (s->unkept && s->line != NULL)
+		if (s->handle->lost && s->line != NULL)
 			keep_line(s);
 }

@@ -92,7 +92,7 @@ handle_new(uint8_t kind, uint32_t inode, uint32_t flags, uint64_t unique,
 		return 0;
 	}
 	h->unique = unique;
-	h->session = 0;
+	h->session = h->last = 0;
 	h->generation++;
 	h->inode = inode;
 	h->flags = flags;

@@ -14,15 +14,17 @@ enum handle_kind { HANDLE_FREE = 0, HANDLE_FILE, HANDLE_CTL, HANDLE_INFO };
 struct handle {
 	uint64_t unique;  /* of the request that opened it */
 	uint64_t session; /* CTL */
-	uint64_t spare;
+	uint64_t last; /* CTL: offset of the answer's last line; 0: unknown */
 	uint32_t generation;
 	uint32_t inode; /* slot */
 	uint32_t flags; /* of open(2) */
 	uint32_t uid;
 	uint8_t kind; /* enum handle_kind; written last */
-	uint8_t
-	    lost; /* fsync(2) is to say once that its file was not written */
-	uint8_t pad[6];
+	/* fsync(2) is to say once that its file was not written; CTL: its line is
+	   nowhere but in this process. */
+	uint8_t lost;
+	uint16_t last_sum; /* of that line */
+	uint32_t last_len;
 };
 
 /* After inode_open(): counts opens and writers of a session that goes on. */

@@ -18,9 +18,10 @@
  * it: the table of inode.h and tally.h.  A smaller number can go on with
  * nothing, and this one with what is not older than the other.  Since 3 the
  * table says of which base its names are; since 4 the names of what is handed
- * over are others (mounts_kept.c).
+ * over are others (mounts_kept.c); since 5 a handle of ctl says where the last
+ * line of its answer begins, and a kept line may not be whole (lines.h).
  */
-#define KEPT_VERSION 4
+#define KEPT_VERSION 5
 #define KEPT_OLDEST 2
 
 /* A file that is registered for passthrough (backing.h). */

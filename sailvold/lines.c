@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
  * lines: files of lines of ctl, each named by its session, 16 hex digits: u64
- * offset, and the record; empty where there was no room for these.  A loss of
- * power ends all sessions: nothing is synced.  In fuse.
+ * offset, and the record.  A loss of power ends all sessions: nothing is synced.
+ * In fuse.
  */
 #include <sys/stat.h>
 #include <dirent.h>
@@ -20,6 +20,7 @@
 #include "sailvold/record.h"
 
 #define FOLDER "lines"
+#define NEW FOLDER "/new"
 #define BYTES_MAX (8 + RECORD_MAX_BYTES)
 
 static void
@@ -35,20 +36,20 @@ write_file(const char *name, const uint8_t *data, size_t len)
 	ssize_t n;
 	int fd, error;
 
-	if ((fd = open(name, flags, 0600)) == -1 && errno == ENOENT) {
+	/* What is there stays whole until this is. */
+	if ((fd = open(NEW, flags, 0600)) == -1 && errno == ENOENT) {
 		if (mkdir(FOLDER, 0700) == -1 && errno != EEXIST)
 			return -1;
-		fd = open(name, flags, 0600);
+		fd = open(NEW, flags, 0600);
 	}
 	if (fd == -1)
 		return -1;
 	n = write(fd, data, len);
 	error = n == -1 ? errno : ENOSPC;
-	if (n > 0 && n < (ssize_t)len && ftruncate(fd, 0) == -1)
-		(void)unlink(name);
 	close(fd);
 	if (n == (ssize_t)len)
-		return 0;
+		return rename(NEW, name);
+	(void)unlink(NEW);
 	errno = error;
 	return -1;
 }
@@ -97,7 +98,6 @@ read_file(const char *name, uint8_t *data, size_t size)
 	return n;
 }
 
-/* One that a kill cut short stands in the journal, too. */
 void
 lines_get(uint64_t session, lines_cb f, void *arg)
 {
@@ -126,16 +126,6 @@ lines_get(uint64_t session, lines_cb f, void *arg)
 			    arg);
 	}
 	free(data);
-}
-
-int
-lines_lost(uint64_t session)
-{
-	struct stat st;
-	char name[32];
-
-	name_of(session, name);
-	return lstat(name, &st) == 0 && st.st_size == 0;
 }
 
 void

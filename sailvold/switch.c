@@ -653,7 +653,7 @@ by_name(uint32_t idx, void *arg)
 	if (idx >= INODE_FIRST &&
 	    (vn == NULL ? inode_opens(idx) > 0
 			: vn->type != ENTRY_DIR && !(vn->flags & VN_GONE) &&
-			    (vn->links > 1 || nameless || through))) {
+			(vn->links > 1 || nameless || through))) {
 		tell_name(m, idx, vn);
 		tell_add(&m->tell, TELL_ATTR, idx, "", 0);
 		detach(m, idx);

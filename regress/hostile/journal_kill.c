@@ -4,10 +4,10 @@
  * one system call: where WHAT is a number, when it writes a record of that type
  * (sailvold/record.h) into its journal, "name": of any that makes, moves or
  * removes one; where it is "fdatasync", when one of its threads syncs a segment of
- * that; else when it first does anything with the file of memory (memfd_create(2))
- * of that name.  before: the call is not done; after: it is, and nothing else yet;
- * stop: the same, and it is not killed, but stopped.  Prints "armed" when it
- * watches, then "killed" or "stopped".
+ * that; where it is "getrandom", at that call; else when it first does anything with
+ * the file of memory (memfd_create(2)) of that name.  before: the call is not done;
+ * after: it is, and nothing else yet; stop: the same, and it is not killed, but
+ * stopped.  Prints "armed" when it watches, then "killed" or "stopped".
  */
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -73,6 +73,8 @@ is_the_call(const struct ptrace_syscall_info *info, const char *what)
 		first = RECORD_MAKE;
 		last = RECORD_RENAME;
 	}
+	if (strcmp(what, "getrandom") == 0)
+		return info->entry.nr == SYS_getrandom;
 	if (strcmp(what, "fdatasync") == 0)
 		return info->entry.nr == SYS_fdatasync &&
 		    is_open(info->entry.args[0], "/journal/");

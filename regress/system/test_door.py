@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE.
 """What .sailvol/ctl promises: long lines both ways, options that are meant,
-jobs that can be named; a reload whose notifier ends at the wrong moment."""
+jobs that can be named; a reload whose notifier ends at the wrong moment; and
+all of it while fuse is killed."""
 
 import errno
 import json
@@ -312,3 +313,100 @@ def test_notifier_ends(t):
         except subprocess.TimeoutExpired:
             reload.kill()
             t.fail("round %d: the reload does not end" % i)
+
+
+def kill_fuse(t, s):
+    """And another is there."""
+    old = s.daemon.pids("fuse")
+    s.daemon.kill("fuse")
+    t.wait_for(lambda: s.daemon.pids("fuse") not in ([], old), "another fuse")
+
+
+def read_on(fd, off, upto=1 << 30, size=20000):
+    """What is there from that offset on, until so much was read."""
+    got = b""
+    while len(got) < upto:
+        more = os.pread(fd, size, off + len(got))
+        if not more:
+            break
+        got += more
+    return got
+
+
+def test_answer_goes_on(t):
+    """An answer that is being read when fuse dies goes on where it was, and ends
+    where it ends: no byte comes twice; one that is another by now is an
+    error."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    t.expect_deaths = True
+    for n in range(500):
+        write("", a, "some-file-%d" % n)
+    fds = [open_ctl(a) for _ in range(4)]
+    line = b'{"request":"diff"}\n'
+    for fd in fds:
+        os.write(fd, line)
+    whole = read_on(fds[0], len(line))
+    t.true(len(whole) > 20000, "%d bytes" % len(whole))
+    half = [read_on(fd, len(line), 10000, 10000) for fd in fds[1:]]
+    kill_fuse(t, s)
+    half[0] += read_on(fds[1], len(line) + len(half[0]), 1000, 1000)
+    kill_fuse(t, s)
+    t.equal(b"", os.pread(fds[0], 100, len(line) + len(whole)), "the end")
+    half[0] += read_on(fds[1], len(line) + len(half[0]))
+    t.true(half[0] == whole, "%d bytes, of %d" % (len(half[0]), len(whole)))
+    kill_fuse(t, s)
+    write("", a, "one-more")
+    for n, fd in enumerate(fds[2:]):
+        try:
+            os.pread(fd, 20000, len(line) + len(half[n + 1]))
+            t.fail("the middle of another answer")
+        except OSError as e:
+            t.equal(errno.EIO, e.errno, "another answer")
+    t.equal(b"", os.pread(fds[1], 100, len(line) + len(whole)), "the end")
+    for fd in fds:
+        os.close(fd)
+
+
+def lines_of(s):
+    """Where the one mount keeps lines."""
+    top = os.path.join(s.daemon.dir, "state", "mounts")
+    return [w for w, _, _ in os.walk(top) if os.path.basename(w) == "lines"][0]
+
+
+def test_line_in_parts(t):
+    """A line that is written in several writes is whole, whatever dies between
+    them."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    t.expect_deaths = True
+    write("x", a, "f")
+    fd = open_ctl(a)
+    for part in b'{"request":', b'"comm', b'it"}\n':
+        kill_fuse(t, s)
+        os.write(fd, part)
+    kill_fuse(t, s)
+    t.equal(1, answers(fd)[-1]["result"]["number"], "the commit")
+    os.close(fd)
+    t.wait_for(lambda: not os.listdir(lines_of(s)), "no line is kept")
+
+
+@deadline(120)
+def test_killed_in_open(t):
+    """Who opens ctl has one session, and the only one, when fuse dies before it
+    says so."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    t.expect_deaths = True
+    for when in "before", "after":
+        fuse, = s.daemon.pids("fuse")
+        with subprocess.Popen(
+                [os.path.join(t.repo, t.obj, "regress/hostile/journal_kill"),
+                 str(fuse), "getrandom", when], stdout=subprocess.PIPE,
+                encoding="ascii") as watch:
+            t.equal("armed\n", watch.stdout.readline(), "watched")
+            fd = open_ctl(a)
+            t.equal("killed\n", watch.stdout.readline(), "in the open")
+        send(fd, {"request": "status"})
+        t.true("error" not in answers(fd)[-1], "an answer")
+        os.close(fd)

@@ -213,25 +213,41 @@ def test_line_of_ctl(t):
     w.end(2)
 
 
+def begin_unkept(w):
+    stack.write(w.lines, "not a folder")
+    w.begin()
+    w.t.wait_for(lambda: "a line of ctl cannot be kept" in w.d.log(), "it says")
+
+
 def test_line_not_kept(t):
-    """And the journal goes on where that line cannot be kept; it is when it can
-    be, and else who waits hears that it was not."""
+    """And the journal goes on where that line cannot be kept, which it is when it
+    can be."""
     w = Waiting(t)
     try:
-        stack.write(w.lines, "not a folder")
-        w.begin()
-        t.wait_for(lambda: "a line of ctl cannot be kept" in w.d.log(), "it says")
+        begin_unkept(w)
         os.unlink(w.lines)
         t.wait_for(lambda: os.path.isdir(w.lines) and os.listdir(w.lines),
                    "it is kept")
         w.kill(1)
-        # As a full disk leaves it.
-        os.truncate(found(w.d, "lines", lambda p: True), 0)
+    finally:
+        w.signal(signal.SIGCONT)
+    last = w.last()
+    t.true("result" in last, last)
+    w.end(2)
+
+
+def test_line_lost(t):
+    """Who waits hears that it was not kept, when that comes to matter."""
+    w = Waiting(t)
+    try:
+        begin_unkept(w)
         w.kill(1)
         last = w.last()
         t.equal("line_lost", last.get("error", {}).get("code"), last)
     finally:
         w.signal(signal.SIGCONT)
+    os.unlink(w.lines)
+    os.mkdir(w.lines)
     w.end(2)
 
 
