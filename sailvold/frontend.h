@@ -216,6 +216,11 @@ void switch_manifest_gone(void);
 /* ---- what is open before a reload (origins.c) */
 /* 1: manifest is asked, and switch_go_on() comes.  again: not more than was. */
 int origins_ask(int again);
+/* SWITCH says where objects came from before it: -1, it is not sound.  The bytes
+   stay until origins_end(). */
+int origins_begin(const void *, size_t);
+int origins_was(uint64_t ovl, struct diff_origin *); /* 1: it says so */
+void origins_end(void);
 
 /* A new base, epoch and root. */
 int frontend_set_start(const struct start *);

@@ -384,6 +384,33 @@ done:
 	return rc;
 }
 
+/* fuse may have files open below it, and not know where they are from. */
+static void
+note_origin(struct keeping *k, const struct obj *o)
+{
+	struct diff_origin was = { o->ovl, o->origin_commit, o->origin_path,
+		o->origin_path_len };
+
+	if (o->has_origin)
+		diff_origin_encode(&k->gone->origins, &was);
+}
+
+int
+rebase_origins(struct rebase_gone *gone, struct wbuf *diff)
+{
+	struct wbuf *w = &gone->origins;
+
+	if (w->error == 0 && w->len == 0)
+		return 0;
+	wbuf_bytes(w, diff->data, diff->len);
+	if ((errno = w->error) != 0)
+		return -1;
+	wbuf_free(diff);
+	*diff = *w;
+	memset(w, 0, sizeof(*w));
+	return 0;
+}
+
 /* A directory that stays where it is shows the new base from now on; where
    that has none, only what is kept: it was seen, and others took it away. */
 static int
@@ -401,6 +428,7 @@ rebase_directory(struct keeping *k, const struct kept *x)
 		return -1;
 	if (db_obj_get(k->db, k->row->row, x->ovl, &o) == -1)
 		goto done;
+	note_origin(k, &o);
 	if (has) {
 		mine = *o.entry;
 		if (x->keep == KEEP_PASS)
@@ -532,6 +560,7 @@ rebase_keep(struct db *db, struct mount_row *row, const struct hash *base,
 	k.miss = miss;
 	k.gone = gone;
 	k.sockets = sockets;
+	wbuf_init(&gone->origins, DIFF_MAX_BYTES);
 	if ((gone->sockets = json_array()) == NULL)
 		return -1;
 	if (delta_collect(db, row, &set, miss, attempt, 1, remember, &k) ==

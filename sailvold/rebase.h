@@ -13,7 +13,8 @@
 struct rebase_gone {
 	uint64_t *ovls; /* lost their last name; the caller frees */
 	size_t n, cap;
-	json_t *sockets; /* names of those that go; the caller's */
+	json_t *sockets;     /* names of those that go; the caller's */
+	struct wbuf origins; /* of what has another now (DIFF_ORIGIN) */
 };
 
 /*
@@ -31,5 +32,7 @@ int rebase_drop(struct db *, struct mount_row *, const struct hash *base,
 int rebase_keep(struct db *, struct mount_row *, const struct hash *base,
     uint64_t number, int sockets, unsigned int attempt, struct rebase_gone *,
     struct node_miss *);
+/* Origins are put in front of the differences; -1 and errno: EFBIG. */
+int rebase_origins(struct rebase_gone *, struct wbuf *diff);
 
 #endif

@@ -71,6 +71,7 @@ release(struct reload_run *r)
 	if (r->has_diff)
 		snap_diff_free(&r->diff);
 	free(r->gone.ovls);
+	wbuf_free(&r->gone.origins);
 	json_decref(r->gone.sockets);
 	free(r);
 }
@@ -460,7 +461,7 @@ compare_rows(struct reload_run *r, struct snap *before, struct snap *after,
 		return -1;
 	}
 	snap_cmp_take(c, &r->diff);
-	return 0;
+	return rebase_origins(&r->gone, &r->diff.out);
 }
 
 /* Why it did not come about. */
@@ -554,6 +555,7 @@ done:
 		snap_diff_free(&r->diff);
 	r->has_diff = 0;
 	free(r->gone.ovls);
+	wbuf_free(&r->gone.origins);
 	json_decref(r->gone.sockets);
 	memset(&r->gone, 0, sizeof(r->gone));
 	r->stashed = 0;

@@ -590,11 +590,44 @@ diff_encode(struct wbuf *w, uint8_t kind, const void *path, size_t len)
 	wbuf_str16(w, path, len);
 }
 
+void
+diff_origin_encode(struct wbuf *w, const struct diff_origin *o)
+{
+	wbuf_u8(w, DIFF_ORIGIN);
+	wbuf_u64(w, o->ovl);
+	wbuf_hash(w, &o->commit);
+	wbuf_str16(w, o->path, o->len);
+}
+
 int
-diff_decode(struct rbuf *r, uint8_t *kind, const uint8_t **path, size_t *len)
+diff_origin_decode(struct rbuf *r, struct diff_origin *o)
 {
 	const char *why;
 
+	if (r->error != NULL)
+		return -1;
+	if (rbuf_left(r) == 0 || r->data[r->pos] != DIFF_ORIGIN)
+		return 0;
+	(void)rbuf_u8(r);
+	o->ovl = rbuf_u64(r);
+	rbuf_hash(r, &o->commit);
+	o->path = rbuf_str16(r, SAIL_PATH_MAX, &o->len);
+	if (r->error != NULL)
+		return -1;
+	if ((why = path_problem(o->path, o->len)) != NULL)
+		rbuf_fail(r, why);
+	return r->error != NULL ? -1 : 1;
+}
+
+int
+diff_decode(struct rbuf *r, uint8_t *kind, const uint8_t **path, size_t *len)
+{
+	struct diff_origin o;
+	const char *why;
+
+	if (r->pos == 0)
+		while (diff_origin_decode(r, &o) == 1)
+			;
 	if (r->error != NULL)
 		return -1;
 	if (rbuf_left(r) == 0)

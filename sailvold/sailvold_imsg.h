@@ -383,7 +383,9 @@ int item_decode(struct rbuf *r, struct item *);
 /*
  * Differences between what the mount showed and shows after a reload, by
  * path in the mount, ascending by path_cmp: u8 kind, str16 path.  A directory
- * that is GONE or NEW stands for all below it.
+ * that is GONE or NEW stands for all below it.  In front of them stands where
+ * objects that have another origin since come from: u8 ORIGIN, u64 ovl, 32 bytes
+ * commit, str16 path in the volume.
  */
 #define DIFF_MAX_BYTES ((size_t)256 << 20)
 #define DIFF_MAX_NAMES \
@@ -393,9 +395,20 @@ enum diff_kind {
 			  directory's mtime too) */
 	DIFF_NEW,      /* nothing was there */
 	DIFF_GONE,
-	DIFF_OTHER /* other content or type: a new node id */
+	DIFF_OTHER, /* other content or type: a new node id */
+	DIFF_ORIGIN
 };
+struct diff_origin {
+	uint64_t ovl;
+	struct hash commit;
+	const uint8_t *path;
+	size_t len;
+};
+void diff_origin_encode(struct wbuf *, const struct diff_origin *);
+/* 1; 0: there are no more. */
+int diff_origin_decode(struct rbuf *, struct diff_origin *);
 void diff_encode(struct wbuf *, uint8_t kind, const void *path, size_t len);
+/* Of origins, in front, it says nothing. */
 int diff_decode(struct rbuf *, uint8_t *kind, const uint8_t **path,
     size_t *len);
 

@@ -452,23 +452,27 @@ slot_is_below(uint32_t idx, uint32_t top)
 
 /*
  * The origin of a root, or of an object, that a clean file was shown by: a fuse
- * that did not show it has it as it is now.  The root's commit the table knows;
- * an object that a reload kept says no longer what it was.
+ * that did not show it has it as it is now.  The root's commit the table knows,
+ * and of an object that a reload kept SWITCH says what it was.
  */
 static int
-old_top(const struct moving *m, uint32_t idx, const struct origin *o,
-    struct hash *commit)
+old_top(const struct moving *m, uint32_t idx, struct diff_origin *top)
 {
+	const struct origin *o;
 	struct hash old;
 
-	if (o == NULL)
+	if (origins_was(inode_slot(idx)->ovl, top))
+		return 0;
+	if (inode_vn(idx) == NULL || (o = inode_vn(idx)->origin) == NULL)
 		return -1;
-	*commit = o->commit;
+	top->commit = o->commit;
+	top->path = o->path;
+	top->len = o->len;
 	if (inode_base(old.b) == 0 || hash_cmp(&o->commit, &m->base) != 0)
 		return 0;
 	if (idx != INODE_ROOT && hash_cmp(&old, &m->base) != 0)
 		return -1;
-	*commit = old;
+	top->commit = old;
 	return 0;
 }
 
@@ -479,7 +483,7 @@ old_origin(const struct moving *m, uint32_t idx, struct hash *commit,
 {
 	uint8_t buf[SAIL_PATH_MAX + 1]; /* and the slash in front */
 	size_t at = sizeof(buf), n;
-	const struct origin *o;
+	struct diff_origin o;
 	const uint8_t *name;
 	int depth;
 
@@ -495,16 +499,16 @@ old_origin(const struct moving *m, uint32_t idx, struct hash *commit,
 		buf[--at] = '/';
 		idx = inode_slot(idx)->parent;
 	}
-	o = inode_vn(idx) != NULL ? inode_vn(idx)->origin : NULL;
-	if (old_top(m, idx, o, commit) == -1)
+	if (old_top(m, idx, &o) == -1)
 		return -1;
-	if (o->len == 0)
+	*commit = o.commit;
+	if (o.len == 0)
 		at++;
-	if (o->len + sizeof(buf) - at > SAIL_PATH_MAX)
+	if (o.len + sizeof(buf) - at > SAIL_PATH_MAX)
 		return -1;
-	memcpy(path, o->path, o->len);
-	memcpy(path + o->len, buf + at, sizeof(buf) - at);
-	*len = o->len + sizeof(buf) - at;
+	memcpy(path, o.path, o.len);
+	memcpy(path + o.len, buf + at, sizeof(buf) - at);
+	*len = o.len + sizeof(buf) - at;
 	return 0;
 }
 
@@ -741,11 +745,13 @@ move(struct moving *m, const struct start *st, int fd)
 		return -1;
 	/* Its answer was lost, and what is open now is of the new base. */
 	m->again = inode_base(base.b) == st->epoch;
-	if (!m->again)
+	rc = origins_begin(view.data, view.len);
+	if (rc == 0 && !m->again)
 		inode_foreach(detach_removed, m);
 	rbuf_init(&r, view.data, view.len);
 	while ((rc = diff_decode(&r, &kind, &path, &len)) == 1)
 		one_difference(m, kind, path, len);
+	origins_end();
 	memfd_unmap(&view);
 	if (rc == -1)
 		return -1;

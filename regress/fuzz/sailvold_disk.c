@@ -80,6 +80,7 @@ static void
 notifications(const uint8_t *p, size_t len)
 {
 	const uint8_t *name;
+	struct diff_origin o;
 	uint64_t id;
 	uint8_t kind;
 	size_t n;
@@ -88,6 +89,9 @@ notifications(const uint8_t *p, size_t len)
 	rbuf_init(&r, p, len);
 	while (diff_decode(&r, &kind, &name, &n) == 1)
 		fuzz_check(path_problem(name, n) == NULL);
+	rbuf_init(&r, p, len);
+	while (diff_origin_decode(&r, &o) == 1)
+		fuzz_check(path_problem(o.path, o.len) == NULL);
 	rbuf_init(&r, p, len);
 	while (tell_decode(&r, &kind, &id, &name, &n) == 1)
 		;

@@ -70,7 +70,7 @@ class Switch:
     def at(self, name):
         return os.path.join(self.b, name)
 
-    def reload(self, what, when, meanwhile=lambda: None):
+    def reload(self, what, when, meanwhile=lambda: None, args=()):
         """Until fuse is at that point of it, and its end."""
         said = []
         fuse, = self.d.pids("fuse")
@@ -81,7 +81,7 @@ class Switch:
                 encoding="ascii") as watch:
             self.t.equal("armed\n", watch.stdout.readline(), "watched")
             run = threading.Thread(target=lambda: said.append(
-                self.d.ctl("reload", self.b, ok=None)))
+                self.d.ctl("reload", *args, self.b, ok=None)))
             run.start()
             try:
                 self.t.equal("stopped\n" if when == "stop" else "killed\n",
@@ -143,6 +143,29 @@ def test_before(t):
     w = Switch(t)
     t.equal(0, w.reload("differences", "before").returncode, "the reload")
     w.look()
+
+
+def kept(t, point):
+    """The same, and what is changed stays: the folder above it is of the new
+    tree already, and what is open below was not."""
+    w = Switch(t)
+    t.equal(0, w.reload(point, "before", args=["--keep"]).returncode,
+            "the reload")
+    for name, fd in w.fds.items():
+        t.equal(old(name), read(fd), "%s, which is open" % name)
+    t.equal("x", stack.read(w.at("part/dirty")), "a change")
+    t.equal("new\n", stack.read(w.at("part/changed")), "below a change")
+    t.true(not os.path.exists(w.at("part/gone")), "gone below a change")
+
+
+@deadline(240)
+def test_before_kept(t):
+    kept(t, "differences")
+
+
+@deadline(240)
+def test_moved_kept(t):
+    kept(t, "tell")
 
 
 @deadline(240)

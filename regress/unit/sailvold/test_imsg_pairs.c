@@ -425,6 +425,8 @@ items(void **state)
 static void
 lists(void **state)
 {
+	struct diff_origin o,
+	    from = { 7, { { 9 } }, (const uint8_t *)"from", 4 };
 	const uint8_t *p;
 	struct rbuf r;
 	struct wbuf w;
@@ -434,8 +436,16 @@ lists(void **state)
 
 	(void)state;
 	wbuf_init(&w, 1 << 16);
+	diff_origin_encode(&w, &from);
 	diff_encode(&w, DIFF_OTHER, "a/b", 3);
 	diff_encode(&w, DIFF_ATTR, "", 0);
+	rbuf_init(&r, w.data, w.len);
+	assert_int_equal(diff_origin_decode(&r, &o), 1);
+	assert_int_equal(o.ovl, 7);
+	assert_int_equal(o.commit.b[0], 9);
+	assert_memory_equal(o.path, "from", o.len);
+	assert_int_equal(diff_origin_decode(&r, &o), 0);
+	/* Who wants none of these. */
 	rbuf_init(&r, w.data, w.len);
 	assert_int_equal(diff_decode(&r, &kind, &p, &len), 1);
 	assert_int_equal(kind, DIFF_OTHER);
