@@ -47,6 +47,7 @@ struct proc {
 	pid_t pid;
 	int ready;
 	char sandbox[SANDBOX_STATUS_BYTES]; /* its own word, once ready */
+	int by_us;                          /* its SIGKILL is ours */
 	int guilty;                         /* it is killed for what it did */
 	int suspect;                        /* it was, not long ago */
 	int stopping;
@@ -98,6 +99,7 @@ timer_set(struct proc *p, int ms)
 static void
 proc_kill(struct proc *p, int sig)
 {
+	p->by_us |= sig == SIGKILL;
 	if (p->pid != -1 && kill(p->pid, sig) == -1)
 		log_warn("role \"%s\" (pid %d): kill", p->title, (int)p->pid);
 }
@@ -524,6 +526,7 @@ proc_launch(struct proc *p)
 	int sv[2] = { -1, -1 }, dirfd = -1, saved;
 
 	p->ready = 0;
+	p->by_us = 0;
 	p->guilty = 0;
 	p->log_lines = 0;
 	p->sandbox[0] = '\0';
@@ -699,7 +702,7 @@ proc_restart(struct proc *p, int was_ready, int status)
 	int64_t life = monotime_diff_ms(monotime_now(), p->started);
 	/* Not by itself: programs wait for the next one. */
 	int killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
-	    !p->guilty && !p->suspect;
+	    !p->by_us && !p->suspect;
 
 	if (life >= GUILTY_LIFE_MS) {
 		p->backoff_ms = 0;

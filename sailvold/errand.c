@@ -20,6 +20,7 @@
 
 #define ANSWER_MAX 16384
 #define LATE_UID_MAX 8
+#define UID_MAX 64 /* with those that are not late yet */
 
 struct errand {
 	TAILQ_ENTRY(errand) link;
@@ -170,16 +171,17 @@ static int
 would_be_late(const char *about, uid_t uid)
 {
 	const struct errand *e;
-	unsigned int same = 0;
+	unsigned int late = 0, all = 0;
 
 	TAILQ_FOREACH (e, &errands, link) {
+		all += e->uid == uid;
 		if (e->done != NULL)
 			continue;
 		if (strcmp(e->about, about) == 0)
 			return 1;
-		same += e->uid == uid;
+		late += e->uid == uid;
 	}
-	return uid != 0 && same >= LATE_UID_MAX;
+	return uid != 0 && (late >= LATE_UID_MAX || all >= UID_MAX);
 }
 
 static struct errand *

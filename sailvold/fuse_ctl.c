@@ -474,7 +474,8 @@ read_on(struct session *s, uint64_t off)
 	} else if (s->ended) {
 		s->base = off;
 		note_last(s);
-	}
+	} else
+		s->handle->last = 0; /* another answer comes */
 	s->base = off;
 	s->adopted = 0;
 	return 0;

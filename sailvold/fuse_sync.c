@@ -25,6 +25,7 @@
 #include "sailvold/worker.h"
 
 #define DOUBT_MS 30000 /* then it is an error */
+#define MEND_MS 1000
 
 struct sync_work {
 	struct work work;
@@ -54,7 +55,7 @@ static struct sync_list files = TAILQ_HEAD_INITIALIZER(files);
 static struct sync_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
 static int journal_runs;
 static int doubted; /* they wait for manifest, until then: */
-static monotime_t doubt_end;
+static monotime_t doubt_end, mend_next;
 
 static void
 sync_free(struct sync_work *s)
@@ -178,7 +179,11 @@ journal_begin(void)
 	    journal_unsynced(&j->fds, &j->nfds, &j->end) == -1) {
 		error = errno;
 		free(j);
-		sync_mend(0);
+		/* While they wait this is looked at with all that is applied. */
+		if (!doubted || monotime_reached(mend_next)) {
+			mend_next = monotime_add_ms(monotime_now(), MEND_MS);
+			sync_mend(0);
+		}
 		if (error == EAGAIN && doubt_wait())
 			return;
 		answer_all(&waiting, error == EAGAIN ? EIO : error);
@@ -214,8 +219,11 @@ file_run(struct work *w)
 {
 	struct sync_work *s = (struct sync_work *)w;
 
-	if (fdatasync(s->fd) == -1 || (s->fd2 != -1 && fdatasync(s->fd2) == -1))
-		w->error = errno;
+	if (fdatasync(s->fd) == 0 && (s->fd2 == -1 || fdatasync(s->fd2) == 0))
+		return;
+	w->error = errno;
+	/* At once, as the kernel tells nobody again: who dies now leaves that. */
+	handle_lost(s->slot);
 }
 
 static struct sync_work *
@@ -236,8 +244,6 @@ file_error(const struct sync_work *s)
 	struct handle *h = handle_get(s->fh);
 	int error = s->work.error;
 
-	if (error != 0)
-		handle_lost(s->slot);
 	if (h == NULL || !h->lost || h->inode != s->slot)
 		return error;
 	h->lost = 0;

@@ -39,7 +39,8 @@ uint64_t handle_id(const struct handle *);
 /* One that this request opened before it was sent again; 0. */
 uint64_t handle_by_unique(uint64_t unique, uint8_t kind);
 int handle_writes(const struct handle *);
-/* What was written to the file is lost: all its handles hear of it. */
+/* What was written to the file is lost: all its handles hear of it.  From any
+   thread. */
 void handle_lost(uint32_t inode);
 void handle_foreach(void (*f)(struct handle *, void *), void *arg);
 

@@ -299,7 +299,6 @@ put_aside(struct segment *s)
 			    name, bad);
 		else
 			log_warn("journal %s", name);
-		mark_keep_last(j.dir, "bad.", BAD_MAX);
 	}
 	drop_segment(s);
 }
@@ -606,6 +605,8 @@ journal_open(const char *folder, const uint8_t mount[16],
 		j.unsynced_from = mark_read(j.dir, UNSYNCED);
 	j.holes_from = find_holes(takeover);
 	j.unlinked = 1; /* by the one before, it may be */
+	/* Of what is put aside now all stays until the next start. */
+	mark_keep_last(j.dir, "bad.", BAD_MAX);
 	drop_unborn();
 	if (scan_all(takeover) == -1)
 		return -1;

@@ -844,7 +844,12 @@ mounts_remove(const char *path, uid_t uid, int force, mounts_cb done, void *arg)
 	else {
 		m->done = done;
 		m->arg = arg;
-		mnt_no_change(m); /* it was to come, if this one is clean */
+		/* It was to come, if this one is clean. */
+		if (m->again != NULL)
+			log_info("mount %s: not changed to what the "
+				 "configuration says: it is unmounted",
+			    m->volume->path);
+		mnt_no_change(m);
 		mnt_umount(m, force);
 	}
 }

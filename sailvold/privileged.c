@@ -320,7 +320,8 @@ mount_of(int fd)
 	return stx.stx_mnt_id;
 }
 
-/* 1 when /proc/self/mountinfo says that its type is fuse.sailvol. */
+/* 1 when /proc/self/mountinfo says that its type is fuse.sailvol; -1: it cannot be
+   read. */
 static int
 is_sailvol(uint64_t id)
 {
@@ -330,12 +331,16 @@ is_sailvol(uint64_t id)
 	int found = 0;
 	FILE *f;
 
-	if (id == 0 || (f = fopen("/proc/self/mountinfo", "re")) == NULL)
+	if (id == 0)
 		return 0;
+	if ((f = fopen("/proc/self/mountinfo", "re")) == NULL)
+		return -1;
 	while (!found && getline(&line, &size, f) > 0)
 		found = sscanf(line, "%llu", &n) == 1 && n == id &&
 		    (end = strstr(line, " - ")) != NULL &&
 		    strncmp(end + 3, "fuse.sailvol ", 13) == 0;
+	if (!found && !feof(f))
+		found = -1;
 	free(line);
 	fclose(f);
 	return found;
@@ -414,7 +419,7 @@ take_dead_away(const char *path)
 	for (tries = 0; name != NULL && tries < DEAD_TRIES; tries++) {
 		if ((fd = open_point(name)) == -1)
 			return;
-		if (!is_sailvol(mount_of(fd))) {
+		if (is_sailvol(mount_of(fd)) != 1) {
 			close(fd);
 			return;
 		}
@@ -516,7 +521,7 @@ look_at_point(struct point *p, const char *path, uid_t uid)
 		point_open_error(p);
 		return;
 	}
-	if (is_sailvol(mount_of(p->fd)))
+	if (is_sailvol(mount_of(p->fd)) == 1)
 		point_error(p, EBUSY, "a volume is mounted there already");
 	else if (fstat(p->fd, &st) == -1)
 		point_open_error(p);
@@ -640,7 +645,7 @@ umount_done(void *arg, void *answer, int fd)
 	if (fd != -1)
 		close(fd);
 	/* Behind that the kernel may still wait, for the session's end. */
-	if (error == ETIMEDOUT && !a->asked && !is_sailvol(u->id))
+	if (error == ETIMEDOUT && !a->asked && is_sailvol(u->id) == 0)
 		error = 0;
 	u->done(u->arg, error);
 	free(u);

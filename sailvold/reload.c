@@ -461,6 +461,7 @@ compare_rows(struct reload_run *r, struct snap *before, struct snap *after,
 		return -1;
 	}
 	snap_cmp_take(c, &r->diff);
+	r->has_diff = 1;
 	return rebase_origins(&r->gone, &r->diff.out);
 }
 
@@ -525,7 +526,6 @@ switch_rows(struct reload_run *r)
 	if (rc == -1)
 		goto rollback;
 	rc = -1;
-	r->has_diff = 1;
 	r->changed = hash_cmp(&saved.base, &m->row.base) != 0;
 	if (save_switch(r) == 0 && db_commit(manifest_db) == 0)
 		rc = 0;

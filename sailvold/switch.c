@@ -397,6 +397,7 @@ struct moving {
 	struct tell tell;
 	struct hash base;        /* the new one */
 	int again;               /* all but telling was done before */
+	int other_names;         /* of some node id */
 	uint32_t writers;        /* whose file is no longer at its name */
 	uint32_t top;            /* directory that goes, and all below it */
 	uint32_t listed[LISTED]; /* directories that were told lately */
@@ -580,6 +581,14 @@ has_other_names(uint32_t idx)
 }
 
 static void
+look_for_names(uint32_t idx, void *arg)
+{
+	struct moving *m = arg;
+
+	m->other_names |= has_other_names(idx);
+}
+
+static void
 one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 {
 	uint32_t dir, idx = 0;
@@ -596,10 +605,10 @@ one_difference(struct moving *m, uint8_t kind, const uint8_t *path, size_t len)
 	base = path_base((const char *)path, len, &n);
 	idx = inode_by_name(dir, base, n);
 	if (kind == DIFF_ATTR) {
-		/* Another name of a node id that the table has under one. */
+		/* Another name of a node id that the table has under one? */
 		if (idx != 0)
 			tell_add(&m->tell, TELL_ATTR, idx, "", 0);
-		else
+		else if (m->other_names)
 			tell_add(&m->tell, TELL_ENTRY, dir, base, n);
 		return;
 	}
@@ -748,6 +757,7 @@ move(struct moving *m, const struct start *st, int fd)
 	rc = origins_begin(view.data, view.len);
 	if (rc == 0 && !m->again)
 		inode_foreach(detach_removed, m);
+	inode_foreach(look_for_names, m);
 	rbuf_init(&r, view.data, view.len);
 	while ((rc = diff_decode(&r, &kind, &path, &len)) == 1)
 		one_difference(m, kind, path, len);

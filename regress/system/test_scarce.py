@@ -337,7 +337,7 @@ def memory(pid):
 def test_memory(t):
     """Each role of content in turn gets no more memory: it may end, and begins
     again."""
-    t.expect_deaths = True
+    t.expect_deaths = "any"
     x = Site(t, names=700)
     x.all(resource.RLIMIT_AS, memory)
     t.said = x.summary()
@@ -484,7 +484,7 @@ def test_server_file_size(t):
 def test_server_memory(t):
     """Each role of sailapid in turn gets no more memory: it may end, and begins
     again."""
-    t.expect_deaths = True
+    t.expect_deaths = "any"
     x = ServerSite(t, stack.Stack(t, authority=tls.Authority(t)))
     for role in SERVER_ROLES:
         x.limited(role, resource.RLIMIT_AS, memory)

@@ -831,9 +831,9 @@ put_aside_few(void **state)
 				"echo >bad.000000000000000$i; done; echo >bad"),
 	    0);
 	opens(conn_b, 0, 1);
-	assert_int_equal(system("cd journal; test $(ls bad.* | wc -l) = 8 && "
-				"ls bad.0000000000f* bad.0000000000000002 bad "
-				">/dev/null && ! ls bad.0000000000000001 "
+	assert_int_equal(system("cd journal; test $(ls bad.* | wc -l) = 9 && "
+				"ls bad.0000000000f* bad.0000000000000001 bad "
+				">/dev/null && ! ls bad.0000000000000000 "
 				"2>/dev/null"),
 	    0);
 }
