@@ -40,7 +40,7 @@ def test_exit_in_log(t):
     t.expect_deaths = True
     t.write("d.log", "role x (pid 1) exited with status 1\\n")
 
-def test_any_death_in_log(t):
+def test_all_allowed_in_log(t):
     t.expect_deaths = "any"
     t.write("d.log", "role x (pid 1) killed by signal 31 (SIGSYS)\\n")
 
@@ -101,7 +101,7 @@ def test_counts(t):
         "test_good": "ok", "test_unequal": "FAIL", "test_skipped": "skip",
         "test_death_in_log": "FAIL", "test_expected_death_in_log": "ok",
         "test_crash_in_log": "FAIL", "test_exit_in_log": "FAIL",
-        "test_any_death_in_log": "ok", "test_client_crashes": "FAIL",
+        "test_all_allowed_in_log": "ok", "test_client_crashes": "FAIL",
         "test_hangs": "FAIL", "test_leaves_processes": "ok",
         "test_leaves_a_mount": "ok", "test_dies": "FAIL"}
     if os.geteuid() != 0:
