@@ -773,6 +773,7 @@ static int
 slot_extent(struct content *c, uint64_t slot, uint64_t off, size_t len,
     struct extent *x, struct piece **wait)
 {
+	uint32_t bytes = chunklist_slot_bytes(c->list, slot);
 	struct piece *p;
 	off_t at;
 
@@ -787,9 +788,15 @@ slot_extent(struct content *c, uint64_t slot, uint64_t off, size_t len,
 	}
 	if (chunklist_get(c->list, slot, &x->hash) != 1)
 		return 0;
+	/* The last is not full, and the kernel asks for whole pages. */
+	if (x->at >= (off_t)bytes) {
+		x->len = 0;
+		return 0;
+	}
+	if (x->len > bytes - (size_t)x->at)
+		x->len = bytes - (size_t)x->at;
 	x->clean = 1;
-	if (bundle_find(&x->hash, chunklist_slot_bytes(c->list, slot), &x->fd,
-		&at, &x->memory)) {
+	if (bundle_find(&x->hash, bytes, &x->fd, &at, &x->memory)) {
 		x->at += at;
 		return 0;
 	}

@@ -283,6 +283,32 @@ def test_keep_and_stash(t):
     m.check(os.path.join(a, "f"), "in A")
 
 
+def test_tail(t):
+    """The end of a file whose last chunk is not here yet: it ends where the file
+    does, though the kernel asks for whole pages; read, and copied."""
+    s = stack.Stack(t)
+    a = s.mount("v", "a", create=True)
+    data = os.urandom(2 * CHUNK + 5000)
+    with open(os.path.join(a, "f"), "wb") as f:
+        f.write(data)
+    s.commit(a)
+    b = s.add_daemon().mount("v", "b")
+    with open(os.path.join(b, "f"), "r+b", buffering=0) as f:
+        os.pwrite(f.fileno(), b"mine", 100)
+        data = data[:100] + b"mine" + data[104:]
+        t.true(os.pread(f.fileno(), 1 << 17, 2 * CHUNK) == data[2 * CHUNK:],
+               "the last chunk")
+        t.equal(b"", os.pread(f.fileno(), 5000, len(data)), "behind it")
+        with open(os.path.join(b, "copy"), "w+b", buffering=0) as to:
+            t.equal(5000, os.copy_file_range(f.fileno(), to.fileno(), MIB,
+                                             2 * CHUNK, 0), "copied")
+            t.true(os.pread(to.fileno(), 6000, 0) == data[2 * CHUNK:], "copy")
+        t.equal(0, os.copy_file_range(f.fileno(), f.fileno(), 10, len(data),
+                                      0), "from the end")
+    with open(os.path.join(b, "f"), "rb") as f:
+        t.true(f.read() == data, "all of it")
+
+
 def test_unlinked(t):
     """A file that is unlinked while it is open goes on to bring what it lacks,
     and nothing of it stays."""
