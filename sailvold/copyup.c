@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -27,7 +26,6 @@
 
 #define COPY_BYTES (1024 * 1024)
 #define CHECK_BYTES (256 * 1024) /* fits the processor's cache */
-#define FRESH_S 30               /* its pages are those that were written */
 
 /* A file that is being copied. */
 struct copy {
@@ -119,21 +117,9 @@ copy_chunk(int from, off_t from_at, int to, off_t out, off_t len, int *cloned)
 	return 0;
 }
 
-/* No disk has given it back: it has just been written, and verified before. */
-static int
-is_fresh(int fd)
-{
-	struct timespec t;
-	struct stat st;
-
-	return clock_gettime(CLOCK_REALTIME, &t) == 0 && fstat(fd, &st) == 0 &&
-	    st.st_mtim.tv_sec <= t.tv_sec &&
-	    t.tv_sec - st.st_mtim.tv_sec < FRESH_S;
-}
-
 /*
- * What was copied is the chunk: a disk may have changed what it was verified to
- * be, which a commit would publish as what somebody wrote.
+ * What was copied is the chunk: a disk, or somebody, may have changed what it was
+ * verified to be, which a commit would publish as what somebody wrote.
  */
 static int
 copy_check(const struct copy *c)
@@ -176,7 +162,7 @@ copy_run(struct work *w)
 	w->error =
 	    copy_chunk(c->from, c->from_at, c->to, c->at, c->len, &cloned);
 	/* Nothing was read of what is shared from now on. */
-	if (w->error == 0 && !cloned && !is_fresh(c->from))
+	if (w->error == 0 && !cloned)
 		w->error = copy_check(c);
 	/* A loss of power may take it, but not after it is said to be here. */
 	if (w->error == 0 && c->filling && fdatasync(c->to) == -1) {
