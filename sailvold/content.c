@@ -780,7 +780,7 @@ slot_extent(struct content *c, uint64_t slot, uint64_t off, size_t len,
 	x->fd = -1;
 	x->at = (off_t)(off - (slot << chunklist_shift(c->list)));
 	x->len = len;
-	x->give_up = x->memory = x->clean = 0;
+	x->give_up = x->memory = x->clean = x->whole = 0;
 	if (c->rest != NULL && !rest_absent(c->rest, slot)) {
 		x->at = (off_t)off;
 		x->fd = overlay_fd(c->vn);
@@ -796,6 +796,7 @@ slot_extent(struct content *c, uint64_t slot, uint64_t off, size_t len,
 	if (x->len > bytes - (size_t)x->at)
 		x->len = bytes - (size_t)x->at;
 	x->clean = 1;
+	x->whole = x->len == bytes;
 	if (bundle_find(&x->hash, bytes, &x->fd, &at, &x->memory)) {
 		x->at += at;
 		return 0;
@@ -899,7 +900,7 @@ content_extents(struct vn *vn, uint64_t off, size_t size, struct extent *x,
 		return errno;
 	x->at = (off_t)off;
 	x->len = size;
-	x->give_up = x->memory = x->clean = 0;
+	x->give_up = x->memory = x->clean = x->whole = 0;
 	*n = 1;
 	return 0;
 }

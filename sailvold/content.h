@@ -25,6 +25,7 @@ struct extent {
 	int memory;  /* it never waits for a disk */
 	/* Of a chunk, which has all these bytes, or is bad. */
 	int clean;
+	int whole; /* all of that chunk */
 	struct hash hash;
 };
 #define EXTENTS_MAX 2
@@ -55,6 +56,9 @@ int content_seek(struct vn *, uint64_t off, int data, uint64_t *at);
  * file any more, and cache looks at it before it gives it out again.
  */
 void content_bad(const struct hash *, int fd);
+
+/* In a thread: 0 when these bytes have that hash, else EIO; or ENOMEM. */
+int content_check(int fd, off_t at, off_t len, const struct hash *);
 
 /* The chunks of a clean file: 0; E_WAIT, or an errno. */
 int content_list(struct vn *, struct chunklist **);

@@ -117,14 +117,10 @@ copy_chunk(int from, off_t from_at, int to, off_t out, off_t len, int *cloned)
 	return 0;
 }
 
-/*
- * What was copied is the chunk: a disk, or somebody, may have changed what it was
- * verified to be, which a commit would publish as what somebody wrote.
- */
-static int
-copy_check(const struct copy *c)
+int
+content_check(int fd, off_t at, off_t len, const struct hash *want)
 {
-	off_t at = c->at, end = c->at + c->len;
+	off_t end = at + len;
 	struct hash_ctx *ctx;
 	struct hash h;
 	ssize_t n = 1;
@@ -138,7 +134,7 @@ copy_check(const struct copy *c)
 		return ENOMEM;
 	}
 	for (; at < end && error == 0; at += n) {
-		n = pread(c->to, buf,
+		n = pread(fd, buf,
 		    end - at < CHECK_BYTES ? (size_t)(end - at) : CHECK_BYTES,
 		    at);
 		if (n > 0)
@@ -148,7 +144,7 @@ copy_check(const struct copy *c)
 	}
 	hash_end(ctx, &h);
 	free(buf);
-	if (error == 0 && hash_cmp(&h, &c->hash) != 0)
+	if (error == 0 && hash_cmp(&h, want) != 0)
 		error = EIO;
 	return error;
 }
@@ -161,9 +157,13 @@ copy_run(struct work *w)
 
 	w->error =
 	    copy_chunk(c->from, c->from_at, c->to, c->at, c->len, &cloned);
-	/* Nothing was read of what is shared from now on. */
+	/*
+	 * What was copied is the chunk: a disk, or somebody, may have changed
+	 * what it was verified to be, which a commit would publish as what
+	 * somebody wrote.  Nothing was read of what is shared from now on.
+	 */
 	if (w->error == 0 && !cloned)
-		w->error = copy_check(c);
+		w->error = content_check(c->to, c->at, c->len, &c->hash);
 	/* A loss of power may take it, but not after it is said to be here. */
 	if (w->error == 0 && c->filling && fdatasync(c->to) == -1) {
 		w->error = errno;

@@ -26,8 +26,10 @@ struct range_work {
 	int mode;
 	off_t off, off2, len;
 	size_t copied;
-	struct hash from;   /* the chunk that fd is of */
-	struct park *again; /* NULL: of none, or it is not done once more */
+	int clean;          /* fd is of a chunk, and has that to copy */
+	int whole;          /* it is all of the chunk */
+	struct hash from;   /* its hash */
+	struct park *again; /* NULL: it is not done once more */
 	struct vn *busy;    /* whose overlay file it changes, pinned */
 	uint64_t sync_fh;   /* it is to be safe before it is answered; 0 */
 };
@@ -219,12 +221,29 @@ copy_by_hand(int from, off_t in, int to, off_t out, size_t len)
 	return n;
 }
 
+static ssize_t
+copy_some(const struct range_work *r)
+{
+	loff_t in = r->off + (off_t)r->copied, out = r->off2 + (off_t)r->copied;
+	size_t len = (size_t)r->len - r->copied;
+	ssize_t n;
+
+	n = copy_file_range(r->fd, &in, r->fd2, &out, len, 0);
+	if (n == -1 &&
+	    (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
+		n = copy_by_hand(r->fd, in, r->fd2, out, len);
+	return n;
+}
+
+/*
+ * A chunk that another file has from now on, and a commit publishes, is looked
+ * at before.  Of one the caller's next part would not be whole: all of it.
+ */
 static void
 copy_run(struct work *w)
 {
 	struct range_work *r = (struct range_work *)w;
-	loff_t in = r->off, out = r->off2;
-	ssize_t n;
+	ssize_t n = 1;
 
 	if (r->fd == -1) {
 		r->copied = (size_t)r->len;
@@ -232,26 +251,32 @@ copy_run(struct work *w)
 			w->error = errno;
 		return;
 	}
-	n = copy_file_range(r->fd, &in, r->fd2, &out, (size_t)r->len, 0);
-	if (n == -1 &&
-	    (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
-		n = copy_by_hand(r->fd, in, r->fd2, out, (size_t)r->len);
+	if (r->whole &&
+	    (w->error = content_check(r->fd, r->off, r->len, &r->from)) != 0)
+		return;
+	do {
+		if ((n = copy_some(r)) > 0)
+			r->copied += (size_t)n;
+	} while (n > 0 && r->whole && r->copied < (size_t)r->len);
+	if (r->copied > 0)
+		return;
 	if (n == -1)
 		w->error = errno;
-	else
-		r->copied = (size_t)n;
+	else if (r->clean)
+		w->error = EIO; /* a chunk that ends before it should */
 }
 
 static void
 copy_done(struct work *w)
 {
 	struct range_work *r = (struct range_work *)w;
+	int bad = r->clean && w->error == EIO;
 	struct vn *vn = range_idle(r);
 
-	/* What a chunk should have at least is asked for. */
-	if (r->again != NULL &&
-	    (w->error == EIO || (w->error == 0 && r->copied == 0))) {
+	/* Or it was the other's disk: then it is looked at in vain. */
+	if (bad)
 		content_bad(&r->from, r->fd);
+	if (bad && r->again != NULL) {
 		request_again(r->req, r->again);
 		r->again = NULL;
 		if (vn != NULL)
@@ -302,7 +327,8 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 	r->off = x->at;
 	r->off2 = off2;
 	r->len = (off_t)x->len;
-	if (x->clean) {
+	if ((r->clean = x->clean)) {
+		r->whole = x->whole;
 		r->from = x->hash;
 		r->again = request_copy();
 	}
