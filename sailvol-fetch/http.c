@@ -25,6 +25,8 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 #define RETRY_AFTER_MAX_MS 30000
+/* What a store that hangs takes, the buffers on the way, it takes at once. */
+#define BUFFERS_MS 1000
 
 struct http_settings http_settings;
 
@@ -33,7 +35,7 @@ TAILQ_HEAD(queue, http);
 static struct queue waiting[2] = { TAILQ_HEAD_INITIALIZER(waiting[0]),
 	TAILQ_HEAD_INITIALIZER(waiting[1]) };
 static unsigned int running[2];
-/* When bytes came last, or went out for the first time, for any of them. */
+/* When bytes came last, or were taken for the first time, of any of them. */
 static monotime_t moved[2];
 
 static void on_timer(int, short, void *);
@@ -187,12 +189,37 @@ http_detach(struct http *h)
 	h->state = HTTP_ENDING;
 }
 
-/* Nobody of its class has had a byte since it was begun. */
+/* Since when nothing has flowed, neither for it nor for who has a place. */
+static monotime_t
+still_since(const struct http *h)
+{
+	monotime_t last = moved[h->spec.api];
+
+	return monotime_diff_ms(last, h->flowed) > 0 ? last : h->flowed;
+}
+
+/* How long another may yet have no byte: to give it a place is of use. */
+static int64_t
+still_left(const struct http *h)
+{
+	return http_deadline_ms() -
+	    monotime_diff_ms(monotime_now(), still_since(h));
+}
+
+static int
+is_over(const struct http *h)
+{
+	return h->spec.total_ms == 0 && still_left(h) <= 0;
+}
+
+/* Nobody of its class has had a byte since it has had none. */
 static int
 is_still(const struct http *h)
 {
 	return h->status == 0 && h->error == ETIMEDOUT &&
-	    monotime_diff_ms(moved[h->spec.api], h->began) <= 0;
+	    (is_over(h) ||
+		monotime_diff_ms(moved[h->spec.api],
+		    h->spec.total_ms != 0 ? h->began : h->flowed) <= 0);
 }
 
 static void
@@ -270,6 +297,13 @@ time_left(const struct http *h)
 	return http_deadline_ms() - monotime_diff_ms(monotime_now(), h->flowed);
 }
 
+/* The same of the try that begins now: as long as nobody has a byte. */
+static int64_t
+try_left(const struct http *h)
+{
+	return h->spec.total_ms != 0 ? time_left(h) : still_left(h);
+}
+
 /*
  * A try that stalled moved bytes, but those of an upload go out again with each:
  * only the first time do they count.
@@ -288,14 +322,26 @@ void
 http_flowed(struct http *h, int came)
 {
 	h->flowed = monotime_now();
+	if (h->sent.ns == 0)
+		h->sent = h->flowed;
 	/* What goes out again says nothing of who takes it. */
-	if (came || h->tries == 1)
+	if (came ||
+	    (h->tries == 1 &&
+		monotime_diff_ms(h->flowed, h->sent) >= BUFFERS_MS))
 		moved[h->spec.api] = h->flowed;
 }
 
+/* It has waited long enough, for its place. */
+static void
+give_up(struct http *h)
+{
+	fail_later(h, ETIMEDOUT, "");
+	snprintf(h->what, sizeof(h->what), "%s: nothing comes", h->host.host);
+}
+
 /*
- * One has ended by its deadline: who waits for its place as long, and nobody has
- * had a byte in that time, does not wait for another such end.
+ * One has ended by its deadline: who waits for a place, and nobody has had a byte
+ * for as long, does not wait for another such end.
  */
 static void
 expire(int api)
@@ -303,15 +349,10 @@ expire(int api)
 	struct http *h, *next;
 
 	TAILQ_FOREACH_SAFE (h, &waiting[api], entry, next) {
-		if (h->spec.total_ms != 0 || h->flowed.ns != 0 ||
-		    monotime_diff_ms(moved[api], h->began) > 0 ||
-		    monotime_diff_ms(monotime_now(), h->began) <
-			http_deadline_ms())
+		if (!is_over(h))
 			continue;
 		TAILQ_REMOVE(&waiting[api], h, entry);
-		fail_later(h, ETIMEDOUT, "");
-		snprintf(h->what, sizeof(h->what), "%s: nothing comes",
-		    h->host.host);
+		give_up(h);
 	}
 }
 
@@ -368,7 +409,7 @@ on_resolved(const char *addrs, const char *why, void *arg)
 		http_tried(h, 1);
 		return;
 	}
-	if (http_curl_begin(h, addrs, time_left(h)) == -1)
+	if (http_curl_begin(h, addrs, try_left(h)) == -1)
 		http_tried(h, 0);
 }
 
@@ -388,8 +429,10 @@ http_try(struct http *h)
 	h->buf_len = 0;
 	h->retry_after_ms = 0;
 	h->offset = 0;
-	if (h->flowed.ns == 0)
-		h->flowed = monotime_now();
+	h->sent.ns = 0;
+	/* It has waited as well as tried while others had something. */
+	if (h->tries == 1)
+		h->flowed = still_since(h);
 	h->flowed_before = h->flowed;
 	if (h->tries == 1 && h->spec.late)
 		h->began = h->tried;
@@ -397,7 +440,7 @@ http_try(struct http *h)
 		h->spec.rewind(h->spec.arg);
 	if (h->host.literal) {
 		h->state = HTTP_RUNNING;
-		if (http_curl_begin(h, NULL, time_left(h)) == -1)
+		if (http_curl_begin(h, NULL, try_left(h)) == -1)
 			fail_later(h, h->error, h->what);
 		return;
 	}
@@ -406,7 +449,7 @@ http_try(struct http *h)
 	if (h->resolve == NULL)
 		fail_later(h, ENOMEM, "out of memory");
 	else
-		timer_set(h, time_left(h) > 0 ? time_left(h) : 0);
+		timer_set(h, try_left(h) > 0 ? try_left(h) : 0);
 }
 
 static void
@@ -419,6 +462,10 @@ queue_run(void)
 		while (running[api] < limit(api) &&
 		    (h = TAILQ_FIRST(&waiting[api])) != NULL) {
 			TAILQ_REMOVE(&waiting[api], h, entry);
+			if (is_over(h)) {
+				give_up(h);
+				continue;
+			}
 			running[api]++;
 			http_try(h);
 			if (h->state == HTTP_ENDING)
@@ -519,7 +566,7 @@ http_start(const struct http_spec *spec)
 		errno = ENOMEM;
 		return NULL;
 	}
-	h->began = monotime_now();
+	h->began = h->flowed = monotime_now();
 	if (h->spec.api &&
 	    (http_settings.api_url == NULL ||
 		http_settings.api_url[0] == '\0')) {

@@ -202,8 +202,10 @@ curl_read(char *buf, size_t one, size_t count, void *arg)
 	http_flowed(h, 0);
 	if (h->spec.read != NULL) {
 		n = h->spec.read(h->spec.arg, buf, n);
-		if (n == HTTP_PAUSE)
+		if (n == HTTP_PAUSE) {
+			h->sent.ns = 0;
 			return CURL_READFUNC_PAUSE;
+		}
 		if (n == HTTP_ABORT) {
 			h->refused = 1;
 			return CURL_READFUNC_ABORT;
@@ -411,7 +413,8 @@ set_method(struct http *h)
 static void
 set_limits(struct http *h, int64_t left_ms)
 {
-	int64_t stall = http_deadline_ms() / 2000;
+	int64_t stall = http_deadline_ms() / 2000,
+		left_s = (left_ms + 999) / 1000;
 	long connect_ms = left_ms < CONNECT_MS ? (long)left_ms : CONNECT_MS;
 
 	if (connect_ms < 1)
@@ -424,6 +427,8 @@ set_limits(struct http *h, int64_t left_ms)
 	}
 	if (stall > STALL_S)
 		stall = STALL_S;
+	if (stall > left_s)
+		stall = left_s;
 	curl_easy_setopt(h->easy, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
 	curl_easy_setopt(h->easy, CURLOPT_LOW_SPEED_TIME,
 	    stall < 1 ? 1L : (long)stall);

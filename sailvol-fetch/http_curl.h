@@ -40,13 +40,14 @@ struct http {
 	struct event timer;
 	struct resolve *resolve;
 	unsigned int tries;
-	monotime_t began;         /* http_start */
-	monotime_t flowed;        /* the last bytes, or the first try */
+	monotime_t began;  /* http_start */
+	monotime_t flowed; /* the last bytes; before the first, others' */
 	monotime_t flowed_before; /* when this try began */
 	uint64_t most;            /* that an earlier try has got */
 	int fresh; /* by a new connection: a kept one had a foreign answer */
 	/* of this try */
 	monotime_t tried;
+	monotime_t sent; /* its first bytes, or after a pause */
 	struct timens tried_at;
 	CURL *easy;
 	struct curl_slist *lines, *addrs;
