@@ -104,7 +104,6 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	meta_tick();
 	clock_tick();
 	store_tick();
-	meta_peer_found();
 }
 
 /* ---- messages ------------------------------------------------------------ */

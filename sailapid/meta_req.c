@@ -464,6 +464,8 @@ meta_tick(void)
 		    "the store or the signer did not answer in time");
 		meta.backend.wake();
 	}
+	/* Their places, and those of whom a turn has given up. */
+	meta_peer_found();
 	check_tick();
 	threads_tick();
 	survey_tick();

@@ -9,6 +9,8 @@
 
 #include "meta_harness.h"
 
+#define MANY (256 + 44) /* more than are asked of sailvol-fetch at a time */
+
 static int64_t ahead_s;
 
 /* Instead of the library's: our clock is ahead. */
@@ -100,13 +102,27 @@ test_read(void **state)
 }
 
 static void
+submit_commit(struct got *g, const char *session, const struct hash *base,
+    const struct change *c, size_t n)
+{
+	char target[256];
+	struct wbuf w;
+
+	snprintf(target, sizeof(target), "/v1/volumes/data/sessions/%s/commit",
+	    session);
+	make_delta(&w, base, c, n);
+	submit(g, API_POST, target, h.write, w.data, w.len);
+	wbuf_free(&w);
+	settle();
+}
+
+static void
 test_look(void **state)
 {
 	static const struct change c = { "b", "two", NULL };
-	char session[33], target[256];
+	char session[33];
 	struct hash head;
 	struct got g;
-	struct wbuf w;
 
 	(void)state;
 	begin();
@@ -116,12 +132,7 @@ test_look(void **state)
 	h.hold_fetch = 0;
 	send_chunks("data", session, &c, 1, 1);
 	h.hold_fetch = 1;
-	snprintf(target, sizeof(target), "/v1/volumes/data/sessions/%s/commit",
-	    session);
-	make_delta(&w, &head, &c, 1);
-	submit(&g, API_POST, target, h.write, w.data, w.len);
-	wbuf_free(&w);
-	settle();
+	submit_commit(&g, session, &head, &c, 1);
 	assert_int_equal(under_way(), 1);
 	after_s(META_WAIT_MS / 1000 + 1);
 	assert_int_equal(g.done, 1);
@@ -165,11 +176,47 @@ test_lost(void **state)
 	assert_int_equal(h.cancels, 0);
 }
 
+/* The places of who is given up are given to who waits, at once. */
+static void
+test_places(void **state)
+{
+	static char names[MANY][8], texts[MANY][8];
+	static struct change c[MANY];
+	char session[33];
+	struct hash head;
+	struct got g;
+	size_t i;
+
+	(void)state;
+	begin();
+	head_of("data", &head);
+	for (i = 0; i < MANY; i++) {
+		snprintf(names[i], sizeof(names[i]), "m%03zu", i);
+		snprintf(texts[i], sizeof(texts[i]), "t%03zu", i);
+		c[i] = (struct change){ names[i], texts[i], NULL };
+	}
+	new_session(session);
+	open_session("data", session, "{}");
+	h.hold_fetch = 0;
+	send_chunks("data", session, c, MANY, 1);
+	h.hold_fetch = 1;
+	submit_commit(&g, session, &head, c, MANY);
+	assert_int_equal(under_way(), MANY - 44);
+	ahead_s += META_WAIT_MS / 1000 - 5;
+	report("one");
+	assert_int_equal(under_way(), MANY - 44);
+	after_s(6);
+	assert_string_equal(code_of(&g), "timeout");
+	got_clear(&g);
+	assert_int_equal(h.cancels, MANY - 44);
+	assert_int_equal(under_way(), 1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_read), T(test_look),
-		T(test_delete), T(test_lost) };
+		T(test_delete), T(test_lost), T(test_places) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
