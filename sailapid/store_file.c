@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -275,21 +276,53 @@ rename_new(int root, const char *tmp, int dir, const char *name)
 	return unlinkat(root, tmp, 0);
 }
 
+/*
+ * Of a folder one at a time names, syncs and takes away again, or says what is
+ * there: nobody says so of a name that another has yet to sync.  NULL and errno.
+ */
+#define LOCKS 64
+#define M PTHREAD_MUTEX_INITIALIZER
+#define M8 M, M, M, M, M, M, M, M
+static pthread_mutex_t locks[LOCKS] = { M8, M8, M8, M8, M8, M8, M8, M8 };
+
+static pthread_mutex_t *
+lock_dir(int dir)
+{
+	pthread_mutex_t *m;
+	struct stat st;
+
+	if (fstat(dir, &st) == -1)
+		return NULL;
+	m = &locks[st.st_ino % LOCKS];
+	if ((errno = pthread_mutex_lock(m)) != 0)
+		return NULL;
+	return m;
+}
+
+static void
+unlock_dir(pthread_mutex_t *m)
+{
+	if (m != NULL)
+		(void)pthread_mutex_unlock(m);
+}
+
 int
 store_put_commit(int root, struct store_put *put, const char *key, size_t len,
     int exclusive, struct stat *st)
 {
+	pthread_mutex_t *locked = NULL;
 	struct store_path p;
 	int dir = -1, named = 0, saved;
 
 	if (fsync(put->fd) == -1 || fstat(put->fd, st) == -1)
 		goto fail;
 	store_path_init(&p, key, len);
-	if ((dir = walk(root, &p, WALK_CREATE)) == -1)
+	if ((dir = walk(root, &p, WALK_CREATE)) == -1 ||
+	    (locked = lock_dir(dir)) == NULL)
 		goto fail;
 	if (exclusive) {
 		if (rename_new(root, put->tmp, dir, p.name) == -1) {
-			/* Who has named it may not have synced it yet. */
+			/* Who named it may have died before it was synced. */
 			if (errno == EEXIST && fsync(dir) == 0)
 				errno = EEXIST;
 			goto fail;
@@ -299,6 +332,7 @@ store_put_commit(int root, struct store_put *put, const char *key, size_t len,
 	named = 1;
 	if (fsync(dir) == -1)
 		goto fail;
+	unlock_dir(locked);
 	close(dir);
 	close(put->fd);
 	put->fd = -1;
@@ -312,6 +346,7 @@ fail:
 	 */
 	if (named && exclusive)
 		(void)unlinkat(dir, p.name, 0);
+	unlock_dir(locked);
 	if (dir != -1)
 		close(dir);
 	if (named) {
@@ -364,17 +399,20 @@ int
 store_there(int root, const char *key, size_t len)
 {
 	struct store_path p;
+	pthread_mutex_t *locked;
 	struct stat st;
-	int dir, ret, saved;
+	int dir, ret = -1, saved;
 
 	store_path_init(&p, key, len);
 	if ((dir = walk(root, &p, WALK_SAFE)) == -1)
 		return -1;
-	ret = fstatat(dir, p.name, &st, AT_SYMLINK_NOFOLLOW);
+	if ((locked = lock_dir(dir)) != NULL)
+		ret = fstatat(dir, p.name, &st, AT_SYMLINK_NOFOLLOW);
 	/* Its bytes are: they come before its name. */
 	if (ret == 0)
 		ret = fsync(dir);
 	saved = errno;
+	unlock_dir(locked);
 	close(dir);
 	errno = saved;
 	return ret;

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,8 @@ static int root = -1;
 /* Folders that were synced, by their numbers. */
 static ino_t synced[64];
 static size_t nsynced;
-static int no_sync; /* of folders */
+static int no_sync;           /* of folders */
+static void (*in_sync)(void); /* once, of a folder; then it fails */
 
 /* Instead of the library's. */
 int
@@ -37,6 +40,14 @@ fsync(int fd)
 	struct stat st;
 
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		if (in_sync != NULL) {
+			void (*f)(void) = in_sync;
+
+			in_sync = NULL;
+			f();
+			errno = EIO;
+			return -1;
+		}
 		if (no_sync) {
 			errno = EIO;
 			return -1;
@@ -377,6 +388,65 @@ test_skip(void **state)
 	assert_string_equal(seen.keys[1], "a0");
 }
 
+/* Another worker, while a name that is there has yet to be synced. */
+static struct {
+	pthread_t thread;
+	int looks;
+	int ret, error;
+	atomic_int begun, done;
+} other;
+
+static void *
+other_run(void *arg)
+{
+	(void)arg;
+	atomic_store(&other.begun, 1);
+	other.ret = other.looks ? store_there(root, "f/ab/x", 6)
+				: put("f/ab/x", 6, "one", 1);
+	other.error = errno;
+	atomic_store(&other.done, 1);
+	return NULL;
+}
+
+/* It has time to say what it should not. */
+static void
+other_begin(void)
+{
+	const struct timespec ms = { 0, 1000000 };
+	int i;
+
+	assert_int_equal(pthread_create(&other.thread, NULL, other_run, NULL),
+	    0);
+	for (i = 0; i < 200 && !atomic_load(&other.done); i++)
+		nanosleep(&ms, NULL);
+	assert_true(atomic_load(&other.begun));
+}
+
+/* What one has named and takes away again nobody has said to be there. */
+static void
+test_taken_away(void **state)
+{
+	(void)state;
+	assert_int_equal(put("f/ab/y", 6, "two", 1), 0);
+	for (other.looks = 0; other.looks < 2; other.looks++) {
+		other.begun = other.done = 0;
+		in_sync = other_begin;
+		assert_int_equal(put("f/ab/x", 6, "one", 1), -1);
+		assert_int_equal(errno, EIO);
+		assert_int_equal(pthread_join(other.thread, NULL), 0);
+		if (other.looks) {
+			assert_int_equal(other.ret, -1);
+			assert_int_equal(other.error, ENOENT);
+			expect("f/ab/x", 6, NULL);
+		} else {
+			assert_int_equal(other.ret, 0);
+			expect("f/ab/x", 6, "one");
+			assert_int_equal(store_delete(root, "f/ab/x", 6), 0);
+		}
+	}
+	assert_int_equal(count_tmp(), 0);
+}
+
 int
 main(void)
 {
@@ -385,6 +455,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_bad_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_synced, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_taken_away, setup,
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_random_list, setup,
 		    teardown),
