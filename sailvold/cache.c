@@ -61,6 +61,32 @@ cache_kept(const struct hash *key, uint64_t bytes, const struct cache_stamp *is)
 	return e;
 }
 
+void
+cache_keep_neighbour(const struct hash *key, const uint8_t *data,
+    uint32_t bytes)
+{
+	uint64_t disk = cache_disk_bytes(bytes);
+	char tmp[CACHE_TMP_LEN];
+	struct cache_stamp is;
+	int fd;
+
+	if (cache_index_having(&cache_index, key) != NULL ||
+	    cache_reserve(disk) == -1)
+		return;
+	cache_unreserve(disk);
+	if ((fd = cache_store_tmp(tmp)) == -1)
+		return;
+	if (cache_store_write(fd, data, bytes) == -1 ||
+	    cache_store_stamp(fd, &is) == -1 ||
+	    cache_store_keep(tmp, key, CACHE_CHUNK) == -1)
+		cache_store_tmp_drop(tmp);
+	else {
+		cache_fetched += bytes;
+		(void)cache_kept(key, disk, &is);
+	}
+	close(fd);
+}
+
 /* ---- files from before ------------------------------------------------------------ */
 
 struct old {

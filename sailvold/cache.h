@@ -57,6 +57,7 @@ struct waiter {
 	struct fetch_get_chunk chunk;
 	struct place *place; /* GET */
 	struct put *put;     /* else */
+	monotime_t since;
 };
 
 enum job_state {
@@ -79,7 +80,6 @@ struct job {
 	RB_ENTRY(job) node;
 	TAILQ_ENTRY(job) entry; /* in its queue, which is q */
 	struct job_queue *q;
-	monotime_t since;
 	int elsewhere; /* what is here is of another length */
 	TAILQ_HEAD(, waiter) waiters;
 	enum job_state state;
@@ -134,6 +134,9 @@ void cache_give_up(struct cache_entry *);
 /* The file stands in the directory under its name, and is good; NULL: ENOMEM. */
 struct cache_entry *cache_kept(const struct hash *, uint64_t bytes,
     const struct cache_stamp *);
+/* A chunk that nobody waits for, if there is room. */
+void cache_keep_neighbour(const struct hash *, const uint8_t *data,
+    uint32_t bytes);
 /* Answers one who waits for what is there and verified: 0, or errno; EBADMSG:
    it is not what was verified, and is to be so anew. */
 int cache_answer_entry(const struct waiter *, struct cache_entry *);

@@ -34,6 +34,8 @@ struct job_queue {
 };
 static struct job_queue here = { .jobs = TAILQ_HEAD_INITIALIZER(here.jobs) };
 static struct job_queue far = { .jobs = TAILQ_HEAD_INITIALIZER(far.jobs) };
+/* The same, but it needs room. */
+static struct job_queue given = { .jobs = TAILQ_HEAD_INITIALIZER(given.jobs) };
 static int full;    /* one found no room */
 static int scarce;  /* the same, of descriptors or memory */
 static int lacking; /* the queues rest until later_ev */
@@ -144,15 +146,38 @@ job_entry(const struct job *j)
 	    : NULL;
 }
 
+static struct job_queue *
+job_queue(const struct job *j)
+{
+	const struct waiter *w;
+
+	if (job_entry(j) != NULL)
+		return &here;
+	TAILQ_FOREACH (w, &j->waiters, entry)
+		if (w->put != NULL)
+			return &given;
+	return &far;
+}
+
 static void
 job_enqueue(struct job *j, int first)
 {
 	j->state = JOB_QUEUED;
-	j->q = job_entry(j) != NULL ? &here : &far;
+	j->q = job_queue(j);
 	if (first)
 		TAILQ_INSERT_HEAD(&j->q->jobs, j, entry);
 	else
 		TAILQ_INSERT_TAIL(&j->q->jobs, j, entry);
+}
+
+/* It has come, or is given, while it waits. */
+static void
+job_requeue(struct job *j)
+{
+	if (j->state != JOB_QUEUED || j->q == job_queue(j))
+		return;
+	TAILQ_REMOVE(&j->q->jobs, j, entry);
+	job_enqueue(j, 0);
 }
 
 /* It may begin again, as one of the first. */
@@ -365,7 +390,6 @@ give_file(const struct waiter *w, void *fd)
 static void
 job_hand_out(struct job *j)
 {
-
 	if (memfd_seal(j->fd) == -1) {
 		job_failed(j, errno, strerror(errno));
 		return;
@@ -536,32 +560,6 @@ job_got(struct job *j)
 	job_keep(j);
 }
 
-/* One that nobody waits for. */
-static void
-keep_neighbour(const struct hash *key, const uint8_t *data, uint32_t bytes)
-{
-	uint64_t disk = cache_disk_bytes(bytes);
-	char tmp[CACHE_TMP_LEN];
-	struct cache_stamp is;
-	int fd;
-
-	if (cache_index_having(&cache_index, key) != NULL ||
-	    cache_reserve(disk) == -1)
-		return;
-	cache_unreserve(disk);
-	if ((fd = cache_store_tmp(tmp)) == -1)
-		return;
-	if (cache_store_write(fd, data, bytes) == -1 ||
-	    cache_store_stamp(fd, &is) == -1 ||
-	    cache_store_keep(tmp, key, CACHE_CHUNK) == -1)
-		cache_store_tmp_drop(tmp);
-	else {
-		cache_fetched += bytes;
-		(void)cache_kept(key, disk, &is);
-	}
-	close(fd);
-}
-
 void
 job_bytes(const char *volume_id, const struct hash *h, const uint8_t *data,
     uint32_t bytes)
@@ -572,7 +570,7 @@ job_bytes(const char *volume_id, const struct hash *h, const uint8_t *data,
 	cache_key(volume_id, h, &key);
 	j = job_find(&key, bytes);
 	if (j == NULL) {
-		keep_neighbour(&key, data, bytes);
+		cache_keep_neighbour(&key, data, bytes);
 		return;
 	}
 	/* One that is copied or verified goes its own way. */
@@ -614,10 +612,12 @@ give_bundle(const struct waiter *w, void *b)
 void
 job_bundled(const struct hash *key, uint32_t bytes, struct cache_bundle *b)
 {
-	struct job *j = fetching(key, bytes);
+	struct job *j = job_find(key, bytes);
 	struct cache_entry *e;
 
-	if (j == NULL)
+	if (j != NULL)
+		job_requeue(j);
+	if ((j = fetching(key, bytes)) == NULL)
 		return;
 	/* Of another length, or it would have been verified. */
 	if ((e = cache_index_find(&cache_index, key)) != NULL && !e->busy)
@@ -794,7 +794,7 @@ job_run(struct job *j)
 		/* It was given up. */
 		j->state = JOB_FETCH;
 		job_split(j);
-	} else if (j->q == &here) {
+	} else if (j->q != job_queue(j)) {
 		job_again(j);
 	} else
 		job_bring(j);
@@ -820,38 +820,40 @@ job_run_queue(void)
 	inside = 1;
 	full = scarce = 0;
 	do {
-		while (may_run(q = &here) || may_run(q = &far)) {
+		while (may_run(q = &here) || may_run(q = &far) ||
+		    may_run(q = &given)) {
 			j = TAILQ_FIRST(&q->jobs);
 			TAILQ_REMOVE(&q->jobs, j, entry);
 			q->running++;
 			job_run(j);
 		}
 		ask_flush();
-	} while (may_run(&here) || may_run(&far));
+	} while (may_run(&here) || may_run(&far) || may_run(&given));
 	inside = 0;
 }
 
-/* One that is given has no need of a store. */
-static int
-is_put(const struct job *j)
-{
-	const struct waiter *w;
-
-	TAILQ_FOREACH (w, &j->waiters, entry)
-		if (w->put != NULL)
-			return 1;
-	return 0;
-}
-
+/* Who waits for its turn is as late as who has it, from when he came. */
 void
 job_late(void)
 {
 	struct job *j, *next;
+	struct waiter *w, *wnext;
+	unsigned int n = 0;
 
-	TAILQ_FOREACH_SAFE (j, &far.jobs, entry, next)
-		if (!is_put(j) &&
-		    monotime_diff_ms(monotime_now(), j->since) >= CACHE_LATE_MS)
-			job_failed(j, ETIMEDOUT, "nothing comes");
+	TAILQ_FOREACH_SAFE (j, &far.jobs, entry, next) {
+		TAILQ_FOREACH_SAFE (w, &j->waiters, entry, wnext) {
+			if (monotime_diff_ms(monotime_now(), w->since) <
+			    CACHE_LATE_MS)
+				continue;
+			cache_answer_error(w, EIO, "nothing comes");
+			waiter_free(j, w);
+			n++;
+		}
+		if (TAILQ_EMPTY(&j->waiters))
+			job_free(j);
+	}
+	if (n > 0)
+		log_warnx("cache: nothing comes for %u that wait", n);
 }
 
 /* bytes 0: of a bundle. */
@@ -866,7 +868,6 @@ job_new(const struct hash *key, const struct hash *hash, uint32_t bytes)
 	j->hash = *hash;
 	j->bytes = bytes;
 	j->fd = -1;
-	j->since = monotime_now();
 	TAILQ_INIT(&j->waiters);
 	evtimer_set(&j->slice, job_copy, j);
 	RB_INSERT(job_tree, &jobs, j);
@@ -893,6 +894,7 @@ waiter_join(struct waiter *w)
 	    (j = job_new(&key, &w->chunk.hash, bytes)) == NULL)
 		return -1;
 	TAILQ_INSERT_TAIL(&j->waiters, w, entry);
+	job_requeue(j);
 	return 0;
 }
 
@@ -912,6 +914,7 @@ want_one(struct chan *c, uint32_t id, struct cache_mount *m,
 	w->chunk = *k;
 	w->put = put;
 	w->place = place;
+	w->since = monotime_now();
 	if (waiter_join(w) == -1) {
 		free(w);
 		return -1;

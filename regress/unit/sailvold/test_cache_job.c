@@ -356,11 +356,13 @@ test_changed(void **state)
 	assert_true(is_kept(k));
 }
 
-/* Many wait for a store that does not answer: what is here is had. */
+/* Many wait for a store that does not answer: what is here, or is given, is had. */
 static void
 test_store_hangs(void **state)
 {
 	struct content *old = content_new(1000, 'o');
+	struct content *mine = content_new(900, 'm');
+	struct fetch_get both = { .n = 2 };
 	uint32_t i;
 
 	(void)state;
@@ -372,22 +374,46 @@ test_store_hangs(void **state)
 	assert_int_equal(gets, 64);
 	get(1, 90, old);
 	expect(90, old);
-	/* Nothing has come for anybody: they all hear of it. */
-	passed_ms += CACHE_LATE_MS + 1;
+	put(2, 91, mine, mine->data);
+	wait_for(91);
+	assert_int_equal(answers[91].error, 0);
+	assert_true(is_kept(mine));
+	/* One that waits already. */
+	put(2, 92, &contents[2 + 69], contents[2 + 69].data);
+	wait_for(92);
+	expect(70, &contents[2 + 69]);
+	/* In a bundle of another's. */
+	both.chunks[0] = held[1].g.chunks[0];
+	both.chunks[1].hash = contents[2 + 68].hash;
+	both.chunks[1].bytes = contents[2 + 68].bytes;
+	give(held[1].id, &both, 2);
+	held[1] = held[--nheld];
+	wait_for(2);
+	wait_for(69);
+	assert_int_equal(answers[69].error, 0);
+	turn(50);
+	assert_int_equal(gets, 65);
+	/* Nothing has come for anybody: they all hear of it, but who came last. */
+	passed_ms += CACHE_LATE_MS - 2000;
+	get(1, 93, &contents[2 + 67]);
+	turn(50);
+	passed_ms += 2001;
 	assert_int_equal(fetch_get_res_send(fetch_end, held[0].id, FETCH_STILL,
 			     "nothing comes"),
 	    0);
 	held[0] = held[--nheld];
 	wait_for(1);
-	for (i = 65; i <= 70; i++) {
+	for (i = 66; i <= 68; i++) {
 		wait_for(i);
 		assert_int_equal(answers[i].error, EIO);
 	}
-	assert_int_equal(answers[2].came, 0);
+	assert_int_equal(answers[3].came, 0);
+	assert_int_equal(answers[93].came, 0);
 	let_go();
-	wait_for(2);
-	assert_int_equal(answers[2].error, 0);
-	assert_int_equal(gets, 64);
+	wait_for(3);
+	assert_int_equal(answers[3].error, 0);
+	expect(93, &contents[2 + 67]);
+	assert_int_equal(gets, 66);
 }
 
 /* Of what kills a sailvol-fetch, or when there is none, nobody waits for ever. */
