@@ -210,7 +210,10 @@ int
 store_setup(int root)
 {
 	int fd, ret;
+	size_t i;
 
+	for (i = 0; i < SAFE_MAX; i++)
+		atomic_store(&safe[i], 0);
 	if (mkdirat(root, TMP, 0700) == -1 && errno != EEXIST)
 		return -1;
 	if ((fd = open_dir(root, TMP)) == -1)

@@ -129,16 +129,19 @@ is_sound(const struct fetch_bundle *l, int fd, uint64_t *bytes)
 	if (fstat(fd, &st) == -1)
 		return 0;
 	if (!S_ISREG(st.st_mode) || st.st_size < 0 ||
-	    (uint64_t)st.st_size > SIZE_MAX_FD)
-		goto bad;
+	    (uint64_t)st.st_size > SIZE_MAX_FD) {
+		errno = EBADMSG;
+		return 0;
+	}
 	*bytes = (uint64_t)st.st_size;
 	for (i = 0; i < l->n; i++)
-		if ((uint64_t)l->chunks[i].offset + l->chunks[i].bytes > *bytes)
-			goto bad;
+		if ((uint64_t)l->chunks[i].offset + l->chunks[i].bytes >
+		    *bytes) {
+			/* Somebody has cut it on its way. */
+			errno = EIO;
+			return 0;
+		}
 	return 1;
-bad:
-	errno = EBADMSG;
-	return 0;
 }
 
 static int

@@ -2,17 +2,15 @@
 """Folders and files of the daemons' own that are damaged, full or read-only:
 each says what is wrong and what to do, and nothing that was there is lost."""
 
-import concurrent.futures
 import contextlib
 import errno
 import fcntl
 import glob
 import os
 import shutil
-import signal
 import sqlite3
 
-from sailtest import caches, deadline, error_of, proxy, stack
+from sailtest import caches, deadline, error_of, stack
 
 EMBEDDED_STORE = ("test_full_server", "test_read_only_server")  # its folder
 
@@ -433,56 +431,6 @@ def test_cache_files(t):
     reads("what was committed", b)
     for name in ("small7", "one"):
         t.true(files[name] == stack.read_bytes(os.path.join(a, name)), name)
-
-
-@deadline(120)
-def test_copy_of_what_is_cut(t):
-    """A copy_file_range from a chunk that is cut, and cut again when it has been
-    fetched once more, is an error, and not the end of the file."""
-    s = stack.Stack(t, daemons=2, proxied=True)
-    near, far = s.daemons
-    b = far.mount("vol", "b", create=True)
-    mib = 1 << 20
-    data = os.urandom(3 * mib)
-    with open(os.path.join(b, "f"), "wb") as f:
-        f.write(data)
-    far.ctl("commit", b)
-    a = near.mount("vol", "a")
-    t.true(data == stack.read_bytes(os.path.join(a, "f")), "at first")
-
-    def kept():
-        found = glob.glob(near.dir + "/cache/??/*")
-        return [p for p in found if os.stat(p).st_size == len(data)]
-
-    def copy():
-        with open(os.path.join(a, "f"), "rb") as f, \
-                open(os.path.join(a, "copy"), "wb") as to:
-            try:
-                return os.copy_file_range(f.fileno(), to.fileno(), mib, mib, 0)
-            except OSError as e:
-                return errno.errorcode[e.errno]
-
-    said = None
-    for _ in range(5):      # cache may look once more before it gives it out
-        t.wait_for(kept, "it is kept")
-        os.truncate(kept()[0], 100)
-        held = s.store.fault(proxy.HOLD, "^GET ")
-        with concurrent.futures.ThreadPoolExecutor(1) as one:
-            done = one.submit(copy)
-            t.wait_for(lambda: held.done == 1, "it is fetched again")
-            near.kill("fuse", signal.SIGSTOP)
-            held.release()
-            t.wait_for(kept, "it is here again")
-            os.truncate(kept()[0], 100)
-            near.kill("fuse", signal.SIGCONT)
-            said = done.result(timeout=60)
-        t.true(said in ("EIO", mib), "copied: %s" % said)
-        if said == "EIO":
-            break
-    t.equal("EIO", said, "cut twice")
-    t.equal(mib, copy(), "and then")
-    t.true(data[mib:2 * mib] == stack.read_bytes(os.path.join(a, "copy")),
-           "content")
 
 
 def server_on(t, mib):

@@ -477,6 +477,7 @@ mount_reload(struct model *md, int keep)
 		fail_msg("reload: %s", strerror(errno));
 	assert_int_equal(db_commit(manifest_db), 0);
 	free(gone.ovls);
+	wbuf_free(&gone.origins);
 	json_decref(gone.sockets);
 	model_free(md->root);
 	md->root = NULL;
