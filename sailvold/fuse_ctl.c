@@ -484,10 +484,9 @@ read_on(struct session *s, uint64_t off)
 void
 door_read(fuse_req_t req, struct handle *h, size_t size, off_t off)
 {
-	int error;
-
 	struct session *s;
 	size_t n;
+	int error;
 
 	if (h->kind == HANDLE_INFO) {
 		read_info(req, size, off);

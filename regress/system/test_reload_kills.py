@@ -211,6 +211,30 @@ def test_restart_moved(t):
     restarted(t, "tell")
 
 
+class Untold:
+    """A reload of b that has switched, of which the kernel is told nothing until
+    go_on(): nobody starts a notify."""
+
+    def __init__(self, t, s, d, b):
+        self.t, self.d, self.said = t, d, []
+        held = s.api.fault(proxy.HOLD, "/head[?]")
+        self.run = threading.Thread(target=lambda: self.said.append(
+            d.ctl("reload", b, ok=None)))
+        self.run.start()
+        t.wait_for(lambda: held.done, "it began")
+        os.kill(d.process.pid, signal.SIGSTOP)
+        held.release()
+        t.wait_for(lambda: json.loads(stack.read(
+            b + "/.sailvol/volume.json"))["base_number"] == 2, "the switch")
+
+    def go_on(self):
+        os.kill(self.d.process.pid, signal.SIGCONT)
+
+    def end(self):
+        self.run.join(90)
+        self.t.true(self.said, "the reload ends")
+
+
 @deadline(240)
 def test_told(t):
     """manifest dies while the kernel is told, programs are in the new tree, and
@@ -225,24 +249,13 @@ def test_told(t):
     put(os.path.join(a, "changed"), "new\n")
     os.unlink(os.path.join(a, "gone"))
     s.commit(a)
-    held = s.api.fault(proxy.HOLD, "/head[?]")
-    said = []
-    run = threading.Thread(target=lambda: said.append(
-        d.ctl("reload", b, ok=None)))
-    run.start()
-    t.wait_for(lambda: held.done, "it began")
-    # Nobody starts a notify.
-    os.kill(d.process.pid, signal.SIGSTOP)
-    held.release()
-    t.wait_for(lambda: json.loads(stack.read(b + "/.sailvol/volume.json"))[
-        "base_number"] == 2, "the switch")
+    untold = Untold(t, s, d, b)
     fd = os.open(b + "/changed", os.O_RDONLY)
     os.mkdir(b + "/gone")
     folder = os.open(b + "/gone", os.O_RDONLY)
     d.kill("manifest")
-    os.kill(d.process.pid, signal.SIGCONT)
-    run.join(90)
-    t.true(said, "the reload ends")
+    untold.go_on()
+    untold.end()
     d.ctl("reload", "--keep", b)
     t.equal("new\n", read(fd), "opened in the new tree")
     os.mkdir("x", dir_fd=folder)
@@ -334,17 +347,7 @@ def test_linked_meanwhile(t):
     s.commit(a)
     # Of who may write fuse keeps what it knows.
     fds = [os.open(os.path.join(b, name), os.O_RDWR) for name in names]
-    held = s.api.fault(proxy.HOLD, "/head[?]")
-    said = []
-    run = threading.Thread(target=lambda: said.append(
-        d.ctl("reload", b, ok=None)))
-    run.start()
-    t.wait_for(lambda: held.done, "it began")
-    # Nobody starts a notify.
-    os.kill(d.process.pid, signal.SIGSTOP)
-    held.release()
-    t.wait_for(lambda: json.loads(stack.read(b + "/.sailvol/volume.json"))[
-        "base_number"] == 2, "the switch")
+    untold = Untold(t, s, d, b)
     try:
         for name, fd in zip(names, fds):
             # With a directory it follows, as linkat(2).
@@ -352,9 +355,8 @@ def test_linked_meanwhile(t):
                     src_dir_fd=fd)
         os.close(fds[1])
     finally:
-        os.kill(d.process.pid, signal.SIGCONT)
-    run.join(90)
-    t.true(said, "the reload ends")
+        untold.go_on()
+    untold.end()
     t.equal("b\n", read(fds[0]), "which is open")
     for name in names:
         path = os.path.join(b, name + "-linked")
