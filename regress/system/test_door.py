@@ -355,8 +355,9 @@ def test_answer_goes_on(t):
     t.equal(b"", os.pread(fds[0], 100, len(line) + len(whole)), "the end")
     half[0] += read_on(fds[1], len(line) + len(half[0]))
     t.true(half[0] == whole, "%d bytes, of %d" % (len(half[0]), len(whole)))
-    kill_fuse(t, s)
+    # Before it dies: the next fuse asks again as soon as it is there.
     write("", a, "one-more")
+    kill_fuse(t, s)
     for n, fd in enumerate(fds[2:]):
         try:
             os.pread(fd, 20000, len(line) + len(half[n + 1]))

@@ -18,6 +18,9 @@ DATA = b"0123456789" * 1000
 def objects(srv):
     """Files of objects on disk, but the mark, and those that are still being
     written."""
+    # It is written while the API answers already.
+    srv.t.wait_for(lambda: os.path.isdir(srv.dir + "/objects/sailapid%") and
+                   os.listdir(srv.dir + "/objects/sailapid%"), "the mark")
     done, tmp = [], []
     for root, _, files in os.walk(os.path.join(srv.dir, "objects")):
         if root.endswith("/sailapid%"):
