@@ -15,6 +15,7 @@
 #include "sailvold/change.h"
 #include "sailvold/content.h"
 #include "sailvold/frontend.h"
+#include "sailvold/given.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/overlay_use.h"
@@ -468,6 +469,7 @@ fuse_start(void)
 		pool_open();
 	}
 	close(table_fd);
+	given_open(takeover);
 	tally_use(inode_tally_memory());
 	wakeful_set(wakeful, latency_fd);
 	opened = 1;

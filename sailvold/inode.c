@@ -35,6 +35,7 @@ struct table_header {
 	struct inode_move move;
 	uint64_t epoch; /* 0: of an older sailvold, which did not say it */
 	uint8_t base[HASH_LEN];
+	uint64_t giving; /* given.h */
 };
 
 _Static_assert(sizeof(struct table_header) <= TALLY_OFFSET, "header");
@@ -451,6 +452,12 @@ uint32_t *
 inode_handle_top(void)
 {
 	return &t.head->handles;
+}
+
+uint64_t *
+inode_giving(void)
+{
+	return &t.head->giving;
 }
 
 void *

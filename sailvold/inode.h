@@ -39,6 +39,9 @@ enum inode_kind {
 #define INODE_REMOVED \
 	0x4 /* named, clean, and its name was taken away: not found by
 			   it any more, which says where its content is */
+#define INODE_GIVEN \
+	0x8 /* one of its look-ups is that of an answer that is not written
+			   yet (given.h) */
 
 /* How the handles of a file are open, all of them alike: the kernel wants it. */
 enum inode_mode {
@@ -60,7 +63,7 @@ struct inode_slot {
 	uint32_t name_off; /* in units of 4 bytes in the arena */
 	uint16_t name_len;
 	uint8_t kind;  /* enum inode_kind; written last */
-	uint8_t flags; /* INODE_GONE, INODE_PAGES */
+	uint8_t flags; /* INODE_GONE... */
 	uint8_t mode;  /* enum inode_mode; set before the first handle */
 	/* Of this process alone: 0 after a takeover. */
 	uint8_t untold; /* attributes changed that the kernel may not know */
@@ -98,6 +101,8 @@ uint32_t inode_slots(void);
 /* Memory of the handles behind the slots, and how many were ever used. */
 void *inode_handle_memory(void);
 uint32_t *inode_handle_top(void);
+/* Whose answer gives what is INODE_GIVEN: its unique number. */
+uint64_t *inode_giving(void);
 /* Memory of what is counted (tally.h), in the first page. */
 void *inode_tally_memory(void);
 

@@ -11,6 +11,7 @@
 #include "lib/rest.h"
 #include "sailvold/change.h"
 #include "sailvold/frontend.h"
+#include "sailvold/given.h"
 #include "sailvold/journal.h"
 #include "sailvold/overlay.h"
 #include "sailvold/overlay_use.h"
@@ -365,6 +366,7 @@ node_entry(struct vn *vn, struct fuse_entry_param *e)
 	if ((idx = node_slot(vn)) == 0)
 		return errno;
 	inode_ref(idx);
+	given_note(idx);
 	e->ino = inode_id(idx);
 	e->generation = 0;
 	e->entry_timeout = FOREVER;
@@ -402,7 +404,10 @@ node_forget(fuse_ino_t ino, uint64_t n)
 	uint32_t idx = inode_index(ino);
 	struct vn *vn;
 
-	if (idx == 0 || !inode_forget(idx, n))
+	if (idx == 0)
+		return;
+	given_drop(idx);
+	if (!inode_forget(idx, n))
 		return;
 	if (inode_opens(idx) != 0)
 		return;

@@ -14,6 +14,7 @@
 
 #include "lib/log.h"
 #include "lib/proc.h"
+#include "sailvold/given.h"
 #include "sailvold/request.h"
 #include "sailvold/tally.h"
 #include "sailvold/wakeful.h"
@@ -309,7 +310,9 @@ process(uint8_t *raw, size_t len, struct park *from)
 	memset(&b, 0, sizeof(b));
 	b.mem = raw;
 	b.size = len;
+	given_begin(now.unique, now.resent);
 	fuse_session_process_buf(se, &b);
+	given_end();
 	if (running != NULL)
 		park_free(running);
 	running = NULL;

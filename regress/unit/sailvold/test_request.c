@@ -22,6 +22,7 @@
 #include "sailvold/privileged.h"
 #include "sailvold/request.h"
 #include "sailvold/tally.h"
+#include "sailvold/given.h"
 #include "sailvold/wakeful.h"
 
 #define ENDED 42
@@ -40,6 +41,18 @@ void
 tally_request(uint32_t opcode)
 {
 	(void)opcode;
+}
+
+void
+given_begin(uint64_t unique, int resent)
+{
+	(void)unique;
+	(void)resent;
+}
+
+void
+given_end(void)
+{
 }
 
 int
