@@ -161,7 +161,7 @@
 	    "SELECT count(*) FROM (SELECT 1 FROM obj INDEXED BY obj_dirty"     \
 	    " WHERE mount = ?1 AND"                                            \
 	    " (changed_content > 0 OR changed_attr > 0 OR (flags & 8) != 0)"   \
-	    " AND (flags & 16) = 0 LIMIT ?2)")                                 \
+	    " AND links > 0 LIMIT ?2)")                                        \
 	X(NAME_COUNT_DIRTY,                                                    \
 	    "SELECT count(*) FROM (SELECT 1 FROM name WHERE mount = ?1 AND"    \
 	    " changed > 0 LIMIT ?2)")                                          \

@@ -148,6 +148,26 @@ def test_reload_under_open_files(t):
     os.close(same)
 
 
+def test_nameless_is_no_change(t):
+    """What was written through a handle whose name a reload took away is in no
+    commit, and no reason against an umount: in the stash it stays."""
+    s, a, b = start(t)
+    write(os.path.join(a, "f"), b"x")
+    s.share(a, b)
+    os.makedirs(os.path.join(b, "d", "e"))
+    with open(os.path.join(b, "d", "e", "mine"), "wb", buffering=0) as f:
+        f.write(b"before ")
+        write(os.path.join(a, "f"), b"y")
+        s.commit(a)
+        stash = s.reload_json(b)["stash"]["id"]
+        f.write(b"after")
+    t.equal(0, s.daemon.ctl_json("status", b)["dirty"]["objects"], "dirty files")
+    s.daemon.umount(b, "--commit")
+    s.mount("v", "b")
+    s.ctl("stash", "restore", b, str(stash))
+    t.equal(b"before after", read(b, "d", "e", "mine"), "what the writer wrote")
+
+
 def test_unlinked(t):
     """A file that was unlinked is readable and writable while it is open, over
     a commit and a reload, and in no commit."""
