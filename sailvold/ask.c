@@ -152,9 +152,8 @@ send_tell(struct mount *m, struct ask *a)
 	return 0;
 }
 
-/* 0 also when it has to wait for a fuse. */
 static int
-ask_send(struct mount *m, struct ask *a)
+ask_send_now(struct mount *m, struct ask *a)
 {
 	if (a->type == IMSG_MANIFEST_NOTIFY_TELL)
 		return send_tell(m, a);
@@ -170,6 +169,14 @@ ask_send(struct mount *m, struct ask *a)
 	default:
 		return chan_send(m->fuse, a->type, a->number, -1, NULL, 0);
 	}
+}
+
+/* 0 also when it has to wait for a fuse: there is none, or that one is dead and
+   this process has not heard of it yet. */
+static int
+ask_send(struct mount *m, struct ask *a)
+{
+	return ask_send_now(m, a) == 0 || errno == EPIPE ? 0 : -1;
 }
 
 static int

@@ -20,14 +20,14 @@
 
 static unsigned int sent, notifies;
 static uint32_t sent_type, sent_id;
-static int send_fails;
+static int send_fails; /* so */
 static size_t unlinked;
 
 static int
 take(uint32_t type, uint32_t id, int fd)
 {
-	if (send_fails) {
-		errno = ENOMEM;
+	if (send_fails != 0) {
+		errno = send_fails;
 		return -1;
 	}
 	if (fd != -1)
@@ -253,6 +253,32 @@ test_again(void **state)
 	assert_int_equal(answer(ask_reload_res, id, offset6, 8), -1);
 }
 
+/* One that is dead, which nobody has heard yet: it is asked of the next. */
+static void
+test_dead(void **state)
+{
+	(void)state;
+	fuse_starts();
+	h_mount.notify = (struct chan *)&sent;
+	send_fails = EPIPE;
+	assert_int_equal(ask_sync(&h_mount, on_offset, NULL), 0);
+	assert_int_equal(ask_open(&h_mount, 5, on_open, NULL), 0);
+	assert_int_equal(ask_switch(&h_mount, memfd_new("d", "d", 1), on_switch,
+			     NULL),
+	    0);
+	assert_int_equal(ask_tell(&h_mount, memfd_new("t", "t", 1), on_done,
+			     NULL),
+	    0);
+	assert_int_equal(sent, 0);
+	send_fails = 0;
+	fuse_dies();
+	fuse_starts();
+	assert_int_equal(sent, 3);
+	ask_notify_up(&h_mount);
+	assert_int_equal(sent, 4);
+	assert_int_equal(answers, 0);
+}
+
 static void
 test_gone(void **state)
 {
@@ -309,7 +335,7 @@ test_open(void **state)
 	assert_int_equal(answer(ask_open_res, sent_id, bad, 5), 0);
 	assert_int_equal(last_error, ENOENT);
 	assert_int_equal(answers, 2);
-	send_fails = 1;
+	send_fails = ENOMEM;
 	assert_int_equal(ask_open(&h_mount, 5, on_open, NULL), -1);
 	assert_int_equal(errno, ENOMEM);
 	assert_int_equal(ask_switch(&h_mount, memfd_new("d", "d", 1), on_switch,
@@ -369,6 +395,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_again),
+		T(test_dead),
 		T(test_gone),
 		T(test_callback_asks),
 		T(test_open),
