@@ -77,7 +77,7 @@ given_begin(uint64_t unique, int resent)
 	size_t i;
 
 	/* Any other was answered, or nobody waits for it. */
-	if (resent && unique == unwritten_unique) {
+	if (resent && unique == unwritten_unique && unwritten.n > 0) {
 		log_debug("%zu look-ups were not answered", unwritten.n);
 		for (i = 0; i < unwritten.n; i++)
 			node_forget(inode_id(unwritten.idx[i]), 1);

@@ -240,7 +240,7 @@ class Mount:
         """reload --keep: what was changed, or may have been, stays in view
         above the new head, and what was seen there is not renewed."""
         shown, seen = self.shown(), self.seen
-        view, now = self.based(head), dict(head)
+        view, now, kept = self.based(head), dict(head), set()
         ops = delta(seen, shown)
         for p, inode in self.view.items():
             if inode.written and inode.kind == "f":
@@ -256,6 +256,7 @@ class Mount:
             if bring:
                 for q in [path] + below(shown, path):
                     view[q] = self.view[q]
+                    kept.add(q)
 
         done = set()
         for p in in_order(ops):
@@ -276,6 +277,13 @@ class Mount:
                 done.add(p)
             elif p in head and p in view and head[p].kind == shown[p].kind:
                 view[p], now[p] = self.view[p], seen[p]
+                kept.add(p)
+        # What links made one file comes apart: the head has a name, this mount
+        # the other.
+        ours = {id(view[p]) for p in kept if p in view}
+        for p in view:
+            if p not in kept and id(view[p]) in ours and p in head:
+                view[p] = Inode.of(head[p])
         self.view, self.seen, self.last = view, now, ident
 
 
