@@ -9,7 +9,7 @@ libcurl4-openssl-dev libexpat1-dev libssl-dev libtls-dev openssl libsqlite3-dev 
 libmicrohttpd-dev libbsd-dev libcmocka-dev mandoc shellcheck clang-format
 clang libclang-rt-dev llvm clang-tidy cppcheck valgrind bubblewrap python3 python3-venv
 git rsync curl sqlite3
-vim-tiny attr patch strace bash zsh fish mmdebstrap e2fsprogs
+systemd vim-tiny attr patch strace bash zsh fish mmdebstrap e2fsprogs
 radosgw ceph-mon ceph-osd patchelf qemu-user-static"
 # Another source's Node.js may be there already, which Debian's npm refuses.
 command -v npm >/dev/null 2>&1 || PKGS="$PKGS npm"

@@ -79,6 +79,9 @@ log debug
     def start(self):
         self.process = self.t.spawn(
             [self.program, "-d", "-f", self.conf], self.name + ".log")
+        self.ready()
+
+    def ready(self):
         self.t.wait_for(self.up, "sailapid answers")
         if self.store is not None:
             self.s3 = self.store.s3
