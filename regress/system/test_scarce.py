@@ -223,6 +223,8 @@ class Site:
             self.waited += waits
             self.free(what, old)
             worker.ends(t, role)
+            t.true(what == resource.RLIMIT_AS or
+                   all(stack.alive(pid) for pid in old), role + " goes on")
             # Else it was no test of that role.
             self.bitten[role] = (sum(self.errors.values()) - heard, waits,
                                  bites(self.d.log()[log:], role, what))
