@@ -335,6 +335,22 @@ class Actor:
         """What handles that are open may write to."""
         return {h.inode for h in self.handles if h.writes}
 
+    def look_unsure(self):
+        """At a commit: of a file that was open to be written, and that others
+        still read, nobody can tell whether it has been mapped: a reload may
+        take it for changed."""
+        for inode in self.m.view.values():
+            inode.unsure = (inode.written or inode.unsure) and any(
+                h.inode is inode for h in self.handles)
+
+    def make_sure(self):
+        for p, inode in list(self.m.view.items()):
+            if inode.unsure:
+                self.h.tell("%s: change %s" % (self.name, p))
+                with open(self.at(p), "r+b") as f:
+                    self.change(f.fileno(), inode, len(inode.data))
+                inode.written = True
+
     def drop_handles(self):
         """They ended with the session, or end now."""
         for handle in self.handles:
@@ -504,6 +520,7 @@ class History:
                             brief(shown.get(p)), ops.get(p))
                         for p in sorted(lost ^ set(got)))))
         self.head = head
+        a.look_unsure()
         a.m.committed(head, ident, a.written())
 
     def two_commits(self, a, b):
@@ -526,6 +543,8 @@ class History:
     # ---- reloads ----
 
     def reload(self, a, *args):
+        if "--keep" in args or "--if-clean" in args:
+            a.make_sure()
         dirty = bool(a.m.delta())
         # Names of one file part: which of them its handles have is not said.
         for handle in list(a.handles):

@@ -74,7 +74,7 @@ class Inode:
         self.xattrs, self.mtime = dict(xattrs), mtime
         self.ident = ident or (OWN if kind == "d" else next(self.serial))
         # Open to be written since the last commit began.
-        self.written = ident is None
+        self.written, self.unsure = ident is None, False
 
     @classmethod
     def of(cls, e):
