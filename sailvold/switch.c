@@ -580,12 +580,24 @@ has_other_names(uint32_t idx)
 	return vn == NULL || (vn->type != ENTRY_DIR && vn->links > 1);
 }
 
+/*
+ * A switch that is done again finds what is open without the names that it took
+ * away, and that the kernel has it under until it is told.
+ */
+static int
+may_have_lost_name(const struct moving *m, uint32_t idx)
+{
+	return (m->again || frontend_behind()) &&
+	    inode_slot(idx)->kind == INODE_OBJECT &&
+	    inode_slot(idx)->name_len == 0;
+}
+
 static void
 look_for_names(uint32_t idx, void *arg)
 {
 	struct moving *m = arg;
 
-	m->other_names |= has_other_names(idx);
+	m->other_names |= has_other_names(idx) || may_have_lost_name(m, idx);
 }
 
 static void

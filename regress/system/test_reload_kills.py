@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 
-from sailtest import deadline, proxy, stack
+from sailtest import caches, deadline, proxy, stack
 
 # A name that is open, and how it is in the new tree: None: gone.
 OPEN = {"changed": "new\n", "gone": None, "same": "same\n",
@@ -32,40 +32,14 @@ def read(fd):
     return os.pread(fd, 100, 0).decode()
 
 
-class Switch:
-    """A volume that A publishes, and B moves to; of B much is open, and nothing
-    of that is known to its fuse but what the table of node ids has."""
+class Moving:
+    """A volume v that A publishes, and of which the second daemon mounts b."""
 
     def __init__(self, t):
         t.expect_deaths = True
-        self.t, self.s = t, stack.Stack(t, daemons=2)
+        self.t, self.s = t, stack.Stack(t, daemons=2, proxied=True)
         self.a = self.s.mount("v", "a", create=True)
         self.d = self.s.daemons[1]
-        for name in OPEN:
-            if not name.startswith("mine/"):
-                put(os.path.join(self.a, name), old(name))
-        self.s.commit(self.a)
-        self.b = self.d.mount("v", "b")
-        put(self.at("mine/dirty"), old("mine/dirty"))
-        put(self.at("part/dirty"), "x")
-        put(self.at("mine/twice"), old("mine/twice"))
-        os.link(self.at("mine/twice"), self.at("mine/too"))
-        self.fds = {name: os.open(self.at(name), os.O_RDONLY)
-                    for name in list(OPEN) + ["mine/twice"]}
-        # One that has read some is answered by the kernel: this one alone.
-        t.equal(old("first"), read(self.fds["first"]), "before")
-        for name, text in OPEN.items():
-            path = os.path.join(self.a, name)
-            if name.startswith("mine/"):
-                continue
-            if text is None or text == "below":
-                os.unlink(path)
-            elif text != old(name):
-                put(path, text)
-        os.rmdir(os.path.join(self.a, "away/deep"))
-        os.rmdir(os.path.join(self.a, "away"))
-        put(os.path.join(self.a, "file/below"), "a folder now\n")
-        self.s.commit(self.a)
 
     def at(self, name):
         return os.path.join(self.b, name)
@@ -93,6 +67,39 @@ class Switch:
         run.join(90)
         self.t.true(said, "the reload ends")
         return said[0]
+
+
+class Switch(Moving):
+    """Of b much is open, and nothing of that is known to its fuse but what the
+    table of node ids has."""
+
+    def __init__(self, t):
+        super().__init__(t)
+        for name in OPEN:
+            if not name.startswith("mine/"):
+                put(os.path.join(self.a, name), old(name))
+        self.s.commit(self.a)
+        self.b = self.d.mount("v", "b")
+        put(self.at("mine/dirty"), old("mine/dirty"))
+        put(self.at("part/dirty"), "x")
+        put(self.at("mine/twice"), old("mine/twice"))
+        os.link(self.at("mine/twice"), self.at("mine/too"))
+        self.fds = {name: os.open(self.at(name), os.O_RDONLY)
+                    for name in list(OPEN) + ["mine/twice"]}
+        # One that has read some is answered by the kernel: this one alone.
+        t.equal(old("first"), read(self.fds["first"]), "before")
+        for name, text in OPEN.items():
+            path = os.path.join(self.a, name)
+            if name.startswith("mine/"):
+                continue
+            if text is None or text == "below":
+                os.unlink(path)
+            elif text != old(name):
+                put(path, text)
+        os.rmdir(os.path.join(self.a, "away/deep"))
+        os.rmdir(os.path.join(self.a, "away"))
+        put(os.path.join(self.a, "file/below"), "a folder now\n")
+        self.s.commit(self.a)
 
     def look(self):
         for name, fd in self.fds.items():
@@ -209,6 +216,64 @@ def test_restart(t):
 def test_restart_moved(t):
     """The reload is done but for its answer, and begins its switch again."""
     restarted(t, "tell")
+
+
+class Open(Moving):
+    """Files that b has published itself, and that are open when b moves: they go
+    on, and their names are other files."""
+
+    def __init__(self, t, **files):
+        super().__init__(t)
+        self.b = self.d.mount("v", "b")
+        self.old = {name: name * 40000 for name in files}
+        for name, text in self.old.items():
+            put(self.at(name), text)
+        self.d.ctl("commit", self.b)
+        put(os.path.join(self.a, "else"), "x")
+        self.s.commit(self.a)
+        self.fds = [os.open(self.at(name), how) for name, how in files.items()]
+
+    def ask(self):
+        """fuse has what is open in memory then."""
+        for fd in self.fds:
+            self.t.equal([], os.listxattr(fd), "of what is open")
+
+    def look(self):
+        """What is written by name is read by name, and is published."""
+        for name in self.old:
+            put(self.at(name), "new " + name)
+        for fd, text in zip(self.fds, self.old.values()):
+            self.t.equal(text[:100], read(fd), "which is open")
+            os.close(fd)
+        caches.drop()
+        for name in self.old:
+            self.t.equal("new " + name, stack.read(self.at(name)), name)
+        self.d.ctl("commit", self.b)
+        self.s.reload(self.a)
+        stack.same(self.t, stack.look(self.b), stack.look(self.a),
+                   "as published")
+
+
+@deadline(240)
+def test_names_moved(t):
+    """fuse dies when what is open has lost its names, and has said so to nobody:
+    the kernel is told which they were."""
+    w = Open(t, held=os.O_RDONLY, written=os.O_RDWR)
+    t.equal(0, w.reload("tell", "before", w.ask).returncode, "the reload")
+    w.look()
+
+
+@deadline(240)
+def test_names_told(t):
+    """fuse has said so, and manifest dies before anybody told the kernel."""
+    w = Open(t, held=os.O_RDONLY)
+    untold = Untold(t, w.s, w.d, w.b)
+    w.ask()
+    w.d.kill("manifest")
+    untold.go_on()
+    untold.end()
+    w.d.ctl("reload", "--keep", w.b)
+    w.look()
 
 
 class Untold:
