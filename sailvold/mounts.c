@@ -385,8 +385,21 @@ mount_again(struct mnt *m)
 
 /*
  * It ends by itself, with status 0, when the kernel has unmounted it.  One that
- * dies while an umount runs, which may fail, is needed again.
+ * dies while an umount runs, which may fail, is needed again, and so is one of
+ * what is unmounted here and in use elsewhere, as long as that is.
  */
+static int
+is_over(const struct mnt *m, int status)
+{
+	if (m->ending || m->failed != 0)
+		return 1;
+	if (m->state == MOUNT_GONE)
+		return all_ended != NULL || priv_session_is_over(&m->session);
+	/* With 0 it says that the session is over: that is seen here. */
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+	    priv_session_is_over(&m->session);
+}
+
 int
 mnt_fuse_death(struct proc *p, int status, void *arg)
 {
@@ -397,10 +410,7 @@ mnt_fuse_death(struct proc *p, int status, void *arg)
 		m->fuse = NULL;
 		return 0;
 	}
-	/* With 0 it says that the session is over: that is seen here. */
-	if (m->state != MOUNT_GONE && !m->ending && m->failed == 0 &&
-	    !(WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
-		priv_session_is_over(&m->session)) &&
+	if (!is_over(m, status) &&
 	    (m->state != MOUNT_FUSE || ++m->deaths < FUSE_DEATHS))
 		return 1;
 	m->fuse = NULL;

@@ -436,6 +436,39 @@ def test_held_elsewhere(t):
     holder.wait()
 
 
+def test_held_elsewhere_killed(t):
+    """What is unmounted here and in use in another mount namespace outlives its
+    fuse and manifest there, and ends with the last that has it."""
+    t.expect_deaths = True
+    s = stack.Stack(t)
+    d = s.daemon
+    a = s.mount("vol", "a", create=True)
+    write(os.path.join(a, "f"))
+    holder = t.spawn(["unshare", "-m", "sleep", "300"], "holder.log")
+    t.wait_for(lambda: os.readlink("/proc/%d/ns/mnt" % holder.pid) !=
+               os.readlink("/proc/self/ns/mnt"), "another namespace")
+
+    def there(*args):
+        return t.run(["nsenter", "-m", "-t", str(holder.pid)] + list(args))
+
+    done = d.umount(a, "--force")
+    t.true("in use elsewhere" in done.stderr, done.stderr)
+    for roles in ["fuse"], ["manifest"], ["fuse", "manifest"]:
+        was = [d.pids(role) for role in roles]
+        for role in roles:
+            d.kill(role)
+        there("sh", "-c", "ls %s && echo more >>%s/f" % (a, a))
+        t.wait_for(lambda was=was, roles=roles: all(
+            d.pids(role) not in ([], pids)
+            for role, pids in zip(roles, was)), "others")
+    t.equal("f", there("ls", a).stdout.strip(), "there")
+    holder.kill()
+    holder.wait()
+    t.wait_for(lambda: not d.pids("fuse"), "its session ends")
+    a = s.mount("vol", "a")
+    t.equal("x" + "more\n" * 3, stack.read(os.path.join(a, "f")), "written")
+
+
 def test_volume_made_again(t):
     """A volume that was deleted and made again under its name: what was not
     published of the old one is refused there, kept, and never published into
