@@ -160,6 +160,9 @@ $(OBJ)/regress/unit/sailvold/test_journal_read: LDFLAGS += \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
     -Wl,--wrap=db_begin_durable
 $(OBJ)/regress/unit/sailvol-fetch/test_stream: LDFLAGS += -Wl,--wrap=malloc
+# So does the database.
+$(OBJ)/regress/unit/sailvold/test_mount_start: LDFLAGS += \
+    -Wl,--wrap=db_mount_find
 # Time goes on when it is told to.
 $(OBJ)/regress/unit/sailvold/test_cache_job: LDFLAGS += \
     -Wl,--wrap=monotime_now

@@ -477,9 +477,7 @@ ask_again(struct mount *m, int notify)
 		    ask_send(m, a) == 0)
 			continue;
 		/* Its answer would never come; the next manifest begins anew. */
-		if (errno == ENOMEM)
-			fatal("mount %s: asking again", m->row.path);
-		log_warn("mount %s: asking again", m->row.path);
+		fatal("mount %s: asking again", m->row.path);
 	}
 }
 

@@ -538,6 +538,9 @@ mount_begin(uint32_t id, struct mount_req *req)
 	}
 	if (db_mount_find(manifest_db, b->req.mount, &m->row) == -1 &&
 	    errno != ENOENT) {
+		/* It lives, and would have no manifest until the next one. */
+		if (b->req.flags & MOUNT_AGAIN)
+			fatal("mount %s: its row", b->req.path);
 		begin_fail(b, EIO, "the database does not answer");
 		return 0;
 	}

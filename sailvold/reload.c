@@ -385,30 +385,6 @@ save_switch(struct reload_run *r)
 	return rc;
 }
 
-/* After a restart: what has no name went with the switch, or before. */
-static int
-load_gone(struct reload_run *r)
-{
-	struct rebase_gone *g = &r->gone;
-	uint64_t *more;
-	size_t n;
-
-	do {
-		more =
-		    reallocarray(g->ovls, g->n + NAMELESS_BATCH, sizeof(*more));
-		if (more == NULL)
-			return -1;
-		g->ovls = more;
-		if (db_obj_list_nameless(manifest_db, r->job->m->row.row,
-			g->n == 0 ? 0 : g->ovls[g->n - 1], g->ovls + g->n,
-			NAMELESS_BATCH, &n) == -1)
-			return -1;
-		g->n += n;
-		g->cap = g->n;
-	} while (n == NAMELESS_BATCH);
-	return 0;
-}
-
 static int
 load_switch(struct reload_run *r)
 {
@@ -423,21 +399,24 @@ load_switch(struct reload_run *r)
 	r->stashed_files = rbuf_u64(&b);
 	r->changed = rbuf_u8(&b);
 	free(data);
-	if (rbuf_end(&b) == -1 ||
-	    db_job_item_get(manifest_db, r->job->id, 1, &diff, &diff_len) == -1)
+	if (rbuf_end(&b) == -1) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (db_job_item_get(manifest_db, r->job->id, 1, &diff, &diff_len) == -1)
 		return -1;
 	memset(&r->diff, 0, sizeof(r->diff));
 	wbuf_init(&r->diff.out, diff_len + 1);
 	wbuf_bytes(&r->diff.out, diff, diff_len);
 	free(diff);
 	r->has_diff = 1;
-	if (r->diff.out.error != 0)
+	if ((errno = r->diff.out.error) != 0)
 		return -1;
 	if (db_job_item_get(manifest_db, r->job->id, 2, &data, &len) == 0) {
 		r->gone.sockets = json_loadb((char *)data, len, 0, NULL);
 		free(data);
 	}
-	return load_gone(r);
+	return reload_gone_load(r->job->m, &r->gone);
 }
 
 /*
@@ -935,6 +914,10 @@ resume(struct reload_run *r)
 		return 0;
 	r->parked = 1;
 	if (load_switch(r) == -1) {
+		/* Of what cannot be had now the next manifest tells fuse. */
+		if (errno != ENOENT && errno != EBADMSG)
+			fatal("mount %s: an interrupted reload",
+			    r->job->m->row.path);
 		fail(r, "internal", "database", "an interrupted reload");
 		return 1;
 	}

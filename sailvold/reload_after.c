@@ -114,3 +114,25 @@ reload_after(struct mount *m, struct snap_diff *d, struct rebase_gone *gone)
 	gone->ovls = NULL;
 	after_pump(a);
 }
+
+int
+reload_gone_load(struct mount *m, struct rebase_gone *g)
+{
+	uint64_t *more;
+	size_t n;
+
+	do {
+		more =
+		    reallocarray(g->ovls, g->n + NAMELESS_BATCH, sizeof(*more));
+		if (more == NULL)
+			return -1;
+		g->ovls = more;
+		if (db_obj_list_nameless(manifest_db, m->row.row,
+			g->n == 0 ? 0 : g->ovls[g->n - 1], g->ovls + g->n,
+			NAMELESS_BATCH, &n) == -1)
+			return -1;
+		g->n += n;
+		g->cap = g->n;
+	} while (n == NAMELESS_BATCH);
+	return 0;
+}

@@ -11,6 +11,9 @@
 
 /* Takes what is the same, and what is gone. */
 void reload_after(struct mount *, struct snap_diff *, struct rebase_gone *);
+/* After a restart: what has no name went with the switch, or before.  -1 and errno;
+   the caller frees. */
+int reload_gone_load(struct mount *, struct rebase_gone *);
 /* For it (reload.c): a restore that waited for its end. */
 void restore_go_on(struct reload_run *);
 

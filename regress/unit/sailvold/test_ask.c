@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <sys/wait.h>
 #include <fcntl.h>
 
 #include "regress/unit/sailvold/manifest_harness.h"
@@ -279,6 +280,28 @@ test_dead(void **state)
 	assert_int_equal(answers, 0);
 }
 
+/* What cannot be asked again the next manifest asks. */
+static void
+test_fails_again(void **state)
+{
+	pid_t pid;
+	int i, status, failures[] = { EIO, ENOMEM, EMFILE };
+
+	(void)state;
+	fuse_starts();
+	assert_int_equal(ask_sync(&h_mount, on_offset, NULL), 0);
+	for (i = 0; i < 3; i++) {
+		fuse_dies();
+		if ((pid = fork()) == 0) {
+			send_fails = failures[i];
+			fuse_starts();
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+	}
+}
+
 static void
 test_gone(void **state)
 {
@@ -396,6 +419,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_again),
 		T(test_dead),
+		T(test_fails_again),
 		T(test_gone),
 		T(test_callback_asks),
 		T(test_open),

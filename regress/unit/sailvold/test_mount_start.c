@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <sys/wait.h>
 #include <fcntl.h>
 
 #include "lib/wire.h"
@@ -37,6 +38,18 @@ static ask_offset_cb looked_f;
 static void *looked_arg;
 static int send_error; /* of SETTLE */
 static int start_send_error;
+
+static int find_error; /* of the row of a mount */
+
+int __real_db_mount_find(struct db *, const uint8_t id[16], struct mount_row *);
+int __wrap_db_mount_find(struct db *, const uint8_t id[16], struct mount_row *);
+int
+__wrap_db_mount_find(struct db *db, const uint8_t id[16], struct mount_row *m)
+{
+	if ((errno = find_error) != 0)
+		return -1;
+	return __real_db_mount_find(db, id, m);
+}
 
 uint32_t
 server_request(uint8_t method, const char *target, const char *type, int fd,
@@ -444,6 +457,26 @@ test_taken_up(void **state)
 	assert_int_equal(answer_error, 0);
 	assert_string_equal(answer_volume, H_VOLUME_ID);
 	assert_int_equal(hash_cmp(&ready->row.base, &head), 0);
+}
+
+/* One that lives has nobody else who would try again. */
+static void
+test_no_row(void **state)
+{
+	pid_t pid;
+	int status;
+
+	(void)state;
+	find_error = EIO;
+	begin("", 0, NULL);
+	assert_failed(EIO);
+	if ((pid = fork()) == 0) {
+		begin("", MOUNT_AGAIN, NULL);
+		_exit(0);
+	}
+	find_error = 0;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
 }
 
 /* The volume has another name by now: who types the old one means the one that
@@ -898,6 +931,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_new),
 		T(test_taken_up),
+		T(test_no_row),
 		T(test_renamed),
 		T(test_failures),
 		T(test_commit),
