@@ -75,15 +75,63 @@ do_reload(struct asker *a, struct mount *m, json_t *req)
 		add_job(a, m, JOB_RELOAD, req);
 }
 
+/* 0: it was not said, which would be any job. */
+static int64_t
+job_of(struct asker *a, const json_t *req)
+{
+	int64_t id = json_integer_value(json_object_get(req, "job"));
+
+	if (id > 0)
+		return id;
+	asker_error(a, "invalid_request", "job", "the number of a job");
+	return 0;
+}
+
+/* What it ended with; NULL: it did not, or that is not kept any more. */
+static json_t *
+job_answer(const struct mount *m, int64_t id)
+{
+	json_t *answer;
+	char *text;
+
+	if (db_job_answer(manifest_db, m->row.row, id, &text) == -1 ||
+	    text == NULL)
+		return NULL;
+	answer = json_loads(text, 0, NULL);
+	free(text);
+	return answer;
+}
+
+/*
+ * A line of ctl may come again after fuse died, also when it was done and its
+ * answer was not read: what was cancelled is, and what was dropped.
+ */
+static int
+was_cancelled(const struct asker *a, const struct mount *m, int64_t id)
+{
+	json_t *answer = a->client == NULL ? job_answer(m, id) : NULL;
+	const char *type = string_of(json_object_get(answer, "error"), "type");
+	int was = type != NULL && strcmp(type, "cancelled") == 0;
+
+	json_decref(answer);
+	return was;
+}
+
 static void
 do_cancel(struct asker *a, struct mount *m, json_t *req)
 {
-	json_t *id = json_object_get(req, "job");
+	int64_t id = job_of(a, req);
 	struct job *j;
 
-	if ((j = job_find(m, json_integer_value(id))) == NULL)
-		asker_error(a, "not_found", "no_job", "no such job");
-	else if (job_cancel(j) == -1)
+	if (id == 0)
+		return;
+	if ((j = job_find(m, id)) == NULL) {
+		if (was_cancelled(a, m, id))
+			asker_answer(a,
+			    json_pack("{s:{s:b}}", "result", "cancelled", 1));
+		else
+			asker_error(a, "not_found", "no_job", "no such job");
+	} else if (job_cancel(j) == -1)
 		asker_error(a, "conflict", "publishing",
 		    "it cannot be cancelled any more");
 	else
@@ -94,23 +142,18 @@ do_cancel(struct asker *a, struct mount *m, json_t *req)
 static void
 do_attach(struct asker *a, struct mount *m, json_t *req)
 {
-	int64_t id = json_integer_value(json_object_get(req, "job"));
-	struct job *j;
+	int64_t id = job_of(a, req);
 	json_t *answer;
-	char *text;
+	struct job *j;
 
-	if ((j = job_find(m, id)) != NULL) {
+	if (id == 0)
+		return;
+	if ((j = job_find(m, id)) != NULL)
 		job_listen(j, &a->l);
-		return;
-	}
-	if (db_job_answer(manifest_db, m->row.row, id, &text) == -1 ||
-	    text == NULL) {
+	else if ((answer = job_answer(m, id)) != NULL)
+		asker_answer(a, answer);
+	else
 		asker_error(a, "not_found", "no_job", "no such job");
-		return;
-	}
-	answer = json_loads(text, 0, NULL);
-	free(text);
-	asker_answer(a, answer);
 }
 
 /* ---- stashes ------------------------------------------------------------------------------ */
@@ -203,12 +246,19 @@ stash_list(struct asker *a, const struct mount *m)
 }
 
 static void
+answer_dropped(struct asker *a, int64_t id)
+{
+	asker_answer(a,
+	    json_pack("{s:{s:I}}", "result", "dropped", (json_int_t)id));
+}
+
+static void
 do_stash(struct asker *a, struct mount *m, json_t *req)
 {
 	const char *action = string_of(req, "action");
 	int64_t id = json_integer_value(json_object_get(req, "id"));
 	struct stash_row s;
-	int same;
+	int same, gone;
 
 	if (m == NULL && !asker_is_root(a)) {
 		asker_error(a, "permission", "denied",
@@ -224,11 +274,16 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 		return;
 	}
 	same = db_stash_get(manifest_db, id, &s) == 0;
+	/* As was_cancelled(). */
+	gone = !same && errno == ENOENT && a->client == NULL &&
+	    strcmp(action, "drop") == 0 && db_stash_was(manifest_db, id);
 	if (same) {
 		same = memcmp(s.mount, m->row.id, sizeof(s.mount)) == 0;
 		stash_row_free(&s);
 	}
-	if (!same) {
+	if (gone) {
+		answer_dropped(a, id);
+	} else if (!same) {
 		asker_error(a, "not_found", "no_stash", "no such stash");
 	} else if (strcmp(action, "show") == 0) {
 		stash_show(a, id);
@@ -241,9 +296,7 @@ do_stash(struct asker *a, struct mount *m, json_t *req)
 			return;
 		}
 		namespace_sweep(m);
-		asker_answer(a,
-		    json_pack("{s:{s:I}}", "result", "dropped",
-			(json_int_t)id));
+		answer_dropped(a, id);
 	} else
 		asker_error(a, "invalid_request", "action",
 		    "list, show, restore or drop");

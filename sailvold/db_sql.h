@@ -301,6 +301,7 @@
 	    "SELECT CAST(total(bytes) AS INTEGER) FROM (SELECT bytes, created," \
 	    " row_number() OVER (PARTITION BY mount ORDER BY id DESC) AS n"     \
 	    " FROM stash WHERE mount <> ?1) WHERE n = 1 AND created >= ?2")     \
+	X(STASH_LAST, "SELECT seq FROM sqlite_sequence WHERE name = 'stash'")   \
 	X(STASH_DELETE, "DELETE FROM stash WHERE id = ?1")                      \
 	X(STASH_DELETE_ITEMS, "DELETE FROM stash_item WHERE stash = ?1")        \
 	X(STASH_ITEM_PUT,                                                       \

@@ -171,6 +171,19 @@ db_stash_newest(struct db *db, const uint8_t mount[16], int64_t since,
 }
 
 int
+db_stash_was(struct db *db, int64_t id)
+{
+	sqlite3_stmt *st;
+	int was;
+
+	if ((st = db_stmt(db, DB_STASH_LAST)) == NULL || db_step(db, st) != 1)
+		return 0;
+	was = id > 0 && id <= sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return was;
+}
+
+int
 db_stash_delete(struct db *db, int64_t id)
 {
 	static const enum db_statement both[] = { DB_STASH_DELETE_ITEMS,

@@ -57,6 +57,7 @@ void stash_full_text(char *, size_t);
 
 int db_stash_insert(struct db *, struct stash_row *);          /* sets id */
 int db_stash_get(struct db *, int64_t id, struct stash_row *); /* ENOENT */
+int db_stash_was(struct db *, int64_t id); /* 1: there was one, or is */
 /* All, or of one mount (id not NULL), oldest first. */
 int db_stash_foreach(struct db *, const uint8_t *mount,
     int (*f)(void *, const struct stash_row *), void *arg);

@@ -157,6 +157,47 @@ def test_queued_jobs(t):
     t.equal(1, answers(fds[0])[-1]["result"]["number"], "the first")
 
 
+@deadline(240)
+def test_killed_with_an_answer(t):
+    """fuse dies with the answer to a line that is no job: the line is done again,
+    which says what the first said, and nothing else is cancelled or dropped."""
+    t.expect_deaths = True
+    s = stack.Stack(t, proxied=True)
+    a = s.mount("v", "a", create=True)
+    for i in range(2):
+        write("x", a, "f")
+        s.reload(a)
+    held = s.api.fault("hold", ".")
+    running, queued, fd, any_job, drop = [open_ctl(a) for _ in range(5)]
+    jobs = []
+    for f in running, queued:
+        send(f, {"request": "reload"})
+        jobs.append(json.loads(os.read(f, 65536).splitlines()[0])["progress"][
+            "job"])
+    send(any_job, {"request": "cancel"})
+    send(drop, {"request": "stash", "action": "drop", "id": 1})
+    send(fd, {"request": "cancel", "job": jobs[1]})
+    t.equal("cancelled", answers(queued)[-1]["error"]["type"], "the second")
+    t.wait_for(lambda: [x["id"] for x in ask(a, {
+        "request": "stash", "action": "list"})[-1]["result"]["stashes"]] ==
+        [2], "the first stash to go")
+    for _ in range(2):
+        was = s.daemon.pids("fuse")
+        s.daemon.kill("fuse")
+        t.wait_for(lambda was=was: s.daemon.pids("fuse") not in ([], was),
+                   "another fuse")
+        ask(a, {"request": "status"})
+    t.equal({"result": {"cancelled": True}}, answers(fd)[-1], "cancel")
+    t.equal({"result": {"dropped": 1}}, answers(drop)[-1], "drop")
+    t.equal("job", answers(any_job)[-1]["error"]["code"], "without a number")
+    t.equal("job", ask(a, {"request": "attach", "job": 0})[-1]["error"][
+        "code"], "attach without one")
+    t.equal("not_found", ask(a, {"request": "stash", "action": "drop",
+                                 "id": 3})[-1]["error"]["type"], "none ever")
+    held.release()
+    t.true("result" in answers(running)[-1], "the first")
+
+
 def test_progress(t):
     """A commit tells its rate and the time that is left while one large file
     goes up, chunk by chunk."""
