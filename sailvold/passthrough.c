@@ -36,6 +36,7 @@
 
 #define BARRIERS 64
 #define BARRIER 2 /* number of a question that asks for nothing */
+#define BARRIER_OPEN UINT32_MAX /* in barriers: an open waits for it */
 
 enum { ASKED, READY, FAILED };
 
@@ -46,9 +47,12 @@ struct file_id {
 	uint64_t ovl;
 	int32_t id;
 	uint8_t state;
-	uint8_t
-	    shared; /* it was open in a way that it may be mapped and written */
+	uint8_t shared; /* SHARED_MAY... */
 };
+
+/* It was open in a way that it may be mapped and written. */
+#define SHARED_MAY 0x1
+#define SHARED_WAS 0x2 /* it was mapped when it was registered */
 
 static int file_id_cmp(const struct file_id *, const struct file_id *);
 RB_HEAD(id_tree, file_id);
@@ -63,6 +67,7 @@ static int leases; /* tell who maps; also of what was passed through before */
 static int low;    /* what is kept of the file system is being used */
 static uint32_t barriers[BARRIERS]; /* questions of SYNC that wait, in order */
 static size_t nbarriers;
+static struct waitq barrier_q = { TAILQ_HEAD_INITIALIZER(barrier_q.parks) };
 static int
     unconfirmed; /* closes were sent, and nothing came from behind them */
 static uint64_t closes[BACKING_BATCH];
@@ -203,7 +208,11 @@ passthrough_register(const uint64_t *ovls, uint16_t n)
 void
 passthrough_new_manifest(void)
 {
-	memset(barriers, 0, sizeof(barriers));
+	size_t i;
+
+	for (i = 0; i < nbarriers; i++)
+		if (barriers[i] != BARRIER_OPEN)
+			barriers[i] = 0;
 }
 
 void
@@ -249,7 +258,7 @@ one_res(const struct backing_res *r, int asked)
 		if (asked || (b = add(r->ovl, READY, (int32_t)r->id)) == NULL)
 			close_id(r->ovl);
 		else
-			b->shared = 1; /* the process before knew */
+			b->shared = SHARED_MAY; /* the process before knew */
 		return;
 	}
 	if (b->state != ASKED)
@@ -273,7 +282,9 @@ barrier_came(void)
 	memmove(barriers, barriers + 1, --nbarriers * sizeof(barriers[0]));
 	if (nbarriers == 0)
 		unconfirmed = 0;
-	if (id != 0)
+	if (id == BARRIER_OPEN)
+		waitq_wake(&barrier_q, 0);
+	else if (id != 0)
 		switch_synced(id);
 	return 0;
 }
@@ -368,13 +379,53 @@ was_mapped(struct vn *vn)
 	return rc;
 }
 
+/* They are closed when a question behind them is answered: 1, and id hears it. */
+static int
+ask_behind_closes(uint32_t id)
+{
+	send_closes();
+	if (!unconfirmed || nbarriers == BARRIERS ||
+	    numbers_send(role_parent(), IMSG_FUSE_PARENT_BACKING, BARRIER, NULL,
+		0) == -1)
+		return 0;
+	barriers[nbarriers++] = id;
+	return 1;
+}
+
+/*
+ * Of one that would rather not be passed through: 0, or 1 where a mapping that
+ * is passed through lives, with which no other way of opening agrees; E_WAIT.
+ * Nobody knows of one that is registered, which is open for writing: it is given
+ * back before.
+ */
+static int
+must(struct vn *vn, struct file_id **b)
+{
+	if (state != PASSTHROUGH_ON || !content_is_whole(vn) ||
+	    now.opcode == FUSE_CREATE)
+		return 0;
+	if (*b != NULL && (*b)->state == ASKED)
+		return wait_on(&(*b)->q);
+	if (*b != NULL && (*b)->state == READY) {
+		if ((*b)->shared == 0)
+			return 0;
+		if ((*b)->shared & SHARED_WAS)
+			return 1;
+		drop(*b);
+		*b = NULL;
+		if (ask_behind_closes(BARRIER_OPEN))
+			return wait_on(&barrier_q);
+	}
+	return was_mapped(vn) != 0;
+}
+
 int
 passthrough_choose(struct vn *vn, uint32_t flags, int32_t *id)
 {
 	int reads = (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC);
 	struct file_id *b = vn->ovl != 0 ? find(vn->ovl) : NULL;
 	uint8_t mode = inode_slot(vn->slot)->mode;
-	int shared;
+	int shared, rc;
 
 	*id = 0;
 	if (mode == MODE_PASSTHROUGH) {
@@ -384,13 +435,15 @@ passthrough_choose(struct vn *vn, uint32_t flags, int32_t *id)
 			return EIO;
 		}
 	} else {
-		if (mode == MODE_PLAIN || !may(vn))
+		if (mode == MODE_PLAIN)
 			return 0;
-		/* Its writes would come to us, and splice(2) read it through
-		   pages that nobody drops. */
-		if ((flags & (O_APPEND | O_DSYNC)) &&
-		    (flags & O_ACCMODE) == O_RDWR)
-			return 0;
+		/* The writes of the latter would come to us, and splice(2) read
+		   it through pages that nobody drops. */
+		if ((!may(vn) ||
+			((flags & (O_APPEND | O_DSYNC)) &&
+			    (flags & O_ACCMODE) == O_RDWR)) &&
+		    (rc = must(vn, &b)) != 1)
+			return rc;
 		if (b == NULL) {
 			/* A new one that the pool had no file for. */
 			if (now.opcode == FUSE_CREATE)
@@ -401,7 +454,7 @@ passthrough_choose(struct vn *vn, uint32_t flags, int32_t *id)
 				return 0;
 			if ((b = add(vn->ovl, ASKED, 0)) == NULL)
 				return 0;
-			b->shared = shared != 0;
+			b->shared = shared ? SHARED_MAY | SHARED_WAS : 0;
 			if (passthrough_register(&vn->ovl, 1) == -1) {
 				b->state = FAILED;
 				return 0;
@@ -414,7 +467,8 @@ passthrough_choose(struct vn *vn, uint32_t flags, int32_t *id)
 		watch_room();
 	}
 	touch(b);
-	b->shared |= (flags & O_ACCMODE) == O_RDWR;
+	if ((flags & O_ACCMODE) == O_RDWR)
+		b->shared |= SHARED_MAY;
 	*id = b->id;
 	return 0;
 }
@@ -436,14 +490,7 @@ passthrough_let_go(uint32_t id)
 		if (b->shared && !in_use(b)) {
 			drop(b);
 		}
-	send_closes();
-	/* They are closed when a question behind them is answered. */
-	if (!unconfirmed || nbarriers == BARRIERS ||
-	    numbers_send(role_parent(), IMSG_FUSE_PARENT_BACKING, BARRIER, NULL,
-		0) == -1)
-		return 0;
-	barriers[nbarriers++] = id;
-	return 1;
+	return ask_behind_closes(id);
 }
 
 /* What is registered is open for writing: it was looked at before. */
@@ -455,7 +502,7 @@ passthrough_mapped(struct vn *vn, uint64_t ovl, int fd)
 	if (!leases)
 		return 0;
 	if (b != NULL && b->state != FAILED)
-		return b->shared;
+		return b->shared != 0;
 	if (vn != NULL && vn->fd_local)
 		overlay_fd_drop(vn);
 	return overlay_mapped(fd);

@@ -489,6 +489,69 @@ mmap_store(void)
 	p[7] = 'c';
 }
 
+/*
+ * A mapping whose descriptor is closed, and who opens the file then in one of
+ * those ways: both see what the other stores.
+ */
+static void
+mapped_then_opened(int flags)
+{
+	char *p, buf[16];
+	int fd = OK(open("f", O_RDWR | O_CREAT | O_TRUNC, 0644));
+
+	EQUAL(8, write(fd, "12345678", 8));
+	p = map(fd, 4096, PROT_READ | PROT_WRITE, MAP_SHARED);
+	OK(close(fd));
+	p[0] = 'a';
+	fd = OK(open("f", O_RDWR | flags));
+	EQUAL(8, OK(pread(fd, buf, sizeof(buf), 0)));
+	TRUE(memcmp(buf, "a2345678", 8) == 0);
+	p[1] = 'b';
+	EQUAL(8, OK(pread(fd, buf, sizeof(buf), 0)));
+	TRUE(memcmp(buf, "ab345678", 8) == 0);
+	if (flags & O_APPEND)
+		EQUAL(1, OK(write(fd, "9", 1)));
+	else
+		EQUAL(1, OK(pwrite(fd, "9", 1, 8)));
+	EQUAL('9', p[8]);
+	p[2] = 'c';
+	OK(close(fd));
+	OK(munmap(p, 4096));
+	content("f", "abc456789");
+}
+
+static void
+mmap_then_append_open(void)
+{
+	mapped_then_opened(O_APPEND);
+}
+
+static void
+mmap_then_dsync_open(void)
+{
+	mapped_then_opened(O_DSYNC);
+}
+
+/* Nor do its bits keep them apart. */
+static void
+mmap_then_setuid(void)
+{
+	int fd = OK(open("f", O_RDWR | O_CREAT, 0644));
+	char *p, c;
+
+	EQUAL(1, write(fd, "x", 1));
+	p = map(fd, 4096, PROT_READ | PROT_WRITE, MAP_SHARED);
+	OK(close(fd));
+	OK(chmod("f", 04755));
+	fd = OK(open("f", O_RDONLY));
+	p[0] = 'a';
+	EQUAL(1, OK(pread(fd, &c, 1, 0)));
+	EQUAL('a', c);
+	p[0] = 'b';
+	EQUAL(1, OK(pread(fd, &c, 1, 0)));
+	EQUAL('b', c);
+}
+
 static void
 mmap_processes(void)
 {
@@ -581,6 +644,9 @@ const struct posix_case cases_io[] = {
 	{ "copy_range_same_file", copy_range_same_file, 0 },
 	{ "mmap_shared_write", mmap_shared_write, 0 },
 	{ "mmap_after_close", mmap_after_close, 0 },
+	{ "mmap_then_append_open", mmap_then_append_open, 0 },
+	{ "mmap_then_dsync_open", mmap_then_dsync_open, 0 },
+	{ "mmap_then_setuid", mmap_then_setuid, 0 },
 	{ "mmap_processes", mmap_processes, 0 },
 	{ "mmap_private", mmap_private, 0 },
 	{ "mmap_errors", mmap_errors, 0 },
