@@ -310,7 +310,7 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	int error, writes = (fi->flags & O_ACCMODE) != O_RDONLY;
 	struct fuse_entry_param e;
 	struct fuse_open_out out;
-	struct vn *dir, *vn;
+	struct vn *vn;
 
 	if (resent_answer(req))
 		return;
@@ -319,11 +319,12 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	error = make_at(req, parent, name, mode, ENTRY_FILE, NULL, writes, &vn);
-	if (error == EEXIST && !(fi->flags & O_EXCL) &&
-	    (error = node_dir(parent, &dir)) == 0 &&
-	    (error = query_name(dir, name, strlen(name), &vn)) == 0 &&
-	    vn == NULL)
-		error = ENOENT;
+	/*
+	 * The kernel took the name for free, before a reload, and has not asked
+	 * whether the caller may open what is there: now it looks, and asks.
+	 */
+	if (error == EEXIST && !(fi->flags & O_EXCL))
+		error = ESTALE;
 	if (error != 0) {
 		request_fail(req, error);
 		return;

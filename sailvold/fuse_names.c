@@ -25,7 +25,12 @@ is_empty(struct vn *dir)
 	return rc ? 0 : ENOTEMPTY;
 }
 
-/* What is there: 0, ENOENT, E_WAIT. */
+/*
+ * What is there: 0, ENOENT, E_WAIT.  ESTALE: the kernel means another, which a
+ * reload took away; it has never looked this one up, and so has not asked whether
+ * the caller may (whose it is, where the directory is sticky).  It looks, and
+ * tries again.
+ */
 static int
 find(fuse_ino_t parent, const char *name, struct vn **dir, struct vn **vn)
 {
@@ -42,6 +47,9 @@ find(fuse_ino_t parent, const char *name, struct vn **dir, struct vn **vn)
 	/* What the kernel has it under goes with its name. */
 	if (*vn != NULL)
 		node_known(*vn);
+	if (*vn != NULL &&
+	    ((*vn)->slot == 0 || inode_slot((*vn)->slot)->nlookup == 0))
+		return ESTALE;
 	return 0;
 }
 

@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 from sailtest import caches, deadline, proxy, stack
+from sailtest.untold import Untold
 
 # A name that is open, and how it is in the new tree: None: gone.
 OPEN = {"changed": "new\n", "gone": None, "same": "same\n",
@@ -274,30 +275,6 @@ def test_names_told(t):
     untold.end()
     w.d.ctl("reload", "--keep", w.b)
     w.look()
-
-
-class Untold:
-    """A reload of b that has switched, of which the kernel is told nothing until
-    go_on(): nobody starts a notify."""
-
-    def __init__(self, t, s, d, b):
-        self.t, self.d, self.said = t, d, []
-        held = s.api.fault(proxy.HOLD, "/head[?]")
-        self.run = threading.Thread(target=lambda: self.said.append(
-            d.ctl("reload", b, ok=None)))
-        self.run.start()
-        t.wait_for(lambda: held.done, "it began")
-        os.kill(d.process.pid, signal.SIGSTOP)
-        held.release()
-        t.wait_for(lambda: json.loads(stack.read(
-            b + "/.sailvol/volume.json"))["base_number"] == 2, "the switch")
-
-    def go_on(self):
-        os.kill(self.d.process.pid, signal.SIGCONT)
-
-    def end(self):
-        self.run.join(90)
-        self.t.true(self.said, "the reload ends")
 
 
 @deadline(240)
