@@ -226,6 +226,7 @@ change_commit(struct change *c)
 void
 change_touch(struct vn *dir, struct timens t)
 {
+	vn_keep_atime(dir);
 	dir->mtime = dir->ctime = t;
 	dir->dirty = journal_end();
 	if (dir->dir != NULL)

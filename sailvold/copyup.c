@@ -271,6 +271,7 @@ static void
 copy_end(struct copy *c, int error)
 {
 	struct vn *vn = c->vn;
+	struct timens mtime = vn->mtime;
 
 	if (c->filling) {
 		fill_end(c, error);
@@ -285,11 +286,11 @@ copy_end(struct copy *c, int error)
 	/* utimens(2) meanwhile: the file's own count from now on. */
 	c->times[1].tv_sec = vn->mtime.sec;
 	c->times[1].tv_nsec = (long)vn->mtime.nsec;
-	if (error == 0 && futimens(c->to, c->times) == -1)
+	if (error == 0 && overlay_set_times(c->to, c->times, &mtime) == -1)
 		error = errno;
 	vn->copy = NULL;
 	if (error == 0)
-		error = content_is_local(vn, c->to, vn->mtime, vn->size);
+		error = content_is_local(vn, c->to, mtime, vn->size);
 	if (error != 0) {
 		close(c->to);
 		(void)overlay_unlink(vn->ovl);
@@ -513,11 +514,12 @@ local_empty(struct vn *vn, int keep_time)
 
 	if ((fd = overlay_create(vn->ovl, 1)) == -1)
 		return errno;
-	if (futimens(fd, ts) == -1) {
+	if (overlay_set_times(fd, ts, &t) == -1) {
 		error = errno;
 		close(fd);
 		return error;
 	}
+	vn_keep_atime(vn);
 	if (!keep_time)
 		vn->ctime = t;
 	now.unique = 0;

@@ -93,10 +93,14 @@ void writer_mapped(uint64_t ovl);
  * st is that of an overlay file: 1 when it was written to since size and times of
  * the entry were true, which they become.  A write moves mtime; ctime of the
  * overlay file alone moves also by what is our own work (making it local, setting
- * its times), and does not count.
+ * its times), and does not count.  What the kernel has written behind the largest
+ * size is not there for us.
  */
-int writer_look(struct entry *, const struct stat *st);
+int writer_look(uint64_t ovl, struct entry *, const struct stat *st);
+/* Takes the bits of set ids away that the request's caller may not leave there;
+   what stays of such a mode. */
 int writer_kill_priv(struct vn *);
+uint16_t writer_without_priv(const struct vn *, uint16_t mode);
 
 /* ---- .sailvol (fuse_ctl.c) */
 int door_lookup(fuse_req_t, const char *name, fuse_ino_t parent); /* 1: done */

@@ -83,15 +83,6 @@ kill_priv_wanted(void)
 	    ((in->valid & FATTR_KILL_SUIDGID) || sets_nothing());
 }
 
-static uint16_t
-without_priv(uint16_t mode)
-{
-	mode &= ~S_ISUID;
-	if (mode & S_IXGRP)
-		mode &= ~S_ISGID;
-	return mode;
-}
-
 /*
  * A chown(-1, -1) that takes the bits away is for the owner; one who writes may
  * always do it.  The kernel checks neither, and does not say which it is: where
@@ -103,7 +94,7 @@ is_chown_of_stranger(fuse_req_t req, const struct vn *vn)
 	uid_t uid = fuse_req_ctx(req)->uid;
 
 	return sets_nothing() && vn->type != ENTRY_DIR &&
-	    without_priv(vn->mode) != vn->mode && uid != 0 &&
+	    writer_without_priv(vn, vn->mode) != vn->mode && uid != 0 &&
 	    uid != idmap_out(frontend_ids(), vn->uid) &&
 	    (vn->slot == 0 || inode_writers(vn->slot) == 0);
 }
@@ -137,6 +128,8 @@ static int
 wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
     int size_too)
 {
+	uint16_t mode;
+
 	r->type = RECORD_ATTR;
 	r->entry.mode = vn->mode;
 	r->entry.uid = vn->uid;
@@ -166,9 +159,9 @@ wanted(struct record *r, const struct vn *vn, const struct stat *st, int set,
 		r->entry.mtime = change_time();
 	}
 	if (kill_priv_wanted() && vn->type != ENTRY_DIR &&
-	    without_priv(r->entry.mode) != r->entry.mode) {
+	    (mode = writer_without_priv(vn, r->entry.mode)) != r->entry.mode) {
 		r->flags |= RECORD_ATTR_MODE;
-		r->entry.mode = without_priv(r->entry.mode);
+		r->entry.mode = mode;
 	}
 	return 0;
 }
@@ -187,14 +180,16 @@ take(struct vn *vn, const struct record *r)
 /* utimens(2) sets those of the overlay file too: they count from the next open
    for writing. */
 static int
-set_file_times(struct vn *vn, struct timens t)
+set_file_times(struct vn *vn, struct timens *t)
 {
-	struct timespec ts[2] = { { 0, UTIME_OMIT }, { t.sec, (long)t.nsec } };
+	struct timespec ts[2] = { { 0, UTIME_OMIT },
+		{ t->sec, (long)t->nsec } };
 	int fd;
 
 	if (!(vn->flags & VN_LOCAL))
 		return 0;
-	if ((fd = overlay_fd(vn)) == -1 || futimens(fd, ts) == -1)
+	if ((fd = overlay_fd(vn)) == -1 ||
+	    overlay_set_times(fd, ts, t) == -1)
 		return errno;
 	return 0;
 }
@@ -204,6 +199,9 @@ set_atime(struct vn *vn, const struct vn *old, const struct stat *st, int set)
 {
 	struct timens before = old->flags & VN_ATIME ? old->atime : old->mtime;
 
+	/* Kept when the request wrote to it. */
+	if (vn->flags & VN_ATIME)
+		before = vn->atime;
 	if (set & FUSE_SET_ATTR_ATIME_NOW)
 		before = change_time();
 	else if (set & FUSE_SET_ATTR_ATIME)
@@ -228,10 +226,8 @@ set_attr(struct vn *vn, const struct stat *st, int set)
 	memset(&r, 0, sizeof(r));
 	if ((error = wanted(&r, vn, st, set, size_too)) != 0)
 		return error;
-	/* A chown(2) that names nobody moves ctime still. */
-	if (r.flags == 0 &&
-	    (size_too ||
-		(set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))))
+	/* A chown(2) that names nobody moves ctime still, as does a new atime. */
+	if (r.flags == 0 && size_too)
 		return frontend_readonly() ? EROFS : 0;
 	r.flags |= RECORD_ATTR_CTIME;
 	r.entry.ctime = change_time();
@@ -244,14 +240,15 @@ set_attr(struct vn *vn, const struct stat *st, int set)
 		return 0;
 	}
 	r.ovl = change_object(&c, vn);
-	change_add(&c, &r);
+	/* What the file system below cannot hold would be another tomorrow. */
 	if ((r.flags & RECORD_ATTR_MTIME) &&
-	    ((error = set_file_times(vn, r.entry.mtime)) != 0 ||
+	    ((error = set_file_times(vn, &r.entry.mtime)) != 0 ||
 		/* It hides a write that is passed through. */
 		(passthrough_writers(vn) && (error = writer_begin(vn)) != 0))) {
 		change_abort(&c);
 		return error;
 	}
+	change_add(&c, &r);
 	if ((error = change_commit(&c)) != 0)
 		return error;
 	take(vn, &r);

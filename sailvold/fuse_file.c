@@ -410,6 +410,23 @@ fail:
 
 /* ---- writing ------------------------------------------------------------------------ */
 
+/* What is left up to the largest size: fewer bytes, or EFBIG. */
+static int
+size_room(off_t off, size_t *size)
+{
+	uint64_t left;
+
+	if (off < 0)
+		return EINVAL;
+	left = (uint64_t)off < SAIL_SIZE_MAX ? SAIL_SIZE_MAX - (uint64_t)off
+					     : 0;
+	if (left == 0 && *size > 0)
+		return EFBIG;
+	if (*size > left)
+		*size = (size_t)left;
+	return 0;
+}
+
 void
 op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
     off_t off, struct fuse_file_info *fi)
@@ -426,6 +443,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		return;
 	}
 	if ((error = node_get(ino, &vn)) != 0 ||
+	    (error = size_room(off, &size)) != 0 ||
 	    (error = overlay_room(size)) != 0 ||
 	    (error = content_local(vn, 0)) != 0 ||
 	    (error = content_prepare(vn, (uint64_t)off, (uint64_t)off + size,

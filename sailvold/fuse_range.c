@@ -150,6 +150,10 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	error = EOPNOTSUPP;
 	if (mode & ~known)
 		goto fail;
+	error = EFBIG;
+	if (off < 0 || len < 0 || (uint64_t)off > SAIL_SIZE_MAX ||
+	    (uint64_t)len > SAIL_SIZE_MAX - (uint64_t)off)
+		goto fail;
 	if ((error = node_get(ino, &vn)) != 0 ||
 	    (!(mode & FALLOC_FL_PUNCH_HOLE) &&
 		(error = overlay_room((uint64_t)len)) != 0) ||
@@ -299,8 +303,13 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off,
 
 	(void)fi;
 	error = EINVAL;
-	if (flags != 0)
+	if (flags != 0 || off < 0 || off2 < 0)
 		goto fail;
+	error = EFBIG;
+	if ((uint64_t)off2 >= SAIL_SIZE_MAX)
+		goto fail;
+	if (len > SAIL_SIZE_MAX - (uint64_t)off2)
+		len = SAIL_SIZE_MAX - (uint64_t)off2;
 	if ((error = node_get(ino, &from)) != 0 ||
 	    (error = node_get(ino2, &to)) != 0 ||
 	    (error = overlay_room(len < from->size ? len : from->size)) != 0 ||

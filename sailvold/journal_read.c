@@ -53,6 +53,11 @@ struct applied_wait {
 };
 
 static uint8_t *read_buffer;
+/* The record that was not applied, of the last batch of which one was not. */
+static struct {
+	uint8_t type;
+	uint64_t ovl;
+} bad;
 
 static void journal_timer(int, short, void *);
 
@@ -114,6 +119,16 @@ journal_broken(struct mount *m, uint64_t offset, const char *why)
 	    m->row.path, (unsigned long long)offset, why);
 	m->broken = 1;
 	call_broken(m);
+}
+
+static void
+record_broken(struct mount *m, const char *why)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "record of type %u, object %llu: %s",
+	    bad.type, (unsigned long long)bad.ovl, why);
+	journal_broken(m, m->row.applied, text);
 }
 
 int
@@ -243,8 +258,11 @@ apply_bytes(struct mount *m, const uint8_t *data, size_t len, size_t *good,
 			break;
 		if (rc == -1 ||
 		    namespace_apply(manifest_db, &m->row, &rec,
-			m->row.applied + taken, why) == -1)
+			m->row.applied + taken, why) == -1) {
+			bad.type = rec.type;
+			bad.ovl = rec.ovl;
 			return -1;
+		}
 		*good += taken;
 		m->row.applied += taken;
 	}
@@ -320,7 +338,7 @@ apply_batch(struct mount *m)
 			return -1; /* tried again */
 		/* What stands before the bad record counts. */
 		if (good == 0)
-			journal_broken(m, m->row.applied, why);
+			record_broken(m, why);
 		else if (apply_transaction(m, read_buffer, good, &good, &why) ==
 		    -1)
 			return -1;

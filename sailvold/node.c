@@ -270,7 +270,7 @@ refresh(struct vn *vn, struct stat *st)
 		return 0;
 	if ((fd = overlay_fd(vn)) == -1 || fstat(fd, st) == -1)
 		return -1;
-	if (!writer_look(&e, st))
+	if (!writer_look(vn->ovl, &e, st))
 		return 1;
 	if (vn->slot != 0)
 		inode_slot(vn->slot)->untold = 1;
@@ -278,6 +278,7 @@ refresh(struct vn *vn, struct stat *st)
 	if (!(vn->flags & VN_UNSETTLED) && writer_begin(vn) != 0)
 		log_warnx("object %llu was written to: no room to say so",
 		    (unsigned long long)vn->ovl);
+	vn_keep_atime(vn);
 	vn->size = e.size;
 	vn->mtime = e.mtime;
 	vn->ctime = e.ctime;

@@ -284,6 +284,17 @@ overlay_open_file(uint64_t ovl, int flags)
 	return openat(files, name, flags | O_CLOEXEC | O_NOFOLLOW);
 }
 
+int
+overlay_set_times(int fd, const struct timespec ts[2], struct timens *mtime)
+{
+	struct stat st;
+
+	if (futimens(fd, ts) == -1 || fstat(fd, &st) == -1)
+		return -1;
+	*mtime = timens_of(st.st_mtim);
+	return 0;
+}
+
 static void
 rest_name(uint64_t ovl, char out[40])
 {

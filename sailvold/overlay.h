@@ -45,6 +45,10 @@ int overlay_stat(uint64_t ovl, struct stat *);
 int overlay_bucket_bytes(unsigned int bucket, uint64_t *bytes);
 /* And what is beside it. */
 int overlay_unlink(uint64_t ovl);
+/* As futimens(2), and what is mtime then: file systems do not hold all of them. */
+struct timens;
+int overlay_set_times(int fd, const struct timespec ts[2],
+    struct timens *mtime);
 /* The file beside it (lib/rest.h); flags of open(2). */
 int overlay_rest_open(uint64_t ovl, int flags);
 int overlay_rest_unlink(uint64_t ovl);

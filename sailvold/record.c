@@ -13,6 +13,23 @@
 #define ATTR_ALL 0x3f
 #define RENAME_ALL 0x3 /* RENAME_NOREPLACE, RENAME_EXCHANGE */
 
+/* What would not be read again is not written: no object, and a size. */
+static void
+put_ovl(struct wbuf *w, uint64_t ovl)
+{
+	if (ovl == 0)
+		w->error = EINVAL;
+	wbuf_u64(w, ovl);
+}
+
+static void
+put_size(struct wbuf *w, uint64_t size)
+{
+	if (size > SAIL_SIZE_MAX)
+		w->error = EFBIG;
+	wbuf_u64(w, size);
+}
+
 /* ---- entries --------------------------------------------------------------- */
 
 void
@@ -21,7 +38,7 @@ record_entry_encode(struct wbuf *w, const struct entry *e)
 	struct entry copy = *e;
 
 	wbuf_u8(w, e->type);
-	wbuf_u64(w, e->type == ENTRY_FILE ? e->size : 0);
+	put_size(w, e->type == ENTRY_FILE ? e->size : 0);
 	wbuf_str32(w, e->xattrs, e->xattrs_len);
 	if (copy.xattrs_len != 0) {
 		copy.xattrs = NULL;
@@ -86,15 +103,6 @@ put_name(struct wbuf *w, uint64_t parent, const uint8_t *name, size_t len)
 	wbuf_str16(w, name, len);
 }
 
-/* An object: one that is none would not be read again. */
-static void
-put_ovl(struct wbuf *w, uint64_t ovl)
-{
-	if (ovl == 0)
-		w->error = EINVAL;
-	wbuf_u64(w, ovl);
-}
-
 static void
 put_attr(struct wbuf *w, const struct record *r)
 {
@@ -105,7 +113,7 @@ put_attr(struct wbuf *w, const struct record *r)
 	wbuf_u32(w, r->entry.gid);
 	wbuf_time(w, r->entry.mtime);
 	wbuf_time(w, r->entry.ctime);
-	wbuf_u64(w, r->entry.size);
+	put_size(w, r->entry.size);
 }
 
 static void
@@ -152,7 +160,7 @@ put_payload(struct wbuf *w, const struct record *r)
 	case RECORD_SETTLE:
 	case RECORD_LOOK:
 		put_ovl(w, r->ovl);
-		wbuf_u64(w, r->entry.size);
+		put_size(w, r->entry.size);
 		wbuf_time(w, r->entry.mtime);
 		wbuf_time(w, r->entry.ctime);
 		break;

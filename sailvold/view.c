@@ -111,6 +111,15 @@ objects_remove(struct vn *vn)
 }
 
 void
+vn_keep_atime(struct vn *vn)
+{
+	if (vn->flags & VN_ATIME)
+		return;
+	vn->atime = vn->mtime;
+	vn->flags |= VN_ATIME;
+}
+
+void
 vn_set_ovl(struct vn *vn, uint64_t ovl)
 {
 	objects_remove(vn);

@@ -26,7 +26,7 @@ struct origin {
 #define VN_UNSETTLED 0x02 /* fstat says size and times */
 #define VN_CLEAN 0x04     /* published as it is */
 #define VN_GONE 0x08      /* has no name any more */
-#define VN_ATIME 0x10     /* atime was set; else it is mtime */
+#define VN_ATIME 0x10     /* atime is known; else it is mtime */
 #define VN_WHOLE 0x20     /* its overlay file was looked at: nothing lacks */
 #define VN_LOOKED 0x40    /* settled, with a writer: once more without it */
 
@@ -109,6 +109,8 @@ void vn_unpin(struct vn *);
 /* Frees it when nothing holds it in memory. */
 void vn_release(struct vn *);
 void vn_set_ovl(struct vn *, uint64_t ovl);
+/* mtime is about to change by a write, which is no access. */
+void vn_keep_atime(struct vn *);
 int vn_set_xattrs(struct vn *, const uint8_t *, size_t);
 int vn_set_target(struct vn *, const void *, size_t); /* of a symlink */
 void vn_drop_clean(struct vn *); /* its content is no commit's any more */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,15 +33,22 @@ one_record(struct record *r)
 }
 
 int
-writer_look(struct entry *e, const struct stat *st)
+writer_look(uint64_t ovl, struct entry *e, const struct stat *st)
 {
 	struct timens mtime = timens_of(st->st_mtim);
 	struct timens ctime = timens_of(st->st_ctim);
+	uint64_t size = (uint64_t)st->st_size;
 
-	if (e->size == (uint64_t)st->st_size &&
-	    timens_cmp(e->mtime, mtime) == 0)
+	if (size > SAIL_SIZE_MAX) {
+		if (e->size != SAIL_SIZE_MAX)
+			log_warnx("object %llu was written to behind the "
+				  "largest size of a file: it is in no commit",
+			    (unsigned long long)ovl);
+		size = SAIL_SIZE_MAX;
+	}
+	if (e->size == size && timens_cmp(e->mtime, mtime) == 0)
 		return 0;
-	e->size = (uint64_t)st->st_size;
+	e->size = size;
 	e->mtime = mtime;
 	if (timens_cmp(ctime, e->ctime) > 0)
 		e->ctime = ctime;
@@ -129,7 +137,7 @@ settle_file(uint64_t ovl, struct entry *e, uint8_t type)
 	memset(&r, 0, sizeof(r));
 	r.type = type;
 	r.ovl = ovl;
-	(void)writer_look(e, &st);
+	(void)writer_look(ovl, e, &st);
 	r.entry.size = e->size;
 	r.entry.mtime = e->mtime;
 	r.entry.ctime = e->ctime;
@@ -221,15 +229,34 @@ writer_mapped(uint64_t ovl)
 		request_forget_attr(inode_id(idx));
 }
 
+/*
+ * Without the group's x setgid stays for root and for who is of the group, as
+ * far as that is the group that the request says: of others that the caller is
+ * in the kernel says nothing.
+ */
+uint16_t
+writer_without_priv(const struct vn *vn, uint16_t mode)
+{
+	struct fuse_in_header h;
+
+	mode &= ~S_ISUID;
+	if (mode & S_IXGRP)
+		return mode & ~S_ISGID;
+	if (now.len < sizeof(h))
+		return mode;
+	memcpy(&h, now.raw, sizeof(h));
+	if (h.uid != 0 && h.gid != idmap_out(frontend_ids(), vn->gid))
+		mode &= ~S_ISGID;
+	return mode;
+}
+
 int
 writer_kill_priv(struct vn *vn)
 {
-	uint16_t mode = vn->mode & ~S_ISUID;
+	uint16_t mode = writer_without_priv(vn, vn->mode);
 	struct record r;
 	int error;
 
-	if (mode & S_IXGRP)
-		mode &= ~S_ISGID;
 	if (mode == vn->mode || vn->ovl == 0)
 		return 0;
 	memset(&r, 0, sizeof(r));

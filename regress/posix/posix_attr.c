@@ -167,6 +167,68 @@ times_open_empty(void)
 	EQUAL(before, mtime_of("g"));
 }
 
+/* In seconds, and past what the kernel remembers. */
+static long long
+mtime_seconds(const char *path)
+{
+	struct statx st;
+
+	OK(statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_MTIME, &st));
+	return st.stx_mtime.tv_sec;
+}
+
+/* What a file system cannot hold is cut at once, and then stands. */
+static void
+utimens_beyond(void)
+{
+	static const long long seconds[] = { 1LL << 40, -(1LL << 40) };
+	struct timespec times[2] = { { 5, 0 }, { 0, 7 } };
+	long long set;
+	size_t i;
+
+	put("f", "x");
+	for (i = 0; i < NITEMS(seconds); i++) {
+		times[1].tv_sec = seconds[i];
+		OK(utimensat(AT_FDCWD, "f", times, 0));
+		set = mtime_seconds("f");
+		TRUE((set < 0) == (seconds[i] < 0));
+		OK(close(OK(open("f", O_RDWR))));
+		EQUAL(set, mtime_seconds("f"));
+	}
+}
+
+static void
+utimens_moves_ctime(void)
+{
+	struct timespec times[2] = { { 1000, 1 }, { 0, UTIME_OMIT } };
+	struct stat before, after;
+
+	put("f", "x");
+	OK(mkdir("d", 0755));
+	before = stat_of("f");
+	tick();
+	/* What touch -a does. */
+	OK(utimensat(AT_FDCWD, "f", times, 0));
+	after = stat_of("f");
+	EQUAL(1000 * NSEC + 1, ns(after.st_atim));
+	EQUAL(ns(before.st_mtim), ns(after.st_mtim));
+	TRUE(ns(after.st_ctim) > ns(before.st_ctim));
+	tick();
+	times[0].tv_nsec = UTIME_NOW;
+	OK(utimensat(AT_FDCWD, "f", times, 0));
+	TRUE(ns(stat_of("f").st_ctim) > ns(after.st_ctim));
+	before = stat_of("d");
+	tick();
+	OK(utimensat(AT_FDCWD, "d", times, 0));
+	TRUE(ns(stat_of("d").st_ctim) > ns(before.st_ctim));
+	/* That of nothing changes nothing. */
+	before = stat_of("d");
+	tick();
+	times[0].tv_nsec = UTIME_OMIT;
+	OK(utimensat(AT_FDCWD, "d", times, 0));
+	EQUAL(ns(before.st_ctim), ns(stat_of("d").st_ctim));
+}
+
 /* ---- time stamps that change by themselves ------------------------------ */
 
 static void
@@ -232,6 +294,33 @@ times_chmod(void)
 	after = stat_of("f");
 	TRUE(ns(after.st_ctim) > ns(before.st_ctim));
 	EQUAL(ns(before.st_mtim), ns(after.st_mtim));
+}
+
+/* To write is no access, nor is a new name in a directory. */
+static void
+write_keeps_atime(void)
+{
+	struct stat before;
+	int fd;
+
+	put("f", "x");
+	OK(mkdir("d", 0755));
+	fd = OK(open("f", O_RDWR));
+	before = stat_of("f");
+	tick();
+	EQUAL(1, write(fd, "y", 1));
+	EQUAL(ns(before.st_atim), ns(fd_stat(fd).st_atim));
+	TRUE(ns(before.st_mtim) < ns(fd_stat(fd).st_mtim));
+	OK(close(fd));
+	EQUAL(ns(before.st_atim), ns(stat_of("f").st_atim));
+	tick();
+	OK(truncate("f", 0));
+	EQUAL(ns(before.st_atim), ns(stat_of("f").st_atim));
+	before = stat_of("d");
+	tick();
+	put("d/f", "x");
+	EQUAL(ns(before.st_atim), ns(stat_of("d").st_atim));
+	TRUE(ns(before.st_mtim) < ns(stat_of("d").st_mtim));
 }
 
 /* A directory's mtime and ctime grew since they were last looked at. */
@@ -471,10 +560,13 @@ const struct posix_case cases_attr[] = {
 	{ "utimens_range", utimens_range, 0 },
 	{ "utimens_open_writer", utimens_open_writer, 0 },
 	{ "utimens_then_open", utimens_then_open, 0 },
+	{ "utimens_beyond", utimens_beyond, 0 },
+	{ "utimens_moves_ctime", utimens_moves_ctime, 0 },
 	{ "times_open_empty", times_open_empty, 0 },
 	{ "times_write", times_write, 0 },
 	{ "times_truncate", times_truncate, 0 },
 	{ "times_chmod", times_chmod, 0 },
+	{ "write_keeps_atime", write_keeps_atime, 0 },
 	{ "times_dir", times_dir, 0 },
 	{ "times_rename", times_rename, 0 },
 	{ "times_chown_nobody", times_chown_nobody, 0 },

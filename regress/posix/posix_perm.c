@@ -157,12 +157,14 @@ static int range_mode;
 static void
 range_one(void)
 {
-	int fd = OK(open("f", O_RDWR)), from = OK(open("from", O_RDONLY));
+	int fd = OK(open("f", O_RDWR)), from;
 
-	if (range_mode >= 0)
+	if (range_mode >= 0) {
 		OK(fallocate(fd, range_mode, 0, 4096));
-	else
-		EQUAL(4, OK(copy_file_range(from, NULL, fd, NULL, 4, 0)));
+		return;
+	}
+	from = OK(open("from", O_RDONLY));
+	EQUAL(4, OK(copy_file_range(from, NULL, fd, NULL, 4, 0)));
 }
 
 static void
@@ -230,6 +232,33 @@ chown_nobody_by_stranger(void)
 		EQUAL(files[i].mode, MODE(stat_of(files[i].name)));
 	EQUAL(06755, MODE(stat_of("d")));
 	EQUAL(0755, MODE(stat_of("theirs")));
+}
+
+/* Setgid where the group has no x says nothing; who is not of the group takes it
+   away all the same. */
+static void
+sgid_no_group_x(void)
+{
+	need_root();
+	put("f", "x");
+	OK(chown("f", OTHER, OTHER));
+	OK(chmod("f", 02666));
+	as_user(USER, OTHER, write_one);
+	as_user(USER, OTHER, truncate_one);
+	EQUAL(02666, MODE(stat_of("f")));
+	as_user(USER, USER, write_one);
+	EQUAL(0666, MODE(stat_of("f")));
+	OK(chmod("f", 02666));
+	as_user(USER, USER, truncate_one);
+	EQUAL(0666, MODE(stat_of("f")));
+	OK(chmod("f", 02666));
+	write_one();
+	range_mode = 0;
+	range_one();
+	OK(chown("f", OTHER, OTHER));
+	EQUAL(02666, MODE(stat_of("f")));
+	as_user(USER, USER, range_one);
+	EQUAL(0666, MODE(stat_of("f")));
 }
 
 static void
@@ -464,6 +493,7 @@ const struct posix_case cases_perm[] = {
 	{ "range_clears_suid", range_clears_suid, 0 },
 	{ "chown_nobody_by_stranger", chown_nobody_by_stranger, 0 },
 	{ "write_open_clears_suid", write_open_clears_suid, 0 },
+	{ "sgid_no_group_x", sgid_no_group_x, 0 },
 	{ "setgid_dir_inherits", setgid_dir_inherits, 0 },
 	{ "owner_of_new", owner_of_new, 0 },
 	{ "others_are_refused", others_are_refused, 0 },

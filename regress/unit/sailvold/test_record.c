@@ -164,6 +164,28 @@ refuse(struct record *rec)
 	wbuf_free(&w);
 }
 
+/* One that is not written by us. */
+static void
+refuse_size(void)
+{
+	struct record r = make_record(RECORD_SETTLE), out;
+	const char *why;
+	struct wbuf w;
+	size_t taken;
+
+	r.entry.size = SAIL_SIZE_MAX;
+	wbuf_init(&w, 1024);
+	record_encode(&w, &r);
+	assert_int_equal(w.error, 0);
+	assert_int_equal(record_decode(w.data, w.len, &out, &taken, &why), 1);
+	/* Behind length, type, unique number, result and object. */
+	w.data[4 + 1 + 8 + 4 + 8] |= 1;
+	wbuf_set_u32(&w, w.len - 4, crc32c(0, w.data, w.len - 4));
+	assert_int_equal(record_decode(w.data, w.len, &out, &taken, &why), -1);
+	assert_string_equal(why, "size out of range");
+	wbuf_free(&w);
+}
+
 static void
 refusals(void **state)
 {
@@ -188,15 +210,19 @@ refusals(void **state)
 	r = make_record(RECORD_ATTR);
 	r.flags = 0x40;
 	refuse(&r);
-	r = make_record(RECORD_SETTLE);
-	r.entry.size = SAIL_SIZE_MAX + 1;
-	refuse(&r);
+	refuse_size();
 	/* What could not be read again is not written. */
 	r = make_record(RECORD_DROP);
 	r.ovl = 0;
 	wbuf_init(&w, 1024);
 	record_encode(&w, &r);
 	assert_int_equal(w.error, EINVAL);
+	wbuf_free(&w);
+	r = make_record(RECORD_SETTLE);
+	r.entry.size = SAIL_SIZE_MAX + 1;
+	wbuf_init(&w, 1024);
+	record_encode(&w, &r);
+	assert_int_equal(w.error, EFBIG);
 	wbuf_free(&w);
 	r = make_record(200);
 	wbuf_init(&w, 1024);
