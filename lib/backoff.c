@@ -22,7 +22,12 @@ backoff_ms(unsigned int tries, int64_t first_ms, int64_t max_ms)
 int64_t
 backoff_asked_ms(int64_t ms, int64_t asked_ms, int64_t asked_max_ms)
 {
+	int64_t later;
+
+	if (asked_ms <= 0)
+		return ms;
 	if (asked_ms > asked_max_ms)
 		asked_ms = asked_max_ms;
-	return asked_ms > ms ? asked_ms : ms;
+	later = asked_ms / 2 > ms ? asked_ms / 2 : ms;
+	return asked_ms + (int64_t)arc4random_uniform((uint32_t)later + 1);
 }

@@ -305,23 +305,31 @@ try_left(const struct http *h)
 }
 
 /*
- * A try that stalled moved bytes, but those of an upload go out again with each:
- * only the first time do they count.
+ * A try that was refused, or got no further than one before, moved bytes that go
+ * again with the next, as those of an upload do: the deadline goes on from where
+ * it was before that try.  While they flowed it stood, but for one that stalled,
+ * which may have had some all the time.
  */
 static void
 look_at_flow(struct http *h)
 {
-	if (h->status == 0 && h->error == ETIMEDOUT && h->tries > 1 &&
-	    h->got <= h->most)
-		h->flowed = h->flowed_before;
-	if (h->got > h->most)
+	int64_t ms = 0;
+
+	if (h->status == 0 && (h->tries == 1 || h->got > h->most)) {
 		h->most = h->got;
+		return;
+	}
+	if (h->error != ETIMEDOUT && h->first.ns != 0)
+		ms = monotime_diff_ms(h->flowed, h->first);
+	h->flowed = monotime_add_ms(h->flowed_before, ms);
 }
 
 void
 http_flowed(struct http *h, int came)
 {
 	h->flowed = monotime_now();
+	if (h->first.ns == 0)
+		h->first = h->flowed;
 	if (h->sent.ns == 0)
 		h->sent = h->flowed;
 	/* What goes out again says nothing of who takes it. */
@@ -363,7 +371,7 @@ expire(int api)
 void
 http_tried(struct http *h, int again)
 {
-	int64_t ms;
+	int64_t ms, left;
 
 	http_curl_end(h);
 	running[h->spec.api]--;
@@ -380,7 +388,11 @@ http_tried(struct http *h, int again)
 	ms = backoff_asked_ms(backoff_ms(h->tries, BACKOFF_MIN_MS,
 				  BACKOFF_MAX_MS),
 	    h->retry_after_ms, RETRY_AFTER_MAX_MS);
-	if (h->tries >= TRIES_MAX || ms >= time_left(h)) {
+	left = time_left(h);
+	/* What chance adds to what was asked for is no reason to give up. */
+	if (h->retry_after_ms != 0 && h->retry_after_ms < left && ms >= left)
+		ms = left - 1;
+	if (h->tries >= TRIES_MAX || ms >= left) {
 		if (h->status == 0)
 			h->error = ETIMEDOUT;
 		expire(h->spec.api);
@@ -429,7 +441,7 @@ http_try(struct http *h)
 	h->buf_len = 0;
 	h->retry_after_ms = 0;
 	h->offset = 0;
-	h->sent.ns = 0;
+	h->first.ns = h->sent.ns = 0;
 	/* It has waited as well as tried while others had something. */
 	if (h->tries == 1)
 		h->flowed = still_since(h);

@@ -171,7 +171,9 @@ curl_write(char *data, size_t one, size_t n, void *arg)
 	    good || h->spec.api ? h->spec.max_answer : OTHER_ANSWER_MAX;
 
 	(void)one;
-	http_flowed(h, 1);
+	/* What an error says is nothing of what was asked for. */
+	if (good)
+		http_flowed(h, 1);
 	if (n > max - h->got) {
 		h->too_long = 1;
 		return 0;

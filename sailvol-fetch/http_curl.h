@@ -47,7 +47,8 @@ struct http {
 	int fresh; /* by a new connection: a kept one had a foreign answer */
 	/* of this try */
 	monotime_t tried;
-	monotime_t sent; /* its first bytes, or after a pause */
+	monotime_t first; /* its first bytes */
+	monotime_t sent;  /* its first bytes, or after a pause */
 	struct timens tried_at;
 	CURL *easy;
 	struct curl_slist *lines, *addrs;

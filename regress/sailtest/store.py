@@ -109,7 +109,7 @@ class Server:
             if h.headers.get("authorization"):
                 self.keys.add((kind.split()[0], h.headers["authorization"]))
         status, out, ctype = 0, b"", "text/plain"
-        if not isinstance(fault, int) and fault != "later":
+        if not isinstance(fault, int) and fault not in ("later", "busy"):
             status, out, ctype = getattr(
                 self, "on_" + kind.split()[0])(h, body)
         self.answer(h, fault, status, out, ctype)
@@ -133,6 +133,8 @@ class Server:
             time.sleep(fault)
         if fault == "later":
             status, out = 503, b""
+        if fault == "busy":
+            status, out = 503, b"<Error><Code>SlowDown</Code></Error>"
         if fault == "head":
             h.wfile.write(b"HTTP/1.1 %d OK\r\nContent-Ty" % status)
             h.close_connection = True
@@ -144,8 +146,8 @@ class Server:
             name_answer(h)
         if fault == "redirect":
             h.send_header("Location", self.url + "/obj/elsewhere")
-        if fault == "later":
-            h.send_header("Retry-After", "2")
+        if fault in ("later", "busy"):
+            h.send_header("Retry-After", "2" if fault == "later" else "1")
         h.send_header("Content-Type", ctype)
         length = len(out)
         if fault == "endless":

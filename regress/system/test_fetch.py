@@ -539,6 +539,14 @@ def test_upload_deadline(t):
     tries = s.count("object PUT")
     t.true(1 < tries < 4, "%d tries in %.1f s" % (
         tries, time.monotonic() - began))
+    # Nor is it where the store refuses them each time.
+    s.faults["object PUT"] = ["busy"] * 99
+    before, began = s.count("object PUT"), time.monotonic()
+    s.objects.clear()
+    error, _, what = upload(c, 1, [p], [(0, 0, len(data), sha(data))])
+    t.true(error != 0 and "503" in what, what)
+    t.true(time.monotonic() - began < 9, "deadline, with words")
+    t.true(1 < s.count("object PUT") - before < 5, "tries")
     s.faults.clear()
     t.equal(0, upload(c, 2, [p], [(0, 0, len(data), sha(data))])[0], "later")
 
@@ -641,6 +649,12 @@ def test_get_deadline_and_cancel(t):
     began = time.monotonic()
     t.true(get(c, 1, t.path("a"), [(0, b"x" * 1000)])[0] != 0, "only 500")
     t.true(time.monotonic() - began < 6, "deadline")
+    # What the store says of it is no byte of the object.
+    s.faults["object GET"] = ["busy"] * 99
+    before, began = s.count("object GET"), time.monotonic()
+    t.true(get(c, 1, t.path("a"), [(0, b"x" * 1000)])[0] != 0, "only busy")
+    t.true(time.monotonic() - began < 6, "deadline, with words")
+    t.true(s.count("object GET") - before < 3, "tries in two seconds")
     s.faults["object GET"] = ["slow"] * 9
     body = r.str16("vol_" + "0" * 32) + b"\1" * 32 + r.str16("f") + \
         struct.pack(">IHQI", 0, 1, 0, 1000) + sha(b"x" * 1000)

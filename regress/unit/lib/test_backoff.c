@@ -66,15 +66,35 @@ test_ends(void **state)
 	assert_in_range(backoff_ms(1, 2 * MOST, MOST), MOST / 2, MOST);
 }
 
+/* Where so much is asked for: never less, and at most that much later. */
+static void
+asked(int64_t ms, int64_t ask, int64_t min, int64_t later)
+{
+	int64_t got, least = INT64_MAX, largest = 0;
+	int i;
+
+	for (i = 0; i < SAMPLES; i++) {
+		got = backoff_asked_ms(ms, ask, 30000);
+		if (got < least)
+			least = got;
+		if (got > largest)
+			largest = got;
+	}
+	assert_in_range(least, min, min + later / 10);
+	assert_in_range(largest, min + later * 9 / 10, min + later);
+}
+
 static void
 test_asked(void **state)
 {
 	(void)state;
 	assert_int_equal(backoff_asked_ms(700, 0, 30000), 700);
-	assert_int_equal(backoff_asked_ms(700, 600, 30000), 700);
-	assert_int_equal(backoff_asked_ms(700, 5000, 30000), 5000);
-	assert_int_equal(backoff_asked_ms(700, 3600 * 1000, 30000), 30000);
 	assert_int_equal(backoff_asked_ms(700, -1000, 30000), 700);
+	/* All who are told the same do not come at the same moment. */
+	asked(700, 600, 600, 700);
+	asked(700, 5000, 5000, 2500);
+	asked(700, 30000, 30000, 15000);
+	asked(700, 3600 * 1000, 30000, 15000);
 }
 
 int
