@@ -23,8 +23,10 @@ enum reach {
 };
 
 /* "*" in a pattern is an argument; with volume set the first one is a volume,
-   with DELETED one that was deleted and can come back, by its id. */
+   with DELETED one that was deleted and can come back, by its id, with EITHER
+   any of both. */
 #define DELETED 2
+#define EITHER 3
 static const struct route {
 	uint8_t method;
 	uint8_t role;
@@ -40,7 +42,7 @@ static const struct route {
 	{ API_GET, KEY_READ, REACH_PATH, 0, "volumes", meta_volume_list },
 	{ API_POST, KEY_WRITE, REACH_PATH, 0, "volumes", meta_volume_create },
 	{ API_GET, KEY_READ, REACH_PATH, 1, "volumes/*", meta_volume_show },
-	{ API_DELETE, KEY_ADMIN, REACH_VOLUME, 1, "volumes/*",
+	{ API_DELETE, KEY_ADMIN, REACH_VOLUME, EITHER, "volumes/*",
 	    meta_volume_delete },
 	/* They say which names the org has. */
 	{ API_POST, KEY_ADMIN, REACH_ORG, DELETED, "volumes/*/restore",
@@ -337,15 +339,16 @@ static int
 route_find_volume(struct req *req, int which)
 {
 	uint8_t public[DB_ID_LEN];
+	int r = 0;
 
-	if (which == DELETED)
-		return hex_id("vol_", req->args[0], public, sizeof(public)) ==
-			-1
-		    ? 0
-		    : db_volume_trash(meta_db(), req->key.org.id, public,
-			  db_now() - VOLUME_DELETED_LIFE_NS, &req->vol);
-	return db_volume_find(meta_db(), req->key.org.id, req->args[0],
-	    &req->vol);
+	if (which != DELETED)
+		r = db_volume_find(meta_db(), req->key.org.id, req->args[0],
+		    &req->vol);
+	if (r == 0 && (which == DELETED || which == EITHER) &&
+	    hex_id("vol_", req->args[0], public, sizeof(public)) == 0)
+		r = db_volume_trash(meta_db(), req->key.org.id, public,
+		    db_now() - VOLUME_DELETED_LIFE_NS, &req->vol);
+	return r;
 }
 
 /* One that the key may not see is as one that is not there. */

@@ -180,22 +180,23 @@ meta_volume_show(struct req *req)
 
 /*
  * Before the volume is changed: another server may have renamed it, deleted it or
- * brought it back since the route found it.  -1: the request was answered.
+ * brought it back since the route found it.  deleted: it may be since then.  -1:
+ * the request was answered.
  */
 static int
-volume_write(struct req *req)
+volume_write(struct req *req, int deleted)
 {
 	struct db_volume v;
-	int r;
+	int r = 0;
 
 	if (req_write(req) == -1)
 		return -1;
-	if (req->vol.deleted != 0)
-		r = db_volume_trash(meta_db(), req->key.org.id, req->vol.public,
-		    db_now() - VOLUME_DELETED_LIFE_NS, &v);
-	else
+	if (req->vol.deleted == 0)
 		r = db_volume_find(meta_db(), req->key.org.id, req->args[0],
 		    &v);
+	if (r == 0 && (req->vol.deleted != 0 || deleted))
+		r = db_volume_trash(meta_db(), req->key.org.id, req->vol.public,
+		    db_now() - VOLUME_DELETED_LIFE_NS, &v);
 	if (r == -1)
 		req_errno(req, "volume");
 	else if (r == 0 || v.id != req->vol.id)
@@ -211,9 +212,11 @@ volume_write(struct req *req)
 void
 meta_volume_delete(struct req *req)
 {
-	if (volume_write(req) == -1)
+	if (volume_write(req, 1) == -1)
 		return;
-	if (db_volume_deleted(meta_db(), req->vol.id, db_now()) == -1)
+	if (req->vol.deleted != 0)
+		req_none(req, 204); /* since then, and no change */
+	else if (db_volume_deleted(meta_db(), req->vol.id, db_now()) == -1)
 		req_errno(req, "volume");
 	else {
 		req_audit_volume(req, "volume-delete", NULL);
@@ -390,7 +393,7 @@ meta_volume_rename(struct req *req)
 	name = take_name(req, body, 1);
 	if (name != NULL && strcmp(name, req->vol.name) == 0)
 		volume_answer(req, 200, &req->vol);
-	else if (name != NULL && volume_write(req) == 0 &&
+	else if (name != NULL && volume_write(req, 0) == 0 &&
 	    name_is_free(req, name, req->vol.id)) {
 		req_audit_volume(req, "volume-rename", "to=%s", name);
 		strlcpy(req->vol.name, name, sizeof(req->vol.name));
@@ -406,7 +409,7 @@ meta_volume_rename(struct req *req)
 static void
 volume_restore(struct req *req, const char *name)
 {
-	if (volume_write(req) == -1)
+	if (volume_write(req, 0) == -1)
 		return;
 	if (name != NULL)
 		strlcpy(req->vol.name, name, sizeof(req->vol.name));
@@ -483,7 +486,7 @@ volume_fork(struct req *req, const char *name, const struct hash *id)
 	struct commit c;
 	struct blob *b;
 
-	if (volume_write(req) == -1 || !name_is_free(req, name, -1))
+	if (volume_write(req, 0) == -1 || !name_is_free(req, name, -1))
 		return;
 	fork = req->vol;
 	fork.origin = req->vol.id;

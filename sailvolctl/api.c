@@ -131,8 +131,8 @@ not_root(struct failure *f)
 }
 
 static json_t *
-ask_daemon(const struct invocation *inv, uint8_t method, const char *target,
-    const json_t *body, struct failure *f)
+ask_daemon(const struct invocation *inv, uint8_t method, int retry,
+    const char *target, const json_t *body, struct failure *f)
 {
 	json_t *request, *answer = NULL;
 	int fd;
@@ -147,6 +147,9 @@ ask_daemon(const struct invocation *inv, uint8_t method, const char *target,
 	    method_names[method], "target", target, "body", body);
 	if (request != NULL && body == NULL)
 		json_object_del(request, "body");
+	/* Of what only reads it is known, also to an older one. */
+	if (request != NULL && retry && method != FETCH_METHOD_GET)
+		json_object_set_new(request, "retry", json_true());
 	if (request != NULL)
 		answer = client_ask(fd, request, inv->out, f);
 	json_decref(request);
@@ -193,7 +196,8 @@ api_request(const struct invocation *inv, uint8_t method, int retry,
 	if ((where = find_server(inv, f)) == -1)
 		return NULL;
 	if (where == 0)
-		return check_answer(ask_daemon(inv, method, target, body, f),
+		return check_answer(ask_daemon(inv, method, retry, target, body,
+					f),
 		    f);
 	if (body != NULL &&
 	    ((text = json_dumps(body, JSON_COMPACT)) == NULL ||

@@ -70,14 +70,47 @@ check_volume(const char *name, struct failure *f)
 }
 
 static json_t *
-volume_request(const struct invocation *inv, uint8_t method, struct failure *f)
+volume_get(const struct invocation *inv, struct failure *f)
 {
 	char target[TARGET_MAX];
 
 	if (check_volume(inv->operand[0], f) == -1)
 		return NULL;
 	snprintf(target, sizeof(target), "/v1/volumes/%s", inv->operand[0]);
-	return api_request(inv, method, 1, target, NULL, f);
+	return api_request(inv, FETCH_METHOD_GET, 1, target, NULL, f);
+}
+
+/*
+ * What is done to the volume of the first operand, by its id: who has lost the
+ * answer may ask for the same again, which by its name could be another one by
+ * then, or none.
+ */
+static json_t *
+volume_change(const struct invocation *inv, uint8_t method, const char *action,
+    const json_t *body, struct failure *f)
+{
+	char target[TARGET_MAX], said[512];
+	json_t *volume = volume_get(inv, f), *result;
+	const char *id = json_string_value(json_object_get(volume, "id"));
+
+	if (volume == NULL)
+		return NULL;
+	if (id == NULL || volume_name_problem(id, strlen(id)) != NULL) {
+		failure_set(f, "", "answer",
+		    "the server's answer: a volume without an id");
+		json_decref(volume);
+		return NULL;
+	}
+	snprintf(target, sizeof(target), "/v1/volumes/%s%s", id, action);
+	json_decref(volume);
+	result = api_request(inv, method, 1, target, body, f);
+	if (result == NULL && strcmp(f->code, "no_answer") == 0) {
+		strlcpy(said, f->message, sizeof(said));
+		failure_set(f, "unavailable", "unknown_result",
+		    "%s; it may have been done: see sailvolctl volume list",
+		    said);
+	}
+	return result;
 }
 
 int
@@ -102,7 +135,7 @@ run_volume_get(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 
-	return api_finish(inv, volume_request(inv, FETCH_METHOD_GET, &f), &f);
+	return api_finish(inv, volume_get(inv, &f), &f);
 }
 
 int
@@ -110,14 +143,14 @@ run_volume_delete(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
 
-	return api_finish(inv, volume_request(inv, FETCH_METHOD_DELETE, &f),
-	    &f);
+	return api_finish(inv,
+	    volume_change(inv, FETCH_METHOD_DELETE, "", NULL, &f), &f);
 }
 
 /* Something is done to the volume of the first operand.  Takes body. */
 static json_t *
-volume_action(const struct invocation *inv, const char *action, int retry,
-    json_t *body, struct failure *f)
+volume_action(const struct invocation *inv, const char *action, json_t *body,
+    struct failure *f)
 {
 	char target[TARGET_MAX];
 	json_t *result = NULL;
@@ -128,7 +161,7 @@ volume_action(const struct invocation *inv, const char *action, int retry,
 		snprintf(target, sizeof(target), "/v1/volumes/%s/%s",
 		    inv->operand[0], action);
 		result =
-		    api_request(inv, FETCH_METHOD_POST, retry, target, body, f);
+		    api_request(inv, FETCH_METHOD_POST, 0, target, body, f);
 	}
 	json_decref(body);
 	return result;
@@ -145,11 +178,17 @@ int
 run_volume_rename(const struct invocation *inv)
 {
 	struct failure f = { .whole = NULL };
-	json_t *result = NULL;
+	json_t *body, *result = NULL;
 
-	if (check_name(inv->operand[1], &f) == 0)
-		result = volume_action(inv, "rename", 1,
-		    json_pack("{s:s}", "name", inv->operand[1]), &f);
+	if (check_name(inv->operand[1], &f) == 0) {
+		body = json_pack("{s:s}", "name", inv->operand[1]);
+		if (body == NULL)
+			failure_memory(&f);
+		else
+			result = volume_change(inv, FETCH_METHOD_POST,
+			    "/rename", body, &f);
+		json_decref(body);
+	}
 	return api_finish(inv, result, &f);
 }
 
@@ -160,7 +199,7 @@ run_volume_restore(const struct invocation *inv)
 	json_t *result = NULL;
 
 	if (check_name(inv->operand[1], &f) == 0)
-		result = volume_action(inv, "restore", 0,
+		result = volume_action(inv, "restore",
 		    json_pack("{s:s*}", "name", inv->operand[1]), &f);
 	return api_finish(inv, result, &f);
 }
@@ -181,7 +220,7 @@ run_volume_fork(const struct invocation *inv)
 		return api_finish(inv, NULL, &f);
 	if (at != NULL)
 		hash_hex(&h, hex);
-	result = volume_action(inv, "fork", 0,
+	result = volume_action(inv, "fork",
 	    json_pack("{s:s, s:s*}", "name", inv->operand[1], "commit",
 		at != NULL ? hex : NULL),
 	    &f);

@@ -374,6 +374,7 @@ do_api(struct asker *a, struct mount *m, json_t *req)
 	const char *method = string_of(req, "method");
 	const char *target = string_of(req, "target");
 	json_t *body = json_object_get(req, "body");
+	int retry = json_is_true(json_object_get(req, "retry"));
 	uint8_t i;
 	char *text;
 	int fd = -1;
@@ -399,7 +400,7 @@ do_api(struct asker *a, struct mount *m, json_t *req)
 		}
 	}
 	if (server_request(i, target, body != NULL ? "application/json" : NULL,
-		fd, i != 3, API_ANSWER_MAX, api_came,
+		fd, i == 1 || retry, API_ANSWER_MAX, api_came,
 		(void *)(uintptr_t)a->id) == 0)
 		asker_error(a, "unavailable", "no_answer",
 		    "sailvol-fetch cannot be asked");

@@ -44,6 +44,7 @@ static const struct option {
 } options[] = {
 	{ "api", "body", '*' },
 	{ "api", "method", 's' },
+	{ "api", "retry", 'b' },
 	{ "api", "target", 's' },
 	{ "attach", "job", 'i' },
 	{ "cancel", "job", 'i' },

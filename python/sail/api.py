@@ -47,9 +47,10 @@ class Client:
                 body: Optional[Dict[str, Any]] = None,
                 retry: Optional[bool] = None) -> Dict[str, Any]:
         """The answer's object.  retry: it may be sent again when an answer was
-        lost; by default what only reads, or deletes."""
+        lost; by default what only reads: of a name, another thing may have it
+        by then."""
         if retry is None:
-            retry = method in ("GET", "DELETE")
+            retry = method == "GET"
         for n in range(TRIES):
             last = not retry or n == TRIES - 1
             try:

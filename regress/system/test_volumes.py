@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import sys
+import threading
 
-from sailtest import bigvolume, stack
+from sailtest import bigvolume, proxy, stack
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "..", "python"))
@@ -199,6 +200,61 @@ def test_delete(t):
     s.commit(a)
     b = s.mount("back", "b")
     t.equal("local\n", stack.read(b + "/new"), "committed")
+
+
+def test_lost_answers(t):
+    """Who does not hear that a volume was renamed or deleted asks again: of that
+    one, whoever has its name by then; and it was no error."""
+    s = stack.Stack(t, proxied=True)
+    client = Client(s.url, s.server.key)
+
+    def by_python(what, *args):
+        getattr(Volume.get(args[0], client=client), what)(*args[1:])
+
+    def asks(how, what, *args):
+        return {
+            "python": lambda: by_python(what, *args),
+            "direct": lambda: ctl(s, "volume", what, *args),
+            "daemon": lambda: s.ctl("-s", s.daemon.socket, "volume", what,
+                                    *args)}[how]
+
+    for how in "direct", "daemon", "python":
+        s.server.call("POST", "/v1/volumes", {"name": "one"})
+        for pattern, ask, there in (
+                ("^POST .*/rename$", asks(how, "rename", "one", "two"),
+                 ["one", "two"]),
+                ("^DELETE ", asks(how, "delete", "two"), ["one", "two"])):
+            lost = s.api.fault(proxy.LOSE, pattern)
+            again = s.api.fault(proxy.HOLD, pattern)
+            failed = []
+            asker = threading.Thread(target=quietly, args=(ask, failed))
+            asker.start()
+            t.wait_for(lambda f=again: f.done, "the second try", 30)
+            t.equal(1, lost.done, "the first")
+            # Of the name that it had.
+            old = "one" if "rename" in pattern else "two"
+            t.equal(201, s.server.call("POST", "/v1/volumes", {
+                "name": old})[0], "another of that name")
+            again.release()
+            asker.join()
+            t.equal([], failed, "%s: %s" % (how, pattern))
+            t.equal(there, names(s), "%s: %s" % (how, pattern))
+        for name in "one", "two":
+            ctl(s, "volume", "delete", name)
+    ident = s.server.call("POST", "/v1/volumes", {"name": "x"})[1]["id"]
+    for name, status in ("x", 204), (ident, 204), ("x", 404), (
+            "vol_" + "0" * 32, 404):
+        t.equal(status, s.server.call("DELETE", "/v1/volumes/" + name)[0],
+                "deleted by " + name)
+    t.equal(404, s.server.raw("DELETE", "/v1/volumes/" + ident, None, {
+        "Authorization": "Bearer " + s.new_key(org="other")})[0], "other org")
+
+
+def quietly(f, failed):
+    try:
+        f()
+    except Exception as e:
+        failed.append(e)
 
 
 def test_unknown_names(t):
