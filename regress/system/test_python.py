@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 from sailtest import raises, stack
 
@@ -31,17 +32,25 @@ class Fake:
     asked."""
 
     def __init__(self):
-        self.answers, self.asked = [], []
+        self.answers, self.asked, self.at = [], [], []
+        self.numbers = []   # of the requests: Sail-Request
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def handle_all(self):
                 n = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(n)
+                fake.at.append(time.monotonic())
+                fake.numbers.append(self.headers.get("Sail-Request"))
                 fake.asked.append((self.command, self.path,
                                    self.headers.get("Authorization"),
                                    json.loads(body) if body else None))
-                status, answer = fake.answers.pop(0)
+                status, answer, *more = fake.answers.pop(0)
+                headers = {"Sail-Request": fake.numbers[-1]}
+                headers.update(*more)
+                if callable(answer):
+                    answer(self.wfile)
+                    status, answer = None, None
                 if status is None:
                     self.wfile.write(answer or b"")
                     self.close_connection = True
@@ -50,6 +59,9 @@ class Fake:
                         else json.dumps(answer).encode())
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
+                for name in headers:
+                    if headers[name] is not None:
+                        self.send_header(name, headers[name])
                 self.end_headers()
                 self.wfile.write(data)
 
@@ -116,6 +128,72 @@ def test_client(t):
     raises(t, sail.AuthError, sail.Volume.get, "v")
     del os.environ["SAIL_API_URL"]
     raises(t, sail.SailError, sail.Volume.get, "v")
+
+
+def trickle(begin):
+    """A byte each tenth of a second, for ever, behind that."""
+    def answer(out):
+        out.write(begin)
+        try:
+            while True:
+                out.write(b"x")
+                time.sleep(0.1)
+        except OSError:
+            pass
+    return answer
+
+
+def test_patience(t):
+    """A request has its end, however slowly its answers come; the pause that a
+    server asks for is kept, within reason; and an answer that is not that to the
+    request is a lost one."""
+    sail = load(t)
+    from sail import api
+    fake = Fake()
+    client = api.Client(fake.url, "sk_1")
+
+    def get():
+        return client.request("GET", "/v1/volumes/v")
+
+    before = api.DEADLINE_S
+    try:
+        api.DEADLINE_S = 1.5
+        for begin in (b"HTTP/1.1 200 OK\r\nX-Long: ",
+                      b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"):
+            fake.answers = [(200, trickle(begin))] * 9
+            began = time.monotonic()
+            e = raises(t, sail.UnavailableError, get)
+            t.equal("no_answer", e.code, str(e))
+            t.true(1 < time.monotonic() - began < 10, "the end of slow ones")
+        # Nor is it worth while to wait for what comes behind the end.
+        fake.answers = [(503, error("unavailable"), {"Retry-After": "3600"}),
+                        (200, VOLUME)]
+        began = time.monotonic()
+        raises(t, sail.UnavailableError, get)
+        t.true(time.monotonic() - began < 1.5, "no vain wait")
+    finally:
+        api.DEADLINE_S = before
+    fake.answers = [(503, error("unavailable"), {"Retry-After": "1"}),
+                    (429, b"slowly", {"Retry-After": "1"}), (200, VOLUME)]
+    del fake.at[:]
+    t.equal("v", get()["name"], "after two pauses")
+    pauses = [y - x for x, y in zip(fake.at, fake.at[1:])]
+    t.true(len(pauses) == 2 and min(pauses) >= 1, "as asked for: %s" % pauses)
+    fake.answers = [(503, error("unavailable", "store_unusable"))]
+    t.equal("store_unusable", raises(t, sail.UnavailableError, get).code,
+            "once is enough")
+    del fake.numbers[:]
+    for number in None, "0123456789abcdef":
+        fake.answers = [(200, VOLUME, {"Sail-Request": number}),
+                        (200, dict(VOLUME, name="w"))]
+        t.equal("w", get()["name"], "to another request: %s" % number)
+    # What is between may refuse by itself.
+    fake.answers = [(404, error("not_found"), {"Sail-Request": None})]
+    raises(t, sail.NotFoundError, get)
+    fake.answers = [(404, error("not_found"), {"Sail-Request": "another"}),
+                    (200, VOLUME)]
+    t.equal("v", get()["name"], "an error to another request")
+    t.equal(7, len({n for n in fake.numbers if len(n) == 16}), "numbers")
 
 
 def test_app(t):
