@@ -142,6 +142,28 @@ http_is_final(unsigned int status, const uint8_t *body, size_t len)
 }
 
 int
+http_is_passing(unsigned int status, const uint8_t *body, size_t len)
+{
+	static const struct {
+		unsigned int status;
+		const char *code;
+	} all[] = {
+		/* Bytes came too slowly. */
+		{ 400, "<Code>RequestTimeout</Code>" },
+		/* Another sends the same object, or changes something else. */
+		{ 409, "<Code>ConditionalRequestConflict</Code>" },
+		{ 409, "<Code>OperationAborted</Code>" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].status == status && len > 0 &&
+		    memmem(body, len, all[i].code, strlen(all[i].code)) != NULL)
+			return 1;
+	return 0;
+}
+
+int
 http_was_fresh(const struct http_result *r, monotime_t url_came)
 {
 	return monotime_diff_ms(r->tried, url_came) < HTTP_FRESH_MS;

@@ -110,5 +110,7 @@ int http_errno(unsigned int status);
 int http_is_refusal(unsigned int status);
 /* The same of an answer of the API: also that its store refuses it. */
 int http_is_final(unsigned int status, const uint8_t *body, size_t len);
+/* Of an answer of a store: its status says no, but its words, to ask again. */
+int http_is_passing(unsigned int status, const uint8_t *body, size_t len);
 
 #endif

@@ -579,7 +579,9 @@ answered(struct http *h)
 		return !h->spec.api ||
 		    !http_is_final(h->status, h->buf, h->buf_len);
 	return h->spec.repeat &&
-	    (status == 408 || status == 500 || status == 502 || status == 504);
+	    (status == 408 || status == 500 || status == 502 || status == 504 ||
+		(!h->spec.api &&
+		    http_is_passing(h->status, h->buf, h->buf_len)));
 }
 
 /* 1: another try may have another end. */

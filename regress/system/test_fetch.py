@@ -21,6 +21,14 @@ from sailtest.fetch_site import (API, API_RES, CA, CANCEL, EBADMSG, ECANCELED,
 from sailtest.store import Server, sha
 
 
+# Which a store means to be asked again, and one of that status that it does not.
+PASSING = [(status, "<Error><Code>%s</Code></Error>" % code)
+           for status, code in ((409, "ConditionalRequestConflict"),
+                                (400, "RequestTimeout"),
+                                (409, "OperationAborted"))]
+FINAL = (409, "<Error><Code>InvalidBucketState</Code></Error>")
+
+
 def files(f):
     """What it has open besides its sockets and its own."""
     out = []
@@ -517,6 +525,19 @@ def test_upload(t):
         (0, 0, 4, sha(b"yyyy")), (1, 0, 4, sha(b"yyyy"))])[:2], "second file")
     s.faults["chunks"] = [404]
     t.equal(ENOENT, upload(c, 5, [r1], [(0, 0, 4, sha(b"xxxx"))])[0], "404")
+    # Another sends the same at the same time; one large, one small.
+    for i, data in enumerate((rng.randbytes(3 * MIB), b"small")):
+        q = t.write("q%d" % i, data)
+        s.faults["object PUT"] = list(PASSING)
+        t.equal((0, [0], ""), upload(
+            c, 7, [q], [(0, 0, len(data), sha(data))]), "errors that pass: it is there")
+        t.equal([], s.faults["object PUT"], "all were met")
+        t.true(s.objects.pop(sha(data)) == data, "what came")
+        s.faults["object PUT"] = [FINAL, FINAL]
+        error, _, what = upload(c, 8, [q], [(0, 0, len(data), sha(data))])
+        t.true(error != 0 and "409" in what, what)
+        t.equal(1, len(s.faults.pop("object PUT")), "tries of another error")
+        s.objects.pop(sha(data), None)
     s.faults["object PUT"] = [403] * 9
     t.true(upload(c, 6, [r1], [(0, 0, 4, sha(b"xxxx"))])[0] != 0, "only 403")
     t.true(f.alive(), "alive")
@@ -854,6 +875,14 @@ def test_packs(t):
     chunks.pop(70)
     t.equal((0, [0] * 150), upload(c, 2, [p], chunks[:150])[:2], "again")
     t.equal(n, s.count("object PUT"), "nothing sent")
+
+    data = b"x" * 1000
+    q = t.write("x", data)
+    s.faults["object PUT"] = list(PASSING)
+    t.equal((0, [0], ""), upload(c, 6, [q], [(0, 0, 1000, sha(data))]),
+            "errors that pass: it is there")
+    t.equal([], s.faults["object PUT"], "all were met")
+    s.objects.pop(sha(data))
 
     # Kept: no file goes with the upload; twice: it has to be read again.
     kept = [t.write("k%d" % i, b"kept %d" % i) for i in range(3)]

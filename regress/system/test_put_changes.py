@@ -240,6 +240,22 @@ def test_lost_session(t):
     lost(t, forget)
 
 
+def test_store_asks_again(t):
+    """An error by which a store means that another try has another end is none:
+    so it says when two send the same at the same time."""
+    s, a, src = begin(t)
+    fill(src + "/big", 2 * MIB, 1)
+    stack.write(src + "/small", "small\n")
+    faults = [s.store.fault(proxy.ANSWER, "^PUT ", proxy.s3_error(status, code))
+              for status, code in ((409, "ConditionalRequestConflict"),
+                                   (400, "RequestTimeout"),
+                                   (409, "ConditionalRequestConflict"))]
+    put(s, src, "vol:")
+    t.equal([1, 1, 1], [f.done for f in faults], "met")
+    s.reload(a)
+    stack.same(t, paths.look(src), paths.look(a + "/src"), "content")
+
+
 def test_lost_always(t):
     """A store that keeps nothing is said so; nothing is published."""
     s, a, src = begin(t)
