@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/hash.h"
 #include "lib/monotime.h"
 
 /* Before the drop of privileges: what libcurl and OpenSSL load. */
@@ -69,6 +70,10 @@ struct http_spec {
 	uint32_t total_ms;
 	int late;            /* total_ms counts from when it has a place */
 	uint64_t max_answer; /* longer is EFBIG */
+	/* What is to be found out of this object, of so many bytes: an answer
+	   that was said of another is a lost one.  The caller's to the end. */
+	const struct hash *object;
+	uint64_t object_len;
 	/* The body of the request: stays the caller's to the end. */
 	const void *body;
 	uint64_t body_len;

@@ -295,11 +295,58 @@ is_ours(struct http *h)
 	    (h->named == HTTP_NAMELESS && !is_success(h));
 }
 
+/*
+ * The same of an answer of a store, which has no number.  Two objects have not
+ * the same ETag: one that was said of another, on a connection that was used
+ * before, is that answer again.  Where another answer is certainly not this one's,
+ * its connection has no next request: that would get what is still to come.  (To
+ * begin with a new connection each time would be simpler, and costs 50 ms by TLS:
+ * libcurl reads all authorities each time.)
+ */
+static int
+is_of_object(struct http *h)
+{
+	long status = 0, connects = 0;
+
+	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (h->spec.object == NULL || status < 200)
+		return 1;
+	if (status != 200 || h->etag[0] == '\0' || h->said < 0 ||
+	    (uint64_t)h->said != h->spec.object_len) {
+		curl_easy_setopt(h->easy, CURLOPT_FORBID_REUSE, 1L);
+		return 1;
+	}
+	curl_easy_getinfo(h->easy, CURLINFO_NUM_CONNECTS, &connects);
+	if (connects == 0 && etag_is_other(h->etag, h->spec.object))
+		return 0;
+	etag_note(h->etag, h->spec.object);
+	return 1;
+}
+
+/* -1: not a number. */
+static int64_t
+length_of(const char *s)
+{
+	if (*s == '\0' || strlen(s) > 18 ||
+	    strspn(s, "0123456789") != strlen(s))
+		return -1;
+	return strtoll(s, NULL, 10);
+}
+
+static void
+head_new(struct http *h)
+{
+	h->has_head = 0;
+	h->named = HTTP_NAMELESS;
+	h->etag[0] = '\0';
+	h->said = -1;
+}
+
 static size_t
 curl_header(char *data, size_t one, size_t n, void *arg)
 {
 	struct http *h = arg;
-	char value[64];
+	char value[ETAG_MAX];
 	time_t t;
 
 	(void)one;
@@ -311,14 +358,19 @@ curl_header(char *data, size_t one, size_t n, void *arg)
 	h->heads += n;
 	if (data[0] == '\r' || data[0] == '\n') {
 		h->has_head = 1;
-		h->foreign = !is_ours(h);
+		h->foreign = !is_ours(h) || !is_of_object(h);
 		/* Its end, and that of the connection. */
 		return h->foreign ? 0 : n;
 	}
-	if (n > 5 && memcmp(data, "HTTP/", 5) == 0) {
-		h->has_head = 0;
-		h->named = HTTP_NAMELESS;
-	} else if (is_header(data, n, "Date", value, sizeof(value))) {
+	if (n > 5 && memcmp(data, "HTTP/", 5) == 0)
+		head_new(h);
+	else if (!h->has_head &&
+	    is_header(data, n, "ETag", value, sizeof(value)))
+		strlcpy(h->etag, value, sizeof(h->etag));
+	else if (!h->has_head &&
+	    is_header(data, n, "Content-Length", value, sizeof(value)))
+		h->said = length_of(value);
+	else if (is_header(data, n, "Date", value, sizeof(value))) {
 		if ((t = curl_getdate(value, NULL)) != -1) {
 			h->skew_ms = skew_of(t, h->tried_at, timens_now());
 			h->has_skew = 1;
@@ -500,6 +552,9 @@ set_rest(struct http *h)
 	   would send it a second time by itself. */
 	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT,
 	    h->spec.repeat && !h->fresh ? 0L : 1L);
+	/* Nor is it known what is still to come behind what it said. */
+	if (!h->spec.api && !h->spec.repeat)
+		curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
 }
 
 int
@@ -509,8 +564,8 @@ http_curl_begin(struct http *h, const char *addrs, int64_t left_ms)
 
 	h->easy = npool > 0 ? pool[--npool] : curl_easy_init();
 	h->got = h->heads = 0;
-	h->too_long = h->long_head = h->refused = h->has_head = h->foreign = 0;
-	h->named = HTTP_NAMELESS;
+	h->too_long = h->long_head = h->refused = h->foreign = 0;
+	head_new(h);
 	arc4random_buf(&number, sizeof(number));
 	snprintf(h->number, sizeof(h->number), "%016" PRIx64, number);
 	if (h->easy == NULL)
@@ -607,7 +662,7 @@ failed(struct http *h, CURLcode code)
 		what = "head of the answer is too long";
 		again = 0;
 	} else if (h->foreign) {
-		what = h->named == HTTP_FOREIGN
+		what = h->named == HTTP_FOREIGN || !h->spec.api
 		    ? "answer to another request"
 		    : "answer has no " WIRE_REQUEST
 		      ": an older server, or something on the way to it";

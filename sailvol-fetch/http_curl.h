@@ -12,6 +12,7 @@
 
 #include "lib/monotime.h"
 #include "lib/wire.h"
+#include "sailvol-fetch/etag.h"
 #include "sailvol-fetch/http.h"
 #include "sailvol-fetch/resolve.h"
 #include "sailvol-fetch/url.h"
@@ -67,6 +68,8 @@ struct http {
 		HTTP_FOREIGN
 	} named;
 	int foreign; /* it is the answer to another request */
+	char etag[ETAG_MAX];
+	int64_t said; /* Content-Length; -1 */
 	/* its result */
 	unsigned int status;
 	int error;

@@ -187,6 +187,11 @@ op_url(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	/* Not for its turn: others of a store that hangs may have all places. */
 	spec.late = spec.first = o->msg.deadline_ms != 0;
 	spec.max_answer = o->msg.length;
+	if (!hash_is_zero(&o->msg.hash) && o->msg.length > 0 &&
+	    (o->msg.method == FETCH_METHOD_HEAD || o->msg.verify)) {
+		spec.object = &o->msg.hash;
+		spec.object_len = o->msg.length;
+	}
 	spec.rewind = object_rewind;
 	spec.sink = object_sink;
 	spec.done = object_done;

@@ -187,6 +187,8 @@ check_step(void *arg)
 		.url = p->url,
 		.repeat = 1,
 		.max_answer = FETCH_OBJECT_MAX,
+		.object = &p->hash,
+		.object_len = p->length,
 		.rewind = check_rewind,
 		.sink = check_sink,
 		.done = check_done,

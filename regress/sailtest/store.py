@@ -47,6 +47,7 @@ class Server:
         self.requests = []  # (kind, path)
         self.numbers = []   # (kind, Sail-Request)
         self.twice = 0      # second answers that were sent
+        self.connections = 0
         self.reports = []
         self.keys = set()
         self.lock = threading.Lock()
@@ -58,6 +59,11 @@ class Server:
 
             def log_message(self, *args):
                 pass
+
+            def setup(self):
+                super().setup()
+                with server.lock:
+                    server.connections += 1
 
             def do(self):
                 server.handle(self)
@@ -149,6 +155,10 @@ class Server:
         if fault in ("later", "busy"):
             h.send_header("Retry-After", "2" if fault == "later" else "1")
         h.send_header("Content-Type", ctype)
+        etag = '"%s"' % h.path[5:37] if (
+            h.path.startswith("/obj/") and status in (200, 206)) else None
+        if etag:
+            h.send_header("ETag", etag)
         length = len(out)
         if fault == "endless":
             h.send_header("Connection", "close")
@@ -156,7 +166,7 @@ class Server:
             h.send_header("Content-Length", str(length))
         h.end_headers()
         if h.command == "HEAD":
-            return
+            out = b""
         if fault == "short":
             out = out[:len(out) // 2]
             h.close_connection = True
@@ -165,10 +175,11 @@ class Server:
             # Later, or libcurl would see it with the first.
             time.sleep(0.1)
             h.wfile.write(
-                b"HTTP/1.1 %d OK\r\nSail-Request: %s\r\n"
+                b"HTTP/1.1 %d OK\r\nSail-Request: %s\r\n%s"
                 b"Content-Length: %d\r\n\r\n" % (
                     status, h.headers.get("Sail-Request", "").encode(),
-                    len(out)) + out)
+                    b"ETag: %s\r\n" % etag.encode() if etag else b"",
+                    length) + out)
             self.twice += 1
         while fault == "endless":
             h.wfile.write(b"x" * 65536)

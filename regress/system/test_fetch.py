@@ -808,6 +808,59 @@ def test_url(t):
     t.equal(set(), s.keys, "no key")
 
 
+def test_which_object(t):
+    """An answer of the store that comes twice is not taken for that to the next
+    question: no object is there by it, none is wrong, whatever comes between."""
+    s = Server()
+    f = start(t, s)
+    m = f.peer(r.META)
+    here = [b"%d" % i * 1000 for i in range(3)]
+    for b in here:
+        s.objects[sha(b)] = b
+    one, two, _ = here
+    none = b"none" * 250
+
+    def ask(method, b, part=False):
+        data = struct.pack("<I", 1) + sha(b[:10]) + struct.pack("<II", 0, 10)
+        m.send(URL, 1, struct.pack(">B", method) +
+               r.str16(s.url + "/obj/" + sha(b).hex()) + sha(b) +
+               struct.pack(">QBI", len(b), method == 1, 0),
+               r.memfd(data) if part else None)
+        return struct.unpack_from(">HB", m.wait(URL_RES, 1).body)
+
+    def twice(method, b, status, *args):
+        s.faults["object " + {1: "GET", 5: "HEAD", 4: "DELETE"}[method]] = [
+            "twice"]
+        t.equal(status, ask(method, b, *args)[0], "twice")
+
+    for _ in range(3):
+        before = s.twice
+        twice(5, one, 200)
+        t.equal((404, 0), ask(5, none), "HEAD of none behind HEAD")
+        twice(5, none, 404)
+        t.equal((200, 1), ask(5, one), "HEAD behind 404")
+        t.equal((404, 0), ask(5, none), "HEAD of none behind that")
+        twice(1, one, 200)
+        t.equal((404, 0), ask(5, none), "HEAD of none behind GET")
+        twice(1, one, 200)
+        t.equal((200, 1), ask(1, two), "GET behind GET")
+        twice(1, one, 200, True)
+        t.equal((404, 0), ask(5, none), "HEAD of none behind GET of a pack")
+        twice(5, one, 200)
+        t.equal((200, 1), ask(1, two, True), "GET of a pack behind HEAD")
+        s.objects[sha(b"x")] = b"x"
+        twice(4, b"x", 204)
+        ask(5, two)
+        t.equal((404, 0), ask(5, none), "HEAD of none behind DELETE")
+        t.wait_for(lambda n=before: s.twice == n + 7, "second answers")
+    # All of that is rare: a connection is used again.
+    before = s.connections
+    for _ in range(20):
+        for b in here:
+            t.equal((200, 1), ask(5, b), "HEAD")
+    t.true(s.connections - before < 3, "connections")
+
+
 def test_url_error(t):
     """What the store says of an error is told: its code, and where the bucket
     is; and nothing that is neither."""
