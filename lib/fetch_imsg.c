@@ -187,13 +187,15 @@ fetch_api_recv(struct ibuf *b, struct fetch_api *a)
 
 #define API_RES_DATED 1
 #define API_RES_UNTRUSTED 2
+#define API_RES_REPEATED 4
 
 int
 fetch_api_res_send(struct chan *c, uint32_t id, const struct fetch_api_res *r,
     int body_fd)
 {
 	uint8_t flags = (uint8_t)((r->dated ? API_RES_DATED : 0) |
-	    (r->untrusted ? API_RES_UNTRUSTED : 0));
+	    (r->untrusted ? API_RES_UNTRUSTED : 0) |
+	    (r->repeated ? API_RES_REPEATED : 0));
 	struct ibuf *b;
 
 	if ((b = body_new()) == NULL)
@@ -226,8 +228,9 @@ fetch_api_res_recv(struct ibuf *b, struct fetch_api_res *r)
 	r->skew_ms = (int64_t)skew;
 	r->dated = (flags & API_RES_DATED) != 0;
 	r->untrusted = (flags & API_RES_UNTRUSTED) != 0;
+	r->repeated = (flags & API_RES_REPEATED) != 0;
 	if (r->type > 2 || !skew_ok(r->skew_ms) ||
-	    flags > (API_RES_DATED | API_RES_UNTRUSTED) ||
+	    flags > (API_RES_DATED | API_RES_UNTRUSTED | API_RES_REPEATED) ||
 	    (r->untrusted && r->status != 0) ||
 	    (r->status != 0 && (r->status < 200 || r->status > 599)))
 		return bad();

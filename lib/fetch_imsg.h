@@ -210,6 +210,7 @@ struct fetch_api_res {
 	uint8_t type;
 	uint8_t dated;     /* skew_ms is known */
 	uint8_t untrusted; /* status 0: the server's certificate */
+	uint8_t repeated;  /* an earlier try may have been done */
 	int64_t skew_ms;
 	const char *what;
 	size_t what_len;

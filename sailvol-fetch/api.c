@@ -80,6 +80,7 @@ api_done(const struct http_result *result, void *arg)
 		.dated = result->has_skew != 0,
 		.untrusted =
 		    result->status == 0 && result->error == FETCH_UNTRUSTED,
+		.repeated = result->repeated != 0,
 		.skew_ms = result->has_skew ? result->skew_ms : 0,
 		.what = result->what,
 		.what_len = strlen(result->what),

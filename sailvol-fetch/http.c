@@ -249,6 +249,7 @@ http_finish(struct http *h)
 {
 	struct http_result r = {
 		.still = is_still(h),
+		.repeated = h->repeated,
 		.status = h->status,
 		.error = h->error,
 		.what = h->what,
@@ -421,6 +422,9 @@ http_tried(struct http *h, int again)
 		http_finish(h);
 		return;
 	}
+	/* Where nobody was reached nobody has done it. */
+	if (h->status != 0 || h->error != EHOSTUNREACH)
+		h->repeated = 1;
 	NUMBERS_OF(h->spec.api)->again++;
 	log_debug("%s: %s: again in %lld ms", h->host.host,
 	    h->status == 0 ? h->what : "server error", (long long)ms);

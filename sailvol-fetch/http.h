@@ -41,6 +41,7 @@ struct http_result {
 	int has_skew;
 	int64_t skew_ms;
 	monotime_t tried;    /* the last try began */
+	int repeated;        /* an earlier try may have been done */
 	int still;           /* ETIMEDOUT, and nobody had a byte meanwhile */
 	const uint8_t *body; /* when there is no sink, and of failures */
 	size_t body_len;

@@ -233,6 +233,7 @@ curl_seek(void *arg, curl_off_t offset, int origin)
 	if (offset != 0 || origin != SEEK_SET)
 		return CURL_SEEKFUNC_CANTSEEK;
 	h->offset = 0;
+	h->repeated = 1;
 	if (h->spec.rewind != NULL)
 		h->spec.rewind(h->spec.arg);
 	return CURL_SEEKFUNC_OK;

@@ -45,6 +45,7 @@ struct http {
 	monotime_t flowed; /* the last bytes; before the first, others' */
 	monotime_t flowed_before; /* when this try began */
 	uint64_t most;            /* that an earlier try has got */
+	int repeated;             /* one of those may have been done */
 	int fresh; /* by a new connection: a kept one had a foreign answer */
 	/* of this try */
 	monotime_t tried;

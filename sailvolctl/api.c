@@ -280,13 +280,13 @@ api_post(const char *target, const void *body, size_t len,
 	int fd;
 
 	if ((fd = memfd_new("body", body, len)) != -1)
-		return api_post_file(target, fd, 0, out, f);
+		return api_post_file(target, fd, 0, out, NULL, f);
 	return failure_memory(f);
 }
 
 int
 api_post_file(const char *target, int fd, uint32_t deadline_ms,
-    struct memfd_view *out, struct failure *f)
+    struct memfd_view *out, int *doubt, struct failure *f)
 {
 	struct fetch_api api = { .method = FETCH_METHOD_POST,
 		.retry = 1,
@@ -299,12 +299,18 @@ api_post_file(const char *target, int fd, uint32_t deadline_ms,
 	struct fetch_answer answer;
 	json_t *j;
 
-	if (fetch_ask(&api, fd, &answer, f) == -1)
+	if (fetch_ask(&api, fd, &answer, f) == -1) {
+		if (doubt != NULL)
+			*doubt = strcmp(f->code, "no_answer") == 0;
 		return -1;
+	}
 	if (answer.status == 200 && answer.have) {
 		*out = answer.body;
 		return 0;
 	}
+	if (doubt != NULL)
+		*doubt = answer.repeated || answer.status < 400 ||
+		    answer.status >= 500;
 	j = !answer.have ? NULL
 			 : json_loadb((const char *)answer.body.data,
 			       answer.body.len, JSON_ALLOW_NUL, NULL);

@@ -30,9 +30,10 @@ int api_direct(const struct invocation *, struct failure *);
    memfd_unmap(). */
 int api_post(const char *target, const void *body, size_t len,
     struct memfd_view *out, struct failure *);
-/* The same with a sealed memfd, which it takes; deadline_ms 0: as always. */
+/* The same with a sealed memfd, which it takes; deadline_ms 0: as always.  doubt
+   (or NULL): it failed, and may have been done all the same. */
 int api_post_file(const char *target, int fd, uint32_t deadline_ms,
-    struct memfd_view *out, struct failure *);
+    struct memfd_view *out, int *doubt, struct failure *);
 /* Sets failure by an answer that is no success. */
 void api_refused(int status, json_t *body, struct failure *);
 /* Ends the sailvol-fetch, if there is one. */

@@ -60,6 +60,7 @@ on_api_res(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	    fetch_api_res_recv(body, &res) == -1)
 		return -1;
 	fetch.answer->status = res.status;
+	fetch.answer->repeated = res.repeated;
 	snprintf(fetch.what, sizeof(fetch.what), "%.*s", (int)res.what_len,
 	    res.what_len > 0 ? res.what : "");
 	if ((fd = imsg_get_fd(imsg)) != -1) {

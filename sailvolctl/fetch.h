@@ -43,6 +43,7 @@ int fetch_turn(struct failure *);
    memfd_unmap(). */
 struct fetch_answer {
 	uint16_t status;
+	int repeated; /* an earlier try may have been done */
 	int have;
 	struct memfd_view body;
 };

@@ -114,18 +114,37 @@ publish_write(void *arg, const void *data, size_t len)
 	return 0;
 }
 
-/* Nobody answered: it may have been published all the same. */
+/* Who says so has looked into the session, and it is not published. */
+static int
+is_of_session(const struct failure *f)
+{
+	return strcmp(f->code, "overwritten") == 0 ||
+	    strcmp(f->code, "bad_delta") == 0 ||
+	    strcmp(f->code, "missing_chunks") == 0;
+}
+
+/* Nobody answered, or who refuses it now says nothing of what was sent first: it
+   may have been published all the same. */
 static json_t *
 unknown(struct publish *p, struct failure *f)
 {
 	struct failure other = { .whole = NULL };
 	json_t *r = look(p, &other);
 	char said[512];
+	int known;
 
+	/* Its session is open, or there is none. */
+	known = strcmp(f->code, "no_answer") != 0 &&
+	    (other.code[0] == '\0' ||
+		strcmp(other.code, "session_not_found") == 0);
 	failure_clear(&other);
 	if (r != NULL) {
 		failure_clear(f);
 		return r;
+	}
+	if (known) {
+		volpath_explain(p->volume, f);
+		return NULL;
 	}
 	strlcpy(said, f->message, sizeof(said));
 	failure_set(f, "unavailable", "unknown_result",
@@ -141,6 +160,7 @@ publish_delta(struct publish *p, int fd, struct failure *f)
 	char target[TARGET_MAX];
 	struct memfd_view v;
 	json_t *r = NULL;
+	int doubt;
 
 	if (fcntl(fd, F_ADD_SEALS,
 		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == -1 ||
@@ -150,8 +170,8 @@ publish_delta(struct publish *p, int fd, struct failure *f)
 		return NULL;
 	}
 	target_of(p, "/commit", target);
-	if (api_post_file(target, fd, PATIENCE_MS, &v, f) == -1) {
-		if (strcmp(f->code, "no_answer") == 0)
+	if (api_post_file(target, fd, PATIENCE_MS, &v, &doubt, f) == -1) {
+		if (doubt && !is_of_session(f))
 			return unknown(p, f);
 		volpath_explain(p->volume, f);
 		return NULL;

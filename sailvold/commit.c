@@ -46,12 +46,35 @@ set_drop(struct commit_run *c)
 	c->has_set = c->has_sent = 0;
 }
 
+static void
+before_drop(struct commit_run *c)
+{
+	if (c->has_before)
+		collect_drop(&c->before);
+	c->has_before = 0;
+}
+
+/* The same, but what was sent so far may still come through. */
+static void
+set_renew(struct commit_run *c)
+{
+	if (c->has_set && c->has_sent) {
+		before_drop(c);
+		c->before = c->set;
+		c->before_sent = c->sent;
+		c->has_before = 1;
+		c->has_set = 0;
+	}
+	set_drop(c);
+}
+
 void
 commit_release(struct commit_run *c)
 {
 	if (c->refs > 0 || !c->dead)
 		return;
 	set_drop(c);
+	before_drop(c);
 	free(c);
 }
 
@@ -158,21 +181,20 @@ retry_now(evutil_socket_t fd, short what, void *arg)
 /* Of a delta that was sent nobody knows whether it was published: it must be
    found out before anything else of this mount.  code: a better one, or NULL. */
 static void
-give_up(struct commit_run *c, const char *code, const char *what)
+give_up(struct commit_run *c, const char *type, const char *code,
+    const char *what)
 {
 	char text[640];
 
 	if (c->job->state != JOB_PUBLISHING) {
-		commit_fail(c, "unavailable", code == NULL ? "no_answer" : code,
-		    what);
+		commit_fail(c, type, code == NULL ? "no_answer" : code, what);
 		return;
 	}
 	snprintf(text, sizeof(text),
 	    "%s; it may have been published: the next commit or reload here "
 	    "finds out first",
 	    what);
-	job_suspend(c->job, "unavailable",
-	    code == NULL ? "unknown_result" : code, text);
+	job_suspend(c->job, type, code == NULL ? "unknown_result" : code, text);
 }
 
 /* Later again, until the deadline of this step; then the job gives up. */
@@ -189,7 +211,7 @@ retry_later(struct commit_run *c, void (*f)(struct commit_run *),
 	job_log(c->job)("mount %s: commit: %s, try %u", c->job->m->row.path,
 	    what, c->tries);
 	if (!job_may_wait(c->job) || monotime_reached(c->deadline)) {
-		give_up(c, NULL, what);
+		give_up(c, "unavailable", NULL, what);
 		return;
 	}
 	ms = commit_backoff_ms(c->tries);
@@ -211,6 +233,32 @@ commit_refused_by(struct commit_run *c, const struct server_answer *a)
 	commit_fail(c, server_error_type(a->status), code, what);
 }
 
+/* Who says so has looked into the session, and it is not published. */
+static int
+is_of_session(const struct server_answer *a, const char *code)
+{
+	return (a->status == 409 && strcmp(code, "overwritten") == 0) ||
+	    (a->status == 400 && strcmp(code, "bad_delta") == 0);
+}
+
+/*
+ * What is refused may have been done when it was sent first: its session knows.
+ * Where that says nothing either, it is found out later.
+ */
+static void
+find_out(struct commit_run *c, void (*f)(struct commit_run *), const char *type,
+    const char *code, const char *what)
+{
+	if (f != delta_post) {
+		give_up(c, type, code, what);
+		return;
+	}
+	c->refused_type = type;
+	snprintf(c->refused_code, sizeof(c->refused_code), "%s", code);
+	snprintf(c->refused_what, sizeof(c->refused_what), "%s", what);
+	session_put(c);
+}
+
 /* What an answer that is no success means. */
 static void
 answer_bad(struct commit_run *c, const struct server_answer *a,
@@ -220,13 +268,16 @@ answer_bad(struct commit_run *c, const struct server_answer *a,
 
 	server_error(a, what, sizeof(what), code, sizeof(code));
 	if (a->untrusted)
-		give_up(c, NULL, what);
+		give_up(c, "unavailable", NULL, what);
 	/* It has not published, and will not until somebody mends the store; but
 	   sailvol-fetch may have sent it before, and heard nothing of that. */
 	else if (a->status == 503 && strcmp(code, "store_unusable") == 0)
-		give_up(c, code, what);
+		give_up(c, "unavailable", code, what);
 	else if (a->status == 0 || a->status >= 500 || a->status == 429)
 		retry_later(c, f, what);
+	else if (c->job->state == JOB_PUBLISHING && c->doubt &&
+	    !is_of_session(a, code))
+		find_out(c, f, server_error_type(a->status), code, what);
 	else if (a->status == 409 && strcmp(code, "overwritten") == 0)
 		commit_fail(c, "refused", code, what);
 	else
@@ -333,17 +384,37 @@ fail:
 
 /*
  * A commit that was sent before, and of which nothing was heard, may come
- * through when its session has begun again with what was changed since.
+ * through when its session has begun again with what was changed since: then
+ * that is what was published, and the rest is for the next one.
  */
 static int
-is_what_was_sent(const struct commit_run *c, json_t *r)
+is_what_was_sent(struct commit_run *c, json_t *r)
 {
 	const char *hex = json_string_value(json_object_get(r, "delta"));
 	struct hash h;
 
-	return c->has_sent && hex != NULL &&
-	    hash_parse(&h, hex, strlen(hex)) == 0 &&
-	    hash_cmp(&h, &c->sent) == 0;
+	if (hex == NULL || hash_parse(&h, hex, strlen(hex)) == -1)
+		return 0;
+	if (c->has_sent && hash_cmp(&h, &c->sent) == 0)
+		return 1;
+	if (!c->has_before || hash_cmp(&h, &c->before_sent) != 0)
+		return 0;
+	set_drop(c);
+	c->set = c->before;
+	c->sent = c->before_sent;
+	c->has_set = c->has_sent = 1;
+	c->has_before = 0;
+	return 1;
+}
+
+/* Asks what became of it: a set that was loaded makes no delta. */
+static void
+ask_again(struct commit_run *c)
+{
+	if (c->delta != -1)
+		delta_post(c);
+	else
+		session_put(c);
 }
 
 /* r: what the server says of a published commit. */
@@ -357,7 +428,7 @@ published(struct commit_run *c, json_t *r)
 	int changed;
 
 	if (id == NULL || hash_parse(&commit, id, strlen(id)) == -1) {
-		retry_later(c, delta_post, "an answer without a commit");
+		retry_later(c, ask_again, "an answer without a commit");
 		return;
 	}
 	if (!is_what_was_sent(c, r)) {
@@ -376,7 +447,7 @@ published(struct commit_run *c, json_t *r)
 	if (answer == NULL || record(c, &commit, number, answer) == -1) {
 		json_decref(answer);
 		/* The set is kept: it is recorded later. */
-		retry_later(c, delta_post, "the database does not take it");
+		retry_later(c, ask_again, "the database does not take it");
 		return;
 	}
 	log_info("mount %s: commit %s, number %llu", c->job->m->row.path, id,
@@ -398,7 +469,7 @@ commit_again(struct commit_run *c, const char *code, const char *what)
 	if (db_job_state(manifest_db, c->job->id, JOB_QUEUED, NULL) == -1)
 		log_warn("mount %s: commit: its job", c->job->m->row.path);
 	c->job->state = JOB_QUEUED;
-	set_drop(c);
+	set_renew(c);
 	c->publishing = 0;
 	begin_set(c);
 }
@@ -418,13 +489,22 @@ delta_answer(void *arg, const struct server_answer *a)
 		return;
 	}
 	server_error(a, what, sizeof(what), code, sizeof(code));
+	c->doubt |= a->repeated;
 	if (a->status == 409 && strcmp(code, "missing_chunks") == 0)
 		commit_again(c, code,
 		    "the server lacks chunks that were uploaded");
-	else if (a->status == 404 && strcmp(code, "session_not_found") == 0)
-		commit_again(c, code, what);
-	else
+	else if (a->status == 404 && strcmp(code, "session_not_found") == 0) {
+		/* To another key a session is as none. */
+		if (c->doubt && ++c->missing <= MISSING_TRIES)
+			session_put(c);
+		else if (c->doubt)
+			give_up(c, "unavailable", code, what);
+		else
+			commit_again(c, code, what);
+	} else {
+		c->doubt |= a->status < 400 || a->status >= 500;
 		answer_bad(c, a, delta_post);
+	}
 }
 
 static int
@@ -489,7 +569,11 @@ publish_begin(struct commit_run *c)
 {
 	if (db_begin_durable(manifest_db) == -1)
 		return -1;
-	if (delta_save(manifest_db, c->job->id, &c->set, &c->sent) == -1 ||
+	if (delta_save(manifest_db, c->job->id, DELTA_SENT, &c->set,
+		&c->sent) == -1 ||
+	    (c->has_before &&
+		delta_save(manifest_db, c->job->id, DELTA_BEFORE, &c->before,
+		    &c->before_sent) == -1) ||
 	    db_job_state(manifest_db, c->job->id, JOB_PUBLISHING, NULL) == -1 ||
 	    db_commit(manifest_db) == -1) {
 		db_rollback(manifest_db);
@@ -599,14 +683,19 @@ session_answer(void *arg, const struct server_answer *a)
 	if (state != NULL && strcmp(state, "published") == 0 &&
 	    json_is_object(result)) {
 		published(c, result);
-	} else if (c->job->state == JOB_PUBLISHING) {
+	} else if (c->job->state == JOB_PUBLISHING && c->refused_type != NULL)
+		commit_fail(c, c->refused_type, c->refused_code,
+		    c->refused_what);
+	else if (c->job->state == JOB_PUBLISHING && c->delta != -1)
+		delta_post(c);
+	else if (c->job->state == JOB_PUBLISHING) {
 		/* It did not: it begins again, with the same key. */
 		if (db_job_state(manifest_db, c->job->id, JOB_QUEUED, NULL) ==
 		    -1)
 			log_warn("mount %s: commit: its job",
 			    c->job->m->row.path);
 		c->job->state = JOB_QUEUED;
-		set_drop(c);
+		set_renew(c);
 		begin_set(c);
 	} else
 		commit_files_begin(c);
@@ -871,13 +960,20 @@ commit_start(struct job *j)
 	j->stop = commit_stop;
 	j->may_cancel = may_cancel;
 	if (j->state != JOB_PUBLISHING) {
+		/* It may have begun again. */
+		c->has_before = j->resumed &&
+		    delta_load(manifest_db, j->id, DELTA_SENT, &c->before,
+			&c->before_sent) == 0;
 		begin_set(c);
 		return;
 	}
 	/* Its delta was sent before a restart: what became of it? */
-	if (delta_load(manifest_db, j->id, &c->set, &c->sent) == 0)
+	c->doubt = 1;
+	if (delta_load(manifest_db, j->id, DELTA_SENT, &c->set, &c->sent) == 0)
 		c->has_set = c->has_sent = 1;
 	else
 		log_warnx("mount %s: commit: its set is lost", j->m->row.path);
+	c->has_before = delta_load(manifest_db, j->id, DELTA_BEFORE, &c->before,
+			    &c->before_sent) == 0;
 	session_put(c);
 }

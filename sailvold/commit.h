@@ -81,6 +81,14 @@ struct commit_run {
 	int delta;        /* of the set, as it is sent; -1 */
 	struct hash sent; /* SHA-256 of it */
 	int has_sent;
+	/* What was sent before all began again: it may still come through. */
+	struct delta_set before;
+	struct hash before_sent;
+	int has_before;
+	int doubt; /* the delta may have been published */
+	/* Why it is not taken, while that is found out; "": it is not. */
+	char refused_code[64], refused_what[512];
+	const char *refused_type;
 	unsigned int attempt;
 	size_t *by_ovl; /* indices of local items, by object */
 	size_t nby_ovl;
@@ -145,8 +153,13 @@ int commit_backoff_ms(unsigned int tries);
 void commit_progress(struct commit_run *, const char *phase);
 
 /* delta_save.c: inside of the caller's transaction. */
-int delta_save(struct db *, int64_t job, const struct delta_set *,
-    const struct hash *sent);
-int delta_load(struct db *, int64_t job, struct delta_set *, struct hash *sent);
+enum delta_saved {
+	DELTA_SENT,
+	DELTA_BEFORE
+}; /* the first one ends the second */
+int delta_save(struct db *, int64_t job, enum delta_saved,
+    const struct delta_set *, const struct hash *sent);
+int delta_load(struct db *, int64_t job, enum delta_saved, struct delta_set *,
+    struct hash *sent);
 
 #endif

@@ -51,20 +51,29 @@ save_item(struct wbuf *w, const struct delta_item *it)
 		wbuf_str16(w, it->ref_x[i].path, it->ref_x[i].len);
 }
 
-int
-delta_save(struct db *db, int64_t job, const struct delta_set *s,
-    const struct hash *sent)
+/* The number of its first item. */
+static uint64_t
+first_of(enum delta_saved which)
 {
+	return which == DELTA_BEFORE ? (uint64_t)1 << 40 : 0;
+}
+
+int
+delta_save(struct db *db, int64_t job, enum delta_saved which,
+    const struct delta_set *s, const struct hash *sent)
+{
+	uint64_t first = first_of(which);
 	struct wbuf w;
 	size_t i;
 	int rc = -1;
 
-	if (db_job_items_delete(db, job) == -1)
+	if (which == DELTA_SENT && db_job_items_delete(db, job) == -1)
 		return -1;
 	wbuf_init(&w, (size_t)1 << 30);
 	wbuf_u64(&w, s->mark);
 	wbuf_hash(&w, sent);
-	if (w.error != 0 || db_job_item_put(db, job, 0, 0, w.data, w.len) == -1)
+	if (w.error != 0 ||
+	    db_job_item_put(db, job, first, 0, w.data, w.len) == -1)
 		goto done;
 	for (i = 0; i < s->n; i++) {
 		w.len = 0;
@@ -73,7 +82,7 @@ delta_save(struct db *db, int64_t job, const struct delta_set *s,
 			errno = w.error;
 			goto done;
 		}
-		if (db_job_item_put(db, job, i + 1,
+		if (db_job_item_put(db, job, first + i + 1,
 			s->items[i].local ? s->items[i].ovl : 0, w.data,
 			w.len) == -1)
 			goto done;
@@ -149,8 +158,10 @@ load_item(struct delta_set *s, struct rbuf *r)
 }
 
 int
-delta_load(struct db *db, int64_t job, struct delta_set *s, struct hash *sent)
+delta_load(struct db *db, int64_t job, enum delta_saved which,
+    struct delta_set *s, struct hash *sent)
 {
+	const uint64_t first = first_of(which);
 	struct rbuf r;
 	uint8_t *data;
 	uint64_t seq;
@@ -158,14 +169,14 @@ delta_load(struct db *db, int64_t job, struct delta_set *s, struct hash *sent)
 	int rc;
 
 	memset(s, 0, sizeof(*s));
-	for (seq = 0;; seq++) {
+	for (seq = first;; seq++) {
 		if (db_job_item_get(db, job, seq, &data, &len) == -1) {
-			if (errno != ENOENT || seq == 0)
+			if (errno != ENOENT || seq == first)
 				break;
 			return 0;
 		}
 		rbuf_init(&r, data, len);
-		if (seq == 0) {
+		if (seq == first) {
 			s->mark = rbuf_u64(&r);
 			rbuf_hash(&r, sent);
 			rc = rbuf_end(&r);

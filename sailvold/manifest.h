@@ -156,6 +156,7 @@ struct server_answer {
 	uint16_t status;   /* 0: no answer; what says why */
 	uint8_t type;      /* 0 none 1 JSON 2 binary */
 	uint8_t untrusted; /* status 0: no waiting mends its certificate */
+	uint8_t repeated;  /* it was sent before, and may have been done */
 	int64_t skew_ms;
 	char *what;          /* status 0 */
 	const uint8_t *data; /* of the body */

@@ -404,6 +404,7 @@ server_api_res(struct chan *ch, uint32_t id, struct imsg *im, struct ibuf *body)
 	a.status = bad ? 0 : res.status;
 	a.type = res.type;
 	a.untrusted = res.untrusted;
+	a.repeated = res.repeated || q->tries > 0;
 	a.skew_ms = res.skew_ms;
 	a.data = view.data;
 	a.len = view.len;

@@ -150,6 +150,7 @@ test_api(void **state)
 	assert_true(q.skew_ms == -12345);
 	assert_int_equal(q.dated, 1);
 	assert_int_equal(q.untrusted, 0);
+	assert_int_equal(q.repeated, 0);
 	assert_memory_equal(q.what, "why", 3);
 	REFUSES(fetch_api_res_recv(&b, &q));
 	body[3] = 3; /* an answer of who is not trusted */
@@ -158,13 +159,15 @@ test_api(void **state)
 	s.status = 0;
 	s.dated = 0;
 	s.untrusted = 1;
+	s.repeated = 1;
 	assert_int_equal(fetch_api_res_send(out, 8, &s, -1), 0);
 	receive();
 	v = view();
 	assert_int_equal(fetch_api_res_recv(&v, &q), 0);
 	assert_int_equal(q.dated, 0);
 	assert_int_equal(q.untrusted, 1);
-	body[3] = 4;
+	assert_int_equal(q.repeated, 1);
+	body[3] = 8;
 	v = view();
 	assert_int_equal(fetch_api_res_recv(&v, &q), -1);
 }
