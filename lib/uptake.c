@@ -14,8 +14,8 @@
 /* May be on its way to a client that takes little at a time: windows. */
 #define UNSEEN ((uint64_t)512 * 1024)
 
-static int
-taken(int fd, uint64_t *bytes)
+int
+uptake_taken(int fd, uint64_t *bytes)
 {
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
@@ -40,7 +40,7 @@ uptake_deadline(monotime_t from, uint64_t bytes, uint32_t idle_s, uint32_t rate)
 int
 uptake_begin(struct uptake *t, int fd)
 {
-	if (taken(fd, &t->from) == -1)
+	if (uptake_taken(fd, &t->from) == -1)
 		return -1;
 	t->taken = t->from;
 	t->since = t->moved = monotime_now();
@@ -53,7 +53,7 @@ uptake_until(struct uptake *t, int fd, uint32_t idle_s, uint32_t rate)
 	monotime_t silent, slow;
 	uint64_t now;
 
-	if (taken(fd, &now) == 0 && now != t->taken) {
+	if (uptake_taken(fd, &now) == 0 && now != t->taken) {
 		t->moved = monotime_now();
 		t->taken = now;
 	}

@@ -2,7 +2,7 @@
 /*
  * uptake: does the other side of a TCP connection take what is sent to it?  What
  * it has had counts, and not what left us: buffers hide much of that.  In api,
- * store, metrics and tls.
+ * store, metrics, tls and sailvol-fetch.
  */
 #ifndef LIB_UPTAKE_H
 #define LIB_UPTAKE_H
@@ -25,6 +25,8 @@ int uptake_begin(struct uptake *, int fd);
  */
 monotime_t uptake_until(struct uptake *, int fd, uint32_t idle_s,
     uint32_t rate);
+/* Bytes that it has had since the connection began; -1: it is no TCP. */
+int uptake_taken(int fd, uint64_t *bytes);
 /* So many bytes have so much time. */
 monotime_t uptake_deadline(monotime_t from, uint64_t bytes, uint32_t idle_s,
     uint32_t rate);

@@ -135,6 +135,7 @@ api_begin(struct api *a, const struct fetch_api *msg)
 		.repeat = msg->retry || msg->method == FETCH_METHOD_GET,
 		.total_ms = msg->deadline_ms != 0 ? msg->deadline_ms
 						  : http_deadline_ms(),
+		.flows = 1,
 		.max_answer =
 		    msg->max_answer < ANSWER_MAX ? msg->max_answer : ANSWER_MAX,
 		.body = a->body.data,

@@ -27,6 +27,15 @@
 #define RETRY_AFTER_MAX_MS 30000
 /* What a store that hangs takes, the buffers on the way, it takes at once. */
 #define BUFFERS_MS 1000
+/*
+ * How often it is looked whether the body of a request flows; what goes out again
+ * at once with each try, which says nothing; and what a second is good for at
+ * least, or a byte now and then would do for ever.
+ */
+#define LOOK_MS 1000
+#define LOOKS 8 /* within total_ms */
+#define AT_ONCE (64 * 1024)
+#define RATE_MIN 1024
 
 struct http_settings http_settings;
 
@@ -201,6 +210,7 @@ http_detach(struct http *h)
 		break;
 	case HTTP_RUNNING:
 		http_curl_end(h);
+		evtimer_del(&h->timer);
 		running[h->spec.api]--;
 		break;
 	case HTTP_BACKOFF:
@@ -310,10 +320,28 @@ fail_later(struct http *h, int error, const char *what)
 
 /* ---- tries --------------------------------------------------------------- */
 
+/* The same of one whose time counts from the last bytes: those that have moved so
+   far must not have taken for ever. */
+static int64_t
+flow_left(const struct http *h)
+{
+	monotime_t now = monotime_now();
+	int64_t silent, slow;
+
+	silent = h->spec.total_ms - monotime_diff_ms(now, h->flowed);
+	if (h->tries == 0)
+		return silent;
+	slow = h->spec.total_ms + (int64_t)(h->moved / RATE_MIN) * 1000 -
+	    monotime_diff_ms(now, h->placed);
+	return silent < slow ? silent : slow;
+}
+
 /* Milliseconds that are left for this request. */
 static int64_t
 time_left(const struct http *h)
 {
+	if (h->spec.flows)
+		return flow_left(h);
 	if (h->spec.total_ms != 0)
 		return h->spec.total_ms -
 		    monotime_diff_ms(monotime_now(), h->began);
@@ -347,19 +375,76 @@ look_at_flow(struct http *h)
 	h->flowed = monotime_add_ms(h->flowed_before, ms);
 }
 
-void
-http_flowed(struct http *h, int came)
+static void
+has_moved(struct http *h, uint64_t n)
 {
-	h->flowed = monotime_now();
+	monotime_t now = monotime_now();
+
+	h->moved += n;
+	h->moved_now += n;
+	if (n == 0 || (h->tries > 1 && h->moved_now <= AT_ONCE))
+		return;
+	h->flowed = now;
 	if (h->first.ns == 0)
-		h->first = h->flowed;
+		h->first = now;
+}
+
+void
+http_flowed(struct http *h, size_t came)
+{
+	monotime_t now = monotime_now();
+
+	if (h->spec.flows)
+		has_moved(h, came);
+	else {
+		h->flowed = now;
+		if (h->first.ns == 0)
+			h->first = now;
+	}
 	if (h->sent.ns == 0)
-		h->sent = h->flowed;
+		h->sent = now;
 	/* What goes out again says nothing of who takes it. */
-	if (came ||
-	    (h->tries == 1 &&
-		monotime_diff_ms(h->flowed, h->sent) >= BUFFERS_MS))
+	if (came > 0 ||
+	    (h->tries == 1 && monotime_diff_ms(now, h->sent) >= BUFFERS_MS))
+		moved[h->spec.api] = now;
+}
+
+/* Until the next look at whether it flows. */
+static void
+look_later(struct http *h)
+{
+	int64_t ms = h->spec.total_ms / LOOKS, left = time_left(h);
+
+	if (ms > LOOK_MS)
+		ms = LOOK_MS;
+	if (ms > left)
+		ms = left;
+	timer_set(h, ms > 0 ? ms : 0);
+}
+
+static void
+look(struct http *h)
+{
+	uint64_t n = http_curl_taken(h);
+
+	has_moved(h, n);
+	if (n > 0 && h->tries == 1 &&
+	    monotime_diff_ms(h->flowed, h->sent) >= BUFFERS_MS)
 		moved[h->spec.api] = h->flowed;
+	if (time_left(h) <= 0)
+		http_curl_timeout(h);
+	else
+		look_later(h);
+}
+
+static int
+curl_begin(struct http *h, const char *addrs)
+{
+	int rc = http_curl_begin(h, addrs, try_left(h));
+
+	if (rc == 0 && h->spec.flows)
+		look_later(h);
+	return rc;
 }
 
 /* It has waited long enough, for its place. */
@@ -397,6 +482,7 @@ http_tried(struct http *h, int again)
 	int64_t ms, left;
 
 	http_curl_end(h);
+	evtimer_del(&h->timer);
 	running[h->spec.api]--;
 	h->state = HTTP_BACKOFF;
 	if (h->status != 0)
@@ -447,7 +533,7 @@ on_resolved(const char *addrs, const char *why, void *arg)
 		http_tried(h, 1);
 		return;
 	}
-	if (http_curl_begin(h, addrs, try_left(h)) == -1)
+	if (curl_begin(h, addrs) == -1)
 		http_tried(h, 0);
 }
 
@@ -469,8 +555,10 @@ http_try(struct http *h)
 	h->offset = 0;
 	h->first.ns = h->sent.ns = 0;
 	/* It has waited as well as tried while others had something. */
-	if (h->tries == 1)
+	if (h->tries == 1) {
 		h->flowed = still_since(h);
+		h->placed = h->tried;
+	}
 	h->flowed_before = h->flowed;
 	if (h->tries == 1 && h->spec.late)
 		h->began = h->tried;
@@ -478,7 +566,7 @@ http_try(struct http *h)
 		h->spec.rewind(h->spec.arg);
 	if (h->host.literal) {
 		h->state = HTTP_RUNNING;
-		if (http_curl_begin(h, NULL, try_left(h)) == -1)
+		if (curl_begin(h, NULL) == -1)
 			fail_later(h, h->error, h->what);
 		return;
 	}
@@ -520,6 +608,10 @@ on_timer(int fd, short ev, void *arg)
 	(void)ev;
 	if (h->state == HTTP_ENDING) {
 		http_finish(h);
+		return;
+	}
+	if (h->state == HTTP_RUNNING) {
+		look(h);
 		return;
 	}
 	if (h->state == HTTP_RESOLVING) {
@@ -638,6 +730,7 @@ http_ask(const char *target, const void *body, size_t len, uint64_t max_answer,
 		.body_len = len,
 		.repeat = 1,
 		.total_ms = http_deadline_ms(),
+		.flows = 1,
 		.max_answer = max_answer,
 		.done = done,
 		.arg = arg,

@@ -69,6 +69,8 @@ struct http_spec {
 	/* All tries together; 0: as long as bytes flow, and the configured
 	   deadline without any. */
 	uint32_t total_ms;
+	/* total_ms counts from the last bytes that moved, of answer and body. */
+	int flows;
 	int late;            /* total_ms counts from when it has a place */
 	uint64_t max_answer; /* longer is EFBIG */
 	/* What is to be found out of this object, of so many bytes: an answer

@@ -11,6 +11,7 @@
 
 #include "lib/fetch_imsg.h"
 #include "lib/log.h"
+#include "lib/uptake.h"
 #include "sailvol-fetch/http_curl.h"
 #include "sailvol-fetch/numbers.h"
 
@@ -95,10 +96,15 @@ static int
 curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sockp)
 {
 	struct sock *s = sockp;
+	struct http *h = NULL;
 	short bits = EV_PERSIST;
 
-	(void)easy;
 	(void)arg;
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&h);
+	if (h != NULL && what != CURL_POLL_REMOVE)
+		h->fd = fd;
+	else if (h != NULL && h->fd == fd)
+		h->fd = -1;
 	if (s != NULL)
 		event_del(&s->ev);
 	if (what == CURL_POLL_REMOVE) {
@@ -173,7 +179,7 @@ curl_write(char *data, size_t one, size_t n, void *arg)
 	(void)one;
 	/* What an error says is nothing of what was asked for. */
 	if (good)
-		http_flowed(h, 1);
+		http_flowed(h, n);
 	if (n > max - h->got) {
 		h->too_long = 1;
 		return 0;
@@ -475,6 +481,8 @@ set_limits(struct http *h, int64_t left_ms)
 	if (connect_ms < 1)
 		connect_ms = 1;
 	curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+	if (h->spec.flows)
+		return; /* http.c looks */
 	if (h->spec.total_ms != 0) {
 		curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS,
 		    left_ms < 1 ? 1L : (long)left_ms);
@@ -564,7 +572,9 @@ http_curl_begin(struct http *h, const char *addrs, int64_t left_ms)
 	uint64_t number;
 
 	h->easy = npool > 0 ? pool[--npool] : curl_easy_init();
-	h->got = h->heads = 0;
+	h->got = h->heads = h->moved_now = 0;
+	h->fd = -1;
+	h->taken = UINT64_MAX;
 	h->too_long = h->long_head = h->refused = h->foreign = 0;
 	head_new(h);
 	arc4random_buf(&number, sizeof(number));
@@ -700,6 +710,26 @@ failed(struct http *h, CURLcode code)
 	snprintf(h->what, sizeof(h->what), "%s: %s%s", h->host.host, what,
 	    hint);
 	return again;
+}
+
+uint64_t
+http_curl_taken(struct http *h)
+{
+	uint64_t now, n = 0;
+
+	if (h->fd == -1 || uptake_taken(h->fd, &now) == -1)
+		return 0;
+	/* A connection that was kept has had others; a new one has less. */
+	if (h->taken != UINT64_MAX && now > h->taken)
+		n = now - h->taken;
+	h->taken = now;
+	return n;
+}
+
+void
+http_curl_timeout(struct http *h)
+{
+	http_tried(h, failed(h, CURLE_OPERATION_TIMEDOUT));
 }
 
 void

@@ -42,13 +42,18 @@ struct http {
 	struct resolve *resolve;
 	unsigned int tries;
 	monotime_t began;  /* http_start */
+	monotime_t placed; /* the first try */
 	monotime_t flowed; /* the last bytes; before the first, others' */
 	monotime_t flowed_before; /* when this try began */
 	uint64_t most;            /* that an earlier try has got */
 	int repeated;             /* one of those may have been done */
 	int fresh; /* by a new connection: a kept one had a foreign answer */
+	uint64_t moved; /* bytes of all tries, there and back */
 	/* of this try */
 	monotime_t tried;
+	uint64_t moved_now;
+	int fd;           /* -1: there is none yet */
+	uint64_t taken;   /* of it, by the server; UINT64_MAX: not looked yet */
 	monotime_t first; /* its first bytes */
 	monotime_t sent;  /* its first bytes, or after a pause */
 	struct timens tried_at;
@@ -87,8 +92,12 @@ int http_curl_begin(struct http *, const char *addrs, int64_t left_ms);
 /* Frees what the try had; may be called twice. */
 void http_curl_end(struct http *);
 void http_curl_resume(struct http *);
-/* In http.c: bytes have come, or gone out. */
-void http_flowed(struct http *, int came);
+/* Bytes of the try that the server has taken since that was asked last. */
+uint64_t http_curl_taken(struct http *);
+/* Its time is over. */
+void http_curl_timeout(struct http *);
+/* In http.c: so many bytes have come, or, 0, some have gone out. */
+void http_flowed(struct http *, size_t came);
 /* A try has ended. */
 void http_tried(struct http *, int again);
 

@@ -188,8 +188,7 @@ set_file_times(struct vn *vn, struct timens *t)
 
 	if (!(vn->flags & VN_LOCAL))
 		return 0;
-	if ((fd = overlay_fd(vn)) == -1 ||
-	    overlay_set_times(fd, ts, t) == -1)
+	if ((fd = overlay_fd(vn)) == -1 || overlay_set_times(fd, ts, t) == -1)
 		return errno;
 	return 0;
 }

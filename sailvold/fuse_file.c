@@ -418,8 +418,8 @@ size_room(off_t off, size_t *size)
 
 	if (off < 0)
 		return EINVAL;
-	left = (uint64_t)off < SAIL_SIZE_MAX ? SAIL_SIZE_MAX - (uint64_t)off
-					     : 0;
+	left =
+	    (uint64_t)off < SAIL_SIZE_MAX ? SAIL_SIZE_MAX - (uint64_t)off : 0;
 	if (left == 0 && *size > 0)
 		return EFBIG;
 	if (*size > left)

@@ -35,7 +35,7 @@
 #define KEPT_MS 50
 
 #define BARRIERS 64
-#define BARRIER 2 /* number of a question that asks for nothing */
+#define BARRIER 2               /* number of a question that asks for nothing */
 #define BARRIER_OPEN UINT32_MAX /* in barriers: an open waits for it */
 
 enum { ASKED, READY, FAILED };

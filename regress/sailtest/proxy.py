@@ -98,6 +98,7 @@ class Proxy:
         self.host, self.port = self.socket.getsockname()
         self.down = False
         self.throttle = None    # bytes a second of the body of a request
+        self.throttle_answers = None    # and of an answer
         self.without = None     # the name of a header that answers lose
         self.hidden = None      # targets that no test wants to see or hit
         threading.Thread(target=self._accept, daemon=True).start()
@@ -363,6 +364,8 @@ class _Connection:
             data = self._read(self.server)
             if not data:
                 return _shut(self.client)
+            if self.proxy.throttle_answers:
+                time.sleep(len(data) / self.proxy.throttle_answers)
             if self.current is not None:
                 self.current.down += len(data)
                 if self.fault is not None or self.current.status == 0:
