@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/landlock.h>
+#include <netinet/in.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -154,76 +155,111 @@ landlock(uint8_t role, int dirfd, int has_files)
 
 /* ---- seccomp ------------------------------------------------------------- */
 
+#define ARGS_MAX 3
 /* Calls that are allowed only with these arguments. */
 struct arg_rule {
 	const char *name;
 	uint32_t action;
-	struct scmp_arg_cmp arg;
-	int who; /* WHO_* */
+	struct scmp_arg_cmp args[ARGS_MAX]; /* all of them; the rest is zero */
+	int who;                            /* WHO_* */
 };
-enum { WHO_ALL, WHO_FILES, WHO_FETCH };
+enum { WHO_ALL, WHO_FILES, WHO_FETCH, WHO_NOT_FETCH };
 
 #define ARG(n, op, ...)                       \
 	{                                     \
 		n, SCMP_CMP_##op, __VA_ARGS__ \
 	}
 #define LOW32 0xffffffffULL
+#define TYPE 0xfULL /* of a socket, without SOCK_CLOEXEC and SOCK_NONBLOCK */
+/* A send with it connects first: also a listener, after shutdown(2). */
+#define NO_FASTOPEN(n) ARG(n, MASKED_EQ, MSG_FASTOPEN, 0)
+#define OUTSIDE(family, type, protocol)                                     \
+	{                                                                   \
+		"socket", SCMP_ACT_ALLOW,                                   \
+		    { ARG(0, EQ, family, 0), ARG(1, MASKED_EQ, TYPE, type), \
+			    ARG(2, EQ, protocol, 0) },                      \
+		    WHO_FETCH                                               \
+	}
 
 static const struct arg_rule arg_rules[] = {
 	/* Nobody makes code at run time. */
-	{ "mmap", SCMP_ACT_ALLOW, ARG(2, MASKED_EQ, PROT_EXEC, 0), WHO_ALL },
-	{ "mprotect", SCMP_ACT_ALLOW, ARG(2, MASKED_EQ, PROT_EXEC, 0),
+	{ "mmap", SCMP_ACT_ALLOW, { ARG(2, MASKED_EQ, PROT_EXEC, 0) },
+	    WHO_ALL },
+	{ "mprotect", SCMP_ACT_ALLOW, { ARG(2, MASKED_EQ, PROT_EXEC, 0) },
 	    WHO_ALL },
 	/* Threads, no processes. */
 	{ "clone", SCMP_ACT_ALLOW,
-	    ARG(0, MASKED_EQ, CLONE_THREAD, CLONE_THREAD), WHO_ALL },
-	{ "prctl", SCMP_ACT_ALLOW, ARG(0, EQ, PR_SET_NAME, 0), WHO_ALL },
-	{ "prctl", SCMP_ACT_ERRNO(EINVAL), ARG(0, NE, PR_SET_NAME, 0),
+	    { ARG(0, MASKED_EQ, CLONE_THREAD, CLONE_THREAD) }, WHO_ALL },
+	{ "prctl", SCMP_ACT_ALLOW, { ARG(0, EQ, PR_SET_NAME, 0) }, WHO_ALL },
+	{ "prctl", SCMP_ACT_ERRNO(EINVAL), { ARG(0, NE, PR_SET_NAME, 0) },
 	    WHO_ALL },
 	/* Not F_SETOWN, F_SETSIG and the like: signals for others of the user. */
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETFD), WHO_ALL },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETFD), WHO_ALL },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETFL), WHO_ALL },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETFL), WHO_ALL },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_DUPFD), WHO_ALL },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_DUPFD_CLOEXEC),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_GETFD) },
 	    WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_SETFD) },
+	    WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_GETFL) },
+	    WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_SETFL) },
+	    WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_DUPFD) },
+	    WHO_ALL },
+	{ "fcntl", SCMP_ACT_ALLOW,
+	    { ARG(1, MASKED_EQ, LOW32, F_DUPFD_CLOEXEC) }, WHO_ALL },
 	/* Memfds are sealed, and looked at. */
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_ADD_SEALS),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_ADD_SEALS) },
 	    WHO_ALL },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GET_SEALS),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_GET_SEALS) },
 	    WHO_ALL },
 	/* Has anybody an overlay file open for writing?  Its signal is one's own. */
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETLEASE),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_SETLEASE) },
 	    WHO_FILES },
 	/* SQLite. */
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_GETLK),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_GETLK) },
 	    WHO_FILES },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETLK),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_SETLK) },
 	    WHO_FILES },
-	{ "fcntl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, F_SETLKW),
+	{ "fcntl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, F_SETLKW) },
 	    WHO_FILES },
 	/* Limits may be asked for. */
-	{ "prlimit64", SCMP_ACT_ALLOW, ARG(2, EQ, 0, 0), WHO_ALL },
+	{ "prlimit64", SCMP_ACT_ALLOW, { ARG(2, EQ, 0, 0) }, WHO_ALL },
 	/* libevent and libmicrohttpd; stdio asks whether it is a terminal. */
-	{ "ioctl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, FIONREAD),
+	{ "ioctl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, FIONREAD) },
 	    WHO_ALL },
-	{ "ioctl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, FIONBIO), WHO_ALL },
-	{ "ioctl", SCMP_ACT_ERRNO(ENOTTY), ARG(1, MASKED_EQ, LOW32, TCGETS),
+	{ "ioctl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, FIONBIO) },
+	    WHO_ALL },
+	{ "ioctl", SCMP_ACT_ERRNO(ENOTTY), { ARG(1, MASKED_EQ, LOW32, TCGETS) },
 	    WHO_ALL },
 	/* Copy-up, and what goes from the overlay to the cache. */
-	{ "ioctl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, FICLONE),
+	{ "ioctl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, FICLONE) },
 	    WHO_FILES },
-	{ "ioctl", SCMP_ACT_ALLOW, ARG(1, MASKED_EQ, LOW32, FICLONERANGE),
+	{ "ioctl", SCMP_ACT_ALLOW, { ARG(1, MASKED_EQ, LOW32, FICLONERANGE) },
 	    WHO_FILES },
-	/* Pairs have no outside. */
-	{ "socketpair", SCMP_ACT_ALLOW, ARG(0, EQ, AF_UNIX, 0), WHO_ALL },
-	/* The outside is TCP and UDP. */
-	{ "socket", SCMP_ACT_ALLOW, ARG(0, EQ, AF_INET, 0), WHO_FETCH },
-	{ "socket", SCMP_ACT_ALLOW, ARG(0, EQ, AF_INET6, 0), WHO_FETCH },
-	{ "socket", SCMP_ACT_ERRNO(EACCES), ARG(0, EQ, AF_NETLINK, 0),
+	/*
+	 * Pairs have no outside; those of datagrams have, by a name that is
+	 * given to sendto(2) or sendmsg(2).
+	 */
+	{ "socketpair", SCMP_ACT_ALLOW,
+	    { ARG(0, EQ, AF_UNIX, 0), ARG(1, MASKED_EQ, TYPE, SOCK_STREAM) },
+	    WHO_ALL },
+	/* Nobody connects by sending; and evdns alone sends to an address. */
+	{ "sendmsg", SCMP_ACT_ALLOW, { NO_FASTOPEN(2) }, WHO_ALL },
+	{ "sendto", SCMP_ACT_ALLOW, { NO_FASTOPEN(3) }, WHO_FETCH },
+	{ "sendto", SCMP_ACT_ALLOW, { NO_FASTOPEN(3), ARG(4, EQ, 0, 0) },
+	    WHO_NOT_FETCH },
+	/* The outside is TCP and UDP, and nothing that looks like them. */
+	OUTSIDE(AF_INET, SOCK_STREAM, 0),
+	OUTSIDE(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+	OUTSIDE(AF_INET, SOCK_DGRAM, 0),
+	OUTSIDE(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+	OUTSIDE(AF_INET6, SOCK_STREAM, 0),
+	OUTSIDE(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+	OUTSIDE(AF_INET6, SOCK_DGRAM, 0),
+	OUTSIDE(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+	{ "socket", SCMP_ACT_ERRNO(EACCES), { ARG(0, EQ, AF_NETLINK, 0) },
 	    WHO_FETCH },
-	{ "socket", SCMP_ACT_ERRNO(EACCES), ARG(0, EQ, AF_UNIX, 0), WHO_FETCH },
+	{ "socket", SCMP_ACT_ERRNO(EACCES), { ARG(0, EQ, AF_UNIX, 0) },
+	    WHO_FETCH },
 };
 #define NARG_RULES (sizeof(arg_rules) / sizeof(arg_rules[0]))
 
@@ -234,7 +270,7 @@ static const char *const deny_eacces[] = { "access", "faccessat", "faccessat2",
 
 static void
 add_rule(scmp_filter_ctx ctx, uint32_t action, const char *name,
-    const struct scmp_arg_cmp *arg)
+    const struct scmp_arg_cmp *args, unsigned int n)
 {
 	int nr = seccomp_syscall_resolve_name(name), error;
 
@@ -242,7 +278,7 @@ add_rule(scmp_filter_ctx ctx, uint32_t action, const char *name,
 		fatalx("sandbox: no system call %s", name);
 	if (nr < 0)
 		return; /* not on this processor */
-	error = seccomp_rule_add_array(ctx, action, nr, arg != NULL, arg);
+	error = seccomp_rule_add_array(ctx, action, nr, n, args);
 	if (error != 0) {
 		errno = -error;
 		fatal("sandbox: rule for %s", name);
@@ -255,11 +291,12 @@ add_call(scmp_filter_ctx ctx, uint8_t role, const char *name)
 	const struct scmp_arg_cmp self = { 0, SCMP_CMP_EQ,
 		(scmp_datum_t)getpid(), 0 };
 	const struct arg_rule *r;
+	unsigned int n;
 	int limited = 0;
 	size_t i;
 
 	if (strcmp(name, "tgkill") == 0) {
-		add_rule(ctx, SCMP_ACT_ALLOW, name, &self);
+		add_rule(ctx, SCMP_ACT_ALLOW, name, &self, 1);
 		return;
 	}
 	for (i = 0; i < NARG_RULES; i++) {
@@ -268,12 +305,15 @@ add_call(scmp_filter_ctx ctx, uint8_t role, const char *name)
 			continue;
 		limited = 1;
 		if ((r->who == WHO_FILES && !sandbox_has_files(role)) ||
-		    (r->who == WHO_FETCH && role != ROLE_FETCH))
+		    (r->who == WHO_FETCH && role != ROLE_FETCH) ||
+		    (r->who == WHO_NOT_FETCH && role == ROLE_FETCH))
 			continue;
-		add_rule(ctx, r->action, name, &r->arg);
+		for (n = 0; n < ARGS_MAX && r->args[n].op != 0; n++)
+			;
+		add_rule(ctx, r->action, name, r->args, n);
 	}
 	if (!limited)
-		add_rule(ctx, SCMP_ACT_ALLOW, name, NULL);
+		add_rule(ctx, SCMP_ACT_ALLOW, name, NULL, 0);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(SAIL_SANDBOX_DEBUG)
@@ -324,11 +364,11 @@ load_filter(uint8_t role, unsigned int flags)
 		calls = sandbox_thread_calls(&n);
 		for (i = 0; i < n; i++)
 			add_call(ctx, role, calls[i]);
-		add_rule(ctx, SCMP_ACT_ERRNO(ENOSYS), "clone3", NULL);
+		add_rule(ctx, SCMP_ACT_ERRNO(ENOSYS), "clone3", NULL, 0);
 	}
 	n = sizeof(deny_eacces) / sizeof(deny_eacces[0]);
 	for (i = 0; i < n && !sandbox_has_files(role); i++)
-		add_rule(ctx, SCMP_ACT_ERRNO(EACCES), deny_eacces[i], NULL);
+		add_rule(ctx, SCMP_ACT_ERRNO(EACCES), deny_eacces[i], NULL, 0);
 	if ((error = seccomp_load(ctx)) != 0) {
 		errno = -error;
 		fatal("sandbox: seccomp_load");

@@ -55,26 +55,22 @@ static const char *const files[] = { "access", "chmod", "copy_file_range",
 	"statfs", "statx", "sync_file_range", "syncfs", "umask", "unlink",
 	"unlinkat", "utimensat" };
 
-/* libfuse: requests and answers that are moved, not copied. */
-static const char *const fuse[] = { "splice", "tee", "vmsplice" };
-
 /* The cache's descriptors: content that others gave, told to the kernel. */
 static const char *const bulk[] = { "copy_file_range", "fadvise64", "fallocate",
-	"fdatasync", "fsync", "sendfile", "splice" };
+	"fdatasync", "fsync" };
 
 /* Accepted connections: tls, api and store from the network, metrics from this
-   machine, manifest from the control socket.  None can make one to the
-   outside. */
-static const char *const server[] = { "accept", "accept4", "getpeername",
-	"getsockname", "sendfile", "sendmmsg", "setsockopt" };
+   machine.  None can make one to the outside: neither connect(2), nor what
+   sandbox.c withholds of sendto(2), sendmsg(2) and sockets. */
+static const char *const server[] = { "accept4", "getpeername", "getsockname",
+	"sendfile", "setsockopt" };
 
 /* tls: the plain ends of its connections, for api and store. */
 static const char *const relay[] = { "socketpair" };
 
 /* curl and evdns: the only ones who reach out. */
 static const char *const client[] = { "bind", "connect", "getpeername",
-	"getsockname", "recvmmsg", "sendmmsg", "setsockopt", "socket",
-	"socketpair" };
+	"getsockname", "setsockopt", "socket", "socketpair" };
 
 /* What the sanitizers' run-time makes, in builds with SAN=1 only: reports to
    descriptor 2, and stacks for them. */
@@ -89,7 +85,6 @@ enum {
 	G_LIBC,
 	G_THREADS,
 	G_FILES,
-	G_FUSE,
 	G_BULK,
 	G_SERVER,
 	G_RELAY,
@@ -109,7 +104,6 @@ static const struct sandbox_group groups[G_MAX] = {
 	[G_LIBC] = GROUP(libc),
 	[G_THREADS] = GROUP(threads),
 	[G_FILES] = GROUP(files),
-	[G_FUSE] = GROUP(fuse),
 	[G_BULK] = GROUP(bulk),
 	[G_SERVER] = GROUP(server),
 	[G_RELAY] = GROUP(relay),
@@ -123,11 +117,11 @@ static const struct sandbox_group groups[G_MAX] = {
 /* Which groups a role has.  One with G_FILES has a directory. */
 static const unsigned int roles[ROLE_MAX] = {
 	/* The overlay and the journal; the session. */
-	[ROLE_FUSE] = BASE | BIT(G_FILES) | BIT(G_FUSE) | BIT(G_BULK),
+	[ROLE_FUSE] = BASE | BIT(G_FILES) | BIT(G_BULK),
 	/* The session's descriptor, to write notifications to. */
 	[ROLE_NOTIFY] = BASE,
-	/* The database; clients of the control socket. */
-	[ROLE_MANIFEST] = BASE | BIT(G_FILES) | BIT(G_SERVER),
+	/* The database; clients that the parent has accepted. */
+	[ROLE_MANIFEST] = BASE | BIT(G_FILES),
 	/* The cache directory. */
 	[ROLE_CACHE] = BASE | BIT(G_FILES) | BIT(G_BULK),
 	/* TCP; files only as descriptors. */

@@ -28,9 +28,12 @@ NUMBERS = {
     "openat": (257, 56), "unlinkat": (263, 35), "getpid": (39, 172),
     "open_tree": (428, 428), "keyctl": (250, 219),
     "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "sendto": (44, 206), "sendmsg": (46, 211), "socketpair": (53, 199),
 }
 CACHE_CONFIG = 130
-INET, LOCAL, NETLINK, STREAM = 2, 1, 16, 1
+INET, LOCAL, NETLINK, STREAM, DATAGRAM = 2, 1, 16, 1, 2
+FASTOPEN = 0x20000000
+MPTCP, UDPLITE, SCTP = 262, 136, 132
 AT_FDCWD = (1 << 64) - 100
 # Nobody may; what a role may in another form (a thread, memory that is not
 # executed) is here in the form that it may not.
@@ -43,11 +46,16 @@ DEADLY = [
     ("pidfd_getfd", 3, 3, 0), ("bpf", 0, 0, 0), ("io_uring_setup", 8, 0),
     ("mprotect", 0, 4096, 7), ("open_tree", AT_FDCWD, ":/", 1),
     ("keyctl", 0, 0, 0), ("perf_event_open", 0, 0, 0, 0, 0),
-    ("userfaultfd", 0),
+    ("userfaultfd", 0), ("sendto", 3, ":x", 1, FASTOPEN, ":address", 16),
+    ("sendmsg", 3, 0, FASTOPEN), ("socketpair", LOCAL, DATAGRAM, 0, 0),
 ]
 # Of all but sailvol-fetch.
 OFFLINE = [("socket", INET, STREAM, 0), ("socket", LOCAL, STREAM, 0),
-           ("connect", 3, 0, 0), ("bind", 3, 0, 0)]
+           ("connect", 3, 0, 0), ("bind", 3, 0, 0),
+           ("sendto", 3, ":x", 1, 0, ":address", 16)]
+# Of sailvol-fetch.
+ONLINE = [("socket", INET, STREAM, MPTCP), ("socket", INET, DATAGRAM, UDPLITE),
+          ("socket", INET, STREAM, SCTP)]
 FILES = ("fuse", "manifest", "cache", "meta", "store")
 
 
@@ -95,9 +103,7 @@ def looks(t, pid, role):
 
 
 def forbidden(role):
-    calls = list(DEADLY)
-    if role != "fetch":
-        calls += OFFLINE
+    calls = DEADLY + (ONLINE if role == "fetch" else OFFLINE)
     if role not in FILES:
         calls.append(("unlinkat", AT_FDCWD, ":x", 0))
     return calls

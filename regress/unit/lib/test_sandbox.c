@@ -75,12 +75,28 @@ test_merged_sorted(void **state)
 static void
 test_denied(void **state)
 {
-	static const char *const never[] = { "execve", "execveat", "fork",
-		"kill", "mount", "pidfd_getfd", "pidfd_open",
-		"process_vm_readv", "process_vm_writev", "ptrace", "setgid",
-		"setresuid", "setuid", "tkill", "umount2", "vfork", "bpf",
-		"io_uring_setup", "perf_event_open", "userfaultfd", "keyctl",
-		"unshare", "setns", "open_tree", "chroot", "clone", "clone3" };
+	static const char *const never[] = { "acct", "add_key", "adjtimex",
+		"bpf", "capset", "chroot", "clock_adjtime", "clock_settime",
+		"clone", "clone3", "delete_module", "execve", "execveat",
+		"fanotify_init", "finit_module", "fork", "fsconfig", "fsmount",
+		"fsopen", "fspick", "init_module", "io_uring_enter",
+		"io_uring_register", "io_uring_setup", "ioprio_set", "kcmp",
+		"kexec_file_load", "kexec_load", "keyctl", "kill", "listen",
+		"mbind", "memfd_secret", "migrate_pages", "mknod", "mknodat",
+		"mount", "mount_setattr", "move_mount", "move_pages", "mq_open",
+		"msgget", "name_to_handle_at", "open_by_handle_at", "open_tree",
+		"perf_event_open", "personality", "pidfd_getfd", "pidfd_open",
+		"pidfd_send_signal", "pivot_root", "pkey_mprotect",
+		"process_madvise", "process_mrelease", "process_vm_readv",
+		"process_vm_writev", "ptrace", "quotactl", "reboot", "recvmmsg",
+		"remap_file_pages", "request_key", "rt_sigqueueinfo",
+		"rt_tgsigqueueinfo", "sched_setscheduler", "seccomp", "semget",
+		"sendmmsg", "setfsgid", "setfsuid", "setgid", "setgroups",
+		"setns", "setpriority", "setregid", "setresgid", "setresuid",
+		"setreuid", "setrlimit", "settimeofday", "setuid", "shmat",
+		"shmget", "splice", "swapoff", "swapon", "syslog", "tee",
+		"tkill", "umount2", "unshare", "userfaultfd", "vfork",
+		"vhangup", "vmsplice" };
 	static const uint8_t files[] = { ROLE_FUSE, ROLE_MANIFEST, ROLE_CACHE,
 		ROLE_META, ROLE_STORE };
 	uint8_t role;

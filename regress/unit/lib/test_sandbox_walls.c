@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The Sail Volumes developers; ISC licence, see LICENSE. */
 /*
- * The walls of each role, each alone: the filter lets through what its list
- * names, in the forms that it may have, and kills for every other number; and
+ * The walls of each role, each alone: the filter lets through what is named
+ * here, in the forms that it may have, and kills for every other number; and
  * without the filter Landlock denies files, sockets and signals outside.
  */
 #include <stdarg.h>
@@ -64,20 +64,25 @@
 		}                                                     \
 	} while (0)
 
+int __real_seccomp_load(const scmp_filter_ctx);
 int __wrap_seccomp_load(const scmp_filter_ctx);
 
 static uint8_t now_role;
-static int now_threads;
+static int now_threads, in_force;
 static struct sock_filter program[8192];
 static size_t nprogram;
 
-/* It is taken, and not put in force. */
+/* It is taken, and not put in force unless it shall be. */
 int
 __wrap_seccomp_load(const scmp_filter_ctx ctx)
 {
 	int fd = memfd_create("filter", 0);
 	ssize_t n;
 
+	if (in_force) {
+		close(fd);
+		return __real_seccomp_load(ctx);
+	}
 	if (fd == -1 || seccomp_export_bpf(ctx, fd) != 0)
 		return -EINVAL;
 	n = pread(fd, program, sizeof(program), 0);
@@ -162,30 +167,93 @@ number(const char *name)
 
 /* ---- what it must say ---------------------------------------------------- */
 
-/* In some form, for some argument. */
-static int
-is_listed(int nr)
-{
-	static const char *const quietly[] = { "access", "faccessat",
-		"faccessat2", "lstat", "open", "openat", "readlink",
-		"readlinkat", "stat", "statx" };
-	const char *const *calls;
-	size_t i, n;
+/*
+ * The names that each role may call, written out a second time: who adds one to
+ * the table of lib/sandbox_calls.c has to come here, too, and to say why.
+ */
+#define BASE                                                              \
+	"brk capget clock_getres clock_gettime clock_nanosleep close "    \
+	"close_range dup dup3 epoll_create1 epoll_ctl epoll_pwait "       \
+	"epoll_pwait2 epoll_wait eventfd2 exit exit_group fcntl fstat "   \
+	"fstatfs ftruncate futex getcpu getegid geteuid getgid "          \
+	"getgroups getpgrp getpid getppid getrandom getresgid getresuid " \
+	"getrusage getsockopt gettid gettimeofday getuid ioctl lseek "    \
+	"madvise memfd_create mincore mmap mprotect mremap munmap "       \
+	"nanosleep newfstatat pipe2 poll ppoll prctl pread64 preadv "     \
+	"preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2 read "      \
+	"readv recvfrom recvmsg restart_syscall rt_sigaction "            \
+	"rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield "      \
+	"select sendmsg sendto shutdown sigaltstack sysinfo tgkill time " \
+	"timerfd_create timerfd_gettime timerfd_settime times uname "     \
+	"write writev "
+#define THREADS                                                  \
+	"clone get_robust_list membarrier rseq set_robust_list " \
+	"set_tid_address "
+#define FILES                                                             \
+	"access chmod copy_file_range faccessat faccessat2 fadvise64 "    \
+	"fallocate fchdir fchmod fchmodat fchown fdatasync flock fsync "  \
+	"futimesat getcwd getdents64 link linkat lstat mkdir mkdirat "    \
+	"msync open openat openat2 readahead readlink readlinkat rename " \
+	"renameat renameat2 rmdir stat statfs statx sync_file_range "     \
+	"syncfs umask unlink unlinkat utimensat "
+#define BULK "copy_file_range fadvise64 fallocate fdatasync fsync "
+#define SERVER "accept4 getpeername getsockname sendfile setsockopt "
+#define CLIENT                                                    \
+	"bind connect getpeername getsockname setsockopt socket " \
+	"socketpair "
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZER                                               \
+	"get_robust_list getpriority getrlimit sched_getparam " \
+	"sched_getscheduler set_robust_list sigaltstack "
+#else
+#define SANITIZER ""
+#endif
 
-	calls = sandbox_calls(now_role, &n);
-	for (i = 0; i < n; i++)
-		if (number(calls[i]) == nr)
-			return 1;
-	calls = sandbox_thread_calls(&n);
-	for (i = 0; now_threads && i < n; i++)
-		if (number(calls[i]) == nr)
-			return 1;
-	if (now_threads && nr == number("clone3"))
-		return 2;
-	for (i = 0; i < sizeof(quietly) / sizeof(quietly[0]); i++)
-		if (number(quietly[i]) == nr)
-			return 2;
-	return 0;
+static const char *const wanted[ROLE_MAX] = {
+	[ROLE_FUSE] = BASE FILES BULK SANITIZER,
+	[ROLE_NOTIFY] = BASE SANITIZER,
+	[ROLE_MANIFEST] = BASE FILES SANITIZER,
+	[ROLE_CACHE] = BASE FILES BULK SANITIZER,
+	[ROLE_FETCH] = BASE BULK CLIENT SANITIZER,
+	[ROLE_METRICS] = BASE SERVER SANITIZER,
+	[ROLE_TLS] = BASE SERVER "socketpair " SANITIZER,
+	[ROLE_API] = BASE SERVER SANITIZER,
+	[ROLE_META] = BASE FILES SANITIZER,
+	[ROLE_SIGN] = BASE SANITIZER,
+	[ROLE_STORE] = BASE FILES BULK SERVER SANITIZER,
+};
+
+static char listed[NUMBERS]; /* 1: it may, 2: it gets an error */
+
+static void
+list(const char *names, char how)
+{
+	char name[64];
+	size_t n;
+	int nr;
+
+	for (; *names != '\0'; names += n + 1) {
+		n = strcspn(names, " ");
+		CHECK(n < sizeof(name) && names[n] == ' ', "names");
+		memcpy(name, names, n);
+		name[n] = '\0';
+		/* Some are not on this processor. */
+		if ((nr = number(name)) >= 0 && listed[nr] == 0)
+			listed[nr] = how;
+	}
+}
+
+static void
+list_all(void)
+{
+	list(wanted[now_role], 1);
+	if (now_threads) {
+		list(THREADS, 1);
+		list("clone3 ", 2);
+	}
+	list("access faccessat faccessat2 lstat open openat readlink "
+	     "readlinkat stat statx ",
+	    2);
 }
 
 /* Whose argument is looked at: not in every form. */
@@ -213,11 +281,12 @@ check_numbers(void)
 	size_t i;
 	int nr;
 
+	list_all();
 	for (nr = 0; nr < NUMBERS; nr++) {
 		got = verdict(nr, 0, 0);
 		if (is_limited(nr))
 			continue;
-		switch (is_listed(nr)) {
+		switch (listed[nr]) {
 		case 0:
 			CHECK(got == KILLS, "call %d: %#x", nr, got);
 			break;
@@ -295,26 +364,100 @@ check_ioctl(int files)
 	    "FS_IOC_SETFLAGS");
 }
 
+static uint32_t
+verdict3(const char *name, uint64_t a, uint64_t b, uint64_t c)
+{
+	struct seccomp_data data = { .nr = number(name),
+		.arch = OWN_ARCH,
+		.args = { a, b, c } };
+
+	return verdict_of(&data);
+}
+
+/* TCP and UDP, with the flags that a type may have. */
+static int
+is_outside(int family, int type, int protocol)
+{
+	if (now_role != ROLE_FETCH || (family != AF_INET && family != AF_INET6))
+		return 0;
+	type &= ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
+	return (type == SOCK_STREAM &&
+		   (protocol == 0 || protocol == IPPROTO_TCP)) ||
+	    (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP));
+}
+
 static void
 check_socket(void)
 {
-	static const uint64_t unix_only[] = { AF_UNIX };
-	int family;
+	static const int flags[] = { 0, SOCK_CLOEXEC, SOCK_NONBLOCK,
+		SOCK_CLOEXEC | SOCK_NONBLOCK };
+	int pairs = now_role == ROLE_FETCH || now_role == ROLE_TLS;
+	int family, type, protocol, f;
 	uint32_t got, want;
 
-	for (family = 0; family < 64; family++) {
-		got = verdict(number("socket"), 0, (uint64_t)family);
-		want = KILLS;
-		if (now_role == ROLE_FETCH &&
-		    (family == AF_INET || family == AF_INET6))
-			want = SECCOMP_RET_ALLOW;
-		else if (now_role == ROLE_FETCH &&
-		    (family == AF_UNIX || family == AF_NETLINK))
-			want = SECCOMP_RET_ERRNO | EACCES;
-		CHECK(got == want, "socket(%d): %#x", family, got);
-	}
-	check_values("socketpair", 0, 64, unix_only,
-	    now_role == ROLE_FETCH || now_role == ROLE_TLS, KILLS);
+	for (family = 0; family < 64; family++)
+		for (type = 0; type < 16; type++)
+			for (f = 0; f < 4; f++) {
+				got = verdict3("socketpair", (uint64_t)family,
+				    (uint64_t)(type | flags[f]), 0);
+				CHECK(got ==
+					(pairs && family == AF_UNIX &&
+						    type == SOCK_STREAM
+						? SECCOMP_RET_ALLOW
+						: KILLS),
+				    "socketpair(%d, %d): %#x", family,
+				    type | flags[f], got);
+			}
+	for (family = 0; family < 64; family++)
+		for (type = 0; type < 16; type++)
+			for (protocol = 0; protocol < 300; protocol++) {
+				f = flags[protocol % 4];
+				want = KILLS;
+				if (is_outside(family, type, protocol))
+					want = SECCOMP_RET_ALLOW;
+				else if (now_role == ROLE_FETCH &&
+				    (family == AF_UNIX || family == AF_NETLINK))
+					want = SECCOMP_RET_ERRNO | EACCES;
+				got = verdict3("socket", (uint64_t)family,
+				    (uint64_t)(type | f), (uint64_t)protocol);
+				CHECK(got == want, "socket(%d, %d, %d): %#x",
+				    family, type | f, protocol, got);
+			}
+}
+
+/* Every flag alone, and with all others; to an address, and to none. */
+static void
+check_send(void)
+{
+	struct seccomp_data data = { .arch = OWN_ARCH };
+	uint64_t flags;
+	int bit, both, bad;
+	uint32_t got;
+
+	for (bit = 0; bit < 32; bit++)
+		for (both = 0; both < 4; both++) {
+			flags = 1ULL << bit;
+			if (both & 1)
+				flags = 0xffffffffULL & ~flags;
+			bad = (flags & MSG_FASTOPEN) != 0;
+			data.nr = number("sendmsg");
+			memset(data.args, 0, sizeof(data.args));
+			data.args[2] = flags;
+			got = verdict_of(&data);
+			CHECK(got == (bad ? KILLS : SECCOMP_RET_ALLOW),
+			    "sendmsg(%#llx): %#x", (unsigned long long)flags,
+			    got);
+			data.nr = number("sendto");
+			memset(data.args, 0, sizeof(data.args));
+			data.args[3] = flags;
+			data.args[4] = both & 2 ? 0x7f0000001000ULL : 0;
+			bad |= (both & 2) && now_role != ROLE_FETCH;
+			got = verdict_of(&data);
+			CHECK(got == (bad ? KILLS : SECCOMP_RET_ALLOW),
+			    "sendto(%#llx, %#llx): %#x",
+			    (unsigned long long)flags,
+			    (unsigned long long)data.args[4], got);
+		}
 }
 
 static void
@@ -341,6 +484,7 @@ check_filter(void)
 	check_values("tgkill", 0, self + 100, &self, 1, KILLS);
 	check_ioctl(files);
 	check_socket();
+	check_send();
 	CHECK(verdict(number("clone"), 0, SIGCHLD) == KILLS, "clone");
 	CHECK(verdict(number("clone"), 0, CLONE_VFORK | CLONE_VM | SIGCHLD) ==
 		KILLS,
@@ -498,6 +642,105 @@ test_landlock(void **state)
 	finish(start(ROLE_FETCH, SANDBOX_THREADS, 2, check_landlock));
 }
 
+/* ---- the filter in force ------------------------------------------------- */
+
+static int listener = -1;
+static int is_flagged; /* by sendmsg(2) */
+
+/* A connection out of a listening socket, without connect(2). */
+static void
+connect_by_sending(void)
+{
+	struct iovec iov = { (char[]){ "x" }, 1 };
+	struct msghdr m = { .msg_name = &tcp,
+		.msg_namelen = sizeof(tcp),
+		.msg_iov = &iov,
+		.msg_iovlen = 1 };
+	ssize_t n;
+
+	CHECK(shutdown(listener, SHUT_RDWR) == 0, "shutdown");
+	n = is_flagged ? sendmsg(listener, &m, MSG_FASTOPEN)
+		       : sendto(listener, "x", 1, MSG_FASTOPEN,
+			     (struct sockaddr *)&tcp, sizeof(tcp));
+	CHECK(n == 1, "sent: %s", strerror(errno));
+}
+
+/* A name in the file system, by a pair. */
+static void
+send_to_a_name(void)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int sv[2] = { -1, -1 };
+
+	strlcpy(sun.sun_path, "/datagrams", sizeof(sun.sun_path));
+	CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, sv) == 0, "socketpair");
+	CHECK(sendto(sv[0], "x", 1, 0, (struct sockaddr *)&sun, sizeof(sun)) ==
+		1,
+	    "sent: %s", strerror(errno));
+}
+
+static int
+ends(uint8_t role, void (*f)(void))
+{
+	int status;
+
+	assert_true(waitpid(start(role, 0, 1, f), &status, 0) != -1);
+	return status;
+}
+
+static void
+dies(uint8_t role, void (*f)(void))
+{
+	int status;
+
+	in_force = 1;
+	status = ends(role, f);
+	in_force = 0;
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+		fail_msg("%s: %#x", role_name(role), (unsigned int)status);
+}
+
+static void
+test_no_way_out(void **state)
+{
+	static const uint8_t with[] = { ROLE_METRICS, ROLE_TLS, ROLE_API,
+		ROLE_STORE };
+	struct sockaddr_in any = { .sin_family = AF_INET };
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	char fastopen[8] = "";
+	size_t i;
+	int fd, u, works;
+
+	(void)state;
+	fd = open("/proc/sys/net/ipv4/tcp_fastopen", O_RDONLY | O_CLOEXEC);
+	works = read(fd, fastopen, sizeof(fastopen) - 1) > 0 &&
+	    (strtol(fastopen, NULL, 10) & 1);
+	close(fd);
+	for (i = 0; i < 2 * sizeof(with); i++) {
+		listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_return_code(bind(listener, (struct sockaddr *)&any,
+				       sizeof(any)),
+		    errno);
+		assert_return_code(listen(listener, 5), errno);
+		is_flagged = i % 2;
+		/* Without the filter it is a way. */
+		if (works)
+			assert_int_equal(ends(with[i / 2], connect_by_sending),
+			    0);
+		dies(with[i / 2], connect_by_sending);
+		close(listener);
+	}
+	u = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/datagrams", dir);
+	assert_return_code(bind(u, (struct sockaddr *)&sun, sizeof(sun)),
+	    errno);
+	assert_return_code(chmod(sun.sun_path, 0666), errno);
+	assert_int_equal(ends(ROLE_FETCH, send_to_a_name), 0);
+	dies(ROLE_FETCH, send_to_a_name);
+	dies(ROLE_TLS, send_to_a_name);
+	close(u);
+}
+
 /* ---- the place ------------------------------------------------------------ */
 
 static int
@@ -510,7 +753,7 @@ setup_net(void)
 	tcp.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(s, (struct sockaddr *)&tcp, sizeof(tcp)) == -1 ||
-	    listen(s, 5) == -1 ||
+	    listen(s, 64) == -1 ||
 	    getsockname(s, (struct sockaddr *)&tcp, &len) == -1)
 		return -1;
 	abstract.sun_family = AF_UNIX;
@@ -565,6 +808,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_landlock),
+		cmocka_unit_test(test_no_way_out),
 	};
 
 	if (geteuid() != 0) {
