@@ -130,10 +130,12 @@ void proc_stop(struct proc *, int grace_ms);
 void proc_stop_all(int grace_ms);
 
 /*
- * A child that sends what no rule allows, to its parent or to a peer, is killed,
- * and started again with back-off.  A peer says so (BLAME), and loses that channel
- * alone; who blames one peer more than six times in a minute is heard no more: the
- * channel between the two is up again when one of them has been restarted.
+ * A child that sends its parent what no rule allows is killed, and started again
+ * with back-off.  Of what is sent to a peer the peer tells (BLAME), and loses that
+ * channel alone: the other one is killed, and started again at once, for nobody
+ * knows whether that is true.  More than six such in a minute, of one by another,
+ * end nobody: the channel between the two is up again when that minute is over, or
+ * when one of them has been restarted.
  * Death of a child: logged with role, pid and signal (a SIGSYS says that it
  * broke its filter), restarted at once; with back-off (doubling from 100 ms to
  * 10 s) only if it died before READY or twice within a second.  A child that

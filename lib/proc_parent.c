@@ -21,9 +21,9 @@
 #include "lib/monotime.h"
 #include "lib/proc.h"
 #include "lib/proc_base.h"
+#include "lib/proc_exec.h"
 #include "lib/sandbox.h"
 
-#define ROLE_FD 3 /* where a role finds the channel to its parent */
 #define READY_MS (30 * 1000)
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS (10 * 1000)
@@ -36,7 +36,8 @@
 #define BLAMES_MAX 6               /* of one peer by another, in BLAMES_MS */
 #define BLAMES_MS (60 * 1000)
 #define LOG_WINDOW_MS 10000
-#define LOG_WINDOW_LINES 20000 /* of one role, without its last words */
+#define LOG_WINDOW_LINES 20000 /* of one role, */
+#define LOG_LAST_WORDS 20      /* and so many more that may be its last */
 
 struct proc {
 	TAILQ_ENTRY(proc) entry;
@@ -49,6 +50,7 @@ struct proc {
 	char sandbox[SANDBOX_STATUS_BYTES]; /* its own word, once ready */
 	int by_us;                          /* its SIGKILL is ours */
 	int guilty;                         /* it is killed for what it did */
+	int blamed;                         /* for what a peer says it did */
 	int suspect;                        /* it was, not long ago */
 	int stopping;
 	int grace_ms;
@@ -57,8 +59,8 @@ struct proc {
 	unsigned int deaths;
 	monotime_t started;
 	monotime_t log_since;
-	unsigned int log_lines; /* since then */
-	struct event timer;     /* to READY, to a restart or to a stop */
+	unsigned int log_lines, log_last; /* since then */
+	struct event timer; /* to READY, to a restart or to a stop */
 };
 
 /* Two roles that have, or will have again, a channel. */
@@ -66,7 +68,8 @@ struct link {
 	TAILQ_ENTRY(link) entry;
 	struct proc *a, *b;
 	int up;
-	uint32_t number; /* of the channel that is up */
+	uint32_t number;    /* of the channel that is up */
+	struct event timer; /* to the next one, of those who quarrel */
 	struct {
 		monotime_t since;
 		unsigned int n;
@@ -87,12 +90,12 @@ static int proc_launch(struct proc *);
 /* ---- small things -------------------------------------------------------- */
 
 static void
-timer_set(struct proc *p, int ms)
+timer_set(struct event *timer, int ms)
 {
 	struct timeval tv = { ms / 1000, (ms % 1000) * 1000 };
 
-	evtimer_del(&p->timer);
-	if (evtimer_add(&p->timer, &tv) == -1)
+	evtimer_del(timer);
+	if (evtimer_add(timer, &tv) == -1)
 		fatalx("evtimer_add");
 }
 
@@ -129,6 +132,7 @@ proc_remove(struct proc *p)
 		next = TAILQ_NEXT(l, entry);
 		if (l->a == p || l->b == p) {
 			TAILQ_REMOVE(&links, l, entry);
+			evtimer_del(&l->timer);
 			free(l);
 		}
 	}
@@ -179,6 +183,7 @@ link_try(struct link *l)
 		log_warn("socketpair");
 		return;
 	}
+	evtimer_del(&l->timer);
 	/* When one of them dies here, its death puts the link down again. */
 	l->up = 1;
 	l->number = ++last_link;
@@ -186,6 +191,17 @@ link_try(struct link *l)
 	bad |= send_peer(l->b, l->a, l->number, sv[1]) == -1;
 	if (bad)
 		l->up = 0;
+}
+
+static void
+link_again(int fd, short ev, void *arg)
+{
+	struct link *l = arg;
+
+	(void)fd;
+	(void)ev;
+	l->up = 0;
+	link_try(l);
 }
 
 static void
@@ -224,6 +240,7 @@ proc_connect(struct proc *a, struct proc *b)
 		return -1;
 	l->a = a;
 	l->b = b;
+	evtimer_set(&l->timer, link_again, l);
 	TAILQ_INSERT_TAIL(&links, l, entry);
 	link_try(l);
 	return 0;
@@ -258,22 +275,29 @@ on_ready(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 }
 
 /* Whose lines would fill the disk: the rest of the window is left out. */
-int
-proc_floods(struct proc *p)
+static int
+floods(struct proc *p, int last_words)
 {
 	monotime_t now = monotime_now();
 
 	if (p->log_lines == 0 ||
 	    monotime_diff_ms(now, p->log_since) >= LOG_WINDOW_MS) {
 		p->log_since = now;
-		p->log_lines = 0;
+		p->log_lines = p->log_last = 0;
 	}
 	if (++p->log_lines == LOG_WINDOW_LINES + 1)
 		log_warnx("role \"%s\" (pid %d): more than %d lines in %d s, "
 			  "the rest of them is left out",
 		    p->title, (int)p->pid, LOG_WINDOW_LINES,
 		    LOG_WINDOW_MS / 1000);
-	return p->log_lines > LOG_WINDOW_LINES;
+	return p->log_lines > LOG_WINDOW_LINES &&
+	    !(last_words && p->log_last++ < LOG_LAST_WORDS);
+}
+
+int
+proc_floods(struct proc *p)
+{
+	return floods(p, 0);
 }
 
 static int
@@ -301,8 +325,8 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	line[len] = '\0';
 	if (is_old(p, line))
 		priority = LOG_DEBUG;
-	if (priority == LOG_DEBUG ? !verbose_level
-				  : priority > LOG_CRIT && proc_floods(p))
+	if ((priority == LOG_DEBUG && !verbose_level) ||
+	    floods(p, priority <= LOG_CRIT))
 		return 0;
 	/* Nobody is to be woken on every terminal by a role. */
 	if (priority < LOG_CRIT)
@@ -314,37 +338,47 @@ on_log(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 /* ---- what its peers say of it -------------------------------------------- */
 
 static void
-proc_condemn(struct proc *p, const char *why)
+proc_condemn(struct proc *p, int *what, const char *why)
 {
 	log_warnx("role \"%s\" (pid %d): %s: it is ended for that", p->title,
 	    (int)p->pid, why);
-	p->guilty = 1;
+	*what = 1;
 	proc_kill(p, SIGKILL);
 }
 
-/* By one of one peer: nobody knows who of them lies.  How often it was more. */
-static unsigned int
-blames_too_often(struct link *l, const struct proc *by)
+/*
+ * By one of one peer.  Nobody knows who of them lies: whoever were ended with
+ * back-off for it, a bad one could do that to a good one.  So both live, and
+ * what they share rests: for so long, in ms; 0: it is heard.
+ */
+static int
+blames_too_often(struct link *l, const struct proc *by, const struct proc *bad)
 {
 	size_t i = by == l->b;
 	monotime_t now = monotime_now();
+	int64_t age = monotime_diff_ms(now, l->blames[i].since);
 
-	if (l->blames[i].n == 0 ||
-	    monotime_diff_ms(now, l->blames[i].since) >= BLAMES_MS) {
+	if (l->blames[i].n == 0 || age >= BLAMES_MS) {
 		l->blames[i].since = now;
 		l->blames[i].n = 0;
+		age = 0;
 	}
-	l->blames[i].n++;
-	return l->blames[i].n > BLAMES_MAX ? l->blames[i].n - BLAMES_MAX : 0;
+	if (++l->blames[i].n <= BLAMES_MAX)
+		return 0;
+	if (l->blames[i].n == BLAMES_MAX + 1)
+		log_warnx("role \"%s\" (pid %d): it blames \"%s\" again and "
+			  "again, and is not heard: they have no channel now",
+		    by->title, (int)by->pid, bad->title);
+	return (int)(BLAMES_MS - age);
 }
 
 static int
 on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 {
 	struct proc *p = chan_arg(c), *bad;
-	unsigned int more;
 	char why[256];
 	struct link *l;
+	int ms;
 
 	(void)imsg;
 	(void)body;
@@ -355,18 +389,14 @@ on_blame(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	if (l == NULL)
 		return 0;
 	bad = l->a == p ? l->b : l->a;
-	if (bad->guilty || bad->stopping || p->guilty || p->stopping)
+	if (bad->by_us || bad->stopping || p->by_us || p->stopping)
 		return 0;
-	if ((more = blames_too_often(l, p)) > 1)
-		return 0;
-	if (more == 1) {
-		log_warnx("role \"%s\" (pid %d): it blames \"%s\" again and "
-			  "again, and is not heard: they have no channel now",
-		    p->title, (int)p->pid, bad->title);
+	if ((ms = blames_too_often(l, p, bad)) > 0) {
+		timer_set(&l->timer, ms);
 		return 0;
 	}
 	snprintf(why, sizeof(why), "it broke the rules, says \"%s\"", p->title);
-	proc_condemn(bad, why);
+	proc_condemn(bad, &bad->blamed, why);
 	return 0;
 }
 
@@ -388,7 +418,7 @@ proc_on_close(struct chan *c, void *arg)
 	/* It is ending, or useless.  Its death comes by SIGCHLD. */
 	if (p->pid != -1) {
 		p->stop_stage = 2;
-		timer_set(p, CLOSED_MS);
+		timer_set(&p->timer, CLOSED_MS);
 	}
 }
 
@@ -398,30 +428,10 @@ proc_on_violation(struct chan *c, const char *why, void *arg)
 	struct proc *p = arg;
 
 	(void)c;
-	proc_condemn(p, why);
+	proc_condemn(p, &p->guilty, why);
 }
 
 /* ---- start --------------------------------------------------------------- */
-
-/* A directory that has no name any more: nothing is in it, nothing can be. */
-static int
-empty_dir(void)
-{
-	char run[] = "/run/sail.XXXXXXXXXX", tmp[] = "/tmp/sail.XXXXXXXXXX";
-	const char *path = run;
-	int fd;
-
-	/* /run is root's; a tool of a user has /tmp. */
-	if (mkdtemp(run) == NULL) {
-		path = tmp;
-		if (mkdtemp(tmp) == NULL)
-			return -1;
-	}
-	fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (rmdir(path) == -1)
-		log_warn("%s", path);
-	return fd;
-}
 
 static int
 send_start(struct proc *p, int dirfd)
@@ -442,37 +452,6 @@ send_start(struct proc *p, int dirfd)
 		return -1;
 	}
 	return chan_send_ibuf(p->chan, IMSG_PARENT_ROLE_START, 0, dirfd, body);
-}
-
-/* Between fork and exec: only what is safe in the child of a program with
-   threads. */
-static _Noreturn void
-child_exec(int fd, const char *path, char *const argv[], char *const envp[])
-{
-	sigset_t none;
-	int null;
-
-	if (fd == ROLE_FD) {
-		if (fcntl(fd, F_SETFD, 0) == -1)
-			_exit(127);
-	} else if (dup2(fd, ROLE_FD) == -1)
-		_exit(127);
-	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) == -1 ||
-	    dup2(null, 0) == -1 || dup2(null, 1) == -1)
-		_exit(127);
-#ifndef __SANITIZE_ADDRESS__
-	/* A sanitizer's report must be seen. */
-	if (dup2(null, 2) == -1)
-		_exit(127);
-#endif
-	if (close_range(ROLE_FD + 1, ~0U, 0) == -1)
-		_exit(127);
-	/* An interrupt typed at the terminal is the parent's to decide. */
-	setsid();
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execve(path, argv, envp);
-	_exit(127);
 }
 
 static pid_t
@@ -510,7 +489,7 @@ proc_fork(struct proc *p, int fd)
 	envp[n] = NULL;
 	path = p->exec != NULL ? p->exec : "/proc/self/exe";
 	if ((pid = fork()) == 0)
-		child_exec(fd, path, argv, envp);
+		proc_exec(fd, path, argv, envp);
 	return pid;
 }
 
@@ -527,7 +506,7 @@ proc_launch(struct proc *p)
 
 	p->ready = 0;
 	p->by_us = 0;
-	p->guilty = 0;
+	p->guilty = p->blamed = 0;
 	p->log_lines = 0;
 	p->sandbox[0] = '\0';
 	p->stop_stage = 0;
@@ -536,7 +515,7 @@ proc_launch(struct proc *p)
 		dirfd = open(p->chroot_dir,
 		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	else
-		dirfd = empty_dir();
+		dirfd = proc_empty_dir();
 	if (dirfd == -1) {
 		log_warn("role \"%s\": %s", p->title,
 		    p->chroot_dir != NULL ? p->chroot_dir : "empty directory");
@@ -555,7 +534,7 @@ proc_launch(struct proc *p)
 	close(sv[1]);
 	sv[1] = -1;
 	/* From here on a failure is the child's death. */
-	timer_set(p, READY_MS);
+	timer_set(&p->timer, READY_MS);
 	if (send_start(p, dirfd) == -1)
 		close(dirfd);
 	else if (p->spec.configure == NULL ||
@@ -710,7 +689,8 @@ proc_restart(struct proc *p, int was_ready, int status)
 	}
 	/* One that was guilty does not win by a clean death in between. */
 	p->suspect |= p->guilty;
-	if (!was_ready || p->guilty || (p->deaths > 0 && life < SHORT_LIFE_MS))
+	if (!was_ready || p->guilty ||
+	    (p->deaths > 0 && life < SHORT_LIFE_MS && !p->blamed))
 		p->backoff_ms = next_backoff(p,
 		    killed ? BACKOFF_KILLED_MS : BACKOFF_MAX_MS);
 	else if (!p->suspect)
@@ -723,7 +703,7 @@ proc_restart(struct proc *p, int was_ready, int status)
 		return;
 	else
 		p->backoff_ms = BACKOFF_MIN_MS;
-	timer_set(p, p->backoff_ms);
+	timer_set(&p->timer, p->backoff_ms);
 }
 
 static void
@@ -787,7 +767,7 @@ proc_on_timer(int fd, short ev, void *arg)
 	if (p->pid == -1) {
 		if (proc_launch(p) == -1) {
 			p->backoff_ms = next_backoff(p, BACKOFF_MAX_MS);
-			timer_set(p, p->backoff_ms);
+			timer_set(&p->timer, p->backoff_ms);
 		}
 		return;
 	}
@@ -798,10 +778,10 @@ proc_on_timer(int fd, short ev, void *arg)
 	} else if (p->stop_stage == 1) {
 		proc_kill(p, SIGTERM);
 		p->stop_stage = 2;
-		timer_set(p, p->grace_ms);
+		timer_set(&p->timer, p->grace_ms);
 	} else if (!p->stopping && p->stop_stage == 2) {
-		if (!p->guilty)
-			proc_condemn(p, "it closed its channel");
+		if (!p->by_us)
+			proc_condemn(p, &p->guilty, "it closed its channel");
 		p->stop_stage = 3;
 	} else {
 		proc_kill(p, SIGKILL);
@@ -818,7 +798,7 @@ proc_stop(struct proc *p, int grace_ms)
 	p->grace_ms = grace_ms;
 	if (p->pid == -1) {
 		/* Not at once: the caller may still look at it. */
-		timer_set(p, 0);
+		timer_set(&p->timer, 0);
 		return;
 	}
 	p->stop_stage = 1;
@@ -827,7 +807,7 @@ proc_stop(struct proc *p, int grace_ms)
 		proc_kill(p, SIGTERM);
 		p->stop_stage = 2;
 	}
-	timer_set(p, grace_ms);
+	timer_set(&p->timer, grace_ms);
 }
 
 void

@@ -19,9 +19,9 @@
 #include "lib/log.h"
 #include "lib/proc.h"
 #include "lib/proc_base.h"
+#include "lib/proc_exec.h"
 #include "lib/sandbox.h"
 
-#define ROLE_FD 3
 #define LOG_QUEUE_MAX 4096 /* messages; a flood is cut, not kept */
 #define FLUSH_MS 1000
 

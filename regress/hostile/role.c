@@ -18,6 +18,8 @@
  * has asked for: at a path with `ours' where its client said `mine', and in the
  * name of PERCENT: 0 that client, 1 who made its own channel, which is root, 2
  * the first client that asked for something (which it did as it should).
+ * blames: it is the real role, and says of each peer that comes that it broke the
+ * rules.
  * All others are what they always are.  It keeps its sandbox.  What it has done
  * is counted in the file `hostile.done' there: a test that expects nothing bad
  * must know that there was something.
@@ -46,7 +48,7 @@
 /* Those of sailapid have the same names for other things. */
 #define SAILAPID_TYPES 100, 101, 110, 111, 120, 121, 131, 133, 134
 
-enum mode { REAL, NOISE, SILENT, LIES, SWAPS, FORGES };
+enum mode { REAL, NOISE, SILENT, LIES, SWAPS, FORGES, BLAMES };
 
 #define LINES_MAX 16
 #define TICK_MS 3
@@ -280,8 +282,8 @@ on_tick(int fd, short ev, void *arg)
 	(void)fd;
 	(void)ev;
 	(void)arg;
-	if (mode == LIES || mode == SWAPS || mode == FORGES) {
-		lying = mode != FORGES;
+	if (mode == LIES || mode == SWAPS || mode == FORGES || mode == BLAMES) {
+		lying = mode == LIES || mode == SWAPS;
 		return;
 	}
 	/* To its parent seldom: that kills it at the first. */
@@ -313,7 +315,7 @@ start_hostile(void)
 {
 	struct timeval tv = { 0, TICK_MS * 1000 };
 
-	if (mode == LIES || mode == SWAPS || mode == FORGES) {
+	if (mode == LIES || mode == SWAPS || mode == FORGES || mode == BLAMES) {
 		/* notify has none, and seldom a second. */
 		tv.tv_usec =
 		    nth || real_def->role == ROLE_NOTIFY ? 0 : SETTLE_MS * 1000;
@@ -399,6 +401,7 @@ read_orders(const char *role)
 		    : nth || strcmp(how, "lies") == 0 ? LIES
 		    : strcmp(how, "swaps") == 0       ? SWAPS
 		    : strcmp(how, "forges") == 0      ? FORGES
+		    : strcmp(how, "blames") == 0      ? BLAMES
 						      : SILENT;
 		(void)strlcat(path, ".done", sizeof(path));
 		open_tally(path);
@@ -458,6 +461,10 @@ __wrap_chan_new(int fd, uint8_t from, uint32_t instance, size_t max_body,
 		lines[nlines].to = from;
 		lines[nlines].ino = st.st_ino;
 		lines[nlines++].chan = c;
+	}
+	if (c != NULL && mode == BLAMES && ops->on_violation != NULL) {
+		ops->on_violation(c, "hostile: blamed", arg);
+		tally->spoiled++;
 	}
 	return c;
 }

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import time
 
-from sailtest import Failure, deadline, role as r, server, stack, tls
+from sailtest import Failure, deadline, killer, role as r, server, stack, tls
 
 # (x86_64, aarch64)
 NUMBERS = {
@@ -197,14 +197,6 @@ def every_role(t, roles, before=lambda n: ()):
     return died
 
 
-def confined(pid):
-    """The filter comes last."""
-    try:
-        return "Seccomp:\t2" in stack.read("/proc/%d/status" % pid)
-    except OSError:
-        return False
-
-
 def broke(text):
     return len(re.findall(r"killed by signal %d \(SIGSYS\): it broke its filter"
                           % signal.SIGSYS, text))
@@ -236,7 +228,7 @@ def test_sailvold(t):
         s.commit(a)
         s.reload(a)
         return [(role, pid) for pid, role in d.roles("notify")
-                if confined(pid)]
+                if killer.in_force(pid)]
     deaths = every_role(t, roles, with_notify)
     t.true(deaths.get("notify", 0) >= 3, "notify, too: %s" % deaths)
     died = sum(deaths.values())
@@ -260,7 +252,7 @@ def test_sailapid(t):
 
     def roles():
         return {role: pid for role, pid in srv.roles().items()
-                if confined(pid)}
+                if killer.in_force(pid)}
     t.wait_for(lambda: len(roles()) == 6, "all roles")
     died = sum(every_role(t, roles).values())
     t.wait_for(srv.up, "it answers")
@@ -295,7 +287,7 @@ class Asker:
         self.asked, _ = self.end.accept()
         (pid, name), = stack.children(self.process.pid)
         self.t.equal("fetch", name, "its child")
-        self.t.true(confined(pid), "it has its filter")
+        self.t.true(killer.in_force(pid), "it has its filter")
         return pid
 
     def stop(self):

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from sailtest import Failure, deadline, hostile, role as r, stack
+from sailtest import Failure, deadline, hostile, killer, role as r, stack
 
 LIVES = int(os.environ.get("SAIL_LIVES", "4"))
 LIES_S = float(os.environ.get("SAIL_LIES_S", "2"))
@@ -277,6 +277,49 @@ class Neighbours(Sailvold):
         self.new_ones(role)
         self.t.said = "seed %d, %d words, died %d times, %d of %d reads " \
             "answered" % (seed, words, lives, self.seen, self.looks)
+
+
+@deadline(300)
+def test_blames(t):
+    """A fuse that says of each peer that it broke the rules does not keep others
+    from it: those are there again at once, and after six times in a minute they
+    stay; and when that is over it begins again."""
+    x = Sailvold(t)
+    t.equal(3, len(x.d.roles("fuse")), "mounts")
+    order = hostile.Order(t, "fuse", "blames", 1, x.mine("fuse"))
+    peers = ("manifest", "cache")
+    before = {role: x.deaths(role) for role in peers}
+
+    def blamed(role):
+        return x.deaths(role) - before[role]
+    hostile.kill([pid for pid, role, i in x.processes() if role == "fuse" and
+                  str(i) == x.mine(role)][0])
+    t.wait_for(lambda: all(blamed(role) == 6 for role in peers) and
+               x.d.log().count("and is not heard") == 2, "six each", 60)
+    begun, there, looks = time.monotonic(), 0, 0
+    # Nothing of b and c waits for the liar.
+    stack.write(x.b + "/f", "b")
+    t.wait_for(lambda: x.s.ctl("commit", x.b, ok=None).returncode == 0,
+               "a commit", 60)
+    x.all(x.b)
+    while any(blamed(role) < 12 for role in peers):
+        t.true(time.monotonic() < begun + 120, "it is heard again")
+        looks += 1
+        there += all(killer.in_force(pid) for role in peers
+                     for pid in x.d.pids(role) or [0])
+        time.sleep(0.05)
+    t.equal({role: 12 for role in peers}, {role: blamed(role)
+                                           for role in peers}, "deaths")
+    t.true("starts again in" not in x.d.log(), "at once")
+    order.end()
+    for pid in x.d.pids("fuse"):
+        hostile.kill(pid)
+    x.ready("blames")
+    for top in (x.a, x.b):
+        t.wait_for(lambda: x.s.ctl("commit", top, ok=None).returncode == 0,
+                   "a commit", 60)
+        x.all(top)
+    t.said = "the blamed were there at %d of %d looks" % (there, looks)
 
 
 ROLES = ("fuse", "notify", "manifest", "cache", "fetch", "metrics")
