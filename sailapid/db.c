@@ -12,12 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
+#include "lib/db_anew.h"
 #include "lib/db_errno.h"
+#include "lib/log.h"
+#include "lib/monotime.h"
 #include "sailapid/db_sql.h"
 
 #define DB_APPLICATION_ID 0x5361696c /* "Sail" */
 #define DB_BUSY_MS 5000
+#define CHECKPOINT_PAGES 4000
+/* What could not be made sure is not tried again before: all of the log may be
+   written for it. */
+#define DOUBT_MS 500
+#define DOUBT_MS_MAX 4000
 
 /* What brings a database from version i to i + 1. */
 static const char *const migrations[DB_VERSION] = {
@@ -149,6 +156,26 @@ static const char *const sql[ST_COUNT] = {
    look again after a while. */
 static pthread_mutex_t writer = PTHREAD_MUTEX_INITIALIZER;
 
+/*
+ * After a sync that has failed nothing that is in the log, or comes behind it, is
+ * safe from a loss of power before all of it is written anew, see lib/db_anew.h; nor
+ * where a process before this may have heard of one.  Of all connections: who has
+ * heard of it may not be the one that commits next.
+ */
+static struct {
+	atomic_uint heard, mended; /* the same: there is no doubt */
+	atomic_int connections;
+	/* With the writer's lock: after a failure. */
+	monotime_t until;
+	int ms, error;
+} doubt;
+
+static int
+is_doubted(void)
+{
+	return atomic_load(&doubt.heard) != atomic_load(&doubt.mended);
+}
+
 /* Of a thread that cannot log. */
 static __thread char *thread_says;
 static __thread size_t thread_says_size;
@@ -191,6 +218,17 @@ db_damaged(void)
 			"the store are not touched");
 }
 
+static void
+look_at_sync(int rc)
+{
+	if (!db_sync_failed(rc))
+		return;
+	atomic_fetch_add(&doubt.heard, 1);
+	db_warn(
+	    "a sync has failed: nothing is taken for safe from a loss of power "
+	    "until the log is written anew");
+}
+
 static int
 db_error(struct db *db, int rc, const char *what)
 {
@@ -210,6 +248,7 @@ db_error(struct db *db, int rc, const char *what)
 		db_warn("%s: %s", what, sqlite3_errmsg(db->h));
 	if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
 		db_damaged();
+	look_at_sync(rc);
 	errno = error;
 	return -1;
 }
@@ -293,6 +332,26 @@ db_schema(struct db *db)
 	return version < DB_VERSION ? db_migrate(db) : 0;
 }
 
+/* Of what has written something.  The checkpoint is as SQLite makes it by itself,
+   which does not say how it went.  While there is doubt
+   the log grows: half of a checkpoint would be all that is left of it. */
+static int
+on_commit(void *arg, sqlite3 *h, const char *name, int pages)
+{
+	struct db *db = arg;
+	int rc;
+
+	db->unsynced = db->lazy;
+	if (pages < CHECKPOINT_PAGES || is_doubted())
+		return SQLITE_OK;
+	errno = 0;
+	rc = sqlite3_wal_checkpoint_v2(h, name, SQLITE_CHECKPOINT_PASSIVE, NULL,
+	    NULL);
+	if (rc != SQLITE_OK)
+		(void)db_error(db, rc, "checkpoint");
+	return SQLITE_OK;
+}
+
 static int
 db_setup(struct db *db)
 {
@@ -300,13 +359,13 @@ db_setup(struct db *db)
 		"PRAGMA page_size=8192", "PRAGMA journal_mode=WAL",
 		"PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
 		"PRAGMA trusted_schema=OFF", "PRAGMA cache_size=-65536",
-		"PRAGMA wal_autocheckpoint=4000",
 		"PRAGMA journal_size_limit=67108864" };
 	size_t i;
 	int rc;
 
 	sqlite3_busy_timeout(db->h, DB_BUSY_MS);
 	sqlite3_extended_result_codes(db->h, 1);
+	sqlite3_wal_hook(db->h, on_commit, db);
 	for (i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
 		if (db_run(db, pragmas[i]) == -1)
 			return -1;
@@ -336,6 +395,8 @@ db_open(const char *path, int create)
 
 	if ((db = calloc(1, sizeof(*db))) == NULL)
 		return NULL;
+	if (atomic_fetch_add(&doubt.connections, 1) == 0)
+		atomic_fetch_add(&doubt.heard, 1);
 	flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
 	    (create ? SQLITE_OPEN_CREATE : 0);
 	rc = sqlite3_open_v2(path, &db->h, flags, NULL);
@@ -371,7 +432,12 @@ db_close(struct db *db)
 	db_unlock(db);
 	for (i = 0; i < ST_COUNT; i++)
 		sqlite3_finalize(db->st[i]);
+	/* The last one would make a checkpoint. */
+	if (db->h != NULL && is_doubted())
+		(void)sqlite3_db_config(db->h, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
+		    1, NULL);
 	sqlite3_close(db->h);
+	atomic_fetch_sub(&doubt.connections, 1);
 	free(db);
 }
 
@@ -565,6 +631,40 @@ db_synced(struct db *db, int lazy)
 	return 0;
 }
 
+/* Within a transaction: nobody else writes to the log.  -1: EAGAIN, or what db_errno
+   has of it. */
+static int
+be_sure(struct db *db)
+{
+	const char *path = sqlite3_db_filename(db->h, "main");
+	unsigned int heard = atomic_load(&doubt.heard);
+
+	if (!is_doubted())
+		return 0;
+	if (doubt.ms != 0 && !monotime_reached(doubt.until)) {
+		errno = doubt.error;
+		return -1;
+	}
+	if (path == NULL || *path == '\0' || db_anew(path) == 0) {
+		if (doubt.ms != 0 && thread_says == NULL)
+			log_info("database: its log is whole again");
+		doubt.ms = 0;
+		db->unsynced = 0;
+		atomic_store(&doubt.mended, heard);
+		return 0;
+	}
+	db_warn("its log cannot be written anew: %s", strerror(errno));
+	doubt.error = db_errno(SQLITE_IOERR, errno);
+	if (doubt.error == EIO)
+		doubt.error = EAGAIN;
+	doubt.ms = doubt.ms == 0 ? DOUBT_MS : doubt.ms * 2;
+	if (doubt.ms > DOUBT_MS_MAX)
+		doubt.ms = DOUBT_MS_MAX;
+	doubt.until = monotime_add_ms(monotime_now(), doubt.ms);
+	errno = doubt.error;
+	return -1;
+}
+
 static int
 db_begin_as(struct db *db, int lazy)
 {
@@ -577,6 +677,10 @@ db_begin_as(struct db *db, int lazy)
 		return -1;
 	}
 	db->begun = 1;
+	if (!lazy && be_sure(db) == -1) {
+		db_abort(db);
+		return -1;
+	}
 	return 0;
 }
 
@@ -613,7 +717,6 @@ db_end(struct db *db)
 		db_abort(db);
 		return -1;
 	}
-	db->unsynced = db->lazy;
 	db_unlock(db);
 	return 0;
 }
@@ -633,6 +736,9 @@ db_settle(struct db *db)
 {
 	int left = 1, rc;
 
+	/* Who cannot has said so. */
+	if (is_doubted() && (db_begin(db) == -1 || db_end(db) == -1))
+		return 0;
 	if (!db->unsynced)
 		return 0;
 	/* It syncs the log first, if nobody stands in the way of all of it. */

@@ -5,7 +5,8 @@
  * In meta, and in the short-lived children that run commands of the parent.
  *
  * Where nothing else is said a function returns 0, or -1 with errno: EBUSY
- * (another server holds the database), ENOMEM, EEXIST (a constraint), ENOSPC,
+ * (another server holds the database), EAGAIN (a transaction would not be safe from
+ * a loss of power), ENOMEM, EEXIST (a constraint), ENOSPC,
  * EROFS, EMFILE, EIO (logged).  Those that look something up return 1 when it is there and 0
  * when not.  Times are nanoseconds since 1970.
  */
@@ -48,7 +49,9 @@ void db_warn(const char *, ...) __attribute__((format(printf, 1, 2)));
 /*
  * One write transaction at a time, of all connections of the process (others
  * wait for it): db_begin does nothing while it is open.
- * db_end commits it (nothing to do without one); -1: nothing of it was kept.
+ * db_end commits it (nothing to do without one); -1: nothing of it was kept.  When it
+ * is 0 it and all before it is safe from a loss of power: after a sync that has
+ * failed, or at the start, db_begin writes the log anew first.
  */
 int db_begin(struct db *);
 /*

@@ -678,6 +678,11 @@ req_errno(struct req *req, const char *what)
 	case EBUSY:
 		req_error(req, 503, "busy", "the database is busy");
 		break;
+	case EAGAIN:
+		/* db_begin: said by whom it is about. */
+		req_error(req, 503, "database",
+		    "the server's disk does not take what is written, try again");
+		break;
 	case ENOMEM:
 		req_error(req, 503, "no_memory", "out of memory");
 		break;

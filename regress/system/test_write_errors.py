@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import sqlite3
+import struct
 import subprocess
 import threading
 
@@ -272,3 +274,110 @@ def test_file(t):
     for fd in fds + [late]:
         t.equal(0, synced(fd), "once")
         os.close(fd)
+
+
+class Server:
+    """A server on such a disk, whose log of the database can be told what of it
+    cannot be written."""
+
+    def __init__(self, t):
+        power.require(t)
+        t.expect_deaths = "any"
+        self.t = t
+        self.server = stack.Stack(t, daemons=0).server
+        self.server.stop()
+        self.disk = power.BadDisk(t, self.server.dir, 128)
+        # One that begins before what is bad does not fail.
+        with open("/sys/block/%s/queue/max_sectors_kb" % self.disk.name, "w",
+                  encoding="ascii") as f:
+            f.write("%d\n" % (PAGE >> 10))
+        self.server.start()
+        self.log = os.path.join(self.server.database, "sailapi.db-wal")
+        self.made = 0
+
+    def key(self):
+        """Durable: (status, secret)."""
+        status, answer = self.server.call("POST", "/v1/keys", {"role": "read"})
+        return status, answer.get("key")
+
+    def session(self):
+        """What may be lost."""
+        self.made += 1
+        return self.server.call(
+            "PUT", "/v1/volumes/v/sessions/%032x" % self.made, {})[0]
+
+    def end(self):
+        """Where what stands in the log ends."""
+        with open(self.log, "rb") as f:
+            data = f.read()
+        page, at = struct.unpack_from(">I", data, 8)[0] + 24, 32
+        while data[at + 8:at + 16] == data[16:24]:
+            at += page
+        return at
+
+    def copied(self):
+        return os.stat(self.log[:-4]).st_mtime_ns
+
+    def fail(self):
+        """What comes behind that."""
+        free = (self.end() + PAGE - 1) // PAGE * PAGE
+        bad, at = [], 0
+        for where, size in power.extents(self.log):
+            skip = max(0, free - at)
+            if skip < size:
+                bad.append((where + skip, size - skip))
+            at += size
+        self.t.true(bad, "the log has room")
+        self.disk.fail(bad)
+
+    def lose(self, keys):
+        t, server = self.t, self.server
+        stack.kill_all(t, server.process, list(server.roles().values()))
+        self.disk.cut()
+        self.disk.lose()
+        server.start()
+        t.equal([200] * len(keys), [
+            server.call("GET", "/v1/whoami", key=k)[0] for k in keys],
+            "keys that were there")
+        con = sqlite3.connect(os.path.join(server.database, "sailapi.db"))
+        t.equal([("ok",)], con.execute("PRAGMA integrity_check").fetchall(),
+                "the database")
+        con.close()
+
+
+def test_server_log(t):
+    """What the server has answered, with what might be lost before it in its
+    log."""
+    s = Server(t)
+    t.equal(201, s.server.call("POST", "/v1/volumes", {"name": "v"})[0], "made")
+    while os.path.getsize(s.log) < 1 << 20:
+        s.key()
+    # It is begun anew, in blocks that are there, when all of it was copied.
+    before = s.copied()
+    t.equal(201, s.session(), "a session")
+    t.wait_for(lambda: s.copied() != before, "all of it is copied")
+    keys = [s.key()[1]]
+    t.true(s.end() < 1 << 19, "it is begun anew")
+    s.fail()
+    mark = len(s.server.log())
+    for _ in range(5):
+        t.equal(201, s.session(), "what may be lost")
+    t.wait_for(lambda: "checkpoint" in s.server.log()[mark:], "it hears of it")
+    s.disk.heal()
+    t.wait_for(lambda: s.key()[0] == 201, "it takes more")
+    s.lose(keys + [s.key()[1]])
+
+
+def test_server_new_blocks(t):
+    """The same in blocks that nothing was in before: the kernel's memory says for
+    ever that they are written."""
+    s = Server(t)
+    keys = [s.key()[1]]
+    t.run(["fallocate", "-n", "-l", str(1 << 20), s.log])
+    os.sync()
+    s.fail()
+    t.equal(503, s.key()[0], "a key")
+    t.equal(503, s.key()[0], "another")
+    s.disk.heal()
+    t.wait_for(lambda: s.key()[0] == 201, "it takes more")
+    s.lose(keys + [s.key()[1]])

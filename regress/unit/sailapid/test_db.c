@@ -944,7 +944,9 @@ test_settle(void **state)
 
 	(void)state;
 	assert_non_null(other);
+	assert_int_equal(db_begin(db), 0);
 	org("before");
+	assert_int_equal(db_end(db), 0);
 	sql("PRAGMA wal_checkpoint");
 	assert_int_equal(db_view(other), 0);
 	assert_int_equal(db_store_get(other, &s), 0);
@@ -959,7 +961,11 @@ test_settle(void **state)
 	assert_int_equal(sv.syncs, 0);
 	assert_int_equal(db_settle(db), 0);
 	assert_int_equal(sv.syncs, 0);
+	/* Nor does one that is not lazy and writes nothing. */
+	assert_int_equal(db_begin(db), 0);
+	assert_int_equal(db_end(db), 0);
 	db_view_end(other);
+	assert_int_equal(sv.syncs, 0);
 	assert_int_equal(db_settle(db), 0);
 	assert_true(sv.syncs > 0);
 	/* Once. */
