@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
+#include "lib/db_anew.h"
 #include "lib/db_errno.h"
+#include "lib/log.h"
 #include "lib/monotime.h"
 #include "sailvold/db.h"
 #include "sailvold/db_sql.h"
@@ -17,7 +18,8 @@
 /*
  * A sync that has failed is forgotten: the kernel takes what it could not write for
  * clean, and says with the next sync that all is well.  What the log of SQLite has
- * is safe then when the database itself has it, and the log is begun anew.
+ * is safe then when all of it was written once more, the database itself has it, and
+ * the log is begun anew.
  */
 enum doubt { DOUBT_NONE, DOUBT_START /* by a process before this */, DOUBT };
 #define CHECKPOINT_PAGES 1000
@@ -146,9 +148,7 @@ say(struct sqlite3 *sql, const char *what)
 static void
 look_at_sync(struct db *db)
 {
-	int code = sqlite3_extended_errcode(db->sql);
-
-	if (code != SQLITE_IOERR_FSYNC && code != SQLITE_IOERR_DIR_FSYNC)
+	if (!db_sync_failed(sqlite3_extended_errcode(db->sql)))
 		return;
 	if (db->doubt != DOUBT)
 		log_warnx(
@@ -178,6 +178,18 @@ is_braked(const struct db *db)
 	return db->brake.ms != 0 && !monotime_reached(db->brake.until);
 }
 
+/* The log alone has what a checkpoint may leave half of. */
+static int
+log_anew(struct db *db)
+{
+	const char *path = sqlite3_db_filename(db->sql, "main");
+
+	if (path == NULL || *path == '\0' || db_anew(path) == 0)
+		return 0;
+	log_warn("database: its log cannot be written anew");
+	return -1;
+}
+
 static int
 checkpoint(struct db *db)
 {
@@ -188,6 +200,10 @@ checkpoint(struct db *db)
 	if (is_braked(db)) {
 		errno = db->brake.error;
 		return db->brake.rc;
+	}
+	if (mode == SQLITE_CHECKPOINT_TRUNCATE && log_anew(db) == -1) {
+		brake(db, SQLITE_IOERR, errno);
+		return SQLITE_IOERR;
 	}
 	errno = 0;
 	rc = sqlite3_wal_checkpoint_v2(db->sql, "main", mode, NULL, NULL);
@@ -268,6 +284,10 @@ db_close(struct db *db)
 		return;
 	for (i = 0; i < DB_STATEMENT_COUNT; i++)
 		sqlite3_finalize(db->stmts[i]);
+	/* It would make a checkpoint. */
+	if (db->sql != NULL && db->doubt != DOUBT_NONE)
+		(void)sqlite3_db_config(db->sql,
+		    SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(db->sql);
 	free(db);
 }
@@ -378,7 +398,8 @@ be_sure(struct db *db)
 		error = db_errno(rc, errno);
 		if (!tried)
 			break;
-		say(db->sql, "checkpoint");
+		if (sqlite3_errcode(db->sql) != SQLITE_OK)
+			say(db->sql, "checkpoint");
 		if (error != ENOSPC)
 			break;
 		if (on_full != NULL)
