@@ -112,7 +112,7 @@ came(struct reload_run *r)
 	return 1;
 }
 
-/* The failed reload is over for fuse: what was parked goes on. */
+/* The reload is over for fuse: what was parked goes on. */
 static void
 unparked(struct mount *m, void *arg, int error, uint32_t writers, int fd)
 {
@@ -125,14 +125,20 @@ unparked(struct mount *m, void *arg, int error, uint32_t writers, int fd)
 }
 
 static void
-fail(struct reload_run *r, const char *type, const char *code, const char *what)
+unpark(struct reload_run *r)
 {
 	struct mount *m = r->job->m;
 
 	if (r->parked && ask_switch(m, -1, unparked, NULL) == -1)
-		log_warn("mount %s: ending a failed reload", m->row.path);
+		log_warn("mount %s: programs stand", m->row.path);
 	r->parked = 0;
 	collect_first_end(&r->first);
+}
+
+static void
+fail(struct reload_run *r, const char *type, const char *code, const char *what)
+{
+	unpark(r);
 	job_error(r->job, type, code, "%s", what);
 }
 
@@ -180,6 +186,14 @@ want(struct reload_run *r, struct node_miss *miss,
 	node_miss_free(miss);
 	if (rc == -1)
 		fail(r, "unavailable", "nodes", "nodes cannot be had");
+}
+
+/* The same while programs are parked: the network may not answer for long. */
+static void
+want_parked(struct reload_run *r, struct node_miss *miss)
+{
+	unpark(r);
+	want(r, miss, park);
 }
 
 /* ---- its end ---------------------------------------------------------------------- */
@@ -539,7 +553,7 @@ done:
 	memset(&r->gone, 0, sizeof(r->gone));
 	r->stashed = 0;
 	if (error == ENODATA)
-		want(r, &miss, park); /* by then fuse may be another one */
+		want_parked(r, &miss);
 	else {
 		refuse_switch(r, error, &miss);
 		node_miss_free(&miss);
@@ -571,7 +585,7 @@ collected(void *arg, int error, struct delta_set *set, struct node_miss *miss)
 
 	r->set = *set;
 	if (error == ENODATA) {
-		want(r, miss, park);
+		want_parked(r, miss);
 		return;
 	}
 	if (error != 0)

@@ -5,11 +5,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import threading
 import time
 
-from sailtest import deadline, proxy, stack
+from sailtest import bigvolume, deadline, proxy, stack
 
 BOTH_STORES = True
 
@@ -369,3 +370,55 @@ def test_words(t):
     t.equal(2, s.reload_json(a)["stash"]["changes"], "changes")
     said = s.ctl("stash", "drop", a, "2").stderr
     t.equal("sailvolctl: stash 2 was dropped\n", said, "drop")
+
+
+def forget_nodes(s):
+    """What is remembered of trees is not here any more."""
+    s.daemon.stop()
+    db = sqlite3.connect(s.daemon.dir + "/state/db/sailvold.db", timeout=60)
+    with db:
+        db.execute("DELETE FROM node")
+    db.close()
+    s.daemon.start()
+
+
+def test_nodes_missing(t):
+    """Where a reload or a restore needs a directory that is not here, programs
+    go on while the network is asked for it, however long that takes; what they
+    change meanwhile counts."""
+    s = stack.Stack(t, proxied=True)
+    volume = bigvolume.BigVolume(
+        bigvolume.Api(s.server.url, s.server.key), "vol")
+    volume.tree("tree", 5000)
+    a = s.mount("vol", "a")
+    deep = max((where for where, _, _ in os.walk(a)),
+               key=lambda w: (w.count("/"), w))
+    stack.write(deep + "/new", "x")
+
+    def begun(name, *words):
+        """The command, which has asked; and programs do not wait for it."""
+        forget_nodes(s)
+        t.wait_for(lambda: os.path.ismount(a), "the mount")
+        held = s.api.fault(proxy.HOLD, "POST .*/nodes")
+        p = stack.spawn(s, *words)
+        t.wait_for(lambda: held.done or p.poll() is not None, "held")
+        t.equal(None, p.poll(), name + " has asked")
+        began = time.monotonic()
+        stack.write("%s/%s" % (a, name), "y")
+        took = time.monotonic() - began
+        t.true(took < 15, "%s: a change took %.1f s" % (name, took))
+        held.release()
+        return stack.end(p)
+
+    status, answer = begun("reload", "reload", a)
+    t.equal(0, status, "reload: %s" % answer)
+    t.equal(["tree"], os.listdir(a), "all is in the stash")
+    stash = str(answer["stash"]["id"])
+    # Which would lose what was written meanwhile.
+    status, answer = begun("restore", "stash", "restore", a, stash)
+    t.equal("dirty", answer["error"]["code"], "restore")
+    os.unlink(a + "/restore")
+    s.ctl("stash", "restore", a, stash)
+    t.equal(("x", "y"), (stack.read(deep + "/new"), stack.read(a + "/reload")),
+            "what is restored")
+    t.equal({"tree", "reload"}, set(os.listdir(a)), "the rest")
