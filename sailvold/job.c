@@ -424,5 +424,6 @@ jobs_mount_gone(struct mount *m)
 		free(text);
 		job_free(j);
 	}
+	lease_stop(m);
 	control_fuse_down(m); /* what was asked besides */
 }

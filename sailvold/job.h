@@ -128,11 +128,14 @@ json_t *json_hash(const struct hash *);
 json_t *json_error_of(const char *type, const char *code, const char *message);
 void hex_of(const uint8_t *, size_t, char *out); /* 2 * n + 1 bytes */
 
-/* PUT of the mount's lease (lease.c): at mount, reload, and daily. */
+/* PUT of the mount's lease (lease.c): at mount, reload, and daily; what fails is
+   tried again, later and later. */
 void lease_renew(struct mount *);
 /* The same after a commit, which the server has added to it: within a minute,
    so that earlier ones are let go. */
 void lease_soon(struct mount *);
+/* The mount goes away. */
+void lease_stop(struct mount *);
 
 /* Objects of a running commit (commit.c): held as long as it runs. */
 int commit_holds(const struct job *, uint64_t ovl);

@@ -52,7 +52,11 @@ struct mount {
 	int unswept;         /* something was let go */
 	unsigned int questions; /* of its fuse, not yet answered */
 	uint64_t swept;         /* so far; 0: all (namespace_sweep()) */
-	int lease_due;          /* lease.c: more is leased than it needs */
+	/* lease.c */
+	monotime_t lease_at;      /* its next turn; 0: that of all */
+	uint32_t lease_request;   /* under way; 0: none is */
+	int lease_again;          /* once more after that one */
+	unsigned int lease_tries; /* that failed, one after the other */
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;

@@ -499,8 +499,7 @@ drop_steps(void)
 		else if (s->run == run_hash) {
 			close(s->fd);
 			((hash_cb)s->f)(s->arg, &res, -1);
-		} else if (strstr(s->target, "/leases/") != NULL)
-			free(s->arg);
+		}
 		step_free(s);
 	}
 }
