@@ -246,15 +246,15 @@ retry_pause(struct mnt *m, int silence)
 }
 
 /*
- * A mount of the configuration whose server does not answer is tried again; one
- * that comes back is whatever is in its way, until it is taken away.
+ * A mount of the configuration is tried again, whatever is in its way, and so is
+ * one that comes back, until it is taken away: a key is renewed, a volume made.
  */
 static void
 mount_failed(struct mnt *m, int error, const char *what)
 {
 	int silence = error == EIO || error == ETIMEDOUT;
 	int again = m->done == NULL && !m->ending && all_ended == NULL &&
-	    (silence || (m->volume->flags & MOUNT_BACK));
+	    (silence || (m->volume->flags & (MOUNT_BACK | MOUNT_CONFIGURED)));
 
 	if (m->done != NULL)
 		m->kept = 0; /* who asked for it is told */

@@ -401,6 +401,32 @@ def test_hup_changes(t):
     t.wait_for(lambda: source(where) is None, "it is gone")
 
 
+def test_hup_is_patient(t):
+    """A mount that comes with SIGHUP is not given up for what passes, a volume
+    that is not there yet and a mount point that is not: each is said once, and
+    is tried again."""
+    s = stack.Stack(t)
+    d = s.daemon
+    where, later = s.point("c"), t.path("later")
+    with open(d.conf, encoding="utf-8") as f:
+        base = f.read()
+    configure(d, base + 'volume "new" {\n\tmount "%s"\n}\n'
+              'volume "new" {\n\tmount "%s"\n}\n' % (where, later))
+    for path in where, later:
+        t.wait_for(lambda p=path: "failed" in mounts(d).get(p, {}), path)
+    said = [line for line in d.log().splitlines() if "on " + where in line]
+    t.equal(1, len(said), said)
+    os.mkdir(later)
+    d.ctl("volume", "create", "new")
+    for path in where, later:
+        t.wait_for(lambda p=path: source(p) == "new", path, 60)
+    t.equal(said, [line for line in d.log().splitlines()
+                   if "on " + where in line and "is mounted" not in line],
+            "said in all")
+    configure(d, base)
+    t.wait_for(lambda: mounts(d) == {}, "both are gone")
+
+
 def test_held_elsewhere(t):
     """umount while another mount namespace has the mount: answered soon, with
     a warning; nothing is mounted there until that one has ended."""
