@@ -97,6 +97,11 @@ def finish(path: str, state: Dict[str, Any], status: str, why: str) -> None:
     became of it."""
     unfreeze(path, state)
     processes(state)
+    try:
+        # First: what is written from here on may have no room because of it.
+        _disk.remove(path)
+    except OSError:
+        pass
     for volume in state.get("volumes", ()):
         if volume.get("mounted"):
             found = _volumes.umount_one(volume["point"],
@@ -112,7 +117,6 @@ def finish(path: str, state: Dict[str, Any], status: str, why: str) -> None:
                 volume.get("mounted")):
             _rmdir(volume["point"])
     _rmdir(os.path.join(path, "volumes"))
-    _disk.remove(path)
     try:
         os.unlink(os.path.join(path, "sock"))
     except FileNotFoundError:

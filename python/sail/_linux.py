@@ -85,6 +85,11 @@ def umount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(_bytes(target), flags), target)
 
 
+def syncfs(fd: int) -> None:
+    """All of the file system that it is of."""
+    _check(_libc.syncfs(fd))
+
+
 def open_tree(fd: int, path: str = "") -> int:
     """A detached copy of the mount at path (or at fd), as a descriptor."""
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH

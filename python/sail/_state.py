@@ -219,15 +219,19 @@ def reserve(state: State) -> int:
         state["uids"] = _free_uids(top)
         new = os.path.join(boxes, _NEW + ident)
         os.mkdir(new, 0o700)
-        lock = hold(new)
+        lock = -1
         try:
+            lock = hold(new)
             write(new, state)
             os.rename(new, os.path.join(boxes, ident))
             _name(top, state)
         except BaseException:
-            remove(new, {})
-            remove(os.path.join(boxes, ident), {})
-            os.close(lock)
+            try:
+                remove(new, {})
+                remove(os.path.join(boxes, ident), {})
+            finally:
+                if lock != -1:
+                    os.close(lock)
             raise
         return lock
 
@@ -308,7 +312,11 @@ def remove(path: str, state: State) -> None:
         os.rmdir(os.path.join(path, "volumes"))
     except OSError:
         pass
-    for name in os.listdir(path):
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return  # it is not there
+    for name in names:
         try:
             os.unlink(os.path.join(path, name))
         except OSError:

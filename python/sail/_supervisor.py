@@ -673,7 +673,7 @@ def main(path: str, ready: int) -> None:
         code = e.code if isinstance(e, SailError) else "failed"
         try:
             supervisor.finish("failed", "%s" % why)
-        except SailError as f:
+        except (SailError, OSError) as f:
             why = "%s; then: %s" % (why, f)
         try:
             os.write(ready, json.dumps(_error(code, "%s" % why)).encode())
@@ -694,8 +694,9 @@ def main(path: str, ready: int) -> None:
               supervisor.ending else "failed")
     try:
         supervisor.finish(status, supervisor.ending)
-    except SailError as e:
+    except (SailError, OSError) as e:
+        code = e.code if isinstance(e, SailError) else "state"
         for client in supervisor.waiting:
-            supervisor.tell(client, _error("not_gone", str(e)))
+            supervisor.tell(client, _error(code, "its end: %s" % e))
         return
     supervisor.answer_all()

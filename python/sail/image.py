@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
-from sail import _state
+from sail import _disk, _linux, _state
 from sail.errors import SailboxCreationError
 
 # Raise it when what is made of the same input becomes another.
@@ -32,6 +32,7 @@ _QEMU = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 _BINFMT = "/proc/sys/fs/binfmt_misc"
 _ETC = {"hostname": b"sailbox\n", "resolv.conf": b"",
         "hosts": b"127.0.0.1 localhost sailbox\n::1 localhost\n"}
+_NEW = "new."
 _NO_SOURCES = "the machine's apt sources name no release of Debian"
 
 
@@ -193,18 +194,26 @@ class Image:
         files = _package_files()
         top = os.environ.get("SAIL_IMAGES") or os.path.join(
             _state.folder(), "images")
-        os.makedirs(top, 0o700, exist_ok=True)
         layer = os.path.join(top, "sail-" + _key(
             [FORM, {k: v.decode() for k, v in files.items()}]))
         base = os.path.join(top, "%s-%s" % (self.kind, _key(
             [FORM, codename, lines, PACKAGES])))
-        # One maker at a time; it is let go by the end of the process too.
-        with open(os.path.join(top, "lock"), "w", encoding="ascii",
-                  opener=lambda p, flags: os.open(p, flags, 0o600)) as lock:
-            if not (os.path.isdir(base) and os.path.isdir(layer)):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                self._make_base(base, codename, lines)
-                self._make_layer(layer, files)
+        try:
+            os.makedirs(top, 0o700, exist_ok=True)
+            # One maker at a time; it is let go by the end of the process too.
+            with open(os.path.join(top, "lock"), "w", encoding="ascii",
+                      opener=lambda p, flags: os.open(p, flags, 0o600)) as lock:
+                if not (os.path.isdir(base) and os.path.isdir(layer)):
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    for left in glob.glob(os.path.join(glob.escape(top),
+                                                       _NEW + "*")):
+                        # Of a maker that was killed.
+                        _disk.remove_tree(left)
+                    self._make_base(base, codename, lines)
+                    self._make_layer(layer, files)
+        except OSError as e:
+            raise SailboxCreationError("%s: %s" % (self.name, e), "client",
+                                       "image") from e
         return [os.path.join(layer, "root"), os.path.join(base, "root")]
 
     def check_runs(self) -> None:
@@ -227,7 +236,7 @@ class Image:
             raise SailboxCreationError(
                 "%s: mmdebstrap is not installed" % self.name, "client",
                 "no_mmdebstrap")
-        new = tempfile.mkdtemp(prefix="new.", dir=os.path.dirname(base))
+        new = tempfile.mkdtemp(prefix=_NEW, dir=os.path.dirname(base))
         try:
             root = os.path.join(new, "root")
             done = subprocess.run(
@@ -244,26 +253,33 @@ class Image:
                     "%s: mmdebstrap failed: %s" % (
                         self.name, done.stdout.strip()[-2000:]), "client",
                     "mmdebstrap")
-            os.rename(new, base)
+            _name(new, base)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
     def _make_layer(self, layer: str, files: Dict[str, bytes]) -> None:
         if os.path.isdir(layer):
             return
-        new = tempfile.mkdtemp(prefix="new.", dir=os.path.dirname(layer))
+        new = tempfile.mkdtemp(prefix=_NEW, dir=os.path.dirname(layer))
         try:
             below = "root/usr/lib/python3/dist-packages/sail/"
             for name, data in files.items():
                 _put(os.path.join(new, below + name), data)
             for name, text in _ETC.items():
                 _put(os.path.join(new, "root/etc", name), text)
-            os.rename(new, layer)
-        except OSError as e:
-            raise SailboxCreationError("%s: %s" % (self.name, e), "client",
-                                       "image") from e
+            _name(new, layer)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+def _name(new: str, path: str) -> None:
+    """What is whole, also after a loss of power, gets its name."""
+    fd = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _linux.syncfs(fd)
+    finally:
+        os.close(fd)
+    os.rename(new, path)
 
 
 def _key(what: Any) -> str:

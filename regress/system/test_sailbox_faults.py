@@ -2,6 +2,7 @@
 """Sandboxes when something goes wrong beside them, within them or with who made
 them: every call ends, with an error that says so, and nothing is left."""
 
+import errno
 import glob
 import os
 import resource
@@ -11,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from sailtest import deadline, raises
+from sailtest import deadline, power, raises, stack
 from sailtest.boxes import Boxes
 
 # In place of the shell: leaves a process behind that holds its standard input.
@@ -346,3 +347,176 @@ def test_host_mounts(t):
     t.equal("x\n", b.out(sb, "echo x"), "the sandbox")
     sb.terminate()
     b.all_ended()
+
+
+def small(t, name, *options):
+    """A folder that is a file system of its own; what sets it otherwise."""
+    path = t.path(name)
+    os.makedirs(path, 0o700, exist_ok=True)
+
+    def mount(*more):
+        t.run(["mount", "-t", "tmpfs", "-o", ",".join(more + ("mode=0700",)),
+               "none", path])
+    mount(*options)
+    return path, lambda *more: mount("remount", *more)
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(bytes(4096))
+        except OSError as e:
+            if e.errno != errno.ENOSPC:
+                raise
+
+
+@deadline(300)
+def test_reserve_no_room(t):
+    """A sandbox for which there is no room in the state folder, however far that
+    came, leaves none, no name and no lock, and the error says so."""
+    Boxes(t)
+    top, again = small(t, "boxes", "size=1m", "nr_inodes=20")
+    state, _, _ = modules()
+    state.prepare()
+
+    def left():
+        return (state.ids(), state.named("app_x", "w"), state.stale(),
+                len(os.listdir("/proc/self/fd")),
+                [n for n in os.listdir(top + "/boxes")])
+    before, failed, lock = left(), 0, -1
+    fill(top + "/filler")
+    t.equal(errno.ENOSPC, raises(t, OSError, state.reserve,
+                                 new_state()).errno, "no bytes")
+    t.equal(before, left(), "no bytes")
+    os.unlink(top + "/filler")
+    for files in range(5, 21):
+        again("nr_inodes=%d" % files)
+        try:
+            lock = state.reserve(new_state())
+            break
+        except OSError as e:
+            t.equal(errno.ENOSPC, e.errno, "%d files: %s" % (files, e))
+            t.equal(before, left(), "%d files" % files)
+            failed += 1
+    t.true(failed >= 3, "%d attempts failed" % failed)
+    os.close(lock)
+
+
+@deadline(300)
+def test_end_no_room(t):
+    """A sandbox whose disk has filled that of the machine gives the room back
+    before anything is written of its end."""
+    Boxes(t)
+    small(t, "boxes", "size=1m")
+    state, ending, _ = modules()
+    one = new_state()
+    lock = state.reserve(one)
+    path = state.box(one["id"])
+    one["volumes"] = [{"mounted": True, "point": path + "/volumes/0"}]
+    state.write(path, one)
+    fill(path + "/disk.img")
+    plain = ending._volumes.umount_one
+    ending._volumes.umount_one = lambda point, daemon: {
+        "gone": True, "error": None, "stash": None, "left": False}
+    try:
+        ending.finish(path, one, "terminated", "told")
+    finally:
+        ending._volumes.umount_one = plain
+    t.equal("terminated", state.read(path)["status"], "the record")
+    t.true(not os.path.exists(path + "/disk.img"), "its disk is gone")
+    os.close(lock)
+
+
+@deadline(1500)
+def test_end_filled(t):
+    """The same of one that has done so itself, from within."""
+    s = stack.Stack(t)
+    b = Boxes(t, s)
+    os.environ["SAIL_STATE"] = small(t, "disk", "size=48m")[0] + "/boxes"
+    volume = b.sail.Volume.get("v", mint_if_missing=True)
+    sb = b.create("w", disk_gib=1, volumes={"/mnt": volume})
+    sb.exec("dd if=/dev/zero of=/fill bs=1M count=100; sync").wait()
+    t.equal("terminated", within(t, 120, "terminate()", sb.terminate)["status"],
+            "it ended")
+    b.all_ended()
+
+
+@deadline(1500)
+def test_end_read_only(t):
+    """Who asks for the end of a sandbox is told why it cannot be recorded; it is
+    when that can be written."""
+    b = Boxes(t)
+    sb = b.create("w")
+    top = os.environ["SAIL_STATE"]
+    t.run(["mount", "--bind", top, top])
+    t.run(["mount", "-o", "remount,bind,ro", top])
+    try:
+        e = within(t, 120, "terminate()", lambda: sb.terminate())
+        t.true(isinstance(e, b.sail.SailboxError) and
+               "Read-only file system" in str(e), repr(e))
+    finally:
+        t.run(["umount", top])
+    b.all_ended()
+    t.true(b.sail.Sailbox.list(ended=True)[0].status in (
+        "terminated", "failed"), "it ended")
+
+
+DEBIAN = """#!/bin/sh
+for i; do root=$last; last=$i; done
+mkdir $root && head -c 2000000 /dev/urandom >$root/program
+"""
+
+
+def make_image(t, b, top):
+    """In the folder top, of a Debian that is made in no time."""
+    os.makedirs(t.path("bin"), exist_ok=True)
+    program = t.write("bin/mmdebstrap", DEBIAN)
+    os.chmod(program, 0o755)
+    os.environ["PATH"] = os.path.dirname(program) + ":" + os.environ["PATH"]
+    os.environ["SAIL_IMAGES"] = top
+    return b.sail.Image.debian.ensure()
+
+
+@deadline(300)
+def test_image_power(t):
+    """An image that has its name is whole after a loss of power; what makers
+    left that were killed goes."""
+    power.require(t)
+    b = Boxes(t)
+    top = t.path("images")
+    os.mkdir(top, 0o700)
+    disk = power.Disk(t, top, 64)
+    os.makedirs(top + "/new.killed/root/etc")
+    layers = make_image(t, b, top)
+    want = [stack.look(path) for path in layers]
+    t.true(not os.path.exists(top + "/new.killed"), "what was left")
+    disk.metadata()
+    disk.cut()
+    disk.lose()
+    for path, look in zip(layers, want):
+        if os.path.exists(path):
+            stack.same(t, look, stack.look(path), path)
+    t.true(os.path.exists(layers[1]), "nothing was at risk")
+
+
+@deadline(300)
+def test_image_no_room(t):
+    """An image for which there is no room is not there, and the error says
+    so, wherever it ended."""
+    b = Boxes(t)
+    top, again = small(t, "images", "size=8m", "nr_inodes=2")
+    from sail.errors import SailboxCreationError
+    path, failed = os.environ["PATH"], 0
+    for files in range(2, 100):
+        again("nr_inodes=%d" % files)
+        try:
+            make_image(t, b, top)
+            break
+        except SailboxCreationError as e:
+            t.true("No space left" in str(e), "%d files: %s" % (files, e))
+            t.equal([], glob.glob(top + "/new.*"), "%d files" % files)
+            failed += 1
+        finally:
+            os.environ["PATH"] = path
+    t.true(failed > 10, "%d attempts failed" % failed)
