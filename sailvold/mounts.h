@@ -53,6 +53,8 @@ int mounts_on_notify(struct chan *, uint32_t, struct imsg *, struct ibuf *);
  */
 int mounts_hand_over(char *what, size_t size);
 int mounts_are_handed_over(void);
+/* 1: mounts were handed over, which mounts_adopt() goes on with. */
+int mounts_came(void);
 /* Goes on with what the parent before handed over; 1: there was some. */
 int mounts_adopt(void);
 /*

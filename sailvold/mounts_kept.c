@@ -220,6 +220,14 @@ adopt(int fd, const char *key, uid_t fuse_uid)
 }
 
 int
+mounts_came(void)
+{
+	char name[HANDOVER_NAME_MAX];
+
+	return handover_next(RECORD, name);
+}
+
+int
 mnt_adopt_all(uid_t fuse_uid)
 {
 	char name[HANDOVER_NAME_MAX];

@@ -577,7 +577,7 @@ start_metrics(void)
 {
 	if (metrics_prepare(conf) == 0 && metrics_configure(conf) == 0)
 		return 0;
-	if (handover_times() == 0)
+	if (handover_times() == 0 && !mounts_came())
 		return -1;
 	log_warnx("metrics are not served: see the messages before, then send "
 		  "SIGHUP");

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 
 from sailtest import control, deadline, error_of, stack
@@ -328,6 +329,42 @@ def test_killed_parent(t):
         d.umount(b)
         t.wait_for(lambda: not store.kept, "nothing is kept")
         d.stop()
+
+
+@deadline(240)
+def test_killed_parent_metrics(t):
+    """The same where metrics cannot listen, which they do after SIGHUP."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    s = stack.Stack(t, extra="metrics listen on 127.0.0.1 port %d\n" % port)
+    d = s.daemon
+    d.stop()
+    store = Store(t)
+    with contextlib.closing(store):
+        store.start(d)
+        a = s.mount("vol", "a", create=True)
+        t.wait_for(lambda: len(store.kept) == 3, "of a mount: three")
+        fd = os.open(a + "/f", os.O_WRONLY | os.O_CREAT)
+        os.write(fd, b"x\n")
+        d.kill_all()
+        with socket.create_server(("127.0.0.1", port)):
+            store.start(d)
+            t.true("metrics are not served" in d.log(), d.log())
+        os.write(fd, b"y\n")
+        os.close(fd)
+        t.equal("x\ny\n", stack.read(a + "/f"), "it lives")
+        d.hup()
+        t.wait_for(lambda: connects(port), "metrics")
+        d.umount(a, "--force")
+        d.stop()
+
+
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_strange_descriptors(t):
