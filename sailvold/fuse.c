@@ -201,6 +201,7 @@ begin(const struct start *st)
 	if (behind)
 		request_pause(1);
 	started = 1;
+	passthrough_begin();
 	pool_begin();
 	use_set_limit(config.overlay_limit);
 	log_info("mount of %s: %s", config.volume,

@@ -271,6 +271,23 @@ one_res(const struct backing_res *r, int asked)
 	waitq_wake(&b->q, 0);
 }
 
+/*
+ * What has no file any more is of one that the process before has unlinked and
+ * whose registration it did not live to give back: nobody asks for it again,
+ * and the kernel keeps the space for it.
+ */
+void
+passthrough_begin(void)
+{
+	struct file_id *b, *next;
+	struct stat st;
+
+	TAILQ_FOREACH_SAFE (b, &lru, lru, next)
+		if (b->state == READY && !in_use(b) &&
+		    overlay_stat(b->ovl, &st) == -1 && errno == ENOENT)
+			drop(b);
+}
+
 static int
 barrier_came(void)
 {

@@ -24,6 +24,8 @@ void passthrough_init(int wanted, const uint8_t *init, size_t len,
     int overlaid);
 /* 1: files are passed through, as far as is known. */
 int passthrough_on(void);
+/* A session is there, maybe with registrations of a process before. */
+void passthrough_begin(void);
 /* Another manifest: it did not ask what its predecessor asked. */
 void passthrough_new_manifest(void);
 /* manifest is there: it is told, for status. */

@@ -3,7 +3,10 @@
 who reads what is not here gets it all the same; and a mount comes back."""
 
 import errno
+import glob
 import os
+import signal
+import time
 
 from sailtest import caches, deadline, stack
 
@@ -126,6 +129,38 @@ def test_keep_free(t):
     t.wait_for(lambda: free() >= 64 * MIB, "64 MiB free")
     t.true(MIB < cached(d) < before, "and no more than that: %d of %d" % (
         cached(d), before))
+
+
+@deadline(240)
+def test_deleted_as_fuse_dies(t):
+    """The room of a file that is deleted is there again, also when fuse dies
+    before it has given back what the kernel had of it."""
+    t.expect_deaths = True
+    s, d, disk = site(t, 192)
+    publish(s, [1])
+    a = d.mount("v", "a")
+    files = glob.glob(disk + "/state/mounts/*/files")[0]
+
+    def used():
+        st = os.statvfs(disk)
+        return (st.f_blocks - st.f_bfree) * st.f_frsize
+
+    before = used()
+    for _ in range(4):
+        with open(a + "/new", "wb", 0) as f:
+            f.write(bytes(16 * MIB))
+        mine, = [n for n in glob.glob(files + "/*/*")
+                 if os.path.getsize(n) == 16 * MIB]
+        os.unlink(a + "/new")
+        end = time.monotonic() + 60
+        while os.path.exists(mine) and time.monotonic() < end:
+            pass
+        was = d.pids("fuse")
+        os.kill(was[0], signal.SIGKILL)
+        t.wait_for(lambda was=was: d.pids("fuse") not in ([], was), "another")
+        t.equal(["f0"], sorted(n for n in os.listdir(a) if n[0] != "."), "it")
+    t.wait_for(lambda: used() < before + 16 * MIB,
+               "the room of what is deleted")
 
 
 @deadline(120)
