@@ -26,6 +26,13 @@
 #define SLOTS_MAX (UINT32_MAX / UNITS_A_SLOT / 2)
 #define BUCKETS_MIN 64
 
+/* What becomes INODE_DETACHED, and is STALE on the way: fuse may die there. */
+struct detaching {
+	uint32_t idx, off; /* of where its content is, in the arena */
+	uint32_t len;
+	uint32_t begun;
+};
+
 struct table_header {
 	uint64_t magic;
 	uint32_t slots;
@@ -36,6 +43,7 @@ struct table_header {
 	uint64_t epoch; /* 0: of an older sailvold, which did not say it */
 	uint8_t base[HASH_LEN];
 	uint64_t giving; /* given.h */
+	struct detaching detaching;
 };
 
 _Static_assert(sizeof(struct table_header) <= TALLY_OFFSET, "header");
@@ -602,8 +610,9 @@ inode_set_named(uint32_t idx)
 	if (s->kind != INODE_OBJECT || s->name_len == 0)
 		return;
 	unindex_ovl(idx);
+	/* First: an object without a number would be none. */
+	__atomic_store_n(&s->kind, INODE_NAMED, __ATOMIC_SEQ_CST);
 	s->ovl = 0;
-	__atomic_store_n(&s->kind, INODE_NAMED, __ATOMIC_RELEASE);
 }
 
 void
@@ -661,11 +670,34 @@ inode_unname(uint32_t idx)
 	inode_try_free(parent);
 }
 
+static void
+become_detached(uint32_t idx, uint32_t off, size_t len)
+{
+	struct inode_slot *s = &t.slot[idx];
+
+	s->name_off = off;
+	s->name_len = (uint16_t)len;
+	__atomic_store_n(&s->kind, INODE_DETACHED, __ATOMIC_SEQ_CST);
+}
+
+/* What a process before this one has begun. */
+static void
+detach_on(void)
+{
+	struct detaching *d = &t.head->detaching;
+
+	if (d->begun && d->idx >= INODE_FIRST && d->idx < t.head->top &&
+	    t.slot[d->idx].kind != INODE_FREE && d->len <= ARENA_LEN_MAX &&
+	    arena_has(d->off, d->len))
+		become_detached(d->idx, d->off, d->len);
+	d->begun = 0;
+}
+
 int
 inode_detach(uint32_t idx, const uint8_t commit[32], const void *path,
     size_t len)
 {
-	struct inode_slot *s = &t.slot[idx];
+	struct detaching *d = &t.head->detaching;
 	uint8_t both[ARENA_LEN_MAX];
 	uint32_t off;
 
@@ -677,10 +709,13 @@ inode_detach(uint32_t idx, const uint8_t commit[32], const void *path,
 	memcpy(both + HASH_LEN, path, len);
 	if (arena_take(both, HASH_LEN + len, &off) == -1)
 		return -1;
+	d->idx = idx;
+	d->off = off;
+	d->len = (uint32_t)(HASH_LEN + len);
+	__atomic_store_n(&d->begun, 1, __ATOMIC_SEQ_CST);
 	inode_make_stale(idx);
-	s->name_off = off;
-	s->name_len = (uint16_t)(HASH_LEN + len);
-	__atomic_store_n(&s->kind, INODE_DETACHED, __ATOMIC_RELEASE);
+	become_detached(idx, off, HASH_LEN + len);
+	__atomic_store_n(&d->begun, 0, __ATOMIC_SEQ_CST);
 	return 0;
 }
 
@@ -830,6 +865,7 @@ take_over(void)
 		fatalx("inode table: not sound");
 	if (arena_claims() == -1)
 		fatal("inode table");
+	detach_on();
 	for (i = INODE_FIRST; i < t.head->top; i++) {
 		s = &t.slot[i];
 		if (s->kind == INODE_FREE) {
@@ -840,6 +876,8 @@ take_over(void)
 		}
 		if (s->kind == INODE_STALE)
 			s->name_len = 0; /* it was about to lose it */
+		if (s->kind == INODE_NAMED)
+			s->ovl = 0; /* it was about to lose that */
 		if ((why = slot_problem(i)) != NULL) {
 			log_warnx("inode table: slot %u: %s", i, why);
 			s->kind = INODE_STALE;

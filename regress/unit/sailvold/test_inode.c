@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -628,6 +631,96 @@ memory(void **state)
 	assert_int_equal(inode_by_name(INODE_ROOT, name, 11), idx);
 }
 
+/* ---- each moment at which a process may die ---------------------------------- */
+
+static const uint8_t a_commit[HASH_LEN] = { 7 };
+
+static void
+to_detached(uint32_t idx)
+{
+	(void)inode_detach(idx, a_commit, "some/path", 9);
+}
+
+/* After each instruction of f, the table is as before it or as behind it. */
+static void
+step_through(uint32_t idx, void (*f)(uint32_t), uint8_t behind)
+{
+	size_t len, bytes = table_bytes(SLOTS);
+	uint8_t *map, *was, kind;
+	unsigned int before = 0, states = 0;
+	int status, mine = fd, copy;
+	const uint8_t *name;
+	pid_t pid;
+
+	if ((pid = fork()) == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, 0, 0) == -1)
+			_exit(1);
+		raise(SIGSTOP);
+		f(idx);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	inode_close();
+	copy = memfd_create("copy", MFD_CLOEXEC);
+	map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, mine, 0);
+	was = calloc(1, bytes);
+	assert_true(copy != -1 && map != MAP_FAILED && was != NULL);
+	fd = copy;
+	for (;;) {
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, 0, 0), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (!WIFSTOPPED(status))
+			break;
+		if (memcmp(map, was, bytes) == 0)
+			continue;
+		memcpy(was, map, bytes);
+		states++;
+		assert_int_equal(pwrite(fd, was, bytes, 0), (ssize_t)bytes);
+		assert_int_equal(inode_open(fd, SLOTS, 1), 0);
+		kind = inode_slot(idx)->kind;
+		if (kind != behind) {
+			assert_int_equal(inode_by_name(INODE_ROOT, "name", 4),
+			    idx);
+			before++;
+		} else if (behind == INODE_DETACHED) {
+			name = inode_name(idx, &len);
+			assert_int_equal(len, HASH_LEN + 9);
+			assert_memory_equal(name, a_commit, HASH_LEN);
+			assert_memory_equal(name + HASH_LEN, "some/path", 9);
+		} else
+			assert_int_equal(inode_slot(idx)->ovl, 0);
+		inode_close();
+	}
+	assert_int_equal(status, 0);
+	assert_true(before > 0 && states > before);
+	close(copy);
+	munmap(map, bytes);
+	free(was);
+	fd = mine;
+	assert_int_equal(inode_open(fd, SLOTS, 1), 0);
+	assert_int_equal(inode_slot(idx)->kind, behind);
+}
+
+static void
+dies_detaching(void **state)
+{
+	uint32_t idx = inode_new(INODE_ROOT, "name", 4, 0);
+
+	(void)state;
+	inode_ref(idx);
+	step_through(idx, to_detached, INODE_DETACHED);
+}
+
+static void
+dies_naming(void **state)
+{
+	uint32_t idx = inode_new(INODE_ROOT, "name", 4, 77);
+
+	(void)state;
+	inode_ref(idx);
+	step_through(idx, inode_set_named, INODE_NAMED);
+}
+
 int
 main(void)
 {
@@ -648,6 +741,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(many, fresh, gone),
 		cmocka_unit_test_setup_teardown(churn, fresh, gone),
 		cmocka_unit_test_setup_teardown(memory, fresh, gone),
+		cmocka_unit_test_setup_teardown(dies_detaching, fresh, gone),
+		cmocka_unit_test_setup_teardown(dies_naming, fresh, gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
