@@ -17,6 +17,7 @@
 #include "sailvold/frontend.h"
 #include "sailvold/given.h"
 #include "sailvold/journal.h"
+#include "sailvold/journal_done.h"
 #include "sailvold/overlay.h"
 #include "sailvold/overlay_use.h"
 #include "sailvold/passthrough.h"
@@ -481,6 +482,7 @@ fuse_start(void)
 	journal_on_segment(send_segment, NULL);
 	journal_on_cut(door_cut);
 	request_on_abandoned(content_abandoned);
+	request_on_resent(done_forget);
 	room_init();
 	evtimer_set(&ev_evict, on_evict, NULL);
 	evtimer_add(&ev_evict, &tv);

@@ -9,6 +9,7 @@
 struct record;
 
 void done_add(const struct record *);
-void done_forget(void); /* all */
+/* All: no request comes again. */
+void done_forget(void);
 
 #endif

@@ -271,6 +271,21 @@ one_res(const struct backing_res *r, int asked)
 	waitq_wake(&b->q, 0);
 }
 
+/* Whether the kernel keeps what it has for ever nobody knows any more. */
+static void
+may_be_kept(struct handle *h, void *arg)
+{
+	struct inode_slot *s = inode_slot(h->inode);
+	struct timeval tv = { 0, KEPT_MS * 1000 };
+
+	(void)arg;
+	if (s->mode != MODE_PASSTHROUGH || !handle_writes(h))
+		return;
+	s->untold = s->kept = 1;
+	if (!evtimer_pending(&ev_kept, NULL))
+		evtimer_add(&ev_kept, &tv);
+}
+
 /*
  * What has no file any more is of one that the process before has unlinked and
  * whose registration it did not live to give back: nobody asks for it again,
@@ -286,6 +301,7 @@ passthrough_begin(void)
 		if (b->state == READY && !in_use(b) &&
 		    overlay_stat(b->ovl, &st) == -1 && errno == ENOENT)
 			drop(b);
+	handle_foreach(may_be_kept, NULL);
 }
 
 static int

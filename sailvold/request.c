@@ -42,7 +42,7 @@ struct park {
 struct request now;
 static TAILQ_HEAD(, park) all = TAILQ_HEAD_INITIALIZER(all);
 static struct park_list ready = TAILQ_HEAD_INITIALIZER(ready);
-static unsigned int nparked;
+static unsigned int nparked, nresent; /* of these, sent again */
 static struct fuse_session *se;
 static int session_fd = -1;
 static uint8_t *buffer;
@@ -52,6 +52,7 @@ static uint64_t init_unique;
 static int init_answered, swallow_init, paused;
 static uint32_t init_flags, stack_depth;
 static abandoned_cb on_abandoned;
+static void (*on_resent)(void); /* the kernel is to send some, or has */
 static no_room_cb on_no_room;
 
 /* ---- waiting ------------------------------------------------------------------ */
@@ -104,6 +105,27 @@ request_on_abandoned(abandoned_cb f)
 	on_abandoned = f;
 }
 
+void
+request_on_resent(void (*f)(void))
+{
+	on_resent = f;
+}
+
+/*
+ * The device is empty, and what the kernel sent again stood at its front: none of
+ * that is still to be looked at.
+ */
+static void
+none_resent(void)
+{
+	void (*f)(void) = on_resent;
+
+	if (f == NULL || nresent > 0)
+		return;
+	on_resent = NULL;
+	f();
+}
+
 unsigned int
 request_parked(void)
 {
@@ -138,6 +160,7 @@ park_free(struct park *p)
 {
 	TAILQ_REMOVE(&all, p, all);
 	nparked--;
+	nresent -= (p->unique & UNIQUE_RESENT) != 0;
 	request_copy_free(p);
 }
 
@@ -165,6 +188,7 @@ park_add(struct park *p)
 {
 	TAILQ_INSERT_TAIL(&all, p, all);
 	nparked++;
+	nresent += (p->unique & UNIQUE_RESENT) != 0;
 }
 
 static void
@@ -365,6 +389,7 @@ on_read(int fd, short ev, void *arg)
 		if (n == -1 && (errno == EINTR || errno == ENOENT))
 			continue;
 		if (n == -1 && errno == EAGAIN) {
+			none_resent();
 			if (wakeful_look())
 				continue;
 			return;
@@ -525,6 +550,14 @@ on_paused(int fd, short ev, void *arg)
 		mount_is_gone();
 }
 
+/* There may be nothing to read, which on_read() has to see. */
+static void
+look(void)
+{
+	if (on_resent != NULL)
+		event_active(&ev_read, EV_READ, 0);
+}
+
 void
 request_pause(int on)
 {
@@ -536,8 +569,10 @@ request_pause(int on)
 	    event_add(on ? &ev_paused : &ev_read, NULL) == -1)
 		fatalx("requests");
 	paused = on;
-	if (!on)
+	if (!on) {
 		kick();
+		look();
+	}
 }
 
 int
@@ -573,5 +608,8 @@ request_start(int fd, const struct fuse_lowlevel_ops *ops, const uint8_t *init,
 		return -1;
 	if (takeover && ask_resend() == -1)
 		log_warn("requests in flight cannot be asked for again");
-	return event_add(&ev_read, NULL);
+	if (event_add(&ev_read, NULL) == -1)
+		return -1;
+	look();
+	return 0;
 }

@@ -79,6 +79,9 @@ void waitq_wake(struct waitq *, int error);
 /* Called when the last that waited there was interrupted. */
 typedef void (*abandoned_cb)(struct waitq *);
 void request_on_abandoned(abandoned_cb);
+/* Called once, when nothing that the kernel has sent again is still to be looked
+   at. */
+void request_on_resent(void (*)(void));
 /*
  * Where a request that has no room (ENOSPC) may wait, to be done again; NULL:
  * that is its answer.  *tries: how often it was so, 0 at first.

@@ -159,6 +159,51 @@ after_pause(void **state)
 	ends(0, 0);
 }
 
+static unsigned int resents;
+
+static void
+resent(void)
+{
+	resents++;
+}
+
+/* Nothing is sent again: that is found out at once, and no sooner than it is
+   looked for. */
+static void
+none_resent(void **state)
+{
+	const struct fuse_lowlevel_ops ops = { .init = NULL };
+	char what[512];
+	int status, i;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0 ||
+	    priv_make_session(&session, "v", 0, what, sizeof(what)) == -1)
+		skip();
+	if ((pid = fork()) == 0) {
+		alarm(LATE_S);
+		request_on_resent(resent);
+		if (proc_base_init() == -1 ||
+		    request_start(session.fuse_fd, &ops, session.init,
+			session.init_len, 0) == -1)
+			_exit(2);
+		request_pause(1);
+		for (i = 0; i < 3; i++)
+			event_base_loop(proc_base(), EVLOOP_NONBLOCK);
+		if (resents != 0)
+			_exit(3);
+		request_pause(0);
+		for (i = 0; i < 3; i++)
+			event_base_loop(proc_base(), EVLOOP_NONBLOCK);
+		_exit(resents == 1 ? 0 : 4);
+	}
+	close(session.fuse_fd);
+	close(session.mount_fd);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int
 main(void)
 {
@@ -166,6 +211,7 @@ main(void)
 		cmocka_unit_test(while_paused),
 		cmocka_unit_test(before_pause),
 		cmocka_unit_test(after_pause),
+		cmocka_unit_test(none_resent),
 	};
 
 	log_init("test", 1, 0);
