@@ -253,7 +253,8 @@ fetch_hash_recv(struct ibuf *b, uint8_t *shift, uint8_t *flags)
 {
 	if (ibuf_get_n8(b, shift) == -1 || ibuf_get_n8(b, flags) == -1)
 		return -1;
-	if (*flags > (FETCH_HASH_KEEP | FETCH_HASH_SYNC | FETCH_HASH_TELL))
+	if (*flags > (FETCH_HASH_KEEP | FETCH_HASH_SYNC | FETCH_HASH_TELL |
+			 FETCH_HASH_SYNC_ALL))
 		return bad();
 	return get_end(b);
 }

@@ -57,7 +57,7 @@ static const char *const files[] = { "access", "chmod", "copy_file_range",
 
 /* The cache's descriptors: content that others gave, told to the kernel. */
 static const char *const bulk[] = { "copy_file_range", "fadvise64", "fallocate",
-	"fdatasync", "fsync" };
+	"fdatasync", "fsync", "syncfs" };
 
 /* Accepted connections: tls, api and store from the network, metrics from this
    machine.  None can make one to the outside: neither connect(2), nor what

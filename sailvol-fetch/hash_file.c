@@ -66,7 +66,7 @@ struct hash_file {
 	struct fetch_hash_res res;
 	uint8_t *list; /* encoded */
 	size_t list_len;
-	uint8_t keep, sync, tell;
+	uint8_t keep, sync, sync_all, tell;
 	struct work note; /* some are hashed that were not told */
 	atomic_int noted; /* it is with the loop */
 	uint8_t *bytes;   /* of a small file; NULL: not to be kept */
@@ -92,6 +92,8 @@ hash_begin_file(struct hash_file *f)
 {
 	struct stat st;
 
+	if (f->sync_all && syncfs(f->fd) == -1)
+		return ENOTRECOVERABLE;
 	f->res.before = timens_now();
 	if (fstat(f->fd, &st) == -1)
 		return errno;
@@ -571,6 +573,7 @@ op_hash(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	f->shift = shift;
 	f->keep = (flags & FETCH_HASH_KEEP) && kept_room(WIRE_PACK_CHUNK);
 	f->sync = (flags & FETCH_HASH_SYNC) != 0;
+	f->sync_all = (flags & FETCH_HASH_SYNC_ALL) != 0;
 	f->tell = (flags & FETCH_HASH_TELL) != 0;
 	f->note.done = hash_tell;
 	f->active = 1;
@@ -579,7 +582,7 @@ op_hash(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 		f->works[i].work.run = hash_run;
 		f->works[i].work.done = hash_done;
 	}
-	f->works[0].work.slow = f->sync;
+	f->works[0].work.slow = f->sync | f->sync_all;
 	watch(f);
 	worker_add(&f->works[0].work);
 	return 0;

@@ -17,6 +17,7 @@
 /* After a step's first failure, for which sailvol-fetch(8) has tried for half a
    minute; then the commit fails: about a minute without any answer. */
 #define COMMIT_PATIENCE_MS 25000
+#define COMMIT_SYNC_EACH 8   /* files; of more the file system, once */
 #define COMMIT_IN_FLIGHT 128 /* files that are opened and hashed at a time */
 #define COMMIT_UPLOADS 3
 #define COMMIT_BATCH_FILES 128             /* with a descriptor */
@@ -94,6 +95,7 @@ struct commit_run {
 	size_t nby_ovl;
 	struct cfile *files;
 	size_t nfiles, next, in_flight, ndone;
+	int synced; /* a sync of all of them was asked for */
 	struct batch *filling[BATCH_KINDS];
 	uint64_t nbatches; /* made so far */
 	struct batch *up[COMMIT_UPLOADS];

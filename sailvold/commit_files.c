@@ -618,6 +618,14 @@ hash_came(void *arg, const struct fetch_hash_res *res, int list_fd)
 		unref(c);
 		return;
 	}
+	if (res->error == ENOTRECOVERABLE) {
+		if (list_fd != -1)
+			close(list_fd);
+		commit_fail(c, "internal", "sync",
+		    "the overlay cannot be written to its disk");
+		unref(c);
+		return;
+	}
 	f->res = *res;
 	f->res.list = NULL;
 	if (res->error != 0)
@@ -712,6 +720,26 @@ keep_rest(struct cfile *f, int rest_fd)
 		    (unsigned long long)f->ovl);
 }
 
+/*
+ * What is published is no change of the mount any more, so a loss of power must
+ * leave it all of that.  One sync for many files, all of which were written before
+ * the commit's mark; of one that may have been written since, another.
+ */
+static uint8_t
+sync_of(struct commit_run *c, const struct cfile *f, const struct obj *o,
+    int writers)
+{
+	uint8_t flags = 0;
+
+	if (writers || f->tries > 0 || c->nfiles <= COMMIT_SYNC_EACH ||
+	    o->changed_content > c->set.mark)
+		flags |= FETCH_HASH_SYNC;
+	if (c->nfiles > COMMIT_SYNC_EACH && !c->synced)
+		flags |= FETCH_HASH_SYNC_ALL;
+	c->synced |= (flags & FETCH_HASH_SYNC_ALL) != 0;
+	return flags;
+}
+
 static void
 file_opened(struct mount *m, void *arg, int error, int fd, int writers,
     int rest_fd)
@@ -721,7 +749,7 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers,
 	struct cfile *f = a->f;
 	struct obj o;
 	int dup_fd, known = 0;
-	uint8_t flags;
+	uint8_t flags = 0;
 
 	if (!c->dead && error == 0 &&
 	    db_obj_get(manifest_db, m->row.row, f->ovl, &o) == -1)
@@ -757,7 +785,7 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers,
 	/* Without a writer nothing can change that does not show: who comes
 	   after the mark makes it dirty again. */
 	flags = (uint8_t)((f->no_keep ? 0 : FETCH_HASH_KEEP) |
-	    (writers ? FETCH_HASH_SYNC : 0) | FETCH_HASH_TELL);
+	    sync_of(c, f, &o, writers) | FETCH_HASH_TELL);
 	dup_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (dup_fd != -1 &&
 	    (a->number = server_hash(shift_of(&o), flags, dup_fd, rest_fd,
@@ -773,6 +801,8 @@ file_opened(struct mount *m, void *arg, int error, int fd, int writers,
 	close(fd);
 	f->fd = -1;
 fail:
+	if (flags & FETCH_HASH_SYNC_ALL)
+		c->synced = 0;
 	free(a);
 	c->in_flight--;
 	c->refs--;
@@ -893,4 +923,5 @@ commit_files_free(struct commit_run *c)
 	c->redo = NULL;
 	c->nfiles = c->nby_ovl = c->next = c->ndone = c->nredo = 0;
 	c->redo_cap = 0;
+	c->synced = 0;
 }

@@ -30,8 +30,9 @@
 /* A file that is being copied. */
 struct copy {
 	struct work work;
-	struct vn *vn; /* pinned */
-	uint64_t ovl;  /* when it began */
+	struct vn *vn;  /* pinned */
+	uint64_t ovl;   /* when it began */
+	uint32_t inode; /* and its slot */
 	struct waitq q;
 	int from, to;
 	off_t from_at; /* where the chunk is in it */
@@ -40,6 +41,7 @@ struct copy {
 	struct hash hash; /* of it */
 	int again;        /* it was bad, and is tried once more */
 	int filling;      /* one chunk of what lacks */
+	int syncing;      /* it has all */
 	int lost;         /* what was written to it before is not on the disk */
 	uint8_t *rest;    /* bytes of the file beside it */
 	size_t rest_len;
@@ -168,7 +170,23 @@ copy_run(struct work *w)
 	if (w->error == 0 && c->filling && fdatasync(c->to) == -1) {
 		w->error = errno;
 		c->lost = 1;
+		/* At once, as in fuse_sync.c: the kernel tells nobody again. */
+		handle_lost(c->inode);
 	}
+}
+
+/*
+ * All of it is there.  The record that says so is safe with whatever else is
+ * synced, and a loss of power then must not leave zeros of what was published,
+ * if somebody only opened it.
+ */
+static void
+whole_run(struct work *w)
+{
+	struct copy *c = (struct copy *)w;
+
+	if (fdatasync(c->to) == -1)
+		w->error = errno;
 }
 
 /* A file of its size, without its bytes, and beside it where these are. */
@@ -248,9 +266,6 @@ fill_end(struct copy *c, int error)
 
 	vn->copy = NULL;
 	close(c->to);
-	/* The kernel has told us of it, and tells nobody else. */
-	if (c->lost)
-		handle_lost(vn->slot);
 	if (error == 0 && vn->ovl == c->ovl &&
 	    (error = content_rest(vn, &r, &fd)) == 0 && r != NULL)
 		error = content_written(vn, from << chunklist_shift(r->list),
@@ -327,6 +342,12 @@ copy_done(struct work *w)
 }
 
 static void
+whole_done(struct work *w)
+{
+	copy_end((struct copy *)w, w->error);
+}
+
+static void
 lazy_done(struct work *w)
 {
 	struct copy *c = (struct copy *)w;
@@ -345,12 +366,15 @@ copyup_step(struct vn *vn, int error)
 	int fd;
 
 	/* Another chunk than that which is copied. */
-	if (c == NULL || c->from != -1)
+	if (c == NULL || c->from != -1 || c->syncing)
 		return;
 	if (error == 0 && (error = content_list(vn, &list)) == 0) {
 		if (!c->filling &&
 		    !chunklist_next(list, c->slot, &c->slot, &h)) {
-			copy_end(c, 0);
+			c->syncing = 1;
+			c->work.run = whole_run;
+			c->work.done = whole_done;
+			worker_submit(&c->work);
 			return;
 		}
 		error = content_chunk(vn, c->slot, &fd, &c->from_at);
@@ -381,6 +405,7 @@ copy_new(struct vn *vn)
 	waitq_init(&c->q);
 	c->vn = vn;
 	c->ovl = vn->ovl;
+	c->inode = vn->slot;
 	c->size = vn->size;
 	c->times[0].tv_nsec = UTIME_NOW;
 	c->from = c->to = -1;
@@ -468,14 +493,13 @@ int
 copyup_fill(struct vn *vn, uint64_t slot)
 {
 	struct copy *c;
-	int fd;
 
 	if ((c = copy_new(vn)) == NULL)
 		return ENOMEM;
 	c->filling = 1;
 	c->slot = slot;
-	if ((fd = overlay_fd(vn)) == -1 ||
-	    (c->to = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+	/* Of what programs wrote each open file hears for itself. */
+	if ((c->to = overlay_open_file(vn->ovl, O_RDWR)) == -1)
 		return copy_undo(c);
 	return copy_start(c);
 }

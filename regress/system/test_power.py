@@ -172,6 +172,18 @@ def test_unsynced(t):
     t.said = "changes that were not synced and lost, by image: %s" % lost
 
 
+def change(path, how):
+    """What is there then is one of those that are returned: of what is behind
+    the old end the size may be there, and not the byte."""
+    before = stack.read(path)
+    after = {"append": before + "x", "byte": "x" + before[1:],
+             "open": before}[how]
+    with open(path, "a" if how == "append" else "r+", encoding="ascii") as f:
+        if how != "open":
+            f.write("x")
+    return before, after, before + "\0" if how == "append" else after
+
+
 @deadline(400)
 def test_committed(t):
     """The machines of both server and daemon lose power when a commit is
@@ -179,11 +191,22 @@ def test_committed(t):
     s, d, server_disk, disk = stack_on_disk(t)
     a = s.mount("v", "a", create=True)
     want = {}
-    for n in range(3):
-        for i in range(FILES):
+    # Of a few each is synced, of many the file system.
+    for n, files in enumerate((FILES, FILES, 3)):
+        if n > 0:
+            s.reload(a)
+        for i in range(files):
             name = "%d-%d" % (n, i)
-            write(os.path.join(a, name), body(name, n), False)
+            # ext4 writes one at once that was truncated.
+            fd = os.open(os.path.join(a, name),
+                         os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            os.write(fd, body(name, n).encode())
+            os.close(fd)
             want[name] = body(name, n)
+            if n > 0 and i > 0:
+                name = "%d-%d" % (n - 1, i)
+                want[name] = change(os.path.join(a, name), (
+                    "append", "byte", "open")[i % 3])[1]
         if n > 0:
             # Published before, and known to be so after the loss.
             os.unlink("%s/%d-0" % (a, n - 1))
@@ -197,11 +220,55 @@ def test_committed(t):
         lose_daemon(s, d, disk, snapshot)
         status, log = s.server.call("GET", "/v1/volumes/v/commits")
         t.equal((200, ident), (status, log["commits"][0]["id"]), "the newest")
-        t.equal(want, readable(t, a), "in the mount")
+        have = readable(t, a)
+        t.equal({}, {name: have.get(name, "none")[:9] for name in want
+                     if have.get(name) != want[name]}, "in the mount")
+        t.equal(want.keys(), have.keys(), "in the mount")
         t.equal(ident, s.commit(a), "it is known to be published")
         t.count("losses of power", 1)
     b = s.mount("v", "b")
     t.equal(want, readable(t, b), "in another mount")
+
+
+@deadline(240)
+def test_published_opened(t):
+    """Files that were published, and are opened for writing, by which each gets
+    a file of its own: what of that was lost is as it was published."""
+    s, d, _, disk = stack_on_disk(t, 512)
+    a = s.mount("v", "a", create=True)
+    names = ["%s%d" % (how, i) for how in ("append", "byte", "open")
+             for i in range(FILES // 2)]
+    for name in names:
+        write("%s/%s" % (a, name), body(name, 1), False)
+    os.truncate(a + "/open0", 300 << 20)        # nothing of it is to be copied
+    os.truncate(a + "/open1", 0)
+    os.truncate(a + "/open1", 300 << 20)
+    s.commit(a)
+    s.reload(a)
+    os.sync()
+    may = {name: change("%s/%s" % (a, name), name.rstrip("0123456789"))
+           for name in names[::-1] if name not in ("open0", "open1")}
+    for name in ("open0", "open1"):
+        os.close(os.open("%s/%s" % (a, name), os.O_RDWR))
+    # Another one's names are synced, and with them those.
+    write(a + "/synced", "x", True)
+    lose_daemon(s, d, disk, disk.snapshot())
+
+    def same(top, which):
+        for name, versions in may.items():
+            got = stack.read("%s/%s" % (top, name))
+            t.true(got in versions, "%s: %s: %d bytes, %d of them zeros" % (
+                which, name, len(got), got.count("\0")))
+        for name in ("open0", "open1"):
+            t.equal(300 << 20, os.path.getsize("%s/%s" % (top, name)), name)
+            with open("%s/%s" % (top, name), encoding="ascii") as f:
+                t.equal(name == "open0", f.read(len(body(name, 1))) ==
+                        body(name, 1), name)
+    same(a, "in the mount")
+    t.equal("x", stack.read(a + "/synced"), "what was synced")
+    s.commit(a)
+    same(s.mount("v", "b"), "published")
+    t.count("losses of power", 1)
 
 
 # How a program can have each of its writes synced: flags of open(2), of

@@ -26,6 +26,7 @@ LARGEST = 60000
 ROW = 700
 FIELDS = ("mode", "uid", "gid", "mtime")
 PENDING_MIB = 4     # of each commit
+POOL = 200          # published files of each round
 
 
 def body(tag, version):
@@ -317,7 +318,45 @@ class Database(Program):
         return self.begun() - last
 
 
-PROGRAMS = (Replacer, Appender, Mapper, Namer, Database)
+class Changer(Program):
+    """Files that were published before: each gets a change, or none, and is not
+    synced; other files are."""
+
+    def pool(self, n):
+        mount, folder = os.path.split(os.path.dirname(self.top))
+        return "%s/pool/%s-%d" % (mount, folder, n)
+
+    def changed(self, n):
+        old = body("pool", n)
+        return (old, old + b"x", b"x" + old[1:])[n % 3]
+
+    def run(self):
+        for n in range(1, POOL + 1):
+            self.say("b", n)
+            fd = os.open(self.pool(n), (os.O_RDWR, os.O_WRONLY | os.O_APPEND,
+                                        os.O_RDWR)[n % 3])
+            if n % 3 > 0:
+                os.write(fd, b"x")
+            os.close(fd)
+            if self.rng.random() < 0.2 or n <= WARM:
+                synced(self.top)
+                self.say("s", n)
+
+    def check(self, t):
+        lost = 0
+        for n in range(1, POOL + 1):
+            got = stack.read_bytes(self.pool(n))
+            old = body("pool", n)
+            may = [old, self.changed(n)]
+            # As of any file that is appended to.
+            may += [old + b"\0"] if n % 3 == 1 else []
+            t.true(got in may, "%s: %d bytes, %d of them zeros" % (
+                self.pool(n), len(got), got.count(0)))
+            lost += n <= self.begun() and got != may[1]
+        return lost
+
+
+PROGRAMS = (Replacer, Appender, Mapper, Namer, Database, Changer)
 
 
 class Committer(threading.Thread):
@@ -374,7 +413,14 @@ class Site:
         self.disk = power.Disk(t, d.dir, 768)
         d.start()
         self.a = s.mount("v", "a", create=True)
-        self.begun, self.known = 0, []      # commits
+        os.mkdir(self.a + "/pool")
+        for n in range(len(ROUNDS)):
+            for i in range(1, POOL + 1):
+                with open("%s/pool/%d-%d" % (self.a, n, i), "wb") as f:
+                    f.write(body("pool", i))
+        # In that commit alone.
+        self.begun, self.known = 1, [s.commit(self.a)]
+        s.reload(self.a)
         self.lost, self.in_flight, self.calls = [], 0, 0
 
     def commits(self):
@@ -450,9 +496,9 @@ class Site:
         for p in programs:
             t.equal([], p.failed(), "before the loss")
             self.calls += p.acked()
-        self.check(who, top, programs, committer, before)
+        self.check(n, who, top, programs, committer, before)
 
-    def check(self, who, top, programs, committer, before):
+    def check(self, n, who, top, programs, committer, before):
         t, s = self.t, self.s
         lost = [p.check(t) for p in programs]
         if who == "server":
@@ -464,6 +510,8 @@ class Site:
             t.equal(text, stack.read(path), "committed: " + path)
         # What was published in a round before.
         now = stack.look(self.a, fields=FIELDS)
+        now.update((p, before[p]) for p in before
+                   if p.startswith(b"pool/%d-" % n))    # Changer.check()
         stack.same(t, before, {p: now[p] for p in before if p in now},
                    "what was published before")
         # All that was acknowledged is there, and nothing more than was begun.
