@@ -2,7 +2,6 @@
 /*
  * journal: segments of a mount's journal: opening, appending, cutting.  In fuse.
  */
-#include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
 #include <dirent.h>
@@ -30,6 +29,8 @@
 #define UNSYNCED "unsynced"
 #define SYNCING "syncing"
 #define BAD_MAX 8 /* put aside; then the oldest goes */
+#define BAD_NAMES 64
+#define READ_MAX ((off_t)2 * SEGMENT_BYTES) /* what is larger is no segment */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -132,9 +133,9 @@ segment_scan(struct segment *s, uint64_t cut_from, record_cb f, void *arg)
 	struct segment_header h;
 	const char *why = "not a regular file";
 	struct stat st;
-	uint8_t *p = MAP_FAILED;
+	uint8_t *p = NULL;
 	uint64_t whole, len;
-	int fd, rc = -1;
+	int fd, rc = -1, error = EBADMSG;
 
 	fd = segment_open(s->first, cut_from == NOWHERE ? O_RDONLY : O_RDWR);
 	if (fd == -1) {
@@ -146,9 +147,14 @@ segment_scan(struct segment *s, uint64_t cut_from, record_cb f, void *arg)
 	why = "too short";
 	if (st.st_size < SEGMENT_HEADER_LEN)
 		goto bad;
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
+	why = "too long";
+	if (st.st_size > READ_MAX)
 		goto bad;
+	if ((p = mark_segment_read(fd, st.st_size)) == NULL) {
+		error = errno;
+		why = "it cannot be read from its disk";
+		goto bad;
+	}
 	if ((why = segment_header_decode(p, (size_t)st.st_size, &h)) != NULL)
 		goto bad;
 	why = "of another mount, or with another name";
@@ -175,13 +181,11 @@ segment_scan(struct segment *s, uint64_t cut_from, record_cb f, void *arg)
 	s->len = whole;
 	rc = 0;
 bad:
-	if (rc == -1) {
+	if (rc == -1)
 		log_warnx("journal %016" PRIx64 ": %s", s->first, why);
-		errno = EBADMSG;
-	}
-	if (p != MAP_FAILED)
-		munmap(p, (size_t)st.st_size);
+	free(p);
 	close(fd);
+	errno = error;
 	return rc;
 }
 
@@ -260,7 +264,7 @@ find_holes(int takeover)
 	return j.unsynced && !takeover ? j.unsynced_from : NOWHERE;
 }
 
-/* 1: there is a whole record in it. */
+/* 1: there is a whole record in it, or nobody knows. */
 static int
 holds_records(const struct segment *s)
 {
@@ -270,37 +274,43 @@ holds_records(const struct segment *s)
 
 	fd = segment_open(s->first, O_RDONLY | O_NONBLOCK);
 	if (fd == -1)
-		return 0;
+		return errno != ENOENT;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	    st.st_size > SEGMENT_HEADER_LEN) {
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
-		    0);
-		if (p != MAP_FAILED) {
-			holds = record_is_whole(p + SEGMENT_HEADER_LEN,
-			    (size_t)st.st_size - SEGMENT_HEADER_LEN);
-			munmap(p, (size_t)st.st_size);
-		}
+		p = st.st_size <= READ_MAX ? mark_segment_read(fd, st.st_size)
+					   : NULL;
+		holds = p == NULL ||
+		    record_is_whole(p + SEGMENT_HEADER_LEN,
+			(size_t)st.st_size - SEGMENT_HEADER_LEN);
+		free(p);
 	}
 	close(fd);
 	return holds;
 }
 
-/* Somebody may want to see what was in it. */
-static void
+/* Somebody may want to see what was in it: -1 where that cannot be kept. */
+static int
 put_aside(struct segment *s)
 {
 	char name[17], bad[32];
+	unsigned int i;
 
 	segment_name(s->first, name);
-	snprintf(bad, sizeof(bad), "bad.%s", name);
-	if (holds_records(s) && !mark_is_there(j.dir, bad)) {
-		if (renameat(j.dir, name, j.dir, bad) == 0)
-			log_warnx("journal %s: it has records: kept as %s",
+	if (holds_records(s)) {
+		snprintf(bad, sizeof(bad), "bad.%s", name);
+		for (i = 1; i < BAD_NAMES && mark_is_there(j.dir, bad); i++)
+			snprintf(bad, sizeof(bad), "bad.%s.%u", name, i);
+		if (i == BAD_NAMES || renameat(j.dir, name, j.dir, bad) == -1) {
+			log_warn("journal %s: it has records, and cannot be "
+				 "kept as %s",
 			    name, bad);
-		else
-			log_warn("journal %s", name);
+			errno = EIO;
+			return -1;
+		}
+		log_warnx("journal %s: it has records: kept as %s", name, bad);
 	}
 	drop_segment(s);
+	return 0;
 }
 
 /*
@@ -335,7 +345,7 @@ is_unborn(const struct segment *s)
 }
 
 /* Those at the end, and what is behind the first where there may be holes. */
-static void
+static int
 drop_unborn(void)
 {
 	struct segment *s, *first = NULL;
@@ -353,8 +363,10 @@ drop_unborn(void)
 			 ": dropped: nothing of it, or of "
 			 "one before it, came to the disk",
 		    first->first);
-		put_aside(first);
+		if (put_aside(first) == -1)
+			return -1;
 	}
+	return 0;
 }
 
 static void
@@ -389,7 +401,8 @@ scan_all(int takeover)
 				  ": dropped: it is behind "
 				  "what did not come to the disk",
 			    next->first);
-			put_aside(next);
+			if (put_aside(next) == -1)
+				return -1;
 			next = TAILQ_NEXT(s, link);
 		}
 		s->unsafe = j.unsafe;
@@ -607,8 +620,7 @@ journal_open(const char *folder, const uint8_t mount[16],
 	j.unlinked = 1; /* by the one before, it may be */
 	/* Of what is put aside now all stays until the next start. */
 	mark_keep_last(j.dir, "bad.", BAD_MAX);
-	drop_unborn();
-	if (scan_all(takeover) == -1)
+	if (drop_unborn() == -1 || scan_all(takeover) == -1)
 		return -1;
 	look_for_doubt();
 	/* What comes where something was lost is not synced. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,6 +86,29 @@ mark_read(int dir, const char *name)
 	rbuf_init(&r, p, MARK_LEN);
 	offset = rbuf_u64(&r);
 	return rbuf_u32(&r) == crc32c(0, p, 8) ? offset : 0;
+}
+
+uint8_t *
+mark_segment_read(int fd, off_t size)
+{
+	size_t len = (size_t)size, done = 0;
+	ssize_t n;
+	uint8_t *p;
+
+	if ((p = malloc(len)) == NULL)
+		return NULL;
+	while (done < len) {
+		n = pread(fd, p + done, len - done, (off_t)done);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			free(p);
+			errno = EIO;
+			return NULL;
+		}
+		done += (size_t)n;
+	}
+	return p;
 }
 
 /* How many there are, and the first in order. */

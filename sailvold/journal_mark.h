@@ -6,6 +6,7 @@
 #ifndef SAILVOLD_JOURNAL_MARK_H
 #define SAILVOLD_JOURNAL_MARK_H
 
+#include <sys/types.h>
 #include <stdint.h>
 
 /* Also when that cannot be found out. */
@@ -17,6 +18,9 @@ int mark_make(int dir, const char *name);
 int mark_write(int dir, const char *name, uint64_t offset);
 /* 0 where it is empty, or bad: all offsets are behind that. */
 uint64_t mark_read(int dir, const char *name);
+/* All of a segment, or NULL and errno: of a mapping a bad sector would end the
+   process, at each start. */
+uint8_t *mark_segment_read(int fd, off_t size);
 /* Of the files with names that begin so the last, in order, stay. */
 void mark_keep_last(int dir, const char *begin, unsigned int most);
 /*

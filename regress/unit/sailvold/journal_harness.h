@@ -49,6 +49,31 @@ fsync(int fd)
 	return (int)syscall(SYS_fsync, fd);
 }
 
+/* A bad sector behind that place; -1: none. */
+static off_t bad_from = -1;
+
+ssize_t
+pread(int fd, void *p, size_t len, off_t at)
+{
+	if (bad_from != -1 && at + (off_t)len > bad_from) {
+		errno = EIO;
+		return -1;
+	}
+	return (ssize_t)syscall(SYS_pread64, fd, p, len, at);
+}
+
+static int renames_fail;
+
+int
+renameat(int from, const char *a, int to, const char *b)
+{
+	if (renames_fail) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return (int)syscall(SYS_renameat2, from, a, to, b, 0);
+}
+
 static inline int
 in_dir(void **state)
 {

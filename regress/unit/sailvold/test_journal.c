@@ -119,6 +119,33 @@ not_understood(void **state)
 	assert_int_equal(journal_end(), end);
 }
 
+/* A disk that cannot read it is an error, and changes nothing. */
+static void
+bad_sector(void **state)
+{
+	static const off_t at[] = { 0, SEGMENT_HEADER_LEN, 100 };
+	uint64_t end;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(journal_open("journal", mount_id, conn_a, 0), 0);
+	for (i = 1; i < 10; i++)
+		assert_int_equal(append(2 * i, i), 0);
+	end = journal_end();
+	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		journal_close();
+		bad_from = at[i];
+		assert_int_equal(journal_open("journal", mount_id, conn_b, 0),
+		    -1);
+		assert_int_equal(errno, EIO);
+		journal_close();
+		bad_from = -1;
+		assert_int_equal(journal_open("journal", mount_id, conn_a, 0),
+		    0);
+		assert_int_equal(journal_end(), end);
+	}
+}
+
 /* Into a segment of before nothing is written that it does not have. */
 static void
 older_version(void **state)
@@ -394,6 +421,7 @@ main(void)
 		T(torn),
 		T(many),
 		T(not_understood),
+		T(bad_sector),
 		T(older_version),
 		T(other_mount_and_connection),
 		T(no_room),

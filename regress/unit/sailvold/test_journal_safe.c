@@ -838,6 +838,29 @@ put_aside_few(void **state)
 	    0);
 }
 
+/* One that cannot be put aside stays, and nothing is begun; a name that is taken
+   is not taken again. */
+static void
+put_aside_fails(void **state)
+{
+	(void)state;
+	synced_half(10);
+	journal_close();
+	spoil(11 << 20);
+	renames_fail = 1;
+	assert_int_equal(journal_open("journal", mount_id, conn_b, 0), -1);
+	assert_int_equal(errno, EIO);
+	journal_close();
+	renames_fail = 0;
+	assert_int_equal(system("cd journal; f=$(ls 0* | tail -n 1); "
+				"echo mine >bad.$f; cp $f ../was"),
+	    0);
+	opens(conn_b, 0, 1);
+	assert_int_equal(system("cd journal; grep -q mine bad.*0 || "
+				"grep -q mine bad.*f; cmp ../was bad.*.1"),
+	    0);
+}
+
 /* With a record behind it a header of zeros is damage. */
 static void
 header_of_zeros(void **state)
@@ -896,6 +919,7 @@ main(void)
 		T(unborn),
 		T(header_of_zeros),
 		T(put_aside_few),
+		T(put_aside_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
