@@ -25,6 +25,7 @@
 #define IDLE_AFTER 50 /* empty reads */
 #define ERROR_MS 500  /* the database said no */
 #define TELL_MS_MAX 4000
+#define PATIENCE_MS 30000 /* with what cannot be read */
 
 struct segment {
 	TAILQ_ENTRY(segment) link;
@@ -43,6 +44,8 @@ struct journal_read {
 	int untold;         /* which could not be made so: again at tell */
 	monotime_t tell;
 	int tell_ms; /* after that another one */
+	int failing; /* it, or the database, cannot be read; from then on: */
+	monotime_t lost;
 };
 
 struct applied_wait {
@@ -58,6 +61,7 @@ static struct {
 	uint8_t type;
 	uint64_t ovl;
 } bad;
+static int patience_ms = PATIENCE_MS;
 
 static void journal_timer(int, short, void *);
 
@@ -131,6 +135,54 @@ record_broken(struct mount *m, const char *why)
 	journal_broken(m, m->row.applied, text);
 }
 
+void
+journal_patience(int ms)
+{
+	patience_ms = ms;
+}
+
+/* What passes when somebody makes room, or ends. */
+static int
+is_shortage(int error)
+{
+	return error == ENOSPC || error == EDQUOT || error == ENOMEM ||
+	    error == EROFS || error == EBUSY || error == EAGAIN;
+}
+
+/* Nobody waits for ever for a disk that does not read; it is tried on. */
+static void
+applying_failed(struct mount *m, int error)
+{
+	struct journal_read *j = m->journal;
+
+	if (is_shortage(error)) {
+		j->failing = 0;
+		return;
+	}
+	if (!j->failing) {
+		log_warnx("mount %s: its journal cannot be applied: %s: it is "
+			  "tried again",
+		    m->row.path, strerror(error));
+		j->failing = 1;
+		j->lost = monotime_add_ms(monotime_now(), patience_ms);
+	}
+	/* Its start is waited for by a mount that lives. */
+	if (!monotime_reached(j->lost) || (!m->started && !m->fresh))
+		return;
+	if (!m->stuck)
+		log_warnx("mount %s: nothing of it can be committed until its "
+			  "journal can be applied",
+		    m->row.path);
+	m->stuck = 1;
+}
+
+static void
+applying_works(struct mount *m)
+{
+	log_info("mount %s: its journal is applied again", m->row.path);
+	m->journal->failing = m->stuck = 0;
+}
+
 int
 journal_segment(struct mount *m, uint64_t first, int fd)
 {
@@ -198,7 +250,8 @@ journal_forget(struct mount *m)
 	while ((s = TAILQ_FIRST(&m->journal->segments)) != NULL)
 		segment_close(m->journal, s);
 	event_del(m->journal->timer);
-	m->broken = 0; /* it is read again, and found so again */
+	m->broken = m->stuck = 0; /* it is read again, and found so again */
+	m->journal->failing = 0;
 }
 
 void
@@ -214,7 +267,7 @@ journal_free(struct mount *m)
 	if (m->journal == NULL)
 		return;
 	journal_forget(m);
-	m->broken = 0;
+	m->broken = m->stuck = 0;
 	event_free(m->journal->timer);
 	free(m->journal);
 	m->journal = NULL;
@@ -275,6 +328,7 @@ apply_transaction(struct mount *m, const uint8_t *data, size_t len,
     size_t *good, const char **why)
 {
 	uint64_t applied = m->row.applied, next = m->row.next;
+	int error;
 
 	*why = NULL;
 	*good = 0;
@@ -290,10 +344,12 @@ apply_transaction(struct mount *m, const uint8_t *data, size_t len,
 			m->rows_changed++;
 		return 0;
 	}
+	error = errno;
 	obj_batch_end();
 	db_rollback(manifest_db);
 	m->row.applied = applied;
 	m->row.next = next;
+	errno = error;
 	return -1;
 }
 
@@ -313,25 +369,20 @@ check_end(struct mount *m, size_t len)
 			     : "a segment ends in the middle of a record");
 }
 
-/* One batch: bytes applied, 0 nothing there, -1. */
 static ssize_t
-apply_batch(struct mount *m)
+try_batch(struct mount *m)
 {
 	const char *why = NULL;
 	struct segment *s;
 	size_t good = 0;
 	ssize_t n = 0;
 
-	if (m->journal == NULL || m->broken)
-		return 0;
 	s = segment_at(m->journal, m->row.applied);
 	if (s != NULL &&
 	    (n = pread(s->fd, read_buffer, READ_BYTES,
 		 (off_t)(SEGMENT_HEADER_LEN + (m->row.applied - s->first)))) ==
-		-1) {
-		log_warn("mount %s: reading its journal", m->row.path);
+		-1)
 		return -1;
-	}
 	if (n > 0 &&
 	    apply_transaction(m, read_buffer, (size_t)n, &good, &why) == -1) {
 		if (why == NULL)
@@ -352,6 +403,24 @@ apply_batch(struct mount *m)
 	if (good > 0)
 		m->unswept = 1;
 	return (ssize_t)good;
+}
+
+/* One batch: bytes applied, 0 nothing there, -1. */
+static ssize_t
+apply_batch(struct mount *m)
+{
+	ssize_t n;
+
+	if (m->journal == NULL || m->broken)
+		return 0;
+	errno = 0;
+	if ((n = try_batch(m)) == -1)
+		applying_failed(m, errno != 0 ? errno : EIO);
+	/* Where nothing was there to be applied the database was not asked. */
+	else if (m->journal->failing &&
+	    (n > 0 || m->row.applied == journal_reach(m)))
+		applying_works(m);
+	return n;
 }
 
 int
@@ -505,6 +574,8 @@ journal_timer(int fd, short what, void *arg)
 		    namespace_sweep_on(m) == 1)
 			m->journal->empty--; /* there is more of it */
 	}
+	if (n == -1 && m->stuck)
+		call_broken(m);
 	if (n == -1)
 		journal_arm(m, ERROR_MS);
 	else if (n > 0 && (size_t)n > READ_BYTES / 4)
@@ -540,7 +611,7 @@ applied_wait_or(struct mount *m, uint64_t offset, applied_cb f,
 		f(m, arg);
 		return 0;
 	}
-	if (m->broken) {
+	if (m->broken || m->stuck) {
 		errno = EIO;
 		return -1;
 	}

@@ -47,6 +47,7 @@ struct mount {
 	int whole;   /* to some fuse: its journal was applied to the end once */
 	int gone;    /* it ends: fuse is asked nothing more */
 	int broken;  /* its journal cannot be applied */
+	int stuck;   /* nor now; it is tried on */
 	uint8_t passthrough; /* enum passthrough_state, as fuse said */
 	int stores_show;     /* in ctime, also those through mappings (HELLO) */
 	int unswept;         /* something was let go */
@@ -88,7 +89,8 @@ uint64_t journal_reach(const struct mount *m);
  * Calls f once the journal is applied and durable up to offset (at once, when
  * it is); reads on as far as needed instead of waiting for the timer.  broken is
  * called instead when the journal turns out to be broken or the mount goes
- * (NULL: no call comes then).  -1: it is broken already, or no memory.
+ * (NULL: no call comes then), or cannot be applied for half a minute.  -1: it is
+ * so already, or no memory.
  */
 int applied_wait_or(struct mount *, uint64_t offset, applied_cb f,
     applied_cb broken, void *arg);
@@ -106,6 +108,7 @@ int journal_segment(struct mount *, uint64_t first, int fd);
 void journal_forget(struct mount *);
 /* Applies all that is there, without calling who waits.  -1: there is more. */
 int journal_drain(struct mount *);
+void journal_patience(int ms); /* tests */
 /* Some of it, at once, for who is to see what was just done: who waits for it is
    called soon. */
 void journal_now(struct mount *);

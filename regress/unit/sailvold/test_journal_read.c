@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -177,6 +178,20 @@ memory_setup(void **state)
 	assert_int_equal(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0),
 	    SQLITE_OK);
 	return 0;
+}
+
+/* ---- a disk that does not read ------------------------------------------------------ */
+
+static int reading_fails; /* errno of each read of a segment */
+
+ssize_t
+pread(int fd, void *p, size_t len, off_t at)
+{
+	if (reading_fails != 0 && len > 65536) {
+		errno = reading_fails;
+		return -1;
+	}
+	return (ssize_t)syscall(SYS_pread64, fd, p, len, at);
 }
 
 /* ---- a journal ------------------------------------------------------------------- */
@@ -348,7 +363,7 @@ static void
 on_broken(struct mount *m, void *arg)
 {
 	(void)arg;
-	assert_true(m->broken || m->gone);
+	assert_true(m->broken || m->stuck || m->gone);
 	lost++;
 }
 
@@ -412,6 +427,50 @@ test_torn_end(void **state)
 	flush();
 	run_to(end);
 	assert_int_equal(name_at("two"), 11);
+}
+
+/* A disk that cannot read it is tried on, and nobody waits for that for ever. */
+static void
+test_unreadable(void **state)
+{
+	(void)state;
+	lost = called = 0;
+	journal_patience(700);
+	segment_begin(0);
+	add(h_alloc(100));
+	add(h_make(OVL_ROOT, "one", 10, ENTRY_FILE));
+	flush();
+	reading_fails = EIO;
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, on_broken,
+			     NULL),
+	    0);
+	assert_int_equal(give(0, 0), 0);
+	run_for(400);
+	assert_int_equal(lost, 0);
+	run_for(1200);
+	assert_int_equal(lost, 1);
+	assert_false(h_mount.broken);
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, on_broken,
+			     NULL),
+	    -1);
+	assert_int_equal(errno, EIO);
+	reading_fails = 0;
+	run_to(end);
+	assert_int_equal(name_at("one"), 10);
+	assert_int_equal(called, 0);
+	/* What is short may take as long as it likes. */
+	add(h_make(OVL_ROOT, "two", 11, ENTRY_FILE));
+	flush();
+	reading_fails = ENOMEM;
+	assert_int_equal(applied_wait_or(&h_mount, end, on_applied, on_broken,
+			     NULL),
+	    0);
+	run_for(1700);
+	assert_int_equal(lost, 1);
+	reading_fails = 0;
+	run_to(end);
+	assert_int_equal(called, 1);
+	journal_patience(30000);
 }
 
 /* A bad segment is this mount's trouble, and no violation. */
@@ -982,6 +1041,7 @@ main(void)
 		T(test_applies),
 		T(test_torn_end),
 		T(test_bad_segment),
+		T(test_unreadable),
 		T(test_broken_record),
 		T(test_refused_record),
 		T(test_segments),
