@@ -4,6 +4,7 @@
  * manifest.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #define PROGRESS_MS 200
 #define KEEP_DONE_S (7 * 86400)
+#define UNKEPT_S 1
 #define NO_MEMORY                                                          \
 	"{\"error\":{\"message\":\"out of memory\",\"type\":\"internal\"," \
 	"\"code\":\"memory\"}}"
@@ -246,18 +248,102 @@ job_progress(struct job *j, json_t *progress)
 	free(text);
 }
 
+static int
+store_text(int64_t id, const char *text)
+{
+	if (db_job_state(manifest_db, id, JOB_DONE, text) == -1)
+		return -1;
+	return db_job_items_delete(manifest_db, id);
+}
+
 int
 job_store_answer(struct job *j, json_t *answer)
 {
 	char *text;
-	int rc = -1;
+	int rc;
 
 	if ((text = json_dumps(answer, JSON_COMPACT)) == NULL)
 		return -1;
-	if (db_job_state(manifest_db, j->id, JOB_DONE, text) == 0)
-		rc = db_job_items_delete(manifest_db, j->id);
+	rc = store_text(j->id, text);
 	free(text);
 	return rc;
+}
+
+/* ---- answers that the database did not take ---------------------------------------- */
+
+/* What somebody was told has failed, or was cancelled, is not begun again. */
+struct unkept {
+	TAILQ_ENTRY(unkept) link;
+	int64_t id;
+	char *text;
+};
+static TAILQ_HEAD(, unkept) unkept = TAILQ_HEAD_INITIALIZER(unkept);
+static struct event *unkept_timer;
+
+static void
+unkept_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct timeval tv = { UNKEPT_S, 0 };
+	struct unkept *u;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	while ((u = TAILQ_FIRST(&unkept)) != NULL &&
+	    store_text(u->id, u->text) == 0) {
+		TAILQ_REMOVE(&unkept, u, link);
+		free(u->text);
+		free(u);
+	}
+	if (u == NULL)
+		return;
+	if (unkept_timer == NULL)
+		unkept_timer =
+		    event_new(proc_base(), -1, 0, unkept_write, NULL);
+	if (unkept_timer == NULL || event_add(unkept_timer, &tv) == -1)
+		log_warnx("job %lld: no timer for its answer",
+		    (long long)u->id);
+}
+
+static int
+is_unkept(int64_t id)
+{
+	const struct unkept *u;
+
+	TAILQ_FOREACH (u, &unkept, link)
+		if (u->id == id)
+			return 1;
+	return 0;
+}
+
+static void
+keep_answer(struct job *j, json_t *answer)
+{
+	struct unkept *u;
+	char *text;
+	int rc;
+
+	text = answer != NULL ? json_dumps(answer, JSON_COMPACT)
+			      : strdup(NO_MEMORY);
+	rc = text != NULL ? store_text(j->id, text) : -1;
+	/* Some room may have been made by that (ballast.h). */
+	if (rc == -1 && text != NULL && errno == ENOSPC)
+		rc = store_text(j->id, text);
+	if (rc == 0) {
+		free(text);
+		return;
+	}
+	log_warnx("mount %s: the answer of job %lld is not kept: it is tried "
+		  "again",
+	    j->m->row.path, (long long)j->id);
+	if (text == NULL || (u = calloc(1, sizeof(*u))) == NULL) {
+		free(text);
+		return;
+	}
+	u->id = j->id;
+	u->text = text;
+	TAILQ_INSERT_TAIL(&unkept, u, link);
+	unkept_write(-1, 0, NULL);
 }
 
 static void
@@ -282,9 +368,8 @@ job_done(struct job *j, json_t *answer, int stored)
 	char *text;
 
 	count(j, answer);
-	if (!stored && (answer == NULL || job_store_answer(j, answer) == -1))
-		log_warnx("mount %s: the answer of job %lld is not kept",
-		    m->row.path, (long long)j->id);
+	if (!stored)
+		keep_answer(j, answer);
 	if (j->stop != NULL)
 		j->stop(j);
 	TAILQ_REMOVE(&m->jobs, j, link);
@@ -362,6 +447,8 @@ take_pending(void *arg, struct job *row, const char *request)
 	struct mount *m = arg;
 	struct job *j;
 
+	if (is_unkept(row->id))
+		return 0;
 	if ((j = malloc(sizeof(*j))) == NULL)
 		return -1;
 	*j = *row;
@@ -380,6 +467,7 @@ void
 jobs_mount_started(struct mount *m)
 {
 	lease_renew(m);
+	unkept_write(-1, 0, NULL);
 	if (!TAILQ_EMPTY(&m->jobs))
 		return;
 	if (db_job_pending(manifest_db, m->row.row, take_pending, m) == -1)

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/un.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -72,12 +73,36 @@ open_folder(int dirfd, const char *name, int *made)
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* One that a parent made and could not give away, as it was killed just then. */
+static int
+is_left_over(int dirfd, const struct stat *st)
+{
+	const struct dirent *e;
+	int fd, empty = 1;
+	DIR *d;
+
+	if (st->st_uid != 0)
+		return 0;
+	if ((fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) ==
+		-1 ||
+	    (d = fdopendir(fd)) == NULL) {
+		if (fd != -1)
+			close(fd);
+		return 0;
+	}
+	while ((e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			empty = 0;
+	closedir(d);
+	return empty;
+}
+
 int
 priv_make_folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
 	char copy[4096], *rest = copy, *name;
 	struct stat st;
-	int fd, next, made = 0;
+	int fd, next, made = 0, error;
 
 	if (strlcpy(copy, path, sizeof(copy)) >= sizeof(copy)) {
 		log_warnx("folder %s: name too long", path);
@@ -100,8 +125,14 @@ priv_make_folder(const char *path, uid_t uid, gid_t gid, mode_t mode)
 	}
 	if (fstat(fd, &st) == -1)
 		goto fail;
-	if (made && (fchown(fd, uid, gid) == -1 || fchmod(fd, mode) == -1))
+	if (!made && st.st_uid != uid && is_left_over(fd, &st))
+		made = 1;
+	if (made && (fchown(fd, uid, gid) == -1 || fchmod(fd, mode) == -1)) {
+		error = errno;
+		(void)rmdir(path);
+		errno = error;
 		goto fail;
+	}
 	if (!made && st.st_uid != uid) {
 		log_warnx("folder %s: it belongs to user %u, and not to %u: "
 			  "remove it, or give it away by chown",

@@ -398,6 +398,9 @@ put_entry(struct restore *r, uint64_t dir, const uint8_t *name, size_t len,
 	int rc = -1;
 
 	if (it->ovl == 0 || db_obj_get(r->db, r->row->row, it->ovl, &o) == -1) {
+		/* What cannot be read may have other names. */
+		if (it->ovl != 0 && errno != ENOENT)
+			return -1;
 		memset(&o, 0, sizeof(o));
 		o.ovl = it->ovl != 0 ? it->ovl : new_number(r);
 	}

@@ -13,6 +13,8 @@
 
 #include "regress/unit/sailvold/fake_mount.h"
 #include "regress/unit/sailvold/fake_rows.h"
+#include "sailvold/db_bind.h"
+#include "sailvold/db_sql.h"
 #include "sailvold/stash.h"
 
 /* ---- asking ------------------------------------------------------------------------------- */
@@ -905,6 +907,57 @@ cancelled(void **state)
 	assert_true(dirty() > 0);
 }
 
+static void
+database_writes(int on)
+{
+	sqlite3_stmt *st = db_stmt(manifest_db, DB_MOUNT_FIND);
+
+	assert_non_null(st);
+	assert_int_equal(
+	    sqlite3_exec(sqlite3_db_handle(st),
+		on ? "PRAGMA query_only=0" : "PRAGMA query_only=1", NULL, NULL,
+		NULL),
+	    SQLITE_OK);
+}
+
+/* Of a job that somebody was told is cancelled nothing is done, when the database
+   did not take that. */
+static void
+cancelled_unkept(void **state)
+{
+	char *text = NULL;
+	int64_t id;
+	int i;
+
+	(void)state;
+	make_file(2, "f", "hello");
+	id = ask(JOB_COMMIT, "{\"request\":\"commit\"}");
+	one_step();
+	database_writes(0);
+	assert_int_equal(job_cancel(job_find(&mnt, 0)), 0);
+	expect_error("cancelled");
+	while (one_step())
+		;
+	jobs_mount_gone(&mnt);
+	drop_steps();
+	jobs_mount_started(&mnt);
+	assert_null(job_find(&mnt, 0));
+	database_writes(1);
+	/* After a failure it is not asked for a while. */
+	for (i = 0; i < 200 && text == NULL; i++) {
+		usleep(50000);
+		jobs_mount_started(&mnt);
+		assert_null(job_find(&mnt, 0));
+		assert_int_equal(db_job_answer(manifest_db, mnt.row.row, id,
+				     &text),
+		    0);
+	}
+	assert_non_null(text);
+	assert_non_null(strstr(text, "cancelled"));
+	free(text);
+	assert_int_equal(published_count, 0);
+}
+
 int
 main(void)
 {
@@ -925,6 +978,7 @@ main(void)
 		T(commit_hidden_stores),
 		T(commit_crashes),
 		T(commit_late),
+		T(cancelled_unkept),
 		T(answers_go),
 		T(reload_plain_and_quick),
 		T(reload_stashes_and_restores),
