@@ -50,6 +50,11 @@ file_open_handle(struct vn *vn, uint32_t flags, struct fuse_open_out *out)
 
 	if (vn->type != ENTRY_FILE)
 		return vn->type == ENTRY_DIR ? EISDIR : ENXIO;
+	memset(out, 0, sizeof(*out));
+	out->fh = now.resent ? handle_by_unique(now.unique, HANDLE_FILE) : 0;
+	/* Before anything is cut. */
+	if (out->fh == 0 && !handle_room())
+		return ENFILE;
 	if (writes && (error = content_local(vn, (flags & O_TRUNC) != 0)) != 0)
 		return error;
 	if ((error = passthrough_choose(vn, flags, &id)) != 0)
@@ -63,8 +68,6 @@ file_open_handle(struct vn *vn, uint32_t flags, struct fuse_open_out *out)
 			(error = cut(vn)) != 0))
 			return error;
 	}
-	memset(out, 0, sizeof(*out));
-	out->fh = now.resent ? handle_by_unique(now.unique, HANDLE_FILE) : 0;
 	if (out->fh == 0) {
 		if (s->mode == MODE_NONE)
 			inode_set_mode(vn->slot,

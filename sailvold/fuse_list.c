@@ -17,36 +17,53 @@
 
 /*
  * Names that were the last of an answer, in case that very name goes.  Whatever
- * directory it is in: a cookie is that of a name alone.
+ * directory it is in: a cookie is that of a name alone.  The last few stand in
+ * the inode table, for the fuse after this one.
  */
-static struct place {
-	uint64_t cookie;
-	size_t len;
-	uint8_t name[SAIL_NAME_MAX];
-} places[PLACES];
+static struct inode_place places[PLACES];
 static unsigned int nplaces;
 
-static struct place *
-place_of(uint64_t cookie)
+static struct inode_place *
+place_among(struct inode_place *p, unsigned int n, uint64_t cookie)
 {
 	unsigned int i;
 
-	for (i = 0; i < PLACES; i++)
-		if (places[i].cookie == cookie)
-			return &places[i];
+	for (i = 0; i < n; i++)
+		if (p[i].cookie == cookie && p[i].len <= SAIL_NAME_MAX)
+			return &p[i];
 	return NULL;
+}
+
+static const struct inode_place *
+place_of(uint64_t cookie)
+{
+	const struct inode_place *p;
+
+	if ((p = place_among(places, PLACES, cookie)) != NULL)
+		return p;
+	return place_among(inode_places(), INODE_PLACES, cookie);
+}
+
+static void
+place_set(struct inode_place *p, uint64_t cookie, const uint8_t *name,
+    size_t len)
+{
+	__atomic_store_n(&p->cookie, 0, __ATOMIC_SEQ_CST);
+	p->len = (uint16_t)len;
+	memcpy(p->name, name, len);
+	__atomic_store_n(&p->cookie, cookie, __ATOMIC_SEQ_CST);
 }
 
 static void
 place_keep(uint64_t cookie, const uint8_t *name, size_t len)
 {
-	struct place *p = place_of(cookie);
+	struct inode_place *shared = inode_places();
 
-	if (p == NULL)
-		p = &places[nplaces++ % PLACES];
-	p->cookie = cookie;
-	p->len = len;
-	memcpy(p->name, name, len);
+	if (place_among(places, PLACES, cookie) == NULL)
+		place_set(&places[nplaces % PLACES], cookie, name, len);
+	if (place_among(shared, INODE_PLACES, cookie) == NULL)
+		place_set(&shared[nplaces % INODE_PLACES], cookie, name, len);
+	nplaces++;
 }
 
 /*
@@ -221,7 +238,7 @@ search(struct vn *dir, uint64_t cookie, struct vname **n)
 static int
 find_place(struct list *l, uint64_t off)
 {
-	struct place *p;
+	const struct inode_place *p;
 	struct vname *n;
 	int error;
 
@@ -236,12 +253,26 @@ find_place(struct list *l, uint64_t off)
 	}
 	if (n == NULL && (error = search(l->dir, off, &n)) != 0)
 		return error;
-	/* Else it was removed under another process: from the front again. */
+	/* Else it was removed under another process, long after it was given
+	   out: from the front again. */
 	if (n != NULL) {
 		memcpy(l->name, n->name, n->len);
 		l->name_len = n->len;
 	}
 	return 0;
+}
+
+/* That the parent is in memory, for the number of "..": 0, or E_WAIT. */
+static int
+find_parent(struct list *l, uint64_t off)
+{
+	uint32_t idx = l->dir->slot;
+	struct vn *vn;
+
+	if (off > 1 || idx == INODE_ROOT || inode_slot(idx)->parent == 0)
+		return 0;
+	return node_get_slot(inode_slot(idx)->parent, &vn) == E_WAIT ? E_WAIT
+								     : 0;
 }
 
 static int
@@ -329,6 +360,7 @@ list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, int plus)
 		return;
 	}
 	if ((error = node_dir(ino, &l.dir)) != 0 ||
+	    (error = find_parent(&l, (uint64_t)off)) != 0 ||
 	    (error = find_place(&l, (uint64_t)off)) != 0) {
 		request_fail(req, error);
 		return;

@@ -98,6 +98,19 @@ commit_move(struct change *c, const struct vn *from, const struct vn *to,
 	return error;
 }
 
+/*
+ * A clean one that is open and is about to lose its name becomes an object: it
+ * has its place in the journal then for who opens it again to write, by
+ * /proc/PID/fd.
+ */
+static void
+keep_open(struct change *c, struct vn *vn)
+{
+	if (vn->ovl == 0 && vn->type == ENTRY_FILE && vn->slot != 0 &&
+	    inode_opens(vn->slot) > 0)
+		(void)change_object(c, vn);
+}
+
 static int
 remove_name(fuse_ino_t parent, const char *name, int want_dir)
 {
@@ -121,7 +134,8 @@ remove_name(fuse_ino_t parent, const char *name, int want_dir)
 	memset(&r, 0, sizeof(r));
 	r.type = RECORD_REMOVE;
 	r.parent = change_object(&c, dir);
-	r.ovl = vn->ovl;
+	keep_open(&c, vn);
+	r.ovl = vn->ovl != 0 ? vn->ovl : vn->plan;
 	r.name = (const uint8_t *)name;
 	r.name_len = strlen(name);
 	r.time = change_time();
@@ -275,6 +289,8 @@ rename_name(struct move *m, fuse_ino_t parent, fuse_ino_t parent2)
 	r.ovl = change_object(&c, m->vn);
 	if (m->flags & RENAME_EXCHANGE)
 		(void)change_object(&c, m->target);
+	else if (m->target != NULL)
+		keep_open(&c, m->target);
 	r.name = (const uint8_t *)m->name;
 	r.name_len = strlen(m->name);
 	r.name2 = (const uint8_t *)m->name2;

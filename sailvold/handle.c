@@ -74,7 +74,16 @@ handle_id(const struct handle *h)
 int
 handle_room(void)
 {
-	return nfreed > 0 || *top < count;
+	static int told;
+
+	if (nfreed > 0 || *top < count)
+		return 1;
+	if (!told)
+		log_warnx("as many files of the mount are open as may be, %u: "
+			  "no other can be opened",
+		    count);
+	told = 1;
+	return 0;
 }
 
 uint64_t
@@ -85,7 +94,7 @@ handle_new(uint8_t kind, uint32_t inode, uint32_t flags, uint64_t unique,
 
 	if (nfreed > 0)
 		h = &table[freed[--nfreed]];
-	else if (*top < count)
+	else if (handle_room())
 		h = &table[(*top)++];
 	else {
 		errno = ENFILE;

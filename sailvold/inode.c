@@ -44,6 +44,7 @@ struct table_header {
 	uint8_t base[HASH_LEN];
 	uint64_t giving; /* given.h */
 	struct detaching detaching;
+	struct inode_place places[INODE_PLACES];
 };
 
 _Static_assert(sizeof(struct table_header) <= TALLY_OFFSET, "header");
@@ -90,6 +91,7 @@ static struct {
 	uint32_t max_buckets;
 	uint32_t free_slot;   /* chained by next_name */
 	uint32_t passthrough; /* slots in that mode */
+	int told_full;
 } t;
 
 uint32_t
@@ -468,6 +470,12 @@ inode_giving(void)
 	return &t.head->giving;
 }
 
+struct inode_place *
+inode_places(void)
+{
+	return t.head->places;
+}
+
 void *
 inode_tally_memory(void)
 {
@@ -489,6 +497,12 @@ inode_new(uint32_t parent, const void *name, size_t len, uint64_t ovl)
 	else if (t.head->top < t.slots)
 		idx = t.head->top++;
 	else {
+		if (!t.told_full)
+			log_warnx("the kernel knows as many files and folders "
+				  "of the mount as it may, %u: no other can be "
+				  "looked up until it forgets some",
+			    t.slots);
+		t.told_full = 1;
 		arena_give(off, len);
 		errno = ENFILE;
 		return 0;

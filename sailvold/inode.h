@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/path.h"
+
 /* Of the table, whose layout it stands for: another one is not taken over. */
 #define INODE_TABLE_MAGIC 0x53494e4f44453032ULL
 
@@ -85,6 +87,18 @@ struct inode_move {
 	uint32_t begun;
 };
 
+/*
+ * A name that was the last of an answer to who reads a directory, in case that
+ * very name goes (fuse_list.c).  cookie is written last; 0: none.
+ */
+struct inode_place {
+	uint64_t cookie;
+	uint16_t len;
+	uint8_t name[SAIL_NAME_MAX];
+};
+/* As many as there is room for in the first page. */
+#define INODE_PLACES 6
+
 struct vn;
 
 /* Size of the memfd for so many slots (with its handles and names). */
@@ -103,6 +117,8 @@ void *inode_handle_memory(void);
 uint32_t *inode_handle_top(void);
 /* Whose answer gives what is INODE_GIVEN: its unique number. */
 uint64_t *inode_giving(void);
+/* INODE_PLACES of them. */
+struct inode_place *inode_places(void);
 /* Memory of what is counted (tally.h), in the first page. */
 void *inode_tally_memory(void);
 

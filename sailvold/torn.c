@@ -52,6 +52,16 @@ give_name(uint32_t idx, uint32_t dir, const uint8_t *name, size_t len)
 		log_warn("inode table");
 }
 
+/* An open clean file, by the change that takes its name. */
+static void
+became_object(uint32_t idx, uint32_t dir, const struct record *r)
+{
+	if (r->ovl != 0 && inode_is(idx) &&
+	    inode_slot(idx)->kind == INODE_NAMED &&
+	    is_at(idx, dir, r->name, r->name_len))
+		inode_set_ovl(idx, r->ovl);
+}
+
 /* Whatever of it was done already is not done again. */
 static void
 redo(const struct record *r, void *arg)
@@ -60,9 +70,10 @@ redo(const struct record *r, void *arg)
 
 	if (!m->begun)
 		return;
-	if (r->type == RECORD_REMOVE)
+	if (r->type == RECORD_REMOVE) {
+		became_object(m->moved, m->from, r);
 		take_name(m->moved, m->from, r->name, r->name_len);
-	else if (r->type == RECORD_RENAME && m->to != 0) {
+	} else if (r->type == RECORD_RENAME && m->to != 0) {
 		if (r->flags & RENAME_EXCHANGE)
 			give_name(m->target, m->from, r->name, r->name_len);
 		else

@@ -6,8 +6,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include <grp.h>
 #include <linux/fs.h>
 
 #include "regress/posix/posix.h"
@@ -111,6 +113,38 @@ read_moves_atime(void)
 	TRUE(ns(stat_of("f").st_atim) > 5 * NSEC);
 }
 
+#define USER 60001
+#define GROUP 60002
+
+/* Who may write by a supplementary group is of the group: setgid stays. */
+static void
+sgid_supplementary(void)
+{
+	gid_t group = GROUP;
+	int fd, status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		unsupported();
+	put("f", "x");
+	OK(chown("f", 0, GROUP));
+	OK(chmod("f", 02664));
+	if ((pid = OK(fork())) == 0) {
+		OK(setgroups(1, &group));
+		OK(setresgid(USER, USER, USER));
+		OK(setresuid(USER, USER, USER));
+		fd = OK(open("f", O_WRONLY));
+		EQUAL(1, OK(pwrite(fd, "y", 1, 0)));
+		_exit(0);
+	}
+	OK(waitpid(pid, &status, 0));
+	EQUAL(0, status);
+	content("f", "y");
+	if (MODE(stat_of("f")) == 0664)
+		unsupported();
+	EQUAL(02664, MODE(stat_of("f")));
+}
+
 /* Attributes that a space has, or refuses. */
 static void
 space(const char *name)
@@ -178,6 +212,7 @@ const struct posix_case cases_optional[] = {
 	{ "insert_range", insert_range, 0 },
 	{ "inode_flags", inode_flags, 0 },
 	{ "read_moves_atime", read_moves_atime, 0 },
+	{ "sgid_supplementary", sgid_supplementary, 0 },
 	{ "xattr_trusted", xattr_trusted, 0 },
 	{ "xattr_security", xattr_security, 0 },
 	{ "xattr_acl", xattr_acl, 0 },

@@ -145,6 +145,22 @@ waits_once(void **state)
 	assert_int_equal(torn_wait(), 0);
 }
 
+/* It was open, and became an object by that: it is found by its number. */
+static void
+open_one(void **state)
+{
+	uint32_t a;
+
+	(void)state;
+	a = cut_short("a");
+	in_journal.ovl = 77;
+	starts();
+	assert_int_equal(inode_by_name(INODE_ROOT, "a", 1), 0);
+	assert_int_equal(inode_by_ovl(77), a);
+	assert_int_equal(torn_wait(), 0);
+	assert_int_equal(nasked, 0);
+}
+
 static void
 killed_again(void **state)
 {
@@ -223,6 +239,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(waits_once),
+		TEST(open_one),
 		TEST(killed_again),
 		TEST(killed_while_asking),
 		TEST(two),
