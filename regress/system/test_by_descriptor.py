@@ -33,7 +33,7 @@ def published(t):
     s = stack.Stack(t)
     a = s.mount("v", "a", create=True)
     os.makedirs(os.path.join(a, "p", "d"))
-    for name in "fghkl":
+    for name in "fghklq":
         stack.write(os.path.join(a, name), name * 9)
     for n in range(NAMES):
         stack.write(os.path.join(a, "p", "n%04d" % n), "")
@@ -70,9 +70,26 @@ def test_opened_again(t):
         os.close(again)
         t.equal(want, os.pread(fd, 99, 0), name + ", closed")
         os.close(fd)
-    t.equal(["h", "p"], sorted(os.listdir(a)), "names")
+    t.equal(["h", "p", "q"], sorted(os.listdir(a)), "names")
     t.equal("lllllllll", stack.read(os.path.join(a, "h")), "what replaced it")
     s.commit(a)
+    t.equal(0, s.daemon.ctl_json("status", a)["dirty"]["objects"], "dirty")
+
+
+def test_opened_after_reload(t):
+    """The same where a reload brings the name back: that is another file."""
+    s, a = published(t)
+    path = os.path.join(a, "q")
+    fd = os.open(path, os.O_RDONLY)
+    os.unlink(path)
+    s.reload(a)
+    t.equal("qqqqqqqqq", stack.read(path), "what came back")
+    again = os.open("/proc/self/fd/%d" % fd, os.O_RDWR)
+    os.pwrite(again, b"XY", 3)
+    for one in (fd, again):
+        t.equal(b"qqqXYqqqq", os.pread(one, 99, 0), "what is open")
+        os.close(one)
+    t.equal("qqqqqqqqq", stack.read(path), "what came back, after the write")
     t.equal(0, s.daemon.ctl_json("status", a)["dirty"]["objects"], "dirty")
 
 
