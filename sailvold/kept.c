@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/memfd.h"
+#include "lib/path.h"
 #include "sailvold/kept.h"
 #include "sailvold/mnt.h"
 
@@ -74,6 +75,9 @@ kept_open(int fd)
 	else if (st.st_size != sizeof(*k) || k->init_len > sizeof(k->init) ||
 	    k->volume_len > sizeof(k->volume) ||
 	    !is_string(k->volume_id, sizeof(k->volume_id)) ||
+	    (k->volume_id[0] != '\0' &&
+		volume_name_problem(k->volume_id, strlen(k->volume_id)) !=
+		    NULL) ||
 	    !is_string(k->folder, sizeof(k->folder)))
 		errno = EBADMSG;
 	else {

@@ -15,6 +15,7 @@
 
 #include "lib/json_name.h"
 #include "lib/log.h"
+#include "lib/path.h"
 #include "lib/wire.h"
 #include "sailvold/ask.h"
 #include "sailvold/collect.h"
@@ -500,14 +501,20 @@ static void
 check_row(struct begin *b)
 {
 	struct timeval tv = { CHECK_S, 0 };
+	const char *id = b->m->row.volume_id;
 
+	/* The parent takes none that is wrong. */
+	if (volume_name_problem(id, strlen(id)) != NULL) {
+		begin_fail(b, EIO, "the id of its volume is damaged");
+		return;
+	}
 	if (b->req.flags & MOUNT_AGAIN) {
 		begin_done(b, 0, "");
 		return;
 	}
 	b->late = evtimer_new(proc_base(), check_is_late, b);
 	if (b->late == NULL || evtimer_add(b->late, &tv) == -1 ||
-	    check_ask(b, b->m->row.volume_id, id_checked) == -1)
+	    check_ask(b, id, id_checked) == -1)
 		begin_done(b, 0, "");
 }
 

@@ -16,6 +16,7 @@
 #include "lib/handover.h"
 #include "lib/hash.h"
 #include "lib/log.h"
+#include "lib/path.h"
 #include "sailvold/mnt.h"
 
 #define RETRY_S 10
@@ -595,6 +596,10 @@ mounts_on_mount_res(struct chan *ch, uint32_t id, struct imsg *im,
 	    get_str16(body, what, sizeof(what)) == -1 ||
 	    get_str16(body, volume_id, sizeof(volume_id)) == -1 ||
 	    ibuf_size(body) != 0)
+		return -1;
+	/* cache would break off for what is none, and so at each start. */
+	if (error == 0 &&
+	    volume_name_problem(volume_id, strlen(volume_id)) != NULL)
 		return -1;
 	m = mnt_by_instance(id);
 	if (m == NULL || m->state != MOUNT_MANIFEST || handing_over) {

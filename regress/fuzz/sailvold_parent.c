@@ -302,9 +302,22 @@ manifest_says_yes(struct kid *k, struct imsg *imsg)
 		    proc_of(k)->spec.instance, -1, good, sizeof(good));
 }
 
+/* What the parent tells cache, who takes nothing else. */
+static void
+check_ids(void)
+{
+	const struct mnt *m;
+
+	TAILQ_FOREACH (m, &mnts_all, link)
+		fuzz_check(m->volume_id[0] == '\0' ||
+		    volume_name_problem(m->volume_id, strlen(m->volume_id)) ==
+			NULL);
+}
+
 static void
 heard(struct kid *k, uint8_t role, struct imsg *imsg)
 {
+	check_ids();
 	if (honest && (role == ROLE_MANIFEST || role == ROLE_FUSE))
 		manifest_says_yes(k, imsg);
 }

@@ -302,6 +302,7 @@ def sailvold_parent():
     no = struct.pack(">I", 5) + be16(b"no")
     rest = [
         child(manifest, mount_res, no + be16(b""), 0, 1),
+        child(manifest, mount_res, bytes(6) + be16(b"a/b"), 0, 1),
         child(manifest, start_res, no, 0, 1) + child(
             manifest, start_res, bytes(6), 0, 1),
         child(manifest, dirty_res, struct.pack(">IB", 1, 1)),

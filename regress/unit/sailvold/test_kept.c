@@ -125,6 +125,11 @@ not_one(void **state)
 	kept_free(other);
 	memset(k->volume_id, 'v', sizeof(k->volume_id));
 	refused(fd, EBADMSG);
+	strlcpy(k->volume_id, "a/b", sizeof(k->volume_id));
+	refused(fd, EBADMSG);
+	strlcpy(k->volume_id, "vol_1", sizeof(k->volume_id));
+	assert_non_null(other = kept_open(fd));
+	kept_free(other);
 	k->volume_id[0] = '\0';
 	memset(k->folder, 'f', sizeof(k->folder));
 	refused(fd, EBADMSG);

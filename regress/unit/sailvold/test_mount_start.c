@@ -413,6 +413,21 @@ test_new(void **state)
 }
 
 static void
+row_is_of(const char *volume_id)
+{
+	struct mount_row row;
+	uint8_t id[16];
+
+	memset(id, 0x22, sizeof(id));
+	memset(&row, 0, sizeof(row));
+	assert_int_equal(db_mount_find(manifest_db, id, &row), 0);
+	free(row.volume_id);
+	assert_non_null(row.volume_id = strdup(volume_id));
+	assert_int_equal(db_mount_update(manifest_db, &row), 0);
+	mount_row_free(&row);
+}
+
+static void
 test_taken_up(void **state)
 {
 	(void)state;
@@ -425,6 +440,11 @@ test_taken_up(void **state)
 	assert_int_equal(answers, 1);
 	mount_free(ready);
 	ready = NULL;
+	/* The parent is not told what is no id. */
+	row_is_of("a/b");
+	begin("", MOUNT_AGAIN, NULL);
+	assert_failed(EIO);
+	row_is_of(H_VOLUME_ID);
 	/* The server says that it is the same volume, or nothing. */
 	begin("", 0, NULL);
 	assert_int_equal(asked, 1);

@@ -309,19 +309,26 @@ here(void)
 	return mnt_by_path(point);
 }
 
-static void
-manifest_says(int error)
+static int
+manifest_names(int error, const char *id)
 {
 	struct ibuf *b = ibuf_dynamic(64, 1024);
+	int rc;
 
 	assert_int_equal(ibuf_add_n32(b, (uint32_t)error), 0);
 	assert_int_equal(ibuf_add_n16(b, 0), 0);
-	assert_int_equal(ibuf_add_n16(b, 4), 0);
-	assert_int_equal(ibuf_add(b, "vol_", 4), 0);
-	assert_int_equal(mounts_on_mount_res(proc_chan(&manifest),
-			     here() != NULL ? here()->instance : 0, NULL, b),
-	    0);
+	assert_int_equal(ibuf_add_n16(b, strlen(id)), 0);
+	assert_int_equal(ibuf_add(b, id, strlen(id)), 0);
+	rc = mounts_on_mount_res(proc_chan(&manifest),
+	    here() != NULL ? here()->instance : 0, NULL, b);
 	ibuf_free(b);
+	return rc;
+}
+
+static void
+manifest_says(int error)
+{
+	assert_int_equal(manifest_names(error, error == 0 ? "vol_" : ""), 0);
 }
 
 static void
@@ -402,6 +409,29 @@ end(void **state)
 	snprintf(path, sizeof(path), "%s/mounts.conf", dir);
 	unlink(path);
 	return rmdir(dir);
+}
+
+/* What cache would break off for, at each of its starts. */
+static void
+ids_of_volumes(void **state)
+{
+	static const char *const bad[] = { "", "a/b", "..", "-", "a b", "a\nb",
+		"\xff" };
+	size_t i;
+
+	(void)state;
+	add(MOUNT_BACK, told);
+	point_is(0);
+	assert_int_equal(here()->state, MOUNT_MANIFEST);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(manifest_names(0, bad[i]), -1);
+		assert_int_equal(here()->state, MOUNT_MANIFEST);
+		assert_string_equal(here()->volume_id, "");
+	}
+	manifest_says(0);
+	assert_string_equal(here()->volume_id, "vol_");
+	fuse_starts();
+	leave_up();
 }
 
 static void
@@ -745,6 +775,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ids_of_volumes),
 		cmocka_unit_test(listed_first),
 		cmocka_unit_test(umount_of_tried),
 		cmocka_unit_test(umount_hangs),
