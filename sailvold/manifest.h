@@ -58,6 +58,8 @@ struct mount {
 	uint32_t lease_request;   /* under way; 0: none is */
 	int lease_again;          /* once more after that one */
 	unsigned int lease_tries; /* that failed, one after the other */
+	int ask_left; /* fuse may not have heard what it may let go of */
+	int asking;   /* it is told as the sweep goes on */
 	struct ask_queue asks;
 	struct journal_read *journal;
 	struct applied_queue waits;

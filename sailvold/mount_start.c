@@ -892,12 +892,13 @@ send_start(struct mount *m, void *arg)
 		return;
 	}
 	settle_left(m);
+	m->ask_left = !m->fresh;
 	m->fresh = 0;
 	m->started = m->whole = 1;
 	tell_start(m, 0, "");
-	namespace_sweep(m);
 	ask_fuse_started(m);
 	mount_started(m);
+	namespace_sweep(m);
 }
 
 static void

@@ -11,6 +11,7 @@
 
 #include "lib/log.h"
 #include "lib/tree.h"
+#include "sailvold/job.h"
 #include "sailvold/manifest.h"
 #include "sailvold/obj_batch.h"
 
@@ -771,9 +772,10 @@ toolong:
 
 /* ---- what nobody needs any more ------------------------------------------------ */
 
-/* 1: nobody needs it any more, and *local; 0; -1. */
+/* 1: nobody needs it any more, and *local; 0, and *left: nobody has let go of it;
+   -1. */
 static int
-may_go(struct mount *m, uint64_t ovl, int *local)
+may_go(struct mount *m, uint64_t ovl, int *local, int *left)
 {
 	struct obj o;
 	int rc;
@@ -781,6 +783,7 @@ may_go(struct mount *m, uint64_t ovl, int *local)
 	if (db_obj_get(manifest_db, m->row.row, ovl, &o) == -1)
 		return -1;
 	*local = (o.flags & OBJ_LOCAL) != 0;
+	*left = (o.flags & OBJ_DROPPED) == 0;
 	rc = (o.flags & OBJ_DROPPED) && !ovl_is_held(m, ovl);
 	obj_free(&o);
 	return rc;
@@ -806,6 +809,44 @@ fail:
 }
 
 /*
+ * What a reload took the names of fuse lets go, when it hears of that: one that
+ * died may not have, and the next knows of those that are open.
+ */
+static void
+tell_left(struct mount *m, const uint64_t *ovls, size_t n)
+{
+	struct ibuf *b;
+	size_t i;
+
+	b = ibuf_dynamic(2, 2 + 8 * NAMELESS_BATCH);
+	if (b == NULL || ibuf_add_n16(b, (uint16_t)n) == -1)
+		goto fail;
+	for (i = 0; i < n; i++)
+		if (ibuf_add_n64(b, ovls[i]) == -1)
+			goto fail;
+	if (chan_send_ibuf(m->fuse, IMSG_MANIFEST_FUSE_LET_GO, LET_GO_LEFT, -1,
+		b) == 0 ||
+	    errno == EPIPE)
+		return;
+	b = NULL;
+fail:
+	ibuf_free(b);
+	log_warn("mount %s: letting go", m->row.path);
+}
+
+/* One that has moved the rows says itself what it lets go. */
+static int
+is_reloading(const struct mount *m)
+{
+	const struct job *j;
+
+	TAILQ_FOREACH (j, &m->jobs, link)
+		if (j->kind != JOB_COMMIT && j->state == JOB_PUBLISHING)
+			return 1;
+	return m->letting_go > 0;
+}
+
+/*
  * The rows and records of before need the files, which may be gone as soon as
  * fuse is told: what is known of them now is made safe from a loss of power
  * first.  Told before the rows go: a file that fuse did not hear of would stay
@@ -815,18 +856,23 @@ static int
 sweep_some(struct mount *m, const uint64_t *ovls, size_t n)
 {
 	uint64_t gone[NAMELESS_BATCH], files[NAMELESS_BATCH];
-	size_t i, ngone = 0, nfiles = 0;
-	int local, rc;
+	uint64_t left[NAMELESS_BATCH];
+	size_t i, ngone = 0, nfiles = 0, nleft = 0;
+	int local, is_left, rc;
 
 	for (i = 0; i < n; i++) {
-		if ((rc = may_go(m, ovls[i], &local)) == -1)
+		if ((rc = may_go(m, ovls[i], &local, &is_left)) == -1)
 			return -1;
+		if (is_left)
+			left[nleft++] = ovls[i];
 		if (rc == 0)
 			continue;
 		gone[ngone++] = ovls[i];
 		if (local)
 			files[nfiles++] = ovls[i];
 	}
+	if (nleft > 0 && m->asking)
+		tell_left(m, left, nleft);
 	if (ngone == 0)
 		return 0;
 	if (nfiles > 0) {
@@ -846,8 +892,11 @@ namespace_sweep_on(struct mount *m)
 
 	if (m->fuse == NULL || !m->started || (m->swept == 0 && !m->unswept))
 		return 0;
-	if (m->swept == 0)
+	if (m->swept == 0) {
 		m->unswept = 0;
+		m->asking = m->ask_left && !is_reloading(m);
+		m->ask_left = 0;
+	}
 	if (db_obj_list_nameless(manifest_db, m->row.row, m->swept, ovls,
 		NAMELESS_BATCH, &n) == -1)
 		goto fail;
@@ -859,6 +908,7 @@ namespace_sweep_on(struct mount *m)
 fail:
 	m->swept = 0;
 	m->unswept = 1;
+	m->ask_left = m->asking;
 	return -1;
 }
 

@@ -156,7 +156,8 @@
 	X(MANIFEST_FUSE_LET_GO, 165, MANIFEST, FUSE, NOFD,                        \
 	    "u16 n, n of u64 ovl: they lost their names by a reload; "            \
 	    "RECORD_DROP for each, at once or when its last handle goes "         \
-	    "(also for those that fuse does not know)")                           \
+	    "(also for those that fuse does not know); with number 1: for those " \
+	    "that fuse does not know alone")                                      \
 	X(MANIFEST_FUSE_SETTLE, 166, MANIFEST, FUSE, NOFD,                        \
 	    "u16 n, n of u64 ovl, u64 size, i64 s and u32 ns of its mtime and "   \
 	    "its ctime, u8 settled: RECORD_SETTLE for those without a writer (a " \
@@ -331,6 +332,9 @@ int start_recv(struct ibuf *, struct start *);
 /* An object of MANIFEST_FUSE_SETTLE (number, size, mtime, ctime, and 1 when it
    is settled), and how many are in one at most. */
 #define SETTLE_ITEM_LEN 41
+
+/* Number of MANIFEST_FUSE_LET_GO. */
+#define LET_GO_LEFT 1 /* the one before may not have been heard */
 #define SETTLE_BATCH 1024
 
 /*

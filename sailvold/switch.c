@@ -300,7 +300,6 @@ switch_let_go(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	struct vn *vn;
 
 	(void)c;
-	(void)id;
 	(void)imsg;
 	if (get_numbers(body, &ovls, &n) == -1)
 		return -1;
@@ -308,6 +307,8 @@ switch_let_go(struct chan *c, uint32_t id, struct imsg *imsg, struct ibuf *body)
 	for (i = 0; i < n; i++) {
 		vn = view_object(ovls[i]);
 		idx = inode_by_ovl(ovls[i]);
+		if (id == LET_GO_LEFT && (vn != NULL || idx != 0))
+			continue;
 		/* linkat(2) has given it another name since. */
 		if (vn != NULL && vn->names > 0) {
 			vn->links = vn->names;

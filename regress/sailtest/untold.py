@@ -13,7 +13,7 @@ class Untold:
     """A reload of b that has switched, of which the kernel is told nothing until
     go_on(): nobody starts a notify."""
 
-    def __init__(self, t, s, d, b, *args):
+    def __init__(self, t, s, d, b, *args, number=2):
         self.t, self.d, self.said = t, d, []
         held = s.api.fault(proxy.HOLD, "/head[?]")
         self.run = threading.Thread(target=lambda: self.said.append(
@@ -23,7 +23,8 @@ class Untold:
         os.kill(d.process.pid, signal.SIGSTOP)
         held.release()
         t.wait_for(lambda: json.loads(stack.read(
-            b + "/.sailvol/volume.json"))["base_number"] == 2, "the switch")
+            b + "/.sailvol/volume.json"))["base_number"] == number,
+            "the switch")
 
     def go_on(self):
         os.kill(self.d.process.pid, signal.SIGCONT)

@@ -3,6 +3,7 @@
 mount have moved, and what the kernel knows has not.  What is open keeps what it
 was opened with, and what is opened then shows the new tree."""
 
+import glob
 import json
 import os
 import signal
@@ -275,6 +276,37 @@ def test_names_told(t):
     untold.end()
     w.d.ctl("reload", "--keep", w.b)
     w.look()
+
+
+@deadline(240)
+def test_let_go(t):
+    """fuse dies with the word of what it may let go: the room of what nobody has
+    open is there again, and what is open goes on."""
+    w = Open(t, held=os.O_RDONLY, shut=os.O_RDONLY)
+    os.close(w.fds[1])
+    for name in w.old:
+        put(os.path.join(w.a, name), "new " + name)
+    w.s.commit(w.a)
+    untold = Untold(t, w.s, w.d, w.b, number=3)
+    fuse, = w.d.pids("fuse")
+    os.kill(fuse, signal.SIGSTOP)
+    untold.go_on()
+    # Its command looks at the mount, which does not answer.
+    t.wait_for(lambda: "shows commit number 3" in w.d.log(), "its end")
+    os.kill(fuse, signal.SIGKILL)
+    untold.end()
+
+    def sizes():
+        return [os.path.getsize(f) for f in glob.glob(os.path.join(
+            w.d.dir, "state/mounts/*/files/*/*"))]
+
+    t.wait_for(lambda: sizes().count(len(w.old["shut"])) == 1,
+               "one of two files to go")
+    t.equal(w.old["held"][:100], read(w.fds[0]), "which is open")
+    for name in w.old:
+        t.equal("new " + name, stack.read(w.at(name)), name)
+    os.close(w.fds[0])
+    t.wait_for(lambda: len(w.old["held"]) not in sizes(), "the other")
 
 
 @deadline(240)
