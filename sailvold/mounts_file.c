@@ -15,13 +15,21 @@
 #include "lib/log.h"
 #include "sailvold/mnt.h"
 
-static char file_path[1100];
+#define AGAIN_S 1
+
+static char file_path[1100], folder[1100];
+static int unread;    /* it could not be read: it is not written over */
+static int unwritten; /* nor could it be written since that was said */
+static struct event *again;
+static void begin_kept(void);
+
 static struct conf_volumes kept_on = TAILQ_HEAD_INITIALIZER(kept_on);
 
 void
 mnt_file_init(const char *state_dir)
 {
 	snprintf(file_path, sizeof(file_path), "%s/mounts.conf", state_dir);
+	snprintf(folder, sizeof(folder), "%s", state_dir);
 }
 
 /* ---- paths and volumes --------------------------------------------------- */
@@ -101,6 +109,45 @@ mnt_file_drop(const char *path, uid_t uid)
 	return 0;
 }
 
+static void
+try_again(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (unread) {
+		begin_kept();
+		unwritten |= !unread; /* what was made meanwhile */
+	}
+	if (unwritten && !unread)
+		mnt_file_write();
+}
+
+/* What is short now may be there later. */
+static void
+again_later(void)
+{
+	struct timeval tv = { AGAIN_S, 0 };
+
+	if (again == NULL)
+		again = event_new(proc_base(), -1, 0, try_again, NULL);
+	if (again == NULL || event_add(again, &tv) == -1)
+		log_warnx("%s: no timer", file_path);
+}
+
+/* The name is safe from a loss of power, too. */
+static int
+sync_folder(void)
+{
+	int fd, rc;
+
+	if ((fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
+		return -1;
+	rc = fsync(fd);
+	close(fd);
+	return rc;
+}
+
 void
 mnt_file_write(void)
 {
@@ -110,6 +157,11 @@ mnt_file_write(void)
 	FILE *f = NULL;
 	int fd;
 
+	if (unread) {
+		log_warnx("%s: it cannot be read, and is not written over",
+		    file_path);
+		return;
+	}
 	snprintf(tmp, sizeof(tmp), "%s.new", file_path);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
 	    0600);
@@ -124,17 +176,30 @@ mnt_file_write(void)
 			config_print_volume(m->volume, f);
 	TAILQ_FOREACH (v, &kept_on, link)
 		config_print_volume(v, f);
-	if (fflush(f) == EOF || fsync(fd) == -1)
+	/* Of a block that failed the flush before said so, and no later one. */
+	if (fflush(f) == EOF || ferror(f) || fsync(fd) == -1)
 		goto fail;
-	if (fclose(f) == EOF || rename(tmp, file_path) == -1)
-		log_warn("%s", file_path);
+	if (fclose(f) == EOF || rename(tmp, file_path) == -1 ||
+	    sync_folder() == -1) {
+		f = NULL;
+		fd = -1;
+		goto fail;
+	}
+	if (unwritten)
+		log_info("%s: it is written", file_path);
+	unwritten = 0;
 	return;
 fail:
-	log_warn("%s", tmp);
+	if (!unwritten)
+		log_warn("%s: it cannot be written: again each second: a mount "
+			 "that a command made may not come back",
+		    file_path);
+	unwritten = 1;
 	if (f != NULL)
 		fclose(f);
 	else if (fd != -1)
 		close(fd);
+	again_later();
 }
 
 /* ---- all of them --------------------------------------------------------- */
@@ -168,14 +233,44 @@ put_aside(void)
 		    file_path, bad);
 }
 
-void
-mounts_begin_all(const struct config *c)
+/* 0, or why not: that is no fault of what stands in it. */
+static int
+read_error(void)
+{
+	char buf[4096];
+	ssize_t n;
+	int fd, error;
+
+	fd = open(file_path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return errno;
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		;
+	error = n == -1 ? errno : 0;
+	close(fd);
+	return error;
+}
+
+static void
+begin_kept(void)
 {
 	struct conf_volume *v;
 	struct config *kept;
+	int error = read_error();
 
-	begin_configured(c, MOUNT_BACK);
-	if (access(file_path, F_OK) == -1)
+	if (error == EMFILE || error == ENFILE || error == ENOMEM ||
+	    error == EIO) {
+		if (!unread)
+			log_warnx("%s: %s: again each second", file_path,
+			    strerror(error));
+		unread = 1;
+		again_later();
+		return;
+	}
+	if (unread)
+		log_info("%s: it is read", file_path);
+	unread = 0;
+	if (error == ENOENT)
 		return;
 	if ((kept = config_parse_volumes(file_path)) == NULL) {
 		put_aside();
@@ -187,6 +282,13 @@ mounts_begin_all(const struct config *c)
 			mounts_add(v, v->owner, NULL, NULL);
 	}
 	config_free(kept);
+}
+
+void
+mounts_begin_all(const struct config *c)
+{
+	begin_configured(c, MOUNT_BACK);
+	begin_kept();
 }
 
 static struct conf_volume *

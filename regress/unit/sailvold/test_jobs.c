@@ -913,10 +913,9 @@ database_writes(int on)
 	sqlite3_stmt *st = db_stmt(manifest_db, DB_MOUNT_FIND);
 
 	assert_non_null(st);
-	assert_int_equal(
-	    sqlite3_exec(sqlite3_db_handle(st),
-		on ? "PRAGMA query_only=0" : "PRAGMA query_only=1", NULL, NULL,
-		NULL),
+	assert_int_equal(sqlite3_exec(sqlite3_db_handle(st),
+			     on ? "PRAGMA query_only=0" : "PRAGMA query_only=1",
+			     NULL, NULL, NULL),
 	    SQLITE_OK);
 }
 

@@ -385,6 +385,18 @@ leave_up(void)
 
 /* ---- tests --------------------------------------------------------------------------- */
 
+static int fsync_fails;
+
+int
+fsync(int fd)
+{
+	(void)fd;
+	if (!fsync_fails)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
 static int
 begin(void **state)
 {
@@ -476,6 +488,55 @@ unmounted(unsigned int times)
 	assert_null(here());
 	assert_false(is_listed());
 	assert_int_equal(attached, 0);
+}
+
+/* What cannot be written is written later; what cannot be read just now is neither
+   put aside nor written over. */
+static void
+listed_later(void **state)
+{
+	struct rlimit old, none;
+	struct config c;
+	char cmd[256];
+	int i;
+
+	(void)state;
+	add(0, told);
+	point_is(0);
+	manifest_says(0);
+	fsync_fails = 1;
+	fuse_starts();
+	assert_int_equal(attached, 1);
+	assert_false(is_listed());
+	fsync_fails = 0;
+	for (i = 0; i < 100 && !is_listed(); i++)
+		event_base_loop(proc_base(), EVLOOP_ONCE);
+	assert_true(is_listed());
+	snprintf(cmd, sizeof(cmd), "cd %s; cp mounts.conf kept", dir);
+	assert_int_equal(system(cmd), 0);
+	leave_up();
+	assert_false(is_listed());
+	snprintf(cmd, sizeof(cmd), "cd %s; mv kept mounts.conf", dir);
+	assert_int_equal(system(cmd), 0);
+
+	memset(&c, 0, sizeof(c));
+	TAILQ_INIT(&c.volumes);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	mounts_begin_all(&c);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_null(here());
+	mnt_file_write();
+	assert_true(is_listed());
+	for (i = 0; i < 100 && here() == NULL; i++)
+		event_base_loop(proc_base(), EVLOOP_ONCE);
+	assert_non_null(here());
+	assert_true(is_listed());
+	answers = attached = 0;
+	mounts_remove(point, 0, 1, told, NULL);
+	unmounted(1);
 }
 
 static void
@@ -777,6 +838,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_of_volumes),
 		cmocka_unit_test(listed_first),
+		cmocka_unit_test(listed_later),
 		cmocka_unit_test(umount_of_tried),
 		cmocka_unit_test(umount_hangs),
 		cmocka_unit_test(changed_mount),
