@@ -548,3 +548,28 @@ def test_read_only_server(t):
         server.stop()
         for name in ("db", "objects"):
             t.run(["umount", os.path.join(server.dir, name)])
+
+
+@deadline(120)
+def test_young_folder(t):
+    """A folder that a parent made, and could not give away before it was killed:
+    the next one takes it over, if there is nothing in it."""
+    s = stack.Stack(t, daemons=0)
+    d = s.add_daemon(start=False)
+    for name in ("cache", "state/db"):
+        path = os.path.join(d.dir, name)
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(path, 0o711)
+        os.chown(path, 0, 0)
+    d.start()
+    for name in ("cache", "state/db"):
+        st = os.stat(os.path.join(d.dir, name))
+        t.true(st.st_uid != 0 and st.st_mode & 0o7777 == 0o700, name)
+    d.stop()
+    # What somebody else may have put there stays his.
+    shutil.rmtree(d.dir + "/cache")
+    os.mkdir(d.dir + "/cache")
+    stack.write(d.dir + "/cache/mine", "mine")
+    d.start(wait=False)
+    t.wait_for(lambda: "it belongs to user 0" in d.log(), "it says so")
+    t.equal(["mine"], os.listdir(d.dir + "/cache"), "left alone")
