@@ -220,7 +220,7 @@ class Mount:
     def load(self, head, ident, written=()):
         """What a reload shows; written: by open handles."""
         self.view, self.seen = self.based(head, written), dict(head)
-        self.last = ident
+        self.last = self.base = ident
 
     def committed(self, head, ident, written=()):
         """What was published has been seen from now on; written: by open
@@ -238,7 +238,10 @@ class Mount:
 
     def keep(self, head, ident):
         """reload --keep: what was changed, or may have been, stays in view
-        above the new head, and what was seen there is not renewed."""
+        above the new head, and what was seen there is not renewed; where there
+        is none, nothing is done."""
+        if ident == self.base:
+            return
         shown, seen = self.shown(), self.seen
         view, now, kept = self.based(head), dict(head), set()
         ops = delta(seen, shown)
@@ -284,7 +287,7 @@ class Mount:
         for p in view:
             if p not in kept and id(view[p]) in ours and p in head:
                 view[p] = Inode.of(head[p])
-        self.view, self.seen, self.last = view, now, ident
+        self.view, self.seen, self.last, self.base = view, now, ident, ident
 
 
 def delta(seen, view):
