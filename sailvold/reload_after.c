@@ -30,7 +30,10 @@ after_end(struct after *a)
 	struct ibuf *b;
 	size_t i, n, at;
 
-	for (at = 0; !a->dead && m->started && at < a->ngone; at += n) {
+	/* One that starts hears it then. */
+	if (m->fuse == NULL || !m->started)
+		a->dead = 1;
+	for (at = 0; !a->dead && at < a->ngone; at += n) {
 		n = a->ngone - at < LET_GO_BATCH ? a->ngone - at : LET_GO_BATCH;
 		b = ibuf_dynamic(2, 2 + 8 * LET_GO_BATCH);
 		if (b == NULL || ibuf_add_n16(b, (uint16_t)n) == -1)
