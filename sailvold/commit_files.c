@@ -618,14 +618,6 @@ hash_came(void *arg, const struct fetch_hash_res *res, int list_fd)
 		unref(c);
 		return;
 	}
-	if (res->error == ENOTRECOVERABLE) {
-		if (list_fd != -1)
-			close(list_fd);
-		commit_fail(c, "internal", "sync",
-		    "the overlay cannot be written to its disk");
-		unref(c);
-		return;
-	}
 	f->res = *res;
 	f->res.list = NULL;
 	if (res->error != 0)
