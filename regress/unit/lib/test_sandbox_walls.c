@@ -196,7 +196,7 @@ number(const char *name)
 	"msync open openat openat2 readahead readlink readlinkat rename " \
 	"renameat renameat2 rmdir stat statfs statx sync_file_range "     \
 	"syncfs umask unlink unlinkat utimensat "
-#define BULK "copy_file_range fadvise64 fallocate fdatasync fsync "
+#define BULK "copy_file_range fadvise64 fallocate fdatasync fsync syncfs "
 #define SERVER "accept4 getpeername getsockname sendfile setsockopt "
 #define CLIENT                                                    \
 	"bind connect getpeername getsockname setsockopt socket " \
