@@ -22,6 +22,7 @@
 #define CONCURRENCY_API 16
 #define DEADLINE_MS 30000
 #define TRIES_MAX 12
+#define TRY_LEAST_MS 250 /* for one more, where there is an answer */
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 #define RETRY_AFTER_MAX_MS 30000
@@ -500,8 +501,10 @@ http_tried(struct http *h, int again)
 	left = time_left(h);
 	/* What chance adds to what was asked for is no reason to give up. */
 	if (h->retry_after_ms != 0 && h->retry_after_ms < left && ms >= left)
-		ms = left - 1;
-	if (h->tries >= TRIES_MAX || ms >= left) {
+		ms = h->retry_after_ms + (left - h->retry_after_ms) / 2;
+	/* An answer is worth more than a try that has no time. */
+	if (h->tries >= TRIES_MAX ||
+	    left - ms < (h->status != 0 ? TRY_LEAST_MS : 1)) {
 		if (h->status == 0)
 			h->error = ETIMEDOUT;
 		expire(h->spec.api);

@@ -121,6 +121,7 @@ def finish(path: str, state: Dict[str, Any], status: str, why: str) -> None:
         os.unlink(os.path.join(path, "sock"))
     except FileNotFoundError:
         pass
+    _disk.remove(path)      # or nobody would come back to it
     state.update(status=status, why=why, first=None, cgroup="")
     state.setdefault("ended", time.time())
     _state.write(path, state)
