@@ -670,6 +670,7 @@ session_answer(void *arg, const struct server_answer *a)
 	struct commit_run *c = arg;
 	const char *state;
 	json_t *r, *result;
+	int done;
 
 	c->request = 0;
 	if (a->status != 200 && a->status != 201) {
@@ -679,11 +680,14 @@ session_answer(void *arg, const struct server_answer *a)
 	r = json_loadb((const char *)a->data, a->len, 0, NULL);
 	state = json_string_value(json_object_get(r, "state"));
 	result = json_object_get(r, "result");
-	c->tries = 0;
-	if (state != NULL && strcmp(state, "published") == 0 &&
-	    json_is_object(result)) {
+	done = state != NULL && strcmp(state, "published") == 0 &&
+	    json_is_object(result);
+	/* What cannot be recorded is asked for again, and not for ever. */
+	if (!done)
+		c->tries = 0;
+	if (done)
 		published(c, result);
-	} else if (c->job->state == JOB_PUBLISHING && c->refused_type != NULL)
+	else if (c->job->state == JOB_PUBLISHING && c->refused_type != NULL)
 		commit_fail(c, c->refused_type, c->refused_code,
 		    c->refused_what);
 	else if (c->job->state == JOB_PUBLISHING && c->delta != -1)

@@ -215,7 +215,7 @@ set_atime(struct vn *vn, const struct vn *old, const struct stat *st, int set)
 static int
 set_attr(struct vn *vn, const struct stat *st, int set)
 {
-	int size_too = (set & FUSE_SET_ATTR_SIZE) != 0;
+	int size_too = (set & FUSE_SET_ATTR_SIZE) != 0, atime_alone;
 	struct record r;
 	struct change c;
 	int error;
@@ -228,12 +228,15 @@ set_attr(struct vn *vn, const struct stat *st, int set)
 	/* A chown(2) that names nobody moves ctime still, as does a new atime. */
 	if (r.flags == 0 && size_too)
 		return frontend_readonly() ? EROFS : 0;
+	atime_alone = r.flags == 0 &&
+	    (set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW));
 	r.flags |= RECORD_ATTR_CTIME;
 	r.entry.ctime = change_time();
 	if ((error = change_begin(&c)) != 0)
 		return error;
-	/* Clean and without a name: nobody will see it but who has it open. */
-	if (vn->ovl == 0 && (vn->flags & VN_GONE)) {
+	/* Clean and without a name: nobody will see it but who has it open.  A new
+	   atime, which is in memory alone, is no change of what is clean either. */
+	if (vn->ovl == 0 && (atime_alone || (vn->flags & VN_GONE))) {
 		change_abort(&c);
 		take(vn, &r);
 		return 0;

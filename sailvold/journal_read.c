@@ -417,7 +417,7 @@ apply_batch(struct mount *m)
 	if ((n = try_batch(m)) == -1)
 		applying_failed(m, errno != 0 ? errno : EIO);
 	/* Where nothing was there to be applied the database was not asked. */
-	else if (m->journal->failing &&
+	else if ((m->journal->failing || m->stuck) &&
 	    (n > 0 || m->row.applied == journal_reach(m)))
 		applying_works(m);
 	return n;

@@ -190,11 +190,11 @@ lease_renew(struct mount *m)
 	int fd = -1;
 
 	renew_daily();
+	m->lease_at.ns = 0;
 	if (m->lease_request != 0) {
 		m->lease_again = 1;
 		return;
 	}
-	m->lease_at.ns = 0;
 	if ((commits = commits_of(m)) == NULL) {
 		failed(m, "the commits that it needs cannot be read");
 		return;
