@@ -24,6 +24,9 @@ class Counter:
     def read(self):
         return self.mount()["requests"]
 
+    def count(self, opcode):
+        return self.read().get(opcode, 0) - self.before.get(opcode, 0)
+
     def since(self):
         """{opcode: how many}, without what is taken back some time later."""
         now = self.read()
@@ -100,6 +103,8 @@ def test_changes(t):
 
     def check(what, want, attributes=0):
         """attributes: of the directory, after each change but perhaps one."""
+        # Nobody waits for a RELEASE.
+        t.wait_for(lambda: c.count("RELEASE") >= want.get("RELEASE", 0), what)
         got = c.since()
         t.true(got.pop("GETATTR", 0) in (attributes - 1, attributes,
                                          attributes + 1), "%r" % got)
